@@ -1,0 +1,45 @@
+"""Exceptions of the package.
+
+::
+
+    MiliaryError
+    +-- InputError (ValueError)         a file, folder or parameter is not what is needed: exit code 2
+    |   +-- ScanReadError               a scan cannot be read
+    |   +-- ScanGeometryError           slices do not form one regular volume
+    |   +-- NoLungsError                no lungs of plausible size in the field of view
+    |   +-- OutputError                 a result folder cannot be written there
+    +-- WeightsError (RuntimeError)     a packaged model file is damaged: a defect of the installation
+
+A message is one line: what was found (naming the file or parameter), what was expected, what to do.
+It never holds a patient's name, id, birth date, UID or an absolute path.
+"""
+
+from __future__ import annotations
+
+
+class MiliaryError(Exception):
+    """Root of every error raised on purpose by this package."""
+
+
+class InputError(MiliaryError, ValueError):
+    """Input that cannot be used; the message is meant for the user as it stands."""
+
+
+class ScanReadError(InputError):
+    """A scan, or one file of it, cannot be read."""
+
+
+class ScanGeometryError(InputError):
+    """The slices read do not form one regular volume."""
+
+
+class NoLungsError(InputError):
+    """No lungs of plausible size were found in the scan."""
+
+
+class OutputError(InputError):
+    """The place a result should go to cannot be used."""
+
+
+class WeightsError(MiliaryError, RuntimeError):
+    """A model file of the package does not match its card."""
