@@ -1,0 +1,128 @@
+"""`CtResult`: everything measured on one chest CT, as `miliary ct` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.nodules import Attenuation, Nodules
+from miliary.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL_RIGHT, LABEL_LEFT = 1, 2
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """Both lungs on the grid of the scan.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x) of the scan
+        0 outside, 1 right lung, 2 left lung. Vessels, nodules and lesions inside a lung belong to it;
+        trachea and main bronchi do not.
+    voxel_volume_mm3 : float
+    is_cut_off : bool
+        Lung touches the first or last slice, so part of it was not scanned.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    voxel_volume_mm3: float
+    is_cut_off: bool = False
+
+    def volume_ml(self, side: Side) -> float:
+        """Volume of one lung [mL]."""
+        label = LABEL_RIGHT if side is Side.RIGHT else LABEL_LEFT
+        return float(np.count_nonzero(self.labels == label)) * self.voxel_volume_mm3 / 1000.0
+
+
+@dataclass(frozen=True)
+class Psf:
+    """Blur of the scan as a Gaussian: one-sigma widths [mm] in plane and along z."""
+
+    sigma_xy_mm: float
+    sigma_z_mm: float
+    source: str = "assumed"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Voxel noise in the lung [HU] and its in-plane correlation length [mm] (0 for white noise)."""
+
+    sd_hu: float
+    correlation_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the work: name, wall time [s]."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CtResult:
+    """What was found and measured on one scan.
+
+    Parameters
+    ----------
+    grid, acquisition, source_order
+        Those of the scan.
+    warnings : tuple of ScanWarning
+        Of the reader and of every stage.
+    lungs : Lungs
+    right_ml, left_ml : float
+        Lung volumes [mL].
+    noise : Noise
+    psf : Psf
+    nodules : Nodules
+        All rows reported at `threshold`, calcified ones included.
+    threshold : float
+        The one operating point: probability from which a candidate is reported.
+    n_candidates : int
+        Candidates that were judged.
+    reference_hu : float
+        Density of the solid-equivalent volume [HU].
+    stages : tuple of Stage
+    provenance : mapping
+        Versions, settings, seed, weights' SHA-256; plain JSON values.
+    preview_rgb : ndarray of uint8, shape (rows, columns, 3), or None
+    """
+
+    grid: Grid
+    acquisition: Acquisition
+    source_order: SourceOrder
+    warnings: tuple[ScanWarning, ...]
+    lungs: Lungs
+    right_ml: float
+    left_ml: float
+    noise: Noise
+    psf: Psf
+    nodules: Nodules
+    threshold: float
+    n_candidates: int
+    reference_hu: float
+    stages: tuple[Stage, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    preview_rgb: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def burden(self) -> Nodules:
+        """The nodules that count as disease: calcified ones left out."""
+        return self.nodules.select(self.nodules["attenuation"] != Attenuation.CALCIFIED.value)
+
+    @property
+    def lung_litres(self) -> float:
+        """Volume of both lungs [L]."""
+        return (self.right_ml + self.left_ml) / 1000.0
+
+    def to_frame(self) -> pd.DataFrame:
+        """The nodules as a pandas DataFrame, one row each."""
+        return self.nodules.to_frame()
