@@ -1,0 +1,89 @@
+# Every target sets up what it needs: only make and Python 3.11 with venv and pip are assumed.
+#
+#   make demo      simulate a patient, measure it, show the result (core dependencies only)
+#   make test      all extras, then the tests
+#   make check     what CI runs: lint, types, import contracts, licenses, tests
+#   make train     fit the classifier anew            make validate  the accuracy tables
+#   make bench     time and memory                    make lock      resolve the dependencies anew
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+# The locks name no package index: uv and pip use whichever this machine is set up for.
+SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes
+INSTALL_SELF := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+DEMO_OUT ?= demo-result
+TESTS ?=
+
+.PHONY: demo test check lint types contracts licenses train validate bench lock core all docs clean
+.DEFAULT_GOAL := demo
+
+# --- set-up -------------------------------------------------------------------------------------
+# A stamp newer than its lock means the environment already matches: nothing is fetched or removed.
+$(VENV)/bootstrap.stamp: requirements/bootstrap.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/all.stamp: requirements/all.txt pyproject.toml $(VENV)/bootstrap.stamp
+	@echo "setting up $(VENV) with all extras"
+	@$(SYNC) requirements/all.txt requirements/bootstrap.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+# The larger environment serves the core's targets too, so it is never shrunk.
+$(VENV)/core.stamp: requirements/core.txt pyproject.toml $(VENV)/bootstrap.stamp
+	@if [ -e $(VENV)/all.stamp ]; then $(MAKE) --no-print-directory all; else \
+		echo "setting up $(VENV) with the core" && \
+		$(SYNC) requirements/core.txt requirements/bootstrap.txt && $(INSTALL_SELF); fi
+	@touch $@
+
+core: $(VENV)/core.stamp
+all: $(VENV)/all.stamp
+
+# --- what a user runs ---------------------------------------------------------------------------
+demo: core
+	@$(BIN)/miliary demo --out $(DEMO_OUT)
+
+# --- what a developer runs ----------------------------------------------------------------------
+test: all
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: lint types contracts licenses test
+
+lint: all
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: all
+	@$(BIN)/mypy
+
+contracts: all
+	@$(BIN)/lint-imports
+
+licenses: all
+	@$(BIN)/python tools/check_licenses.py requirements/core.txt requirements/all.txt
+
+docs: all
+	@$(BIN)/python tools/write_docs.py
+
+train: all
+	@$(BIN)/python train/train_classifier.py
+
+validate: all
+	@$(BIN)/python validation/validate.py
+
+bench: all
+	@$(BIN)/python benchmarks/bench.py
+
+lock: $(VENV)/bootstrap.stamp
+	@$(COMPILE) --group bootstrap --output-file requirements/bootstrap.txt
+	@$(COMPILE) pyproject.toml --group build --output-file requirements/core.txt
+	@$(COMPILE) pyproject.toml --all-extras --group build --group dev \
+		--constraints requirements/core.txt --output-file requirements/all.txt
+	@$(BIN)/python tools/check_locks.py
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
