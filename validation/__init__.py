@@ -1,0 +1,1 @@
+"""Validation of `miliary` on simulated and real lungs; not part of the package."""
