@@ -1,0 +1,109 @@
+"""`read_ct`: a chest CT from whatever it is kept in."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+from miliary.errors import ScanReadError
+from miliary.scan import Scan
+
+_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def read_ct(
+    path: str | os.PathLike[str], *, series: str | int | None = None, n_threads: int | None = None
+) -> Scan:
+    """Read a chest CT.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder of DICOM files (with subfolders), a zip of them, one multi-frame DICOM file, or a
+        NIfTI, NRRD or MetaImage volume. Told apart by content, not by name alone.
+    series : str or int, optional
+        Which series of several: its series number, or its position counted from 1. By default the
+        rules of `miliary.exchange.dicom_series` choose, and the choice is recorded.
+    n_threads : int, optional
+        Threads to decode with; by default the cores this process may use, at most 8.
+
+    Returns
+    -------
+    Scan
+        Voxels [HU] as int16 (float32 where they are not whole numbers), (z, y, x) with z towards the
+        head, y towards the back and x towards the left, whatever the order in the files.
+
+    Raises
+    ------
+    ScanReadError, ScanGeometryError
+        It cannot be read as one regular chest CT. The message is one line.
+    """
+    source = Path(path)
+    name = source.name or source.resolve().name or "the input"
+    threads = max(1, min(8, len(os.sched_getaffinity(0))) if n_threads is None else n_threads)
+    wanted = None if series is None else str(series)
+    if source.is_dir():
+        return _read_folder(source, name=name, series=wanted, n_threads=threads)
+    if not source.is_file():
+        raise ScanReadError(f"{name} does not exist; give a folder, a zip or a volume file of a chest CT")
+    head = _read_start(source, name=name)
+    if not head:
+        raise ScanReadError(f"{name} is an empty file; expected a chest CT")
+    if zipfile.is_zipfile(source) or head[:4] == b"PK\x03\x04":
+        return _read_zip(source, name=name, series=wanted, n_threads=threads)
+    if head[128:132] != b"DICM" and source.name.lower().endswith(_VOLUME_SUFFIXES):
+        from miliary.exchange.volume_file import read_volume
+
+        return read_volume(source)
+    return _read_file(source, name=name, series=wanted, n_threads=threads)
+
+
+def _read_start(source: Path, *, name: str) -> bytes:
+    try:
+        with source.open("rb") as file:
+            return file.read(132)
+    except OSError as error:
+        raise ScanReadError(
+            f"{name} cannot be opened ({error.strerror}); check the file and its rights"
+        ) from None
+
+
+def _read_folder(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
+    from miliary.exchange.dicom_files import FolderFiles
+    from miliary.exchange.dicom_read import read_dicom
+
+    files = FolderFiles(source)
+    _point_to_volume(files.names, name=name)
+    return read_dicom(files, name=name, source_format="dicom folder", series=series, n_threads=n_threads)
+
+
+def _read_zip(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
+    from miliary.exchange.dicom_files import ZipFiles
+    from miliary.exchange.dicom_read import read_dicom
+
+    with closing(ZipFiles(source)) as files:
+        _point_to_volume(files.names, name=name)
+        return read_dicom(files, name=name, source_format="dicom zip", series=series, n_threads=n_threads)
+
+
+def _read_file(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
+    from miliary.exchange.dicom_files import FolderFiles
+    from miliary.exchange.dicom_header import read_dicom_file
+    from miliary.exchange.dicom_read import read_dicom
+
+    files = FolderFiles(source)
+    header = read_dicom_file(files, name)
+    if header is None:
+        raise ScanReadError(f"{name} is no DICOM, NIfTI, NRRD, MetaImage or zip file; expected a chest CT")
+    if len(header.slices) == 1:
+        raise ScanReadError(f"{name} is a single slice; give the folder that holds the whole series")
+    return read_dicom(files, name=name, source_format="dicom file", series=series, n_threads=n_threads)
+
+
+def _point_to_volume(names: tuple[str, ...], *, name: str) -> None:
+    """A folder or zip of nothing but volume files is a mistake that deserves its own answer."""
+    volumes = [one for one in names if one.lower().endswith(_VOLUME_SUFFIXES)]
+    if names and len(volumes) == len(names):
+        raise ScanReadError(f"{name} holds {volumes[0]}, a volume file; give that file itself")
