@@ -18,16 +18,14 @@ LGPL_ALLOWED: dict[str, str] = {}
 # Locked for another platform or Python only, so not installed to be asked.
 NOT_HERE = {"colorama": "BSD-3-Clause, Windows only"}
 
+_PINNED = re.compile(r"^([a-z0-9._-]+)==", re.MULTILINE)
 _GPL = re.compile(r"(?<!L)(?<!LESSER )\bA?GPL|(?<!LESSER )GENERAL PUBLIC|AFFERO")
 _LGPL = re.compile(r"LGPL|LESSER GENERAL PUBLIC")
 
 
 def read_names(locks: Iterable[Path]) -> list[str]:
     """Names of the distributions pinned in the lock files."""
-    found = {
-        match[1] for lock in locks for match in re.finditer(r"^([a-z0-9._-]+)==", lock.read_text(), re.M)
-    }
-    return sorted(found)
+    return sorted({name for lock in locks for name in _PINNED.findall(lock.read_text())})
 
 
 def read_license(dist: Distribution) -> str:

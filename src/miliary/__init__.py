@@ -1,3 +1,75 @@
-"""Measure miliary lung disease on chest CT."""
+"""Measure miliary lung disease on chest CT.
+
+The short way::
+
+    import miliary
+
+    scan = miliary.read_ct("folder-of-dicom-files")
+    result = miliary.find_nodules(scan)
+    result.to_frame()
+
+Names are loaded when first used: ``import miliary`` reads no DICOM, table or compiler library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miliary.ct_result import CtResult, summarize
+    from miliary.errors import InputError, MiliaryError
+    from miliary.exchange.ct_read import read_ct
+    from miliary.exchange.store import write_ct_result
+    from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
+    from miliary.nodules import Nodules
+    from miliary.pipeline import find_nodules
+    from miliary.scan import Grid, Scan
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "CtResult": "miliary.ct_result",
+    "Grid": "miliary.scan",
+    "InputError": "miliary.errors",
+    "MiliaryError": "miliary.errors",
+    "NodulePopulation": "miliary.image.simulate",
+    "Nodules": "miliary.nodules",
+    "Scan": "miliary.scan",
+    "ScanProtocol": "miliary.image.simulate",
+    "find_nodules": "miliary.pipeline",
+    "read_ct": "miliary.exchange.ct_read",
+    "simulate_scan": "miliary.image.simulate",
+    "summarize": "miliary.ct_result",
+    "write_ct_result": "miliary.exchange.store",
+}
+
+__all__ = [
+    "CtResult",
+    "Grid",
+    "InputError",
+    "MiliaryError",
+    "NodulePopulation",
+    "Nodules",
+    "Scan",
+    "ScanProtocol",
+    "__version__",
+    "find_nodules",
+    "read_ct",
+    "simulate_scan",
+    "summarize",
+    "write_ct_result",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load one public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'miliary' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

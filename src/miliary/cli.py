@@ -1,0 +1,277 @@
+"""The command line: arguments -> read -> pipeline -> write.
+
+Progress goes to standard error, the result to standard output. Exit codes: 0 done, 2 bad input or
+usage, 130 interrupted, 1 a defect of ours. Libraries are loaded by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from miliary import __version__
+from miliary.errors import InputError
+
+if TYPE_CHECKING:
+    from miliary.ct_result import CtResult
+
+EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Progress:
+    """Tells on standard error which stage runs and how long each took.
+
+    Called with a stage's name when it starts; `finish` ends the last one.
+
+    Parameters
+    ----------
+    style : str
+        "quiet" says nothing, "json" writes JSON lines, "text" writes one line per stage.
+    """
+
+    def __init__(self, style: str) -> None:
+        self._style = style
+        self._name = ""
+        self._start = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str) -> None:
+        """Start a stage, ending the one before."""
+        self.finish()
+        self._name, self._start = name, time.perf_counter()
+        if self._style == "json":
+            self._write(json.dumps({"event": "start", "stage": name}) + "\n")
+        elif self._style == "text" and sys.stderr.isatty():
+            self._write(f"  {name} ...")
+
+    def finish(self) -> None:
+        """End the stage that runs, if one does."""
+        if not self._name:
+            return
+        name, seconds = self._name, time.perf_counter() - self._start
+        self._name = ""
+        self.seconds[name] = seconds
+        if self._style == "json":
+            self._write(json.dumps({"event": "done", "stage": name, "seconds": round(seconds, 3)}) + "\n")
+        elif self._style == "text":
+            again = "\r" if sys.stderr.isatty() else ""
+            self._write(f"{again}  {name:<22} {seconds:6.1f} s\n")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _output_options(command: Any) -> Any:
+    """The options that every measuring command has."""
+    command = click.option("--json", "as_json", is_flag=True, help="Progress and result as JSON.")(command)
+    command = click.option("--quiet", is_flag=True, help="Say nothing but errors.")(command)
+    return click.option(
+        "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use; all cores by default."
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="miliary", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Measure miliary lung disease on chest CT.
+
+    For research use; not a medical device.
+    """
+
+
+@cli.command()
+@click.argument("scan", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result."
+)
+@click.option("--series", metavar="S", help="Which series of the folder: its number, or part of its name.")
+@_output_options
+def ct(scan: Path, *, out: Path, series: str | None, quiet: bool, as_json: bool, threads: int | None) -> None:
+    """Find and measure every nodule on one chest CT.
+
+    SCAN is a folder of DICOM files, a zip of them, one multi-frame DICOM file, or a NIfTI, NRRD or
+    MetaImage file. DIR must be new, or hold an earlier result, which is then replaced.
+    """
+    from miliary.exchange.store import check_output
+
+    check_output(out)
+    progress = Progress(_progress_style(quiet=quiet, as_json=as_json))
+    progress("read")
+    from miliary.exchange.ct_read import read_ct
+
+    volume = read_ct(scan, series=series)
+    result = _measure(volume, out, progress, threads)
+    _show_result(result, quiet=quiet, as_json=as_json)
+    if not (quiet or as_json):
+        print(f"\nresult in {out}")
+
+
+def _measure(volume: Any, out: Path, progress: Progress, threads: int | None) -> CtResult:
+    """Measure a scan in memory and write its folder."""
+    from miliary.ct_result import Stage
+    from miliary.exchange.store import write_ct_result
+    from miliary.pipeline import find_nodules
+
+    result = find_nodules(volume, progress=progress, n_threads=threads)
+    progress.finish()
+    before = tuple(Stage(name, progress.seconds[name]) for name in ("read",) if name in progress.seconds)
+    result = replace(result, stages=(*before, *result.stages))
+    progress("write")
+    write_ct_result(result, out)
+    progress.finish()
+    return result
+
+
+def _progress_style(*, quiet: bool, as_json: bool) -> str:
+    if quiet:
+        return "quiet"
+    return "json" if as_json else "text"
+
+
+def _show_result(result: CtResult, *, quiet: bool, as_json: bool) -> None:
+    """The result on standard output: one JSON object, a table, or nothing."""
+    from miliary.ct_result import summarize
+
+    summary = summarize(result)
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+    elif not quiet:
+        _print_summary(summary)
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    """A table a person can read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, text in _summary_rows(summary):
+        table.add_row(name, text)
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print()
+    console.print(table)
+
+
+def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of each line of the summary."""
+    nodules, lungs, sizes = summary["nodules"], summary["lungs"], summary["nodules"]["diameter_mm"]
+    sides = [
+        f"{side}: {part['count']} ("
+        + ", ".join(f"{zone} {count}" for zone, count in part["by_zone"].items())
+        + ")"
+        for side, part in nodules["by_side"].items()
+    ]
+    volume, error = nodules["total_volume_mm3"], nodules["total_volume_mm3_err"]
+    rows = [
+        ("nodules", f"{nodules['count']:,}   {_text(nodules['count_per_litre'], '.4g')} per litre of lung"),
+        ("total volume", f"{volume:,.0f} +- {error:,.0f} mm3 (solid-equivalent)"),
+        ("diameter", _describe_sizes(sizes)),
+        *(("" if number else "where", text) for number, text in enumerate(sides)),
+        ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules["by_attenuation"].items())),
+        ("calcified, apart", f"{summary['calcified']['count']}"),
+        ("lungs", f"right {lungs['right_ml']:,.0f} mL, left {lungs['left_ml']:,.0f} mL"),
+        ("noise", f"{_text(summary['noise']['sd_hu'], '.1f')} HU"),
+        (
+            "blur (FWHM)",
+            f"{summary['psf']['fwhm_xy_mm']:.2f} mm in plane, {summary['psf']['fwhm_z_mm']:.2f} mm along z",
+        ),
+    ]
+    return rows + [("warning", f"{w['message']} [{w['code']}]") for w in summary["warnings"]]
+
+
+def _text(value: float | None, style: str) -> str:
+    return "not known" if value is None else format(value, style)
+
+
+def _describe_sizes(sizes: dict[str, Any]) -> str:
+    if sizes["n"] == 0:
+        return "no nodules"
+    low, high = f"{sizes['p10']:.2f}", f"{sizes['p90']:.2f}"
+    return f"median {sizes['median']:.2f} mm, 10th to 90th percentile {low} to {high} mm"
+
+
+def _on_terminate(_signal: int, _frame: object) -> NoReturn:
+    """Let a polite kill clean up as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and say how it went.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        `sys.argv` without the program by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 2 bad input or usage, 130 interrupted, 1 a defect of ours.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=arguments, prog_name="miliary", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_INPUT
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "miliary"
+        return _fail(f"{error.format_message()} See '{command} --help'.", EXIT_INPUT, arguments)
+    except InputError as error:
+        return _fail(str(error), EXIT_INPUT, arguments)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; nothing was written", EXIT_INTERRUPTED, arguments)
+    except Exception as error:  # noqa: BLE001  the last net: no traceback reaches a user
+        return _fail(_describe_defect(error), EXIT_DEFECT, arguments)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
+    """One line on standard error, in the form that was asked for."""
+    if os.environ.get("MILIARY_DEBUG") == "1":
+        traceback.print_exc()
+    line = " ".join(message.split())
+    if "--json" in arguments:
+        line = json.dumps({"event": "error", "message": line, "exit_code": code}, ensure_ascii=False)
+    else:
+        # A stage may have left its name on the line.
+        line = ("\r" if sys.stderr.isatty() else "") + f"miliary: error: {line}"
+    print(line, file=sys.stderr)
+    return code
+
+
+def _describe_defect(error: Exception) -> str:
+    """Where it broke, without its text: that may quote a file's content or path."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else "an unknown place"
+    if isinstance(error, MemoryError):
+        return f"not enough memory (in {place}); close other programs or use a smaller scan"
+    return (
+        f"a defect of miliary: {type(error).__name__} in {place}; "
+        "set MILIARY_DEBUG=1 to see the details, and please report it"
+    )
+
+
+def entry() -> NoReturn:
+    """The `miliary` program."""
+    signal.signal(signal.SIGTERM, _on_terminate)
+    # Libraries' warnings may quote values of a header; what matters is in the result's own warnings.
+    warnings.simplefilter("ignore")
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

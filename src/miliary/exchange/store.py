@@ -1,0 +1,242 @@
+"""The folder that `miliary ct` writes: five files, complete or not there at all.
+
+::
+
+    DIR/scan.json         the summary, described by schemas/scan.schema.json
+    DIR/nodules.csv       one row per reported nodule
+    DIR/nodules.parquet   the same with full precision
+    DIR/lungs.nii.gz      1 right, 2 left, on the grid of the source
+    DIR/preview.png       slabs without and with the nodules marked, where the result has a picture
+
+A folder is written beside its final name and renamed at the end, so that an interrupted or failing
+run leaves nothing under that name and an earlier result stays until the new one is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.ct_result import SUMMARY_KIND, CtResult, summarize
+from miliary.errors import OutputError
+from miliary.nodules import COLUMNS, Nodules
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CT_FILES = ("scan.json", "nodules.csv", "nodules.parquet", "lungs.nii.gz", "preview.png")
+
+# Digits after the point in the CSV: finer than any error of the measurement, and a file that reads well.
+_DECIMALS = {"mm": 3, "mm3": 4, "mg": 5, "": 4}
+
+
+def read_schema() -> dict[str, Any]:
+    """The published JSON schema of `scan.json`."""
+    text = resources.files("miliary.exchange").joinpath("schemas/scan.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def check_output(folder: str | Path) -> None:
+    """Make sure that a result can go to `folder`, before the long work.
+
+    It must not exist, be an empty folder, or hold an earlier result of `miliary ct` and nothing else;
+    and files can be made where it will stand.
+
+    Raises
+    ------
+    OutputError
+        Naming the folder and what to do.
+    """
+    target = Path(folder)
+    _check_replaceable(target)
+    with _writable(target):
+        parent = _first_existing(target.absolute().parent)
+        probe = tempfile.mkdtemp(prefix=".miliary-", dir=parent)
+        Path(probe).rmdir()
+
+
+def write_ct_result(result: CtResult, folder: str | Path) -> None:
+    """Write a result folder, whole or not at all.
+
+    Parameters
+    ----------
+    result : CtResult
+    folder : path
+        New, empty, or an earlier result of `miliary ct`, which is replaced at the end.
+
+    Raises
+    ------
+    OutputError
+        Where something else stands there, or the place cannot be written to.
+    """
+    target = Path(folder)
+    _check_replaceable(target)
+    with _writable(target), replacing_folder(target) as draft:
+        _write_files(result, draft)
+
+
+@contextlib.contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside `target` that takes its name at the end; gone if the block fails."""
+    final = target.absolute()
+    made = _make_parents(final.parent)
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".part", dir=final.parent))
+        try:
+            # mkdtemp keeps others out; a result is as readable as anything else made here.
+            draft.chmod(0o777 & ~_current_umask())
+            yield draft
+            _swap_in(draft, final)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    except BaseException:
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _swap_in(draft: Path, final: Path) -> None:
+    """Give `draft` the final name; what stood there returns if that fails."""
+    if not final.exists():
+        draft.rename(final)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
+    try:
+        final.rename(old)
+        draft.rename(final)
+    except BaseException:
+        if not final.exists():
+            old.rename(final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    """Create missing parents; those created, innermost first."""
+    missing = []
+    here = parent
+    while not here.exists():
+        missing.append(here)
+        here = here.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _first_existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+@contextlib.contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    """Turn the operating system's refusal into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OutputError(
+            f"{target.name or 'output folder'}: cannot write there ({reason}); choose another folder"
+        ) from error
+
+
+def _check_replaceable(target: Path) -> None:
+    name = target.name or "output folder"
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise OutputError(f"{name}: exists and is not a folder; choose a new folder")
+    with _writable(target):
+        inside = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
+    if not inside:
+        return
+    strangers = [entry for entry in inside if entry not in CT_FILES]
+    if strangers:
+        raise OutputError(f"{name}: holds {strangers[0]}, which miliary did not write; choose a new folder")
+    if not _is_ct_result(target):
+        raise OutputError(f"{name}: is not an earlier result of miliary; choose a new folder")
+
+
+def _is_ct_result(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / "scan.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("kind") == SUMMARY_KIND
+
+
+def _write_files(result: CtResult, folder: Path) -> None:
+    from miliary.exchange.volume_file import write_label_volume
+
+    text = json.dumps(summarize(result), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "scan.json").write_text(text + "\n", encoding="utf-8")
+    write_nodules_csv(result.nodules, folder / "nodules.csv")
+    _write_parquet(result.nodules, folder / "nodules.parquet")
+    write_label_volume(folder / "lungs.nii.gz", result.lungs.labels, result.grid, result.source_order)
+    if result.preview_rgb is not None:
+        _write_png(result.preview_rgb, folder / "preview.png")
+
+
+def write_nodules_csv(
+    nodules: Nodules, path: str | Path, *, extra: dict[str, npt.NDArray[Any]] | None = None
+) -> None:
+    """Write nodules as CSV: the declared columns, then those of `extra`; NaN is left empty."""
+    columns = {
+        column.name: _format_column(nodules[column.name], _DECIMALS[column.unit]) for column in COLUMNS
+    }
+    columns |= {name: _format_column(values, 3) for name, values in (extra or {}).items()}
+    lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def _format_column(values: npt.NDArray[Any], decimals: int) -> list[str]:
+    """Texts of one column; vocabulary words hold no comma or quote, so none needs quoting."""
+    if np.issubdtype(values.dtype, np.floating):
+        return ["" if np.isnan(value) else f"{value:.{decimals}f}" for value in values.tolist()]
+    return [str(value) for value in values.tolist()]
+
+
+def _write_parquet(nodules: Nodules, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = [_parquet_array(nodules[column.name], column.dtype) for column in COLUMNS]
+    fields = [
+        pa.field(
+            column.name, array.type, metadata={"unit": column.unit, "meaning": column.meaning}, nullable=True
+        )
+        for column, array in zip(COLUMNS, arrays, strict=True)
+    ]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), path)
+
+
+def _parquet_array(values: npt.NDArray[Any], dtype: type) -> pa.Array:
+    import pyarrow as pa
+
+    if dtype is object:
+        return pa.array([str(value) for value in values], type=pa.string())
+    return pa.array(values.astype(dtype, copy=False))
+
+
+def _write_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
+    from PIL import Image
+
+    # Level 4 is a third of the default's time for a tenth more bytes.
+    Image.fromarray(rgb).save(path, compress_level=4)

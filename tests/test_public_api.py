@@ -1,0 +1,62 @@
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import miliary
+
+PUBLIC = {
+    "CtResult",
+    "Grid",
+    "InputError",
+    "MiliaryError",
+    "NodulePopulation",
+    "Nodules",
+    "Scan",
+    "ScanProtocol",
+    "__version__",
+    "find_nodules",
+    "read_ct",
+    "simulate_scan",
+    "summarize",
+    "write_ct_result",
+}
+
+
+def test_the_public_names_are_exactly_these():
+    assert set(miliary.__all__) == PUBLIC
+    assert set(miliary.__dir__()) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_loads_and_has_a_docstring(name):
+    value = getattr(miliary, name)
+    assert name == "__version__" or value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'find_tumors'"):
+        _ = miliary.find_tumors
+
+
+def test_the_version_is_written_once_in_effect(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["version"] == miliary.__version__
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import miliary", {"numpy", "numba", "pydicom", "pandas", "click"}),
+        ("import miliary.cli", {"numpy", "numba", "pydicom", "pandas", "pyarrow", "rich", "PIL"}),
+        ("import miliary.image", {"pydicom", "pandas", "pyarrow"}),
+        ("from miliary.image import project", {"pydicom", "pandas", "pyarrow", "numba"}),
+        ("from miliary.exchange import store", {"pandas", "pyarrow", "PIL", "numba"}),
+        ("from miliary import find_nodules", {"pydicom", "pandas", "pyarrow", "rich", "click"}),
+    ],
+)
+def test_imports_stay_light(statement, absent):
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not absent & set(loaded.stdout.split())

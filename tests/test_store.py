@@ -1,0 +1,196 @@
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from miliary.ct_result import summarize
+from miliary.errors import OutputError
+from miliary.exchange import store
+from miliary.exchange.store import CT_FILES, check_output, write_ct_result, write_nodules_csv
+from miliary.nodules import COLUMN_NAMES, COLUMNS
+
+
+def _listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_result_folder_holds_five_files_and_nothing_else(make_result, tmp_path):
+    result = make_result()
+    write_ct_result(result, tmp_path / "deep" / "out")
+    assert _listing(tmp_path / "deep" / "out") == sorted(CT_FILES)
+    assert _listing(tmp_path / "deep") == ["out"]
+    assert json.loads((tmp_path / "deep/out/scan.json").read_text()) == summarize(result)
+    assert np.array_equal(Image.open(tmp_path / "deep/out/preview.png"), result.preview_rgb)
+
+
+def test_the_tables_read_back(make_result, make_nodules, tmp_path):
+    nodules = make_nodules(
+        3,
+        x_mm=[1.23456, -2.0, 0.0],
+        volume_mm3_err=[0.1, np.nan, 0.2],
+        flags=["vessel_attached;blended", "", "fit_poor"],
+    )
+    write_ct_result(make_result(nodules=nodules), tmp_path / "out")
+    raw = (tmp_path / "out/nodules.csv").read_bytes()
+    assert b"\r" not in raw
+    assert raw.endswith(b"\n")
+    rows = list(csv.DictReader(raw.decode().splitlines()))
+    assert tuple(rows[0]) == COLUMN_NAMES
+    assert [row["x_mm"] for row in rows] == ["1.235", "-2.000", "0.000"]
+    assert [row["volume_mm3_err"] for row in rows] == ["0.1000", "", "0.2000"]
+    assert rows[0]["flags"] == "vessel_attached;blended"
+    table = pq.read_table(tmp_path / "out/nodules.parquet")
+    assert table.column_names == list(COLUMN_NAMES)
+    assert table["x_mm"].to_pylist() == [1.23456, -2.0, 0.0]
+    assert table.schema.field("volume_mm3").metadata[b"unit"] == b"mm3"
+    for column in COLUMNS:
+        assert (
+            str(table.schema.field(column.name).type)
+            == {
+                object: "string",
+                np.int64: "int64",
+                np.float64: "double",
+            }[column.dtype]
+        )
+
+
+def test_no_nodules_is_a_table_of_no_rows(make_result, make_nodules, tmp_path):
+    write_ct_result(make_result(nodules=make_nodules(0)), tmp_path / "out")
+    assert (tmp_path / "out/nodules.csv").read_text() == ",".join(COLUMN_NAMES) + "\n"
+    assert pq.read_table(tmp_path / "out/nodules.parquet").num_rows == 0
+
+
+def test_extra_columns_follow_the_declared_ones(make_nodules, tmp_path):
+    path = tmp_path / "truth.csv"
+    write_nodules_csv(make_nodules(2), path, extra={"density_hu": np.array([40.0, -300.0])})
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert tuple(rows[0]) == (*COLUMN_NAMES, "density_hu")
+    assert [float(row["density_hu"]) for row in rows] == [40.0, -300.0]
+
+
+def test_the_lungs_are_written_as_given(make_result, tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    result = make_result()
+    write_ct_result(result, tmp_path / "out")
+    image = sitk.ReadImage(str(tmp_path / "out/lungs.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(image), result.lungs.labels)
+    assert image.GetSpacing() == pytest.approx(result.grid.spacing_zyx_mm[::-1])
+    assert image.GetOrigin() == pytest.approx(result.grid.origin_lps_mm)
+
+
+def test_an_earlier_result_is_replaced(make_result, make_nodules, tmp_path):
+    write_ct_result(make_result(), tmp_path / "out")
+    check_output(tmp_path / "out")
+    write_ct_result(make_result(nodules=make_nodules(2)), tmp_path / "out")
+    assert json.loads((tmp_path / "out/scan.json").read_text())["nodules"]["count"] == 2
+    assert _listing(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_a_failing_run_leaves_nothing_new(make_result, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(store, "_write_png", fail)
+    with pytest.raises(type(error)):
+        write_ct_result(make_result(), tmp_path / "deep" / "out")
+    assert _listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_a_failing_run_leaves_the_earlier_result(make_result, make_nodules, tmp_path, monkeypatch, error):
+    write_ct_result(make_result(), tmp_path / "out")
+    before = (tmp_path / "out/scan.json").read_bytes()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(store, "_write_png", fail)
+    with pytest.raises(type(error)):
+        write_ct_result(make_result(nodules=make_nodules(1)), tmp_path / "out")
+    assert _listing(tmp_path) == ["out"]
+    assert (tmp_path / "out/scan.json").read_bytes() == before
+
+
+def test_a_failing_rename_brings_the_earlier_result_back(make_result, tmp_path, monkeypatch):
+    write_ct_result(make_result(), tmp_path / "out")
+    rename = store.Path.rename
+
+    def fail_for_draft(self, target):
+        if self.name.endswith(".part"):
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(store.Path, "rename", fail_for_draft)
+    with pytest.raises(OutputError, match="permission denied"):
+        write_ct_result(make_result(), tmp_path / "out")
+    assert _listing(tmp_path) == ["out"]
+    assert _listing(tmp_path / "out") == sorted(CT_FILES)
+
+
+def _foreign_file(folder):
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+
+
+def _result_with_a_note(folder):
+    folder.mkdir()
+    (folder / "scan.json").write_text('{"kind": "miliary.ct"}')
+    (folder / "notes.txt").write_text("mine")
+
+
+def _other_scan_json(folder):
+    folder.mkdir()
+    (folder / "scan.json").write_text('{"kind": "other"}')
+
+
+def _broken_scan_json(folder):
+    folder.mkdir()
+    (folder / "scan.json").write_text("{")
+
+
+def _file(folder):
+    folder.write_text("mine")
+
+
+def _dangling_link(folder):
+    folder.symlink_to(folder.parent / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [_foreign_file, _result_with_a_note, _other_scan_json, _broken_scan_json, _file, _dangling_link],
+)
+def test_what_is_not_ours_is_never_replaced(make_result, tmp_path, prepare):
+    target = tmp_path / "out"
+    prepare(target)
+    before = {path: path.is_symlink() or path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
+    for attempt in (check_output, lambda folder: write_ct_result(make_result(), folder)):
+        with pytest.raises(OutputError, match=r"^out: .*choose a new folder$"):
+            attempt(target)
+    assert before == {
+        path: path.is_symlink() or path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")
+    }
+
+
+def test_an_empty_folder_may_be_filled(make_result, tmp_path):
+    (tmp_path / "out").mkdir()
+    check_output(tmp_path / "out")
+    write_ct_result(make_result(), tmp_path / "out")
+    assert _listing(tmp_path / "out") == sorted(CT_FILES)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(make_result, tmp_path):
+    (tmp_path / "file").write_text("")
+    for attempt in (check_output, lambda folder: write_ct_result(make_result(), folder)):
+        with pytest.raises(OutputError, match=r"^out: cannot write there") as caught:
+            attempt(tmp_path / "file" / "out")
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_check_leaves_nothing(tmp_path):
+    check_output(tmp_path / "deep" / "out")
+    assert _listing(tmp_path) == []
