@@ -156,9 +156,7 @@ class Scan:
 
     def __post_init__(self) -> None:
         if self.voxels_hu.shape != self.grid.shape_zyx:
-            raise ValueError(
-                f"voxels_hu has shape {self.voxels_hu.shape}, its grid {self.grid.shape_zyx}"
-            )
+            raise ValueError(f"voxels_hu has shape {self.voxels_hu.shape}, its grid {self.grid.shape_zyx}")
 
     def with_warnings(self, *warnings: ScanWarning) -> Scan:
         """The same scan with `warnings` appended."""
