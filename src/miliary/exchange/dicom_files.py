@@ -20,6 +20,10 @@ class DicomFiles(Protocol):
     """Files that may be DICOM, by their name relative to the input."""
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether opening a file costs computing."""
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Relative names, sorted; hidden files left out."""
 
@@ -32,6 +36,8 @@ class DicomFiles(Protocol):
 
 class FolderFiles:
     """The files of a folder and its subfolders, or one file alone."""
+
+    is_compressed = False
 
     def __init__(self, path: Path) -> None:
         self._root = path.parent if path.is_file() else path
@@ -53,6 +59,8 @@ class FolderFiles:
 
 class ZipFiles:
     """The members of a zip, decompressed in memory one at a time; nothing is written to disk."""
+
+    is_compressed = True
 
     def __init__(self, path: Path) -> None:
         try:

@@ -14,10 +14,9 @@ import numpy as np
 
 from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.dicom_header import CtSlice
-from miliary.exchange.dicom_series import MIN_COVERAGE_MM, MIN_SLICES
+from miliary.exchange.scan_checks import MAX_SPACING_MM, MIN_COVERAGE_MM, MIN_SLICES
 from miliary.scan import FloatArray, ScanWarning
 
-MAX_SPACING_MM = 5.0
 _SAME_POSITION_MM = 0.01
 _MAX_TILT_DEGREE = 0.5
 
@@ -105,6 +104,7 @@ def _check_headers(slices: Sequence[CtSlice]) -> None:
 def _check_consistent(slices: Sequence[CtSlice]) -> None:
     first = slices[0]
     row, column = np.asarray(first.row_axis_lps), np.asarray(first.column_axis_lps)
+    spacing = _array(first.spacing_mm)
     unit = np.array([row @ row, column @ column, row @ column])
     if np.abs(unit - (1.0, 1.0, 0.0)).max() > 0.01:
         raise ScanGeometryError(
@@ -112,7 +112,7 @@ def _check_consistent(slices: Sequence[CtSlice]) -> None:
             "export the original axial series"
         )
     for one in slices:
-        if one.shape != first.shape or not np.allclose(_array(one.spacing_mm), _array(first.spacing_mm), rtol=1e-3):
+        if one.shape != first.shape or np.abs(_array(one.spacing_mm) / spacing - 1.0).max() > 1e-3:
             raise ScanGeometryError(
                 f"{one.name} and {first.name} differ in matrix or pixel spacing within one series; "
                 "export one reconstruction alone"
@@ -147,7 +147,8 @@ def _regular_stack(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack:
     if len(ordered) == 1:
         step = slices[0].thickness_mm or 1.0
     else:
-        step = float(along[-1] - along[0]) / (len(ordered) - 1)
+        # Positions are decimal strings: what is below a nanometre is arithmetic, not geometry.
+        step = round(float(along[-1] - along[0]) / (len(ordered) - 1), 6)
         warnings += _check_steps(ordered, along)
     row_mm, column_mm = slices[0].spacing_mm or (1.0, 1.0)
     x, y, z = ordered[0].position_lps_mm or (0.0, 0.0, 0.0)
@@ -220,19 +221,19 @@ def _check_steps(ordered: Sequence[CtSlice], along: FloatArray) -> list[ScanWarn
     if steps[widest] > 1.5 * step:
         n_missing = max(1, round(steps[widest] / step) - 1)
         raise ScanGeometryError(
-            f"{n_missing} {'slice is' if n_missing == 1 else 'slices are'} missing between {before.name} and "
-            f"{after.name} (z {_z(before)} and {_z(after)} mm, {steps[widest]:.2f} mm apart where {step:.2f} mm "
-            "is the rule); export the complete series"
+            f"{n_missing} {'slice is' if n_missing == 1 else 'slices are'} missing between {before.name} "
+            f"and {after.name} (z {_z(before)} and {_z(after)} mm, {steps[widest]:.2f} mm apart where {step:.2f} "
+            "mm is the rule); export the complete series"
         )
     deviation = np.abs(along - np.linspace(along[0], along[-1], along.size))
-    worst = int(max(deviation.argmax(), 0))
+    worst = int(deviation.argmax())
     if np.abs(steps - step).max() > max(0.1 * step, 0.03) or deviation[worst] > max(0.25 * step, 0.05):
         raise ScanGeometryError(
             f"the slices are unevenly spaced ({steps.min():.2f} to {steps.max():.2f} mm, for example at "
             f"{before.name}); export one acquisition with even spacing"
         )
     if deviation[worst] > 0.02 * step + 0.005:
-        text = f"slice positions deviate by up to {deviation[worst]:.2f} mm from an even spacing of {step:.2f} mm"
+        text = f"slices deviate by up to {deviation[worst]:.2f} mm from an even spacing of {step:.2f} mm"
         return [ScanWarning("uneven_positions", text)]
     return []
 
@@ -263,8 +264,8 @@ def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | Non
         if not np.any((others > along[0] - 1e-3) & (others < along[-1] + 1e-3)):
             continue
         text = (
-            f"the series interleaves {len(parts)} acquisitions ({len(slices)} slices); the longest regular one, "
-            f"{len(best.slices)} slices at {best.spacing_mm[0]:.4g} mm, was read and the others were left out"
+            f"the series interleaves {len(parts)} acquisitions ({len(slices)} slices); the longest regular "
+            f"one, {len(best.slices)} slices at {best.spacing_mm[0]:.4g} mm, was read, the others were left out"
         )
         return replace(best, warnings=(*best.warnings, ScanWarning("interleaved_acquisitions", text)))
     return None
@@ -305,7 +306,9 @@ def _slice_warnings(stack: Stack) -> list[ScanWarning]:
         )
         warnings.append(ScanWarning("gantry_tilt_corrected", text))
     if first.thickness_mm is not None and first.thickness_mm < 0.9 * step:
-        text = f"slices are {first.thickness_mm:g} mm thick at {step:.4g} mm steps: nodules between are missed"
+        text = (
+            f"slices are {first.thickness_mm:g} mm thick at {step:.4g} mm steps: nodules between are missed"
+        )
         warnings.append(ScanWarning("gaps_between_slices", text))
     if any(s.pixels.is_lossy for s in stack.slices):
         warnings.append(ScanWarning("lossy_compression", "the pixels were compressed with loss"))

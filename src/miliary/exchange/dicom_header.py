@@ -33,18 +33,56 @@ _CT_CLASSES = frozenset(
 )
 _NATIVE_LITTLE_ENDIAN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
 _PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
-_TAGS = (
-    "SOPClassUID Modality PatientID PatientBirthDate SeriesInstanceUID SeriesNumber ImageType Rows Columns "
-    "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness RescaleSlope RescaleIntercept "
-    "GantryDetectorTilt ConvolutionKernel AcquisitionNumber AcquisitionTime AcquisitionDateTime ExposureTime "
-    "XRayTubeCurrent KVP TemporalPositionIdentifier SamplesPerPixel BitsAllocated BitsStored "
-    "PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit NumberOfFrames LossyImageCompression "
-    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
-).split()
-_ACQUISITION_TAGS = (
-    "Modality Manufacturer ManufacturerModelName ConvolutionKernel SliceThickness KVP Exposure ExposureInuAs "
-    "ContrastBolusAgent ContrastBolusAgentSequence PatientPosition SharedFunctionalGroupsSequence"
-).split()
+_TAGS = [
+    "SOPClassUID",
+    "Modality",
+    "PatientID",
+    "PatientBirthDate",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "ImageType",
+    "Rows",
+    "Columns",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "GantryDetectorTilt",
+    "ConvolutionKernel",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ExposureTime",
+    "XRayTubeCurrent",
+    "KVP",
+    "TemporalPositionIdentifier",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "NumberOfFrames",
+    "LossyImageCompression",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+_ACQUISITION_TAGS = [
+    "Modality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "SliceThickness",
+    "KVP",
+    "Exposure",
+    "ExposureInuAs",
+    "ContrastBolusAgent",
+    "ContrastBolusAgentSequence",
+    "PatientPosition",
+    "SharedFunctionalGroupsSequence",
+]
 # What may set interleaved acquisitions apart, tried in this order.
 _SPLIT_TAGS = (
     ("AcquisitionNumber",),
@@ -210,7 +248,10 @@ def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: b
     modality = _text(dataset.get("Modality")) or ""
     sop_class = str(dataset.get("SOPClassUID", "") or "")
     is_ct = sop_class in _CT_CLASSES or (not sop_class and modality == "CT")
-    patient = (str(dataset.get("PatientID") or "").strip(), str(dataset.get("PatientBirthDate") or "").strip())
+    patient = (
+        str(dataset.get("PatientID") or "").strip(),
+        str(dataset.get("PatientBirthDate") or "").strip(),
+    )
     slices: tuple[CtSlice, ...] = ()
     if is_ct:
         if not dataset.get("Rows") or not dataset.get("Columns"):
@@ -319,7 +360,9 @@ def _contrast(dataset: Dataset) -> bool | None:
     if agent is None:
         return None
     words = agent.lower()
-    return not (words in {"no", "none", "without", "n", "0"} or (words.startswith("oral") and "iv" not in words))
+    return not (
+        words in {"no", "none", "without", "n", "0"} or (words.startswith("oral") and "iv" not in words)
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -344,7 +387,12 @@ def _integer(value: Any) -> int | None:
 
 
 def _numbers(values: Any, count: int) -> list[float] | None:
-    if values is None or isinstance(values, str) or len(values) != count or any(v in {None, ""} for v in values):
+    if (
+        values is None
+        or isinstance(values, str)
+        or len(values) != count
+        or any(v in {None, ""} for v in values)
+    ):
         return None
     numbers = [float(v) for v in values]
     return numbers if np.all(np.isfinite(numbers)) else None

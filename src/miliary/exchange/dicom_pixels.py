@@ -21,7 +21,7 @@ _PADDING_ABOVE_HU = 4000.0
 _INT16 = np.iinfo(np.int16)
 
 
-def volume_dtype(slices: Sequence[CtSlice]) -> type[np.int16] | type[np.float32]:
+def volume_dtype(slices: Sequence[CtSlice]) -> type[np.int16 | np.float32]:
     """int16 where every rescaled value is a whole number, else float32."""
     scales = {(one.slope, one.intercept) for one in slices}
     whole = all(float(value or 0.0).is_integer() for scale in scales for value in scale)
@@ -94,7 +94,7 @@ class _NativeLoader(_Loader):
     def __call__(self, one: CtSlice, out: npt.NDArray[np.int16] | None) -> npt.NDArray[Any]:
         stored = np.empty(one.shape, dtype=np.int16) if out is None else out
         self._file.seek((one.pixels.offset or 0) + one.frame * stored.nbytes)
-        buffer = memoryview(stored).cast("B")
+        buffer = stored.reshape(-1).view(np.uint8).data
         n_read = self._file.readinto(buffer)  # type: ignore[attr-defined]
         if n_read != stored.nbytes:
             raise ScanReadError(
@@ -114,7 +114,7 @@ class _DecodingLoader(_Loader):
         return pydicom.dcmread(self._file, force=True)
 
     def __call__(self, one: CtSlice, out: npt.NDArray[np.int16] | None) -> npt.NDArray[Any]:
-        from pydicom.pixels import pixel_array
+        from pydicom.pixels.utils import pixel_array
 
         del out
         try:
@@ -122,11 +122,13 @@ class _DecodingLoader(_Loader):
             stored = np.asarray(pixel_array(self._dataset, index=index, raw=True))
         except Exception:  # noqa: BLE001  decoders raise whatever they like on damaged or odd streams
             raise ScanReadError(
-                f"{one.name} cannot be decoded ({_syntax_name(one.pixels.transfer_syntax)}): it is truncated, "
-                "damaged or in a form that no decoder here knows; convert the series to uncompressed DICOM"
+                f"{one.name} cannot be decoded ({_syntax_name(one.pixels.transfer_syntax)}): it is "
+                "truncated, damaged or in a form that no decoder here knows; convert the series to uncompressed DICOM"
             ) from None
         if stored.shape != one.shape:
-            raise ScanReadError(f"{one.name} decodes to {stored.shape}, expected {one.shape}; export it again")
+            raise ScanReadError(
+                f"{one.name} decodes to {stored.shape}, expected {one.shape}; export it again"
+            )
         return stored
 
 
@@ -145,7 +147,9 @@ def _fill(place: npt.NDArray[Any], one: CtSlice, load: _Loader) -> int:
     slope = 1.0 if one.slope is None else one.slope
     intercept = 0.0 if one.intercept is None else one.intercept
     if slope <= 0.0:
-        raise ScanReadError(f"{one.name} has a rescale slope of {slope:g}; export the series again as CT in HU")
+        raise ScanReadError(
+            f"{one.name} has a rescale slope of {slope:g}; export the series again as CT in HU"
+        )
     bits = one.pixels.bits_stored
     if not one.pixels.is_signed and bits < one.pixels.bits_allocated and stored.max() >= 1 << bits:
         # Bits above those stored hold old overlays, not attenuation.
@@ -160,8 +164,8 @@ def _fill(place: npt.NDArray[Any], one: CtSlice, load: _Loader) -> int:
         lowest, highest = (int(inside.min()), int(inside.max())) if inside.size else (0, 0)
     if highest * slope + intercept > _INT16.max:
         raise ScanReadError(
-            f"{one.name} holds {highest * slope + intercept:.0f} HU: a 16-bit overflow of its stored values or "
-            "a wrong rescale; export the series again as CT in HU"
+            f"{one.name} holds {highest * slope + intercept:.0f} HU: a 16-bit overflow of its stored values "
+            "or a wrong rescale; export the series again as CT in HU"
         )
     floor = (PADDING_BELOW_HU - intercept) / slope
     if lowest <= floor:

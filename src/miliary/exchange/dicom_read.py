@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from miliary.errors import ScanReadError
 from miliary.exchange.dicom_files import DicomFiles
@@ -57,15 +59,17 @@ def read_dicom(
         stack = stack_slices(
             choice.series.slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b)
         )
-        return _read_stack(
-            files, stack, choice, name=name, source_format=source_format, n_threads=n_threads
-        )
+        return _read_stack(files, stack, choice, name=name, source_format=source_format, n_threads=n_threads)
 
 
 def _read_headers(files: DicomFiles, *, n_threads: int) -> list[DicomFile]:
-    with ThreadPoolExecutor(max_workers=n_threads) as pool:
-        found = pool.map(lambda one: read_dicom_file(files, one), files.names)
-        return [header for header in found if header is not None]
+    """Headers of all files; threads help only where files are decompressed, the parser holds the lock."""
+    if not files.is_compressed:
+        headers = [read_dicom_file(files, one) for one in files.names]
+    else:
+        with ThreadPoolExecutor(max_workers=n_threads) as pool:
+            headers = list(pool.map(lambda one: read_dicom_file(files, one), files.names))
+    return [header for header in headers if header is not None]
 
 
 def _ct_slices(found: Sequence[DicomFile], *, name: str, n_files: int) -> list[CtSlice]:
@@ -75,13 +79,19 @@ def _ct_slices(found: Sequence[DicomFile], *, name: str, n_files: int) -> list[C
         raise ScanReadError(f"{name}: none of {n_files} files is DICOM; expected a chest CT")
     slices = [one for header in found for one in header.slices]
     if not slices:
-        kinds = Counter(header.modality or "unnamed" for header in found)
+        kinds = Counter(_kind(header) for header in found)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         raise ScanReadError(
-            f"{name} holds no CT slices (found by modality: {listed}); expected the axial series of a chest CT"
+            f"{name} holds no CT slices (found: {listed}); expected the axial series of a chest CT"
         )
     _check_one_patient([header for header in found if header.slices], name=name)
     return slices
+
+
+def _kind(header: DicomFile) -> str:
+    if header.modality == "CT":
+        return "CT screenshot or report"
+    return f"{header.modality} file" if header.modality else "index file"
 
 
 def _check_one_patient(found: Sequence[DicomFile], *, name: str) -> None:
@@ -91,8 +101,8 @@ def _check_one_patient(found: Sequence[DicomFile], *, name: str) -> None:
         other = next((h for h in named if h.patient[part] != named[0].patient[part]), None)
         if other is not None:
             raise ScanReadError(
-                f"{name} holds CT images of different patients ({named[0].name} and {other.name}); "
-                "give one patient's scan"
+                f"{name} holds CT images of different patients ({named[0].name} and "
+                f"{other.name}); give one patient's scan"
             )
 
 
@@ -124,7 +134,7 @@ def _read_stack(
         axes_lps=stack.axes_lps,
         order=order,
     )
-    voxels = np.empty(grid.shape_zyx, dtype=volume_dtype(stack.slices))
+    voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=volume_dtype(stack.slices))
     n_padding = read_pixels(files, stack.slices, source_view(voxels, order), n_threads=n_threads)
     check_hounsfield(voxels, name=name)
     acquisition = replace(

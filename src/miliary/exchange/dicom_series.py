@@ -21,12 +21,23 @@ import numpy as np
 
 from miliary.errors import ScanReadError
 from miliary.exchange.dicom_header import CtSlice
+from miliary.exchange.scan_checks import MIN_COVERAGE_MM, MIN_SLICES
 
-MIN_SLICES, MIN_COVERAGE_MM = 10, 30.0
 _THICKNESS_CLASSES_MM = (1.25, 2.0, 3.0, 5.0)
 _LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "SURVIEW", "TOPOGRAM", "SCANOGRAM"})
 _NO_SLICE_WORDS = frozenset(
-    {"MIP", "MINIP", "PROJECTION", "PERFUSION", "RENDERED", "VOLREN", "PATIENT", "DOSE", "SCREEN", "SECONDARYCAPTURE"}
+    {
+        "MIP",
+        "MINIP",
+        "PROJECTION",
+        "PERFUSION",
+        "RENDERED",
+        "VOLREN",
+        "PATIENT",
+        "DOSE",
+        "SCREEN",
+        "SECONDARYCAPTURE",
+    }
 )
 _SHARP_WORDS = ("LUNG", "BONE", "EDGE", "DETAIL", "SHARP", "HRCT")
 
@@ -102,8 +113,8 @@ def choose_series(slices: Sequence[CtSlice], *, name: str, series: str | None) -
     candidates = _group(slices)
     if not candidates:
         raise ScanReadError(
-            f"{name} holds only localizers or derived pictures ({len(slices)} images), no stack of CT slices; "
-            "give the folder of the axial series"
+            f"{name} holds only localizers or derived pictures ({len(slices)} images), no stack of CT "
+            "slices; give the folder of the axial series"
         )
     if series is not None:
         index = _find(candidates, series, name=name)
@@ -198,7 +209,9 @@ def _rank(series: Series, longest_mm: float) -> tuple[float, ...]:
 def _why(best: tuple[float, ...], second: tuple[float, ...]) -> str:
     for reason, a, b in zip(_REASONS, best, second, strict=True):
         if a != b:
-            return f"chosen for {reason}" if reason != "reaches further" else "chosen because it reaches further"
+            return (
+                f"chosen for {reason}" if reason != "reaches further" else "chosen because it reaches further"
+            )
     return "chosen as the first of equal series"
 
 

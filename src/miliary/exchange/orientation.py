@@ -43,12 +43,12 @@ def find_source_order(source_axes_lps: npt.ArrayLike) -> SourceOrder:
 
 def canonical_view(source: npt.NDArray[Any], order: SourceOrder) -> npt.NDArray[Any]:
     """The file's array seen as (z, y, x); no data is copied."""
-    return np.flip(source.transpose(order.axes), [i for i, flip in enumerate(order.flips) if flip])
+    return np.flip(source.transpose(order.axes), _flipped_axes(order))
 
 
 def source_view(canonical: npt.NDArray[Any], order: SourceOrder) -> npt.NDArray[Any]:
     """A (z, y, x) array seen in the order of the file; no data is copied."""
-    flipped = np.flip(canonical, [i for i, flip in enumerate(order.flips) if flip])
+    flipped = np.flip(canonical, _flipped_axes(order))
     return flipped.transpose(np.argsort(order.axes))
 
 
@@ -112,6 +112,10 @@ def source_geometry(
             first_index[i] = grid.shape_zyx[i] - 1
     n0, n1, n2 = (int(n) for n in shape)
     return (n0, n1, n2), _vector(spacing), grid.lps_from_index(first_index), axes
+
+
+def _flipped_axes(order: SourceOrder) -> tuple[int, ...]:
+    return tuple(i for i, flip in enumerate(order.flips) if flip)
 
 
 def _vector(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:

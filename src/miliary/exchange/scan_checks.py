@@ -10,6 +10,8 @@ import numpy.typing as npt
 from miliary.errors import ScanReadError
 from miliary.scan import Acquisition, Grid, ScanWarning
 
+MIN_SLICES, MIN_COVERAGE_MM = 10, 30.0
+MAX_SPACING_MM = 5.0
 PADDING_HU = -1024
 PADDING_BELOW_HU = -1500
 _SAMPLE_SIZE = 1_000_000
@@ -61,7 +63,8 @@ def check_hounsfield(voxels_hu: npt.NDArray[Any], *, name: str) -> None:
     tissue = middle[(middle > -500) & (middle < 3000)]
     if tissue.size < 0.03 * middle.size:
         raise ScanReadError(
-            f"{name}: implausible HU: hardly a voxel in the middle of the scan is as dense as tissue; {remedy}"
+            f"{name}: implausible HU: hardly a voxel in the middle of the scan is as dense as "
+            f"tissue; {remedy}"
         )
     median = float(np.median(tissue))
     if not -200.0 < median < 250.0:
@@ -77,7 +80,7 @@ def find_clipping(voxels_hu: npt.NDArray[Any]) -> tuple[ScanWarning, ...]:
     low = float(middle.min())
     thin = middle[middle < -900]
     share = float(np.mean(thin <= low)) if thin.size > 100 else 0.0
-    if -1100.0 < low and share > 0.05:
+    if low > -1100.0 and share > 0.05:
         warnings.append(
             ScanWarning(
                 "clipped_low",

@@ -8,8 +8,9 @@
     DIR/lungs.nii.gz      1 right, 2 left, on the grid of the source
     DIR/preview.png       slabs without and with the nodules marked, where the result has a picture
 
-A folder is written beside its final name and renamed at the end, so that an interrupted or failing
-run leaves nothing under that name and an earlier result stays until the new one is whole.
+What `miliary simulate` writes (volume.nii.gz or dicom/, truth.csv, truth_lungs.nii.gz, simulation.json)
+follows the same rule: a folder is written beside its final name and renamed at the end, so that an interrupted or
+failing run leaves nothing under that name and an earlier result stays until the new one is whole.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,18 @@ import numpy.typing as npt
 
 from miliary.ct_result import SUMMARY_KIND, CtResult, summarize
 from miliary.errors import OutputError
-from miliary.nodules import COLUMNS, Nodules
+from miliary.nodules import COLUMN_NAMES, COLUMNS, Nodules
+from miliary.scan import Scan
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CT_FILES = ("scan.json", "nodules.csv", "nodules.parquet", "lungs.nii.gz", "preview.png")
+SIMULATION_KIND = "miliary.simulation"
+SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volume.nii.gz", "dicom")
+
+# For each kind of folder its files; the first says in `kind` what the folder is.
+_FILES = {SUMMARY_KIND: CT_FILES, SIMULATION_KIND: SIMULATION_FILES}
 
 # Digits after the point in the CSV: finer than any error of the measurement, and a file that reads well.
 _DECIMALS = {"mm": 3, "mm3": 4, "mg": 5, "": 4}
@@ -47,11 +54,17 @@ def read_schema() -> dict[str, Any]:
     return schema
 
 
-def check_output(folder: str | Path) -> None:
+def check_output(folder: str | Path, *, kind: str = SUMMARY_KIND) -> None:
     """Make sure that a result can go to `folder`, before the long work.
 
-    It must not exist, be an empty folder, or hold an earlier result of `miliary ct` and nothing else;
+    It must not exist, be an empty folder, or hold an earlier result of the same kind and nothing else;
     and files can be made where it will stand.
+
+    Parameters
+    ----------
+    folder : path
+    kind : str
+        What will be written there: `SUMMARY_KIND` or `SIMULATION_KIND`.
 
     Raises
     ------
@@ -59,7 +72,7 @@ def check_output(folder: str | Path) -> None:
         Naming the folder and what to do.
     """
     target = Path(folder)
-    _check_replaceable(target)
+    _check_replaceable(target, kind)
     with _writable(target):
         parent = _first_existing(target.absolute().parent)
         probe = tempfile.mkdtemp(prefix=".miliary-", dir=parent)
@@ -81,9 +94,60 @@ def write_ct_result(result: CtResult, folder: str | Path) -> None:
         Where something else stands there, or the place cannot be written to.
     """
     target = Path(folder)
-    _check_replaceable(target)
+    _check_replaceable(target, SUMMARY_KIND)
     with _writable(target), replacing_folder(target) as draft:
         _write_files(result, draft)
+
+
+def write_simulation(
+    scan: Scan,
+    truth: Mapping[str, npt.NDArray[Any]],
+    lung_labels: npt.NDArray[np.uint8],
+    folder: str | Path,
+    *,
+    parameters: Mapping[str, Any],
+    seed: int,
+    as_dicom: bool = False,
+) -> None:
+    """Write a simulated scan with its truth, whole or not at all.
+
+    Parameters
+    ----------
+    scan : Scan
+    truth : mapping of str to ndarray
+        The columns of `COLUMNS`, then any further ones.
+    lung_labels : ndarray of uint8, shape (z, y, x) of the scan
+    folder : path
+        New, empty, or an earlier simulation, which is replaced at the end.
+    parameters : mapping
+        What the scan was made from; plain JSON values.
+    seed : int
+    as_dicom : bool
+        A folder ``dicom`` with one file per slice in place of ``volume.nii.gz``.
+
+    Raises
+    ------
+    OutputError
+        Where something else stands there, or the place cannot be written to.
+    """
+    from miliary.exchange.dicom_write import write_dicom_series
+    from miliary.exchange.volume_file import write_label_volume, write_volume
+
+    target = Path(folder)
+    _check_replaceable(target, SIMULATION_KIND)
+    with _writable(target), replacing_folder(target) as draft:
+        about = {"schema_version": "1.0", "kind": SIMULATION_KIND, "origin": "simulated", "seed": seed}
+        _write_json({**about, "parameters": dict(parameters)}, draft / "simulation.json")
+        nodules = Nodules({name: truth[name] for name in COLUMN_NAMES})
+        extra = {name: values for name, values in truth.items() if name not in COLUMN_NAMES}
+        write_nodules_csv(nodules, draft / "truth.csv", extra=extra)
+        write_label_volume(draft / "truth_lungs.nii.gz", lung_labels, scan.grid, scan.source_order)
+        if as_dicom:
+            write_dicom_series(
+                draft / "dicom", scan.voxels_hu, scan.grid, acquisition=scan.acquisition, seed=seed
+            )
+        else:
+            write_volume(draft / "volume.nii.gz", scan.voxels_hu, scan.grid)
 
 
 @contextlib.contextmanager
@@ -159,7 +223,7 @@ def _writable(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_replaceable(target: Path) -> None:
+def _check_replaceable(target: Path, kind: str) -> None:
     name = target.name or "output folder"
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise OutputError(f"{name}: exists and is not a folder; choose a new folder")
@@ -167,26 +231,25 @@ def _check_replaceable(target: Path) -> None:
         inside = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
     if not inside:
         return
-    strangers = [entry for entry in inside if entry not in CT_FILES]
+    strangers = [entry for entry in inside if entry not in _FILES[kind]]
     if strangers:
         raise OutputError(f"{name}: holds {strangers[0]}, which miliary did not write; choose a new folder")
-    if not _is_ct_result(target):
-        raise OutputError(f"{name}: is not an earlier result of miliary; choose a new folder")
+    if not _is_of_kind(target, kind):
+        raise OutputError(f"{name}: is not an earlier result of this command; choose a new folder")
 
 
-def _is_ct_result(folder: Path) -> bool:
+def _is_of_kind(folder: Path, kind: str) -> bool:
     try:
-        content = json.loads((folder / "scan.json").read_text("utf-8"))
+        content = json.loads((folder / _FILES[kind][0]).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("kind") == SUMMARY_KIND
+    return isinstance(content, dict) and content.get("kind") == kind
 
 
 def _write_files(result: CtResult, folder: Path) -> None:
     from miliary.exchange.volume_file import write_label_volume
 
-    text = json.dumps(summarize(result), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "scan.json").write_text(text + "\n", encoding="utf-8")
+    _write_json(summarize(result), folder / "scan.json")
     write_nodules_csv(result.nodules, folder / "nodules.csv")
     _write_parquet(result.nodules, folder / "nodules.parquet")
     write_label_volume(folder / "lungs.nii.gz", result.lungs.labels, result.grid, result.source_order)
@@ -194,8 +257,13 @@ def _write_files(result: CtResult, folder: Path) -> None:
         _write_png(result.preview_rgb, folder / "preview.png")
 
 
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
 def write_nodules_csv(
-    nodules: Nodules, path: str | Path, *, extra: dict[str, npt.NDArray[Any]] | None = None
+    nodules: Nodules, path: str | Path, *, extra: Mapping[str, npt.NDArray[Any]] | None = None
 ) -> None:
     """Write nodules as CSV: the declared columns, then those of `extra`; NaN is left empty."""
     columns = {
