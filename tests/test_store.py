@@ -22,7 +22,9 @@ def test_a_result_folder_holds_five_files_and_nothing_else(make_result, tmp_path
     write_ct_result(result, tmp_path / "deep" / "out")
     assert _listing(tmp_path / "deep" / "out") == sorted(CT_FILES)
     assert _listing(tmp_path / "deep") == ["out"]
-    assert json.loads((tmp_path / "deep/out/scan.json").read_text()) == summarize(result)
+    assert json.loads((tmp_path / "deep/out/scan.json").read_text()) == json.loads(
+        json.dumps(summarize(result))
+    )
     assert np.array_equal(Image.open(tmp_path / "deep/out/preview.png"), result.preview_rgb)
 
 

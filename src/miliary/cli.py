@@ -25,6 +25,12 @@ from miliary.errors import InputError
 
 if TYPE_CHECKING:
     from miliary.ct_result import CtResult
+    from miliary.image.simulate import SimulatedScan
+    from miliary.scan import Scan
+
+# The simulator's words, here so that the help needs none of its libraries; a test compares them.
+PATTERNS = ("random", "perilymphatic", "centrilobular", "none")
+SHAPES = ("sphere", "ellipsoid", "lobulated")
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -97,7 +103,9 @@ def cli() -> None:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result."
 )
-@click.option("--series", metavar="S", help="Which series of the folder: its number, or part of its name.")
+@click.option(
+    "--series", metavar="S", help="Which series of several: its number, or its place counted from 1."
+)
 @_output_options
 def ct(scan: Path, *, out: Path, series: str | None, quiet: bool, as_json: bool, threads: int | None) -> None:
     """Find and measure every nodule on one chest CT.
@@ -112,14 +120,169 @@ def ct(scan: Path, *, out: Path, series: str | None, quiet: bool, as_json: bool,
     progress("read")
     from miliary.exchange.ct_read import read_ct
 
-    volume = read_ct(scan, series=series)
+    volume = read_ct(scan, series=series, n_threads=threads)
     result = _measure(volume, out, progress, threads)
     _show_result(result, quiet=quiet, as_json=as_json)
     if not (quiet or as_json):
         print(f"\nresult in {out}")
 
 
-def _measure(volume: Any, out: Path, progress: Progress, threads: int | None) -> CtResult:
+@cli.command()
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the scan."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Which patient.")
+@click.option("--nodules", default=1000, show_default=True, type=click.IntRange(min=0), help="How many.")
+@click.option(
+    "--diameter",
+    nargs=2,
+    default=(1.0, 3.0),
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    metavar="MIN MAX",
+    help="Range of diameters in mm.",
+)
+@click.option(
+    "--density",
+    nargs=2,
+    default=(20.0, 60.0),
+    show_default=True,
+    type=float,
+    metavar="MIN MAX",
+    help="Range of densities in HU.",
+)
+@click.option("--pattern", default="random", show_default=True, type=click.Choice(PATTERNS))
+@click.option("--shape", type=click.Choice(SHAPES), help="Shape of the nodules; mixed by default.")
+@click.option("--calcified", default=0, show_default=True, type=click.IntRange(min=0), help="How many more.")
+@click.option("--lesion", is_flag=True, help="Add a cavitary lesion of 19 mm.")
+@click.option("--hard-negatives", is_flag=True, help="Add scars, septa, emphysema and the like.")
+@click.option(
+    "--slice-thickness",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.4, 10.0),
+    help="Thickness and distance of the slices in mm.",
+)
+@click.option("--pixel", default=0.7, show_default=True, type=click.FloatRange(0.3, 4.0), help="In mm.")
+@click.option("--blur", default=1.4, show_default=True, type=click.FloatRange(0.4, 5.0), help="FWHM in mm.")
+@click.option("--noise", default=20.0, show_default=True, type=click.FloatRange(0.0, 300.0), help="SD in HU.")
+@click.option(
+    "--grid",
+    nargs=3,
+    type=click.IntRange(16, 1024),
+    metavar="NZ NY NX",
+    help="Voxels; by default 358 x 358 x 350 mm.",
+)
+@click.option("--dicom", is_flag=True, help="Write a DICOM series in place of a NIfTI file.")
+@_output_options
+def simulate(
+    *, out: Path, seed: int, dicom: bool, quiet: bool, as_json: bool, threads: int | None, **settings: Any
+) -> None:
+    """Make a chest CT with known nodules.
+
+    Writes volume.nii.gz (or dicom/), truth.csv with the columns of nodules.csv plus kind, density_hu
+    and shape, truth_lungs.nii.gz, and simulation.json with the settings. The same settings and seed
+    give the same scan.
+    """
+    from miliary.exchange.store import SIMULATION_KIND, check_output, write_simulation
+
+    check_output(out, kind=SIMULATION_KIND)
+    progress = Progress(_progress_style(quiet=quiet, as_json=as_json))
+    progress("simulate")
+    simulated = _simulate(seed, threads, **settings)
+    progress("write")
+    write_simulation(
+        simulated.scan,
+        simulated.truth,
+        simulated.lung_labels,
+        out,
+        parameters=settings,
+        seed=seed,
+        as_dicom=dicom,
+    )
+    progress.finish()
+    if as_json:
+        kinds = [str(kind) for kind in simulated.truth["kind"]]
+        print(json.dumps({"origin": "simulated", **{k: kinds.count(k) for k in sorted(set(kinds))}}))
+    elif not quiet:
+        print(f"\nsimulated scan in {out}")
+
+
+def _simulate(seed: int, threads: int | None, **settings: Any) -> SimulatedScan:
+    """Turn the options of the command into a simulated scan."""
+    from miliary.image.simulate import DominantLesion, NodulePopulation, ScanProtocol, simulate_scan
+
+    pixel, thickness = settings["pixel"], settings["slice_thickness"]
+    n_pixels = round(358.0 / pixel)
+    protocol = ScanProtocol(
+        shape_zyx=settings["grid"] or (round(350.0 / thickness), n_pixels, n_pixels),
+        spacing_zyx_mm=(thickness, pixel, pixel),
+        psf_fwhm_mm=settings["blur"],
+        slice_thickness_mm=thickness,
+        noise_sd_hu=settings["noise"],
+    )
+    population = NodulePopulation(
+        n=settings["nodules"],
+        diameter_mm=settings["diameter"],
+        density_hu=settings["density"],
+        pattern=settings["pattern"] if settings["nodules"] else "none",
+        shape=settings["shape"],
+    )
+    return simulate_scan(
+        protocol,
+        seed=seed,
+        population=population,
+        lesion=DominantLesion() if settings["lesion"] else None,
+        n_calcified=settings["calcified"],
+        hard_negatives=settings["hard_negatives"],
+        n_threads=threads or _count_cores(),
+    )
+
+
+@cli.command()
+@click.option(
+    "--out",
+    default="demo-result",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the result.",
+)
+@_output_options
+def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
+    """Simulate a patient with miliary disease, measure the scan, compare with the truth.
+
+    Nothing is downloaded: the patient is a seed and a few parameters.
+    """
+    from miliary.exchange.store import check_output
+
+    check_output(out)
+    progress = Progress(_progress_style(quiet=quiet, as_json=as_json))
+    progress("simulate")
+    from miliary.image.match import compare_with_truth
+    from miliary.image.simulate import demo_case, simulate_scan
+
+    simulated = simulate_scan(**demo_case(), n_threads=threads or _count_cores())
+    result = _measure(simulated.scan, out, progress, threads)
+    _show_result(result, quiet=quiet, as_json=as_json)
+    if not (quiet or as_json):
+        found = compare_with_truth(result.nodules, simulated.truth)
+        print(f"""
+The patient is simulated, so the truth is known:
+  {found.n_hits:,} of {found.n_true:,} nodules found ({found.n_hits / found.n_true:.1%}), \
+{found.n_false:,} false marks
+  total volume {found.volume_reported_mm3:,.0f} mm3, true {found.volume_true_mm3:,.0f} mm3
+  diameters off by {found.diameter_error_mm:.2f} mm (median)
+
+result in {out}: start with {out / "preview.png"}""")
+
+
+def _count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _measure(volume: Scan, out: Path, progress: Progress, threads: int | None) -> CtResult:
     """Measure a scan in memory and write its folder."""
     from miliary.ct_result import Stage
     from miliary.exchange.store import write_ct_result

@@ -146,7 +146,7 @@ def summarize(result: CtResult) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": SUMMARY_KIND,
-        "origin": "measured",
+        "origin": "simulated" if result.acquisition.source_format == "simulated" else "measured",
         "geometry": {**asdict(result.grid), "voxel_volume_mm3": _short(result.grid.voxel_volume_mm3)},
         "acquisition": _summarize_acquisition(result.acquisition),
         "warnings": [asdict(warning) for warning in result.warnings],

@@ -8,9 +8,10 @@
     DIR/lungs.nii.gz      1 right, 2 left, on the grid of the source
     DIR/preview.png       slabs without and with the nodules marked, where the result has a picture
 
-What `miliary simulate` writes (volume.nii.gz or dicom/, truth.csv, truth_lungs.nii.gz, simulation.json)
-follows the same rule: a folder is written beside its final name and renamed at the end, so that an interrupted or
-failing run leaves nothing under that name and an earlier result stays until the new one is whole.
+What `miliary simulate` writes (volume.nii.gz or dicom/, truth.csv, truth_lungs.nii.gz,
+simulation.json) follows the same rule: a folder is written beside its final name and renamed at the
+end, so that an interrupted or failing run leaves nothing under that name and an earlier result stays
+until the new one is whole.
 """
 
 from __future__ import annotations

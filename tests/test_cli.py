@@ -1,0 +1,231 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import miliary.cli
+from miliary.cli import main
+from miliary.errors import NoLungsError, ScanReadError
+from miliary.exchange import ct_read, store
+from miliary.exchange.store import CT_FILES
+
+
+@pytest.fixture
+def measured(make_result, small_scan, monkeypatch):
+    """Replace reading and measuring by something instant; what is returned can be changed."""
+    state = types.SimpleNamespace(result=make_result(), calls=[])
+
+    def read_ct(path, *, series=None, n_threads=None):
+        state.calls.append((path.name, series, n_threads))
+        return small_scan
+
+    def find_nodules(scan, *, progress=None, n_threads=None, seed=0):
+        assert scan is small_scan
+        for name in ("lungs", "find"):
+            progress(name)
+        if isinstance(state.result, BaseException):
+            raise state.result
+        return state.result
+
+    monkeypatch.setattr(ct_read, "read_ct", read_ct)
+    pipeline = types.ModuleType("miliary.pipeline")
+    pipeline.find_nodules = find_nodules
+    monkeypatch.setitem(sys.modules, "miliary.pipeline", pipeline)
+    return state
+
+
+def test_ct_writes_the_folder_and_a_summary(measured, tmp_path, capsys):
+    assert main(["ct", "scan", "--out", str(tmp_path / "out"), "--series", "3", "--threads", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(CT_FILES)
+    assert measured.calls == [("scan", "3", 2)]
+    assert "per litre" in out
+    assert "This is made up. [test_warning]" in " ".join(out.split())
+    assert [line.split()[0] for line in err.splitlines()] == ["read", "lungs", "find", "write"]
+
+
+def test_the_stages_of_a_result_begin_with_reading(measured, tmp_path):
+    main(["ct", "scan", "--out", str(tmp_path / "out"), "--quiet"])
+    stages = json.loads((tmp_path / "out/scan.json").read_text())["stages"]
+    assert [stage["name"] for stage in stages] == ["read", "lungs"]
+
+
+def test_json_is_one_object_on_stdout_and_lines_on_stderr(measured, tmp_path, capsys):
+    assert main(["ct", "scan", "--out", str(tmp_path / "out"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((tmp_path / "out/scan.json").read_text())
+    events = [json.loads(line) for line in err.splitlines()]
+    assert [e["stage"] for e in events if e["event"] == "done"] == ["read", "lungs", "find", "write"]
+    assert all(e["seconds"] >= 0 for e in events if e["event"] == "done")
+
+
+def test_quiet_says_nothing(measured, tmp_path, capsys):
+    assert main(["ct", "scan", "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "out/scan.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (NoLungsError("head: no lungs were found; give a chest CT"), 2, "head: no lungs were found"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("/secret/path"), 1, "ZeroDivisionError in test_cli.py"),
+        (MemoryError(), 1, "not enough memory"),
+    ],
+)
+@pytest.mark.parametrize("mode", [[], ["--quiet"], ["--json"]])
+def test_a_failing_run_is_one_line_and_leaves_nothing(
+    measured, tmp_path, capsys, monkeypatch, error, code, text, mode
+):
+    monkeypatch.delenv("MILIARY_DEBUG", raising=False)
+    measured.result = error
+    assert main(["ct", "scan", "--out", str(tmp_path / "deep" / "out"), *mode]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert text in last
+    assert "/secret" not in err
+    assert "Traceback" not in err
+    if mode == ["--json"]:
+        assert json.loads(last)["exit_code"] == code
+    else:
+        assert last.startswith("miliary: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_where_it_broke(measured, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MILIARY_DEBUG", "1")
+    measured.result = ZeroDivisionError("detail")
+    assert main(["ct", "scan", "--out", str(tmp_path / "out")]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unusable_folder_is_said_before_anything_is_read(measured, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["ct", "scan", "--out", str(tmp_path)]) == 2
+    assert measured.calls == []
+    assert "mine.txt, which miliary did not write" in capsys.readouterr().err
+
+
+def test_a_reading_error_is_shown_as_it_is(tmp_path, capsys, monkeypatch):
+    def read_ct(*_, **__):
+        raise ScanReadError("slice 7.dcm: is truncated;\n copy it again")
+
+    monkeypatch.setattr(ct_read, "read_ct", read_ct)
+    assert main(["ct", "scan", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.endswith("miliary: error: slice 7.dcm: is truncated; copy it again\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ct"],
+        ["ct", "scan"],
+        ["ct", "scan", "--out", "x", "--threads", "0"],
+        ["ct", "scan", "--out", "x", "--sires", "1"],
+        ["unknown"],
+        ["simulate", "--out", "x", "--pattern", "miliary"],
+    ],
+)
+def test_a_usage_error_is_one_line_that_points_to_the_help(arguments, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("miliary: error: ")
+    assert err.count("\n") == 1
+    assert "--help'" in err
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    assert "ct" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"miliary {miliary.__version__}\n"
+
+
+def test_the_words_of_the_simulator_are_its_own():
+    from miliary.image import simulate
+
+    assert miliary.cli.PATTERNS == simulate.PATTERNS
+    assert miliary.cli.SHAPES == simulate.SHAPES
+
+
+_SMALL = ["--grid", "40", "64", "64", "--pixel", "4", "--slice-thickness", "6", "--nodules", "20", "--quiet"]
+
+
+def test_a_simulated_scan_reads_back(tmp_path):
+    assert main(["simulate", "--out", str(tmp_path / "a"), *_SMALL, "--calcified", "2"]) == 0
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "simulation.json",
+        "truth.csv",
+        "truth_lungs.nii.gz",
+        "volume.nii.gz",
+    ]
+    rows = (tmp_path / "a/truth.csv").read_text().splitlines()
+    assert rows[0].endswith("flags,kind,density_hu,shape")
+    assert len(rows) == 23
+    assert main(["simulate", "--out", str(tmp_path / "b"), *_SMALL, "--calcified", "2", "--dicom"]) == 0
+    assert (tmp_path / "b/truth.csv").read_bytes() == (tmp_path / "a/truth.csv").read_bytes()
+    nifti = ct_read.read_ct(tmp_path / "a/volume.nii.gz")
+    dicom = ct_read.read_ct(tmp_path / "b/dicom")
+    assert np.array_equal(nifti.voxels_hu, dicom.voxels_hu)
+    assert nifti.grid.origin_lps_mm == pytest.approx(dicom.grid.origin_lps_mm, abs=1e-3)
+
+
+def test_a_simulation_never_replaces_a_result(measured, tmp_path, capsys):
+    main(["ct", "scan", "--out", str(tmp_path / "out"), "--quiet"])
+    assert main(["simulate", "--out", str(tmp_path / "out"), *_SMALL]) == 2
+    assert "miliary did not write" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(CT_FILES)
+
+
+_INTERRUPTED = """
+import os, signal, sys, time
+import miliary.cli
+from miliary.exchange import ct_read
+
+def read_ct(*_, **__):
+    print("reading", flush=True)
+    time.sleep(60)
+
+ct_read.read_ct = read_ct
+sys.argv = ["miliary", "ct", "scan", "--out", sys.argv[1]]
+miliary.cli.entry()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_130_and_leaves_nothing(tmp_path, how):
+    process = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED, str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "reading\n"
+    os.kill(process.pid, how)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_while_writing_leaves_nothing(measured, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_write_png", interrupt)
+    assert main(["ct", "scan", "--out", str(tmp_path / "out")]) == 130
+    assert list(tmp_path.iterdir()) == []
