@@ -1,0 +1,397 @@
+"""`simulate_scan`: a whole chest CT with exact truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.image.simulate.acquisition import ScanProtocol, acquire, average_slices
+from miliary.image.simulate.anatomy import (
+    AnatomyParameters,
+    CoarseField,
+    HardNegatives,
+    build_fields,
+    draw_anatomy,
+    midline_x_mm,
+)
+from miliary.image.simulate.negatives import draw_sheets, paint_plaques, paint_sheets
+from miliary.image.simulate.nodules import (
+    SHAPES,
+    Body,
+    DominantLesion,
+    NodulePopulation,
+    PlaceSampler,
+    draw_body,
+    draw_diameters,
+    paste,
+    place,
+    render_body,
+)
+from miliary.image.simulate.raster import add_tubes, blend, paint_chest, run_slabs
+from miliary.image.simulate.vessels import Pieces, Trees, grow_trees
+from miliary.nodules import COLUMN_NAMES, Attenuation, NoduleFlag
+from miliary.scan import Acquisition, Grid, Scan, ScanWarning, Side, Zone
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+
+TRUTH_COLUMN_NAMES = (*COLUMN_NAMES, "kind", "density_hu", "shape")
+SUBSOLID_BELOW_HU = -100.0
+CALCIFIED_ABOVE_HU = 150.0
+AIR_IN_AIRWAYS_HU = -990.0
+
+
+@dataclass(frozen=True)
+class SimulatedScan:
+    """A simulated scan and what is truly in it.
+
+    Parameters
+    ----------
+    scan : Scan
+    truth : mapping of str to ndarray
+        Columns `TRUTH_COLUMN_NAMES`, one row per nodule, calcified nodule and lesion.
+    lung_labels : ndarray of uint8, shape (z, y, x)
+        1 right lung, 2 left lung, 0 elsewhere.
+    anatomy : AnatomyParameters
+    """
+
+    scan: Scan
+    truth: Mapping[str, npt.NDArray[Any]]
+    lung_labels: npt.NDArray[np.uint8]
+    anatomy: AnatomyParameters
+
+
+def simulate_scan(
+    protocol: ScanProtocol, *, seed: int, population: NodulePopulation | None = None,
+    lesion: DominantLesion | None = None, n_calcified: int = 0,
+    hard_negatives: bool | HardNegatives | Mapping[str, Any] = False,
+    anatomy: AnatomyParameters | None = None, n_threads: int = 2,
+) -> SimulatedScan:
+    """Simulate one chest CT.
+
+    Parameters
+    ----------
+    protocol : ScanProtocol
+        Grid, blur, slice profile and noise.
+    seed : int
+        The same seed and parameters give the same scan bit for bit.
+    population : NodulePopulation, optional
+        Small nodules; none by default.
+    lesion : DominantLesion, optional
+    n_calcified : int
+        Calcified granulomas of 1.5 to 5 mm and 200 to 800 HU.
+    hard_negatives : bool, HardNegatives or mapping
+        True draws a mixture; a mapping gives fields of `HardNegatives`.
+    anatomy : AnatomyParameters, optional
+        Drawn from the seed by default.
+    n_threads : int
+
+    Returns
+    -------
+    SimulatedScan
+        Voxels are int16.
+    """
+    p = draw_anatomy(seed) if anatomy is None else anatomy
+    hard = _hard(hard_negatives, seed)
+    chest = build_fields(p, hard)
+    trees = grow_trees(p, chest, hard)
+    start, grid = _frame(protocol, p)
+    n = protocol.n_sub_slices
+    fine_step = np.array(protocol.spacing_zyx_mm) / (n, 1, 1)
+    fine_start = start - [(n - 1) / 2 * fine_step[0], 0, 0]
+    fine_shape = (protocol.shape_zyx[0] * n, *protocol.shape_zyx[1:])
+
+    volume = np.empty(fine_shape, np.float32)
+    depth = np.empty(fine_shape, np.float32)
+    _paint_background(volume, depth, p, chest, fine_start, fine_step, n_threads)
+    labels = _labels(depth[(n - 1) // 2 :: n], depth[n // 2 :: n], p, start, protocol)
+    share = depth
+    share.fill(0)
+    _paint_trees(volume, share, p, trees, fine_start, fine_step, n_threads)
+    _paint_negatives(volume, share, p, hard, chest, fine_start, fine_step, n_threads)
+
+    box = np.stack([start, start + (np.array(protocol.shape_zyx) - 1) * protocol.spacing_zyx_mm])
+    bodies, kinds = _draw_bodies(
+        p, chest, trees, box, seed=seed, population=population, lesion=lesion, n_calcified=n_calcified
+    )
+    for body in bodies:
+        _paint_body(volume, body, fine_start, fine_step)
+    truth = _truth(bodies, kinds, p, chest, trees, labels, start, protocol)
+
+    image = acquire(
+        volume if n == 1 and protocol.slice_thickness_mm <= protocol.spacing_zyx_mm[0]
+        else average_slices(volume, protocol),
+        protocol, seed=seed, n_threads=n_threads,
+    )
+    if protocol.clip_low_hu is not None:
+        np.maximum(image, protocol.clip_low_hu, out=image)
+    voxels = np.clip(np.rint(image, out=image), -32768, 32767).astype(np.int16)
+    return SimulatedScan(Scan(voxels, grid, _acquisition(protocol), (_label(),)), truth, labels, p)
+
+
+def _hard(given: bool | HardNegatives | Mapping[str, Any], seed: int) -> HardNegatives:
+    if isinstance(given, HardNegatives):
+        return given
+    if isinstance(given, Mapping):
+        return HardNegatives(**given)
+    return HardNegatives.draw(seed) if given else HardNegatives()
+
+
+def _label() -> ScanWarning:
+    return ScanWarning("simulated", "This scan is simulated and shows no patient.")
+
+
+def _acquisition(protocol: ScanProtocol) -> Acquisition:
+    return Acquisition(
+        modality="CT", manufacturer="miliary", model="simulated chest",
+        slice_thickness_mm=protocol.slice_thickness_mm, source_format="simulated",
+    )
+
+
+def _frame(protocol: ScanProtocol, p: AnatomyParameters) -> tuple[FloatArray, Grid]:
+    """Centre of voxel 0 in the body frame (z, y, x) [mm] and the grid; both frames coincide."""
+    center = protocol.center_lps_mm or (0.0, 0.25 * p.kyphosis_mm, 0.5 * p.lung_height_mm)
+    shape, step = np.array(protocol.shape_zyx), np.array(protocol.spacing_zyx_mm)
+    start = np.array(center[::-1]) - (shape - 1) / 2 * step
+    grid = Grid(
+        protocol.shape_zyx, protocol.spacing_zyx_mm, (float(start[2]), float(start[1]), float(start[0]))
+    )
+    return start, grid
+
+
+def _paint_background(
+    volume: Float32Array, depth: Float32Array, p: AnatomyParameters, chest: CoarseField,
+    start: FloatArray, step: FloatArray, n_threads: int,
+) -> None:
+    texture = _texture(p.seed)
+    f = chest.values
+
+    def task(first: int, last: int) -> None:
+        paint_chest(
+            volume, depth, first, last, start, step, chest.origin_zyx_mm, chest.spacing_mm, f["lung"],
+            f["body"], f["bone"], f["tissue"], f["air"], f["fissure"], texture, p.texture_hu,
+            p.fissure_thickness_mm, p.bone_hu,
+        )
+
+    run_slabs(task, len(volume), n_threads=n_threads)
+
+
+def _texture(seed: int) -> Float32Array:
+    """Fine-grained unit-variance texture that repeats without a seam."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng([seed, 6])
+    tile = ndimage.gaussian_filter(rng.standard_normal((80, 80, 80), dtype=np.float32), 0.8, mode="wrap")
+    tile /= tile.std()
+    return np.pad(tile, (0, 1), mode="wrap")
+
+
+def _labels(
+    below: Float32Array, above: Float32Array, p: AnatomyParameters, start: FloatArray, protocol: ScanProtocol
+) -> npt.NDArray[np.uint8]:
+    """Lung labels at the voxel centres of the scan."""
+    z = start[0] + np.arange(protocol.shape_zyx[0]) * protocol.spacing_zyx_mm[0]
+    x = start[2] + np.arange(protocol.shape_zyx[2]) * protocol.spacing_zyx_mm[2]
+    labels = np.zeros(protocol.shape_zyx, np.uint8)
+    for i, height in enumerate(z):
+        sides = np.where(x < midline_x_mm(p, height), 1, 2).astype(np.uint8)
+        labels[i] = (below[i] + above[i] > 0) * sides[None, :]
+    return labels
+
+
+def _paint_tubes(
+    share: Float32Array, pieces: Pieces, start: FloatArray, step: FloatArray, n_threads: int
+) -> None:
+    high = start + np.array(share.shape) * step
+    margin = pieces.radius_mm.max(axis=1)[:, None] + step.max() + 1
+    low_end, high_end = pieces.ends_zyx_mm.min(axis=1), pieces.ends_zyx_mm.max(axis=1)
+    near = np.all((high_end > start - margin) & (low_end < high + margin), axis=1)
+    ends, radius = np.ascontiguousarray(pieces.ends_zyx_mm[near]), np.ascontiguousarray(pieces.radius_mm[near])
+    run_slabs(
+        lambda first, last: add_tubes(share, first, last, start, step, ends, radius, 0.45),
+        len(share), n_threads=n_threads,
+    )
+
+
+def _paint_trees(
+    volume: Float32Array, share: Float32Array, p: AnatomyParameters, trees: Trees, start: FloatArray,
+    step: FloatArray, n_threads: int,
+) -> None:
+    _paint_tubes(share, trees.vessels, start, step, n_threads)
+    _paint_tubes(share, trees.walls, start, step, n_threads)
+    run_slabs(lambda a, b: blend(volume, share, a, b, p.vessel_hu, True), len(volume), n_threads=n_threads)
+    _paint_tubes(share, trees.lumens, start, step, n_threads)
+    run_slabs(
+        lambda a, b: blend(volume, share, a, b, AIR_IN_AIRWAYS_HU, False), len(volume), n_threads=n_threads
+    )
+
+
+def _paint_negatives(
+    volume: Float32Array, share: Float32Array, p: AnatomyParameters, hard: HardNegatives,
+    chest: CoarseField, start: FloatArray, step: FloatArray, n_threads: int,
+) -> None:
+    sheets = draw_sheets(p, chest, hard)
+    if len(sheets):
+        paint_sheets(share, sheets, start, step)
+        run_slabs(lambda a, b: blend(volume, share, a, b, 30.0, True), len(volume), n_threads=n_threads)
+    if hard.n_plaques:
+        paint_plaques(volume, p, chest, hard, start, step)
+
+
+def _draw_bodies(
+    p: AnatomyParameters, chest: CoarseField, trees: Trees, box: FloatArray, *, seed: int,
+    population: NodulePopulation | None, lesion: DominantLesion | None, n_calcified: int,
+) -> tuple[list[Body], list[str]]:
+    """All nodules and lesions, the lesion first."""
+    bodies: list[Body] = []
+    kinds: list[str] = []
+    rng = np.random.default_rng([seed, 8])
+    if lesion is not None:
+        bodies.append(_lesion_body(lesion, p, chest, box, rng))
+        kinds.append("lesion")
+    calcified = NodulePopulation(n_calcified, (1.5, 5.0), "lognormal", (200.0, 800.0))
+    for kind, group in (("calcified", calcified), ("nodule", population)):
+        if group is None or group.n == 0 or group.pattern == "none":
+            continue
+        diameters = draw_diameters(group, rng)
+        taken = np.array([b.center_zyx_mm for b in bodies]).reshape(-1, 3)
+        radii = np.array([b.diameter_mm / 2 for b in bodies])
+        sampler = PlaceSampler(chest, trees, group.pattern, rng, box)
+        centers = place(sampler, diameters, min_gap_mm=group.min_gap_mm, taken=taken, taken_radii=radii)
+        for center, diameter in zip(centers, diameters, strict=True):
+            low, high = (-600.0, -200.0) if rng.random() < group.subsolid_share else group.density_hu
+            shape = group.shape or str(rng.choice(SHAPES))
+            bodies.append(
+                draw_body(center, float(diameter), float(rng.uniform(low, high)), shape=shape,
+                          axis_ratio=group.axis_ratio, rng=rng)
+            )
+            kinds.append(kind)
+    return bodies, kinds
+
+
+def _lesion_body(
+    lesion: DominantLesion, p: AnatomyParameters, chest: CoarseField, box: FloatArray, rng: np.random.Generator
+) -> Body:
+    side = 1 if lesion.side == Side.RIGHT.value else 2
+    low, high = _lung_heights(chest, side)
+    third = {Zone.LOWER.value: 0, Zone.MIDDLE.value: 1, Zone.UPPER.value: 2}[lesion.zone]
+    index = np.argwhere((chest.values["lung"] > lesion.diameter_mm / 2 + 2) & (chest.values["side"] == side))
+    points = index * chest.spacing_mm + chest.origin_zyx_mm
+    share = (points[:, 0] - low) / (high - low) * 3
+    r = lesion.diameter_mm / 2
+    good = (share > third + 0.1) & (share < third + 0.9)
+    good &= np.all((points > box[0] + r) & (points < box[1] - r), axis=1)
+    if not good.any():
+        good = np.ones(len(points), bool)
+    center = points[good][rng.integers(int(good.sum()))] + rng.uniform(-1, 1, 3)
+    hollow = 0.0 if lesion.wall_mm is None else max(lesion.diameter_mm - 2 * lesion.wall_mm, 0.0)
+    return draw_body(center, lesion.diameter_mm, lesion.density_hu, shape="lobulated", axis_ratio=1.2,
+                     rng=rng, hollow_mm=hollow)
+
+
+def _lung_heights(chest: CoarseField, side: int) -> tuple[float, float]:
+    """Lowest and highest z of one lung [mm]."""
+    mask = (chest.values["lung"] > 0) & (chest.values["side"] == side)
+    rows = np.flatnonzero(mask.any(axis=(1, 2)))
+    if len(rows) == 0:
+        return 0.0, 1.0
+    z = chest.origin_zyx_mm[0] + chest.spacing_mm * rows
+    return float(z[0]), float(z[-1])
+
+
+def _paint_body(volume: Float32Array, body: Body, start: FloatArray, step: FloatArray) -> None:
+    """Replace what the body fills, only ever upward, then hollow it out."""
+    low, share = render_body(body, start, step)
+    where, part = paste(volume, low, share)
+    if part.size:
+        local = volume[where]
+        local += (np.minimum(part, 1.0) * np.maximum(body.density_hu - local, 0)).astype(np.float32)
+    if body.hollow_mm > 0:
+        low, share = render_body(body, start, step, diameter_mm=body.hollow_mm)
+        where, part = paste(volume, low, share)
+        if part.size:
+            local = volume[where]
+            local += (np.minimum(part, 1.0) * (-980.0 - local)).astype(np.float32)
+
+
+def _truth(
+    bodies: list[Body], kinds: list[str], p: AnatomyParameters, chest: CoarseField, trees: Trees,
+    labels: npt.NDArray[np.uint8], start: FloatArray, protocol: ScanProtocol,
+) -> dict[str, npt.NDArray[Any]]:
+    """The truth table."""
+    n = len(bodies)
+    centers = np.array([b.center_zyx_mm for b in bodies]).reshape(-1, 3)
+    diameter = np.array([b.diameter_mm for b in bodies])
+    density = np.array([b.density_hu for b in bodies])
+    volume = np.array([b.volume_mm3 for b in bodies])
+    hollow = np.array([np.pi / 6 * b.hollow_mm**3 for b in bodies])
+    around = chest.sample("air", centers) if n else np.zeros(0)
+    mass = (volume - hollow) * (density - around) + hollow * (-980.0 - around)
+    right = centers[:, 2] < midline_x_mm(p, centers[:, 0])
+    zone = np.empty(n, object)
+    z_mm = start[0] + np.arange(labels.shape[0]) * protocol.spacing_zyx_mm[0]
+    for side, mine in ((1, right), (2, ~right)):
+        rows = np.flatnonzero((labels == side).any(axis=(1, 2)))
+        low, high = (z_mm[rows[0]], z_mm[rows[-1]]) if len(rows) else (0.0, 1.0)
+        third = np.clip((centers[:, 0] - low) / max(high - low, 1e-6) * 3, 0, 2.999).astype(int)
+        names = np.array([Zone.LOWER.value, Zone.MIDDLE.value, Zone.UPPER.value], dtype=object)
+        zone[mine] = names[third[mine]]
+    depth = chest.sample("lung", centers) if n else np.zeros(0)
+    attenuation = np.where(density > CALCIFIED_ABOVE_HU, Attenuation.CALCIFIED.value,
+                           np.where(density < SUBSOLID_BELOW_HU, Attenuation.SUBSOLID.value, Attenuation.SOLID.value))
+    zeros = np.zeros(n)
+    values: dict[str, npt.NDArray[Any]] = {
+        "id": np.arange(1, n + 1), "x_mm": centers[:, 2], "y_mm": centers[:, 1], "z_mm": centers[:, 0],
+        "diameter_mm": diameter, "diameter_mm_err": zeros, "volume_mm3": volume, "volume_mm3_err": zeros,
+        "excess_mass_mg": mass / 1000.0, "probability": np.ones(n),
+        "attenuation": attenuation.astype(object),
+        "side": np.where(right, Side.RIGHT.value, Side.LEFT.value).astype(object), "zone": zone,
+        "distance_to_pleura_mm": depth, "flags": _flags(centers, diameter / 2, depth, trees),
+        "kind": np.array(kinds, dtype=object), "density_hu": density,
+        "shape": np.array([b.shape for b in bodies], dtype=object),
+    }
+    return {name: values[name] for name in TRUTH_COLUMN_NAMES}
+
+
+def _flags(centers: FloatArray, radii: FloatArray, depth: FloatArray, trees: Trees) -> npt.NDArray[Any]:
+    """Which nodules touch the pleura or a vessel."""
+    from scipy.spatial import cKDTree
+
+    flags = np.full(len(centers), "", dtype=object)
+    if len(centers) == 0:
+        return flags
+    ends, radius = trees.vessels.ends_zyx_mm, trees.vessels.radius_mm.mean(axis=1)
+    big = radius > 0.4
+    points = np.concatenate([ends[big, 0], ends[big].mean(axis=1), ends[big, 1]])
+    reach = np.tile(radius[big], 3)
+    on_vessel = np.zeros(len(centers), bool)
+    if len(points):
+        tree = cKDTree(points)
+        for i, near in enumerate(tree.query_ball_point(centers, radii + 9.0)):
+            if near:
+                gap = np.linalg.norm(points[near] - centers[i], axis=1) - reach[near]
+                on_vessel[i] = bool(gap.min() < radii[i])
+    on_pleura = depth < radii + 0.3
+    for i in range(len(centers)):
+        names = [NoduleFlag.VESSEL_ATTACHED.value] * bool(on_vessel[i])
+        names += [NoduleFlag.PLEURA_ATTACHED.value] * bool(on_pleura[i])
+        flags[i] = ";".join(names)
+    return flags
+
+
+def demo_case() -> dict[str, Any]:
+    """Parameters of the embedded example, as keywords of `simulate_scan` (with ``protocol``)."""
+    return {
+        "protocol": ScanProtocol(
+            shape_zyx=(200, 320, 320), spacing_zyx_mm=(1.5, 1.1, 1.1), psf_fwhm_mm=1.5,
+            slice_thickness_mm=1.5, edge_overshoot=0.03, noise_sd_hu=20.0, noise_correlation_mm=0.35,
+        ),
+        "seed": 2024,
+        "population": NodulePopulation(3000, (1.5, 3.0), "uniform", (20.0, 60.0), "random"),
+        "lesion": DominantLesion(19.0, 4.0, "left", "upper"),
+        "n_calcified": 6,
+    }
