@@ -82,7 +82,7 @@ class Simulated:
     scan : Scan
     truth : DataFrame
         One row per nodule, calcified nodule and lesion: `x_mm, y_mm, z_mm, diameter_mm, volume_mm3, side,
-        zone, kind, density_hu, shape, attached`.
+        zone, kind, density_hu, shape, attached, pleural`.
     labels : ndarray of uint8, shape (z, y, x)
         0 outside, 1 right lung, 2 left lung.
     """
@@ -228,6 +228,7 @@ def _place(
                 "density_hu": hu,
                 "shape": np.where(is_irregular, "irregular", "sphere"),
                 "attached": gap < ATTACHED_GAP_MM,
+                "pleural": -fields.at(fields.lung_mm, centre) - diameter / 2 < ATTACHED_GAP_MM,
             }
         )
     )
@@ -334,6 +335,7 @@ def _lesion(
             "density_hu": 40.0,
             "shape": "cavity",
             "attached": True,
+            "pleural": False,
         }
     )
     return [Tubes(spicules, 40.0), mass, hole], row

@@ -26,7 +26,7 @@ def test_occupancy_sums_to_the_volume_at_the_centre(
     middle = (index * share.ravel()).sum(axis=1) / share.sum()
     np.testing.assert_allclose(middle[1:], centre[1:], atol=0.05)
     # A box as wide as the step aliases, so the centre along z cannot be exact.
-    assert middle[0] == pytest.approx(centre[0], abs=0.15)
+    assert middle[0] == pytest.approx(centre[0], abs=0.25)
 
 
 def _scan(hu: float, noise_hu: float = 0.0) -> Scan:
