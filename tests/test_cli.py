@@ -161,11 +161,30 @@ def test_the_words_of_the_simulator_are_its_own():
     assert miliary.cli.SHAPES == simulate.SHAPES
 
 
-_SMALL = ["--grid", "40", "64", "64", "--pixel", "4", "--slice-thickness", "6", "--nodules", "20", "--quiet"]
+@pytest.fixture
+def simulated(small_scan, small_labels, make_nodules, monkeypatch):
+    """Replace the simulator by something instant that records what it was asked for."""
+    from miliary.image import simulate
+
+    calls = []
+
+    def simulate_scan(protocol, **settings):
+        calls.append((protocol, settings))
+        nodules = make_nodules(3)
+        truth = {
+            **nodules.columns,
+            "kind": np.array(["nodule", "nodule", "calcified"], dtype=object),
+            "density_hu": np.array([40.0, 30.0, 400.0]),
+            "shape": np.array(["sphere"] * 3, dtype=object),
+        }
+        return simulate.SimulatedScan(small_scan, truth, small_labels, None)
+
+    monkeypatch.setattr(simulate, "simulate_scan", simulate_scan)
+    return calls
 
 
-def test_a_simulated_scan_reads_back(tmp_path):
-    assert main(["simulate", "--out", str(tmp_path / "a"), *_SMALL, "--calcified", "2"]) == 0
+def test_a_simulated_scan_reads_back(simulated, small_scan, tmp_path, capsys):
+    assert main(["simulate", "--out", str(tmp_path / "a"), "--quiet"]) == 0
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         "simulation.json",
         "truth.csv",
@@ -174,18 +193,59 @@ def test_a_simulated_scan_reads_back(tmp_path):
     ]
     rows = (tmp_path / "a/truth.csv").read_text().splitlines()
     assert rows[0].endswith("flags,kind,density_hu,shape")
-    assert len(rows) == 23
-    assert main(["simulate", "--out", str(tmp_path / "b"), *_SMALL, "--calcified", "2", "--dicom"]) == 0
-    assert (tmp_path / "b/truth.csv").read_bytes() == (tmp_path / "a/truth.csv").read_bytes()
-    nifti = ct_read.read_ct(tmp_path / "a/volume.nii.gz")
-    dicom = ct_read.read_ct(tmp_path / "b/dicom")
-    assert np.array_equal(nifti.voxels_hu, dicom.voxels_hu)
-    assert nifti.grid.origin_lps_mm == pytest.approx(dicom.grid.origin_lps_mm, abs=1e-3)
+    assert rows[3].endswith(",calcified,400.000,sphere")
+    assert main(["simulate", "--out", str(tmp_path / "b"), "--quiet", "--dicom"]) == 0
+    assert len(list((tmp_path / "b/dicom").iterdir())) == small_scan.grid.shape_zyx[0]
+    for place in ("a/volume.nii.gz", "b/dicom"):
+        back = ct_read.read_ct(tmp_path / place)
+        assert np.array_equal(back.voxels_hu, small_scan.voxels_hu)
+        assert back.grid.origin_lps_mm == pytest.approx(small_scan.grid.origin_lps_mm)
+        assert back.grid.spacing_zyx_mm == pytest.approx(small_scan.grid.spacing_zyx_mm)
+    assert capsys.readouterr() == ("", "")
 
 
-def test_a_simulation_never_replaces_a_result(measured, tmp_path, capsys):
+def test_the_options_of_simulate_reach_the_simulator(simulated, tmp_path, capsys):
+    options = "--seed 5 --nodules 7 --diameter 1.5 2.5 --density -500 -300 --pattern perilymphatic"
+    options += " --shape sphere --calcified 3 --lesion --hard-negatives --slice-thickness 2"
+    options += " --pixel 0.8 --blur 1.8 --noise 55 --threads 1"
+    assert main(["simulate", "--out", str(tmp_path / "a"), "--json", *options.split()]) == 0
+    protocol, settings = simulated[0]
+    assert protocol.spacing_zyx_mm == (2.0, 0.8, 0.8)
+    assert protocol.shape_zyx == (175, 448, 448)
+    assert (protocol.slice_thickness_mm, protocol.psf_fwhm_mm, protocol.noise_sd_hu) == (2.0, 1.8, 55.0)
+    population = settings["population"]
+    assert (population.n, population.pattern, population.shape) == (7, "perilymphatic", "sphere")
+    assert (population.diameter_mm, population.density_hu) == ((1.5, 2.5), (-500.0, -300.0))
+    assert (settings["seed"], settings["n_calcified"], settings["n_threads"]) == (5, 3, 1)
+    assert settings["hard_negatives"] is True
+    assert settings["lesion"] is not None
+    assert json.loads(capsys.readouterr().out) == {"origin": "simulated", "nodule": 2, "calcified": 1}
+    about = json.loads((tmp_path / "a/simulation.json").read_text())
+    assert about["seed"] == 5
+    assert about["parameters"]["pattern"] == "perilymphatic"
+
+
+def test_an_earlier_simulation_is_replaced(simulated, tmp_path):
+    assert main(["simulate", "--out", str(tmp_path / "a"), "--quiet", "--dicom"]) == 0
+    assert main(["simulate", "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert not (tmp_path / "a/dicom").exists()
+
+
+def test_the_demo_measures_and_compares_with_the_truth(measured, simulated, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "demo-result").iterdir()) == sorted(CT_FILES)
+    assert simulated[0][1]["seed"] >= 0
+    assert "2 of 2 nodules found (100.0%)" in out
+    assert "simulated" in out
+    assert out.rstrip().endswith("result in demo-result: start with demo-result/preview.png")
+
+
+def test_a_simulation_never_replaces_a_result(measured, simulated, tmp_path, capsys):
     main(["ct", "scan", "--out", str(tmp_path / "out"), "--quiet"])
-    assert main(["simulate", "--out", str(tmp_path / "out"), *_SMALL]) == 2
+    assert main(["simulate", "--out", str(tmp_path / "out")]) == 2
+    assert simulated == []
     assert "miliary did not write" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(CT_FILES)
 

@@ -92,10 +92,7 @@ def _output_options(command: Any) -> Any:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="miliary", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Measure miliary lung disease on chest CT.
-
-    For research use; not a medical device.
-    """
+    """Measure miliary lung disease on chest CT."""
 
 
 @cli.command()
