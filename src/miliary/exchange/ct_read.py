@@ -91,10 +91,11 @@ def _read_zip(source: Path, *, name: str, series: str | None, n_threads: int) ->
 def _read_file(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
     from miliary.exchange.dicom_files import FolderFiles
     from miliary.exchange.dicom_header import read_dicom_file
-    from miliary.exchange.dicom_read import read_dicom
+    from miliary.exchange.dicom_read import quiet_parser, read_dicom
 
     files = FolderFiles(source)
-    header = read_dicom_file(files, name)
+    with quiet_parser():
+        header = read_dicom_file(files, name)
     if header is None:
         raise ScanReadError(f"{name} is no DICOM, NIfTI, NRRD, MetaImage or zip file; expected a chest CT")
     if len(header.slices) == 1:

@@ -94,8 +94,8 @@ def _check_headers(slices: Sequence[CtSlice]) -> None:
             raise ScanReadError(f"{one.name} has no pixel data; it is truncated: copy it again")
         if one.position_lps_mm is None or one.row_axis_lps is None or one.column_axis_lps is None:
             raise ScanReadError(
-                f"{one.name} has no ImagePositionPatient or ImageOrientationPatient, so its place is not known; "
-                "export the original axial series"
+                f"{one.name} has no ImagePositionPatient or ImageOrientationPatient, so its "
+                "place is not known; export the original axial series"
             )
         if one.spacing_mm is None or min(one.spacing_mm) <= 0.0:
             raise ScanReadError(f"{one.name} has no valid PixelSpacing; export the original axial series")
@@ -222,8 +222,8 @@ def _check_steps(ordered: Sequence[CtSlice], along: FloatArray) -> list[ScanWarn
         n_missing = max(1, round(steps[widest] / step) - 1)
         raise ScanGeometryError(
             f"{n_missing} {'slice is' if n_missing == 1 else 'slices are'} missing between {before.name} "
-            f"and {after.name} (z {_z(before)} and {_z(after)} mm, {steps[widest]:.2f} mm apart where {step:.2f} "
-            "mm is the rule); export the complete series"
+            f"and {after.name} (z {_z(before)} and {_z(after)} mm, {steps[widest]:.2f} mm apart where "
+            f"{step:.2f} mm is the rule); export the complete series"
         )
     deviation = np.abs(along - np.linspace(along[0], along[-1], along.size))
     worst = int(deviation.argmax())
@@ -265,7 +265,7 @@ def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | Non
             continue
         text = (
             f"the series interleaves {len(parts)} acquisitions ({len(slices)} slices); the longest regular "
-            f"one, {len(best.slices)} slices at {best.spacing_mm[0]:.4g} mm, was read, the others were left out"
+            f"one, {len(best.slices)} slices at {best.spacing_mm[0]:.4g} mm, was read, the rest left out"
         )
         return replace(best, warnings=(*best.warnings, ScanWarning("interleaved_acquisitions", text)))
     return None

@@ -178,7 +178,9 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
     try:
         return _describe(dataset, name, offset, is_present=is_present)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError):
-        raise ScanReadError(f"{name} has a header with invalid values; export the series again") from None
+        raise ScanReadError(
+            f"{name} has a damaged or truncated header; copy or export the file again"
+        ) from None
 
 
 def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acquisition:

@@ -123,13 +123,15 @@ class _DecodingLoader(_Loader):
         except Exception:  # noqa: BLE001  decoders raise whatever they like on damaged or odd streams
             raise ScanReadError(
                 f"{one.name} cannot be decoded ({_syntax_name(one.pixels.transfer_syntax)}): it is "
-                "truncated, damaged or in a form that no decoder here knows; convert the series to uncompressed DICOM"
+                "truncated, damaged or in a form that no decoder here knows; convert the series to "
+                "uncompressed DICOM"
             ) from None
         if stored.shape != one.shape:
             raise ScanReadError(
                 f"{one.name} decodes to {stored.shape}, expected {one.shape}; export it again"
             )
-        return stored
+        # Rescaling looks at the bits, so they must be in the order of this machine.
+        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _loader(file: BinaryIO, one: CtSlice) -> _Loader:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -49,9 +51,7 @@ def read_dicom(
     ScanReadError, ScanGeometryError
         One line that names the file, what was expected and what to do.
     """
-    with warnings.catch_warnings():
-        # The parser's own warnings quote values of the header, which may identify the patient.
-        warnings.simplefilter("ignore")
+    with quiet_parser():
         found = _read_headers(files, n_threads=n_threads)
         slices = _ct_slices(found, name=name, n_files=len(files.names))
         choice = choose_series(slices, name=name, series=series)
@@ -60,6 +60,20 @@ def read_dicom(
             choice.series.slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b)
         )
         return _read_stack(files, stack, choice, name=name, source_format=source_format, n_threads=n_threads)
+
+
+@contextlib.contextmanager
+def quiet_parser() -> Iterator[None]:
+    """Silence pydicom: its warnings and log lines quote the header, which may identify a patient."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _read_headers(files: DicomFiles, *, n_threads: int) -> list[DicomFile]:

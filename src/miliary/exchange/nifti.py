@@ -23,7 +23,8 @@ _HEADER = np.dtype(
         ("sizeof_hdr", "i4"), ("unused1", "V35"), ("dim_info", "u1"), ("dim", "i2", 8),
         ("intent_p", "f4", 3), ("intent_code", "i2"), ("datatype", "i2"), ("bitpix", "i2"),
         ("slice_start", "i2"), ("pixdim", "f4", 8), ("vox_offset", "f4"), ("scl_slope", "f4"),
-        ("scl_inter", "f4"), ("slice_end", "i2"), ("slice_code", "u1"), ("xyzt_units", "u1"), ("cal_max", "f4"), ("cal_min", "f4"), ("slice_duration", "f4"), ("toffset", "f4"),
+        ("scl_inter", "f4"), ("slice_end", "i2"), ("slice_code", "u1"), ("xyzt_units", "u1"),
+        ("cal_max", "f4"), ("cal_min", "f4"), ("slice_duration", "f4"), ("toffset", "f4"),
         ("glmax", "i4"), ("glmin", "i4"), ("descrip", "S80"), ("aux_file", "S24"), ("qform_code", "i2"),
         ("sform_code", "i2"), ("quatern", "f4", 3), ("qoffset", "f4", 3), ("srow", "f4", (3, 4)),
         ("intent_name", "S16"), ("magic", "S4"),
@@ -178,7 +179,9 @@ def _write_bytes(path: Path, header: bytes, values: npt.NDArray[Any]) -> None:
             file.write(header)
             file.write(values.data)
         return
-    compressor = zlib.compressobj(level=1, wbits=31)
+    # Labels are long runs: run-length matching halves the file at the same speed.
+    strategy = zlib.Z_RLE if values.dtype.itemsize == 1 else zlib.Z_DEFAULT_STRATEGY
+    compressor = zlib.compressobj(level=1, wbits=31, strategy=strategy)
     with path.open("wb") as file:
         file.write(compressor.compress(header))
         file.write(compressor.compress(values.data))

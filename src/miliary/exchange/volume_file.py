@@ -33,6 +33,10 @@ _FORMATS = {
     ".mha": "metaimage",
     ".mhd": "metaimage",
 }
+_METAIMAGE_BYTES = {
+    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
+    "MET_FLOAT": 4, "MET_DOUBLE": 8,
+}  # fmt: skip
 _INT16 = np.iinfo(np.int16)
 
 
@@ -197,8 +201,9 @@ def _fill(volume: npt.NDArray[Any], stored: StoredVolume) -> None:
 
 def _read_itk(path: Path) -> StoredVolume:
     """NRRD and MetaImage through SimpleITK."""
+    if _FORMATS[path.suffix.lower()] == "metaimage":
+        _check_metaimage(path)
     sitk: Any = importlib.import_module("SimpleITK")
-
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # noqa: FBT003  ITK's signature
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -215,7 +220,6 @@ def _read_itk(path: Path) -> StoredVolume:
         )
     if reader.GetNumberOfComponents() != 1:
         raise ScanReadError(f"{path.name} holds colors or vectors; expected one CT value a voxel")
-    _check_complete(path)
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], *[0 for _ in size[3:]]])
     try:
@@ -231,24 +235,23 @@ def _read_itk(path: Path) -> StoredVolume:
     )
 
 
-def _check_complete(path: Path) -> None:
-    """Refuse a short uncompressed MetaImage before ITK prints about it on its own."""
-    if path.suffix.lower() != ".mha":
-        return
+def _check_metaimage(path: Path) -> None:
+    """Refuse a short or broken MetaImage before ITK prints about it on its own."""
     with path.open("rb") as file:
-        head = file.read(65536)
-    lines, found, _ = head.partition(b"ElementDataFile")
+        lines, found, rest = file.read(65536).partition(b"ElementDataFile")
     fields: dict[str, str] = {}
     for line in lines.decode("latin-1").split("\n"):
         key, _, value = line.partition("=")
         fields[key.strip()] = value.strip()
-    widths = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_FLOAT": 4, "MET_DOUBLE": 8}
-    width = widths.get(fields.get("ElementType", ""))
-    if not found or width is None or fields.get("CompressedData", "False").lower() == "true":
-        return
-    needed = width * math.prod(int(n) for n in fields.get("DimSize", "0").split())
-    if path.stat().st_size < len(lines) + needed:
-        raise ScanReadError(f"{path.name} is truncated; copy or export the file again")
+    sizes = fields.get("DimSize", "").split()
+    is_broken = not found or not sizes or not all(size.isdecimal() for size in sizes)
+    if not is_broken and rest.split(b"\n")[0].split(b"=")[-1].strip() == b"LOCAL":
+        n_bytes = math.prod(int(n) for n in sizes) * _METAIMAGE_BYTES.get(fields.get("ElementType", ""), 0)
+        if fields.get("CompressedData", "False").lower() == "true":
+            n_bytes = int(fields.get("CompressedDataSize", "0") or 0)
+        is_broken = path.stat().st_size < len(lines) + n_bytes
+    if is_broken:
+        raise ScanReadError(f"{path.name} is truncated or no MetaImage; copy or export the file again")
 
 
 def _write_itk(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
