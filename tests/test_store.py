@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from miliary.ct_result import summarize
@@ -74,7 +75,6 @@ def test_extra_columns_follow_the_declared_ones(make_nodules, tmp_path):
 
 
 def test_the_lungs_are_written_as_given(make_result, tmp_path):
-    sitk = pytest.importorskip("SimpleITK")
     result = make_result()
     write_ct_result(result, tmp_path / "out")
     image = sitk.ReadImage(str(tmp_path / "out/lungs.nii.gz"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import OutputError, ScanGeometryError, ScanReadError
+from miliary.exchange.metaimage import read_metaimage, write_metaimage
 from miliary.exchange.nifti import StoredVolume, read_nifti, write_nifti
+from miliary.exchange.nrrd import read_nrrd, write_nrrd
 from miliary.exchange.orientation import canonical_grid, find_source_order, source_geometry, source_view
 from miliary.exchange.scan_checks import (
     MAX_SPACING_MM,
@@ -33,10 +33,9 @@ _FORMATS = {
     ".mha": "metaimage",
     ".mhd": "metaimage",
 }
-_METAIMAGE_BYTES = {
-    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
-    "MET_FLOAT": 4, "MET_DOUBLE": 8,
-}  # fmt: skip
+_WRITABLE = (".nii", ".gz", ".nrrd", ".mha")
+_READERS = {"nifti": read_nifti, "nrrd": read_nrrd, "metaimage": read_metaimage}
+_WRITERS = {"nifti": write_nifti, "nrrd": write_nrrd, "metaimage": write_metaimage}
 _INT16 = np.iinfo(np.int16)
 
 
@@ -60,7 +59,7 @@ def read_volume(path: Path) -> Scan:
     ScanGeometryError
         Sheared, too coarse or too short.
     """
-    stored = read_nifti(path) if path.name.lower().endswith(_NIFTI) else _read_itk(path)
+    stored = _READERS[_FORMATS[path.suffix.lower()]](path)
     order = find_source_order(stored.axes_lps)
     n0, n1, n2 = stored.values.shape
     grid = canonical_grid(
@@ -133,19 +132,16 @@ def write_volume(path: str | Path, voxels_hu: npt.NDArray[Any], grid: Grid) -> N
     if voxels_hu.shape != grid.shape_zyx:
         raise ValueError(f"voxels_hu has shape {voxels_hu.shape}, its grid {grid.shape_zyx}")
     target = Path(path)
-    values = voxels_hu if voxels_hu.dtype == np.int16 else voxels_hu.astype(np.float32, copy=False)
-    if target.name.lower().endswith(_NIFTI):
-        write_nifti(
-            target,
-            values,
-            spacing_mm=grid.spacing_zyx_mm,
-            origin_lps_mm=grid.origin_lps_mm,
-            axes_lps=grid.axes_lps,
-        )
-        return
-    if target.suffix.lower() not in _FORMATS:
+    suffix = target.suffix.lower()
+    if suffix not in _WRITABLE or (suffix == ".gz" and not target.name.lower().endswith(_NIFTI)):
         raise OutputError(f"{target.name}: unknown volume format; use .nii.gz, .nrrd or .mha")
-    _write_itk(target, values, grid)
+    _WRITERS[_FORMATS[suffix]](
+        target,
+        voxels_hu if voxels_hu.dtype == np.int16 else voxels_hu.astype(np.float32, copy=False),
+        spacing_mm=grid.spacing_zyx_mm,
+        origin_lps_mm=grid.origin_lps_mm,
+        axes_lps=grid.axes_lps,
+    )
 
 
 def _nifti_path(path: str | Path) -> Path:
@@ -197,71 +193,3 @@ def _fill(volume: npt.NDArray[Any], stored: StoredVolume) -> None:
             values = np.maximum(values, _INT16.min)
         place[...] = values
         replace_padding(place)
-
-
-def _read_itk(path: Path) -> StoredVolume:
-    """NRRD and MetaImage through SimpleITK."""
-    if _FORMATS[path.suffix.lower()] == "metaimage":
-        _check_metaimage(path)
-    sitk: Any = importlib.import_module("SimpleITK")
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # noqa: FBT003  ITK's signature
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        raise ScanReadError(
-            f"{path.name} is not a readable NRRD or MetaImage volume; copy or export the file again"
-        ) from None
-    size = reader.GetSize()
-    if len(size) < 3 or any(n != 1 for n in size[3:]):
-        raise ScanReadError(
-            f"{path.name} has {len(size)} dimensions {list(size)}; expected one three-dimensional CT"
-        )
-    if reader.GetNumberOfComponents() != 1:
-        raise ScanReadError(f"{path.name} holds colors or vectors; expected one CT value a voxel")
-    if len(size) > 3:
-        reader.SetExtractSize([*size[:3], *[0 for _ in size[3:]]])
-    try:
-        image = reader.Execute()
-    except RuntimeError:
-        raise ScanReadError(f"{path.name} is truncated or damaged; copy or export the file again") from None
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    return StoredVolume(
-        values=sitk.GetArrayFromImage(image),
-        spacing_mm=np.array(image.GetSpacing())[::-1],
-        origin_lps_mm=np.array(image.GetOrigin()),
-        axes_lps=direction.T[::-1],
-    )
-
-
-def _check_metaimage(path: Path) -> None:
-    """Refuse a short or broken MetaImage before ITK prints about it on its own."""
-    with path.open("rb") as file:
-        lines, found, rest = file.read(65536).partition(b"ElementDataFile")
-    fields: dict[str, str] = {}
-    for line in lines.decode("latin-1").split("\n"):
-        key, _, value = line.partition("=")
-        fields[key.strip()] = value.strip()
-    sizes = fields.get("DimSize", "").split()
-    is_broken = not found or not sizes or not all(size.isdecimal() for size in sizes)
-    if not is_broken and rest.split(b"\n")[0].split(b"=")[-1].strip() == b"LOCAL":
-        n_bytes = math.prod(int(n) for n in sizes) * _METAIMAGE_BYTES.get(fields.get("ElementType", ""), 0)
-        if fields.get("CompressedData", "False").lower() == "true":
-            n_bytes = int(fields.get("CompressedDataSize", "0") or 0)
-        is_broken = path.stat().st_size < len(lines) + n_bytes
-    if is_broken:
-        raise ScanReadError(f"{path.name} is truncated or no MetaImage; copy or export the file again")
-
-
-def _write_itk(path: Path, values: npt.NDArray[Any], grid: Grid) -> None:
-    sitk: Any = importlib.import_module("SimpleITK")
-
-    image = sitk.GetImageFromArray(values)
-    image.SetSpacing(grid.spacing_zyx_mm[::-1])
-    image.SetOrigin(grid.origin_lps_mm)
-    image.SetDirection(np.array(grid.axes_lps)[::-1].T.ravel().tolist())
-    try:
-        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
-    except RuntimeError:
-        raise OutputError(f"{path.name} cannot be written; choose another folder") from None
