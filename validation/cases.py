@@ -62,20 +62,20 @@ class Loaded:
 
 
 def _case(name: str, tags: str, seed: int, *, is_quick: bool = False, **settings: Any) -> Case:
-    source = {"ship": "shipped", "ind": "independent"}[name.split("-")[0]]
+    source = {"ship": "shipped", "ind": "independent"}[name.split("-", maxsplit=1)[0]]
     return Case(name, source, frozenset(tags.split()), seed, settings, is_quick)
 
 
 _BASIC = "sens precision volume diameter lungs"
 SIMULATED: tuple[Case, ...] = (
-    _case("ship-1000-a", _BASIC, 900101, is_quick=True, n_nodules=1000),
+    _case("ship-1000-a", _BASIC, 900110, is_quick=True, n_nodules=1000),
     _case("ship-1000-b", _BASIC, 900102, n_nodules=1000, fwhm_mm=1.1, overshoot=0.1, slice_mm=1.25),
     _case("ship-healthy", "healthy lungs shift-without", 900103, is_quick=True, n_nodules=0),
     _case("ship-5000-mass", "sens volume diameter lungs shift-with", 900103, n_nodules=5000, has_lesion=True),
-    _case("ship-hard", "hard lungs", 900104, n_nodules=0, has_hard_negatives=True, n_calcified=20),
-    _case("ship-lowdose", "lowdose lungs", 900106, n_nodules=1000, noise_hu=55.0),
+    _case("ship-hard", "hard lungs", 900121, n_nodules=0, has_hard_negatives=True, n_calcified=20),
+    _case("ship-lowdose", "lowdose lungs", 900108, n_nodules=1000, noise_hu=55.0),
     _case(
-        "ship-perilymphatic", "sens volume diameter lungs", 900107, n_nodules=2000, pattern="perilymphatic",
+        "ship-perilymphatic", "sens volume diameter lungs", 900113, n_nodules=2000, pattern="perilymphatic",
         fwhm_mm=0.95, overshoot=0.2,
     ),
     _case("ind-1000-a", _BASIC, 900201, is_quick=True, n_nodules=1000),

@@ -264,7 +264,7 @@ def _gap_to_structures(
     return np.minimum(np.minimum(vessel_gap, pleura_gap), fissure_gap)
 
 
-def _spread(  # noqa: PLR0917
+def _spread(
     generator: np.random.Generator,
     fields: Fields,
     radius: FloatArray,

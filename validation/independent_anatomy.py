@@ -167,7 +167,7 @@ def _random_waves(
     return total.reshape(z.size, y.size, x.size).astype(float) * np.sqrt(2 / n_waves)
 
 
-def _fissures(  # noqa: PLR0917
+def _fissures(
     generator: np.random.Generator,
     x: FloatArray,
     y: FloatArray,
@@ -198,7 +198,7 @@ def _parenchyma(
     return np.asarray(mean + gravity + texture, dtype=np.float32)
 
 
-def _tissue(  # noqa: PLR0917
+def _tissue(
     generator: np.random.Generator,
     xyz: tuple[FloatArray, FloatArray, FloatArray],
     cage_mm: FloatArray,

@@ -116,7 +116,7 @@ def _row(field, v, w, out):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def _fill(out, first, step, origin, pitch, lung, fissure, inside_hu, outside_hu, sheet_mm):  # noqa: PLR0917
+def _fill(out, first, step, origin, pitch, lung, fissure, inside_hu, outside_hu, sheet_mm):
     nz, ny, nx = out.shape
     mz, my, mx = lung.shape
     ramp = (step[0] + step[1] + step[2]) / 3
@@ -200,7 +200,7 @@ def _paint_tubes(out, first, step, rows, hu):
 
 
 @njit(cache=True, nogil=True)
-def _paint_plates(out, first, step, centre, axes, half, hu):  # noqa: PLR0917
+def _paint_plates(out, first, step, centre, axes, half, hu):
     nz, ny, nx = out.shape
     ramp = (step[0] + step[1] + step[2]) / 3
     for n in range(centre.shape[0]):
@@ -226,7 +226,7 @@ def _paint_plates(out, first, step, centre, axes, half, hu):  # noqa: PLR0917
 
 
 @njit(cache=True, nogil=True)
-def _coverage(px, py, pz, to_ball, radius, lobulation, grow, ramp):  # noqa: PLR0917
+def _coverage(px, py, pz, to_ball, radius, lobulation, grow, ramp):
     bx = to_ball[0, 0] * px + to_ball[0, 1] * py + to_ball[0, 2] * pz
     by = to_ball[1, 0] * px + to_ball[1, 1] * py + to_ball[1, 2] * pz
     bz = to_ball[2, 0] * px + to_ball[2, 1] * py + to_ball[2, 2] * pz
@@ -238,7 +238,7 @@ def _coverage(px, py, pz, to_ball, radius, lobulation, grow, ramp):  # noqa: PLR
 
 
 @njit(cache=True, nogil=True)
-def _paint_bodies(out, first, step, centre, to_ball, radius, lobulation, hu):  # noqa: PLR0917
+def _paint_bodies(out, first, step, centre, to_ball, radius, lobulation, hu):
     """Paint ellipsoids so that the coverage of each sums to its exact volume on this very lattice."""
     nz, ny, nx = out.shape
     ramp = (step[0] + step[1] + step[2]) / 3

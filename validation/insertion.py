@@ -178,7 +178,7 @@ def _local_background(patch: npt.NDArray[np.generic], spacing: tuple[float, floa
     return gaussian_filter(patch.astype(float), sigma, mode="nearest")
 
 
-def _surroundings(  # noqa: PLR0917
+def _surroundings(
     background: FloatArray,
     share: FloatArray,
     centre: FloatArray,
