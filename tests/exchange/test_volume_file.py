@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813  its own documentation says so
+import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -211,6 +211,12 @@ def test_too_coarse_or_too_short_is_refused(tmp_path, shape, spacing, message):
     path = write_itk(tmp_path / "ct.nii.gz", phantom_hu(shape), spacing=spacing)
     with pytest.raises(ScanGeometryError, match=message):
         read_ct(path)
+
+
+def test_a_volume_file_has_no_series(tmp_path):
+    path = write_itk(tmp_path / "ct.nii.gz", phantom_hu())
+    with pytest.raises(ScanReadError, match="no series to choose"):
+        read_ct(path, series=2)
 
 
 def test_sheared_axes_are_refused(tmp_path):
