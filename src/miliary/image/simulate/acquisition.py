@@ -104,9 +104,7 @@ def boost_for_overshoot(overshoot: float, *, fwhm_mm: float) -> float:
     return 0.5 * (low + high)
 
 
-def slice_weights(
-    thickness_mm: float, step_mm: float, *, profile: str, done: float = 1 / 12
-) -> FloatArray:
+def slice_weights(thickness_mm: float, step_mm: float, *, profile: str, done: float = 1 / 12) -> FloatArray:
     """Weights over slices `step_mm` apart that give the variance of the profile.
 
     `done` is the variance [steps squared] that rendering has already spent.
@@ -218,7 +216,9 @@ def acquire(
                     if k not in drawn:
                         drawn[k] = white(k)
                 drawn.pop(i - half - 1, None)
-                mixed = sum(np.float32(noise_z[k - i + half]) * drawn[k] for k in range(i - half, i + half + 1))
+                mixed = sum(
+                    np.float32(noise_z[k - i + half]) * drawn[k] for k in range(i - half, i + half + 1)
+                )
                 spectrum += fft.rfft2(mixed) * (grain * np.float32(protocol.noise_sd_hu))
             out[i] = fft.irfft2(spectrum, s=size)[:ny, :nx]
 
@@ -229,8 +229,9 @@ def acquire(
     return out
 
 
-def blur_share(share: FloatArray, spacing_zyx_mm: tuple[float, float, float], sigma_xy_mm: float,
-               sigma_z_mm: float) -> FloatArray:
+def blur_share(
+    share: FloatArray, spacing_zyx_mm: tuple[float, float, float], sigma_xy_mm: float, sigma_z_mm: float
+) -> FloatArray:
     """Gaussian blur of a small rendered box, less the blur the voxel box itself has done."""
     h = np.asarray(spacing_zyx_mm)
     wanted = np.array([sigma_z_mm, sigma_xy_mm, sigma_xy_mm])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from scipy import ndimage
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
-COARSE_MM = 2.5
+COARSE_MM = 3.0
 
 
 @dataclass(frozen=True)
@@ -101,19 +102,19 @@ class AnatomyParameters:
     fissure_wave_mm: float = 6.0
     fissure_completeness: tuple[float, float, float] = (0.9, 0.6, 0.9)
     fissure_thickness_mm: float = 0.3
-    lung_hu: float = -850.0
+    lung_hu: float = -870.0
     gravity_hu: float = 40.0
     texture_hu: float = 12.0
     patchiness_hu: float = 12.0
     vessel_hu: float = 40.0
-    n_terminals_per_litre: float = 3000.0
-    murray_exponent: float = 2.8
-    terminal_radius_mm: float = 0.3
+    n_terminals_per_litre: float = 4800.0
+    murray_exponent: float = 3.0
+    terminal_radius_mm: float = 0.23
     branch_fraction: float = 0.4
-    tortuosity: float = 0.07
-    clear_rim_mm: float = 4.0
-    airway_ratio: float = 0.75
-    airway_wall_ratio: float = 0.2
+    tortuosity: float = 0.05
+    clear_rim_mm: float = 3.0
+    airway_ratio: float = 0.7
+    airway_wall_ratio: float = 0.16
     bone_hu: float = 250.0
 
 
@@ -133,7 +134,7 @@ def draw_anatomy(seed: int) -> AnatomyParameters:
     def uniform(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
 
-    size = uniform(0.88, 1.1)
+    size = uniform(0.9, 1.14)
     dome = uniform(45.0, 85.0)
     return AnatomyParameters(
         seed=seed,
@@ -162,19 +163,19 @@ def draw_anatomy(seed: int) -> AnatomyParameters:
         fissure_wave_mm=uniform(2.0, 10.0),
         fissure_completeness=(uniform(0.5, 1.0), uniform(0.2, 1.0), uniform(0.5, 1.0)),
         fissure_thickness_mm=uniform(0.12, 0.4),
-        lung_hu=uniform(-880.0, -800.0),
+        lung_hu=uniform(-900.0, -825.0),
         gravity_hu=uniform(10.0, 80.0),
         texture_hu=uniform(8.0, 22.0),
         patchiness_hu=uniform(5.0, 25.0),
         vessel_hu=uniform(30.0, 60.0) if rng.random() < 0.7 else uniform(80.0, 250.0),
-        n_terminals_per_litre=uniform(2200.0, 4500.0),
-        murray_exponent=uniform(2.5, 3.0),
-        terminal_radius_mm=uniform(0.26, 0.4),
+        n_terminals_per_litre=uniform(3600.0, 6500.0),
+        murray_exponent=uniform(2.8, 3.3),
+        terminal_radius_mm=uniform(0.19, 0.29),
         branch_fraction=uniform(0.33, 0.48),
-        tortuosity=uniform(0.03, 0.12),
-        clear_rim_mm=uniform(3.0, 6.0),
-        airway_ratio=uniform(0.6, 0.95),
-        airway_wall_ratio=uniform(0.14, 0.3),
+        tortuosity=uniform(0.02, 0.08),
+        clear_rim_mm=uniform(2.0, 4.5),
+        airway_ratio=uniform(0.55, 0.85),
+        airway_wall_ratio=uniform(0.12, 0.22),
         bone_hu=uniform(150.0, 350.0),
     )
 
@@ -198,15 +199,24 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_mm: fl
     """Unit-variance smooth noise on the coarse grid."""
     sigma = sigma_mm / COARSE_MM
     # Draw on a still coarser grid: the filter is the costly part and the result is smooth anyway.
-    step = max(1, int(sigma / 1.5))
-    small = tuple(n // step + 3 for n in shape)
-    noise = ndimage.gaussian_filter(
-        rng.standard_normal(small, dtype=np.float32), sigma / step, mode="wrap"
-    )
+    step = max(1.0, sigma / 1.5)
+    small = tuple(int(np.ceil((n - 1) / step)) + 2 for n in shape)
+    noise = ndimage.gaussian_filter(rng.standard_normal(small, dtype=np.float32), sigma / step, mode="wrap")
     noise /= noise.std() + 1e-9
     if step > 1:
-        noise = ndimage.zoom(noise, step, order=1, grid_mode=False)
-    return np.ascontiguousarray(noise[tuple(slice(0, n) for n in shape)], dtype=np.float32)
+        for axis, n in enumerate(shape):
+            noise = _stretch(noise, axis, n, step)
+    return np.ascontiguousarray(noise[tuple(slice(0, n) for n in shape)])
+
+
+def _stretch(values: Float32Array, axis: int, n: int, step: float) -> Float32Array:
+    """Linear interpolation along one axis at indices 0, 1 / step, 2 / step, ..."""
+    at = np.arange(n) / step
+    low = at.astype(int)
+    weight = np.asarray(at - low, dtype=np.float32).reshape(
+        [-1 if i == axis else 1 for i in range(values.ndim)]
+    )
+    return np.take(values, low, axis=axis) * (1 - weight) + np.take(values, low + 1, axis=axis) * weight
 
 
 def _as_distance(f: FloatArray) -> FloatArray:
@@ -216,20 +226,19 @@ def _as_distance(f: FloatArray) -> FloatArray:
     exact transform of the mask is used.
     """
     gradient = np.gradient(f, COARSE_MM)
-    near = f / np.maximum(np.sqrt(sum(g * g for g in gradient)), 1e-6)
-    inside = f > 0
-    far = np.where(
-        inside,
-        ndimage.distance_transform_edt(inside) - 0.5,
-        0.5 - ndimage.distance_transform_edt(~inside),
-    ) * COARSE_MM
-    weight = np.clip(np.abs(far) / COARSE_MM - 0.6, 0.0, 1.0)
+    near = f / np.maximum(np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2), 1e-6)
+    far = (ndimage.distance_transform_edt(f > 0) - 0.5).astype(np.float32) * COARSE_MM
+    weight = np.clip(far / COARSE_MM - 0.6, 0.0, 1.0)
     return np.asarray(weight * far + (1 - weight) * np.clip(near, -2 * COARSE_MM, 2 * COARSE_MM))
 
 
 def _ellipsoid(
-    z: FloatArray, y: FloatArray, x: FloatArray, center: tuple[float, float, float],
-    radii: tuple[float, float, float], angle_deg: float = 0.0,
+    z: FloatArray,
+    y: FloatArray,
+    x: FloatArray,
+    center: tuple[float, float, float],
+    radii: tuple[float, float, float],
+    angle_deg: float = 0.0,
 ) -> FloatArray:
     """Approximate signed distance, positive inside; `angle_deg` turns it in the axial plane."""
     c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
@@ -241,7 +250,7 @@ def _ellipsoid(
 
 def midline_x_mm(p: AnatomyParameters, z_mm: npt.ArrayLike) -> FloatArray:
     """x of the midline at height z (scoliosis)."""
-    z = np.asarray(z_mm, dtype=np.float64)
+    z = np.asarray(z_mm)
     return np.asarray(p.scoliosis_mm * np.sin(2 * np.pi * z / (1.4 * p.lung_height_mm)))
 
 
@@ -287,13 +296,14 @@ def _mediastinum(
     parts = [slab - np.abs(x - xm)]
     parts.append(31.0 - np.hypot(x - xm, (y - spine_y) * 0.95))
     heart = _ellipsoid(
-        z, y, x,
+        z,
+        y,
+        x,
         (0.5 * (p.dome_left_mm + p.dome_right_mm) + 32 * p.heart_scale, -0.3 * d, p.heart_shift_mm),
-        (52 * p.heart_scale, 44 * p.heart_scale, 64 * p.heart_scale), p.heart_angle_deg,
+        (46 * p.heart_scale, 38 * p.heart_scale, 55 * p.heart_scale),
+        p.heart_angle_deg,
     )
-    aorta = np.where(
-        z < 0.72 * h, 13.0 - np.hypot(x - xm - 20, y - spine_y + 34), -40.0
-    )
+    aorta = np.where(z < 0.72 * h, 13.0 - np.hypot(x - xm - 20, y - spine_y + 34), -40.0)
     arch_r = np.hypot(np.hypot(x - xm - 8, y - 0.25 * d + 5) - 26, z - 0.72 * h)
     arch = np.where(x - xm > -12, 12.5 - arch_r, -40.0)
     blood = np.maximum(np.maximum(heart, aorta), arch)
@@ -301,7 +311,7 @@ def _mediastinum(
     for side in (1, 2):
         cx, cy, cz = hilum_lps_mm(p, side)
         parts.append(_ellipsoid(z, y, x, (cz, cy, cx * 0.85), (24.0, 17.0, 15.0)))
-    return np.maximum.reduce(parts), blood
+    return reduce(np.maximum, parts), blood
 
 
 def _diaphragm(p: AnatomyParameters, y: FloatArray, x: FloatArray) -> FloatArray:
@@ -318,12 +328,8 @@ def fissure_heights(
     """z [mm] of the right oblique, right horizontal and left oblique fissure over (y, x)."""
     rng = np.random.default_rng([p.seed, 2])
     h = p.lung_height_mm
-    waves = [
-        p.fissure_wave_mm * _smooth_noise(rng, shape_yx, 28.0).astype(np.float64) for _ in range(3)
-    ]
-    oblique = [
-        p.fissure_height[i] * h + p.fissure_tilt[i] * y + 0.0015 * (y**2 - 0.3 * x**2) for i in (0, 1)
-    ]
+    waves = [p.fissure_wave_mm * _smooth_noise(rng, shape_yx, 28.0) for _ in range(3)]
+    oblique = [p.fissure_height[i] * h + p.fissure_tilt[i] * y + 0.0015 * (y**2 - 0.3 * x**2) for i in (0, 1)]
     horizontal = p.fissure_height[0] * h + 0.02 * h - 0.12 * (x + 60) + 0.15 * y
     return oblique[0] + waves[0], horizontal + waves[1], oblique[1] + waves[2]
 
@@ -342,14 +348,14 @@ def _fissure_fields(
 
     d_obl_r, d_hor, d_obl_l = signed(obl_r), signed(hor), signed(obl_l)
     lobe = np.where(right, np.where(d_obl_r < 0, 3, np.where(d_hor > 0, 1, 2)), np.where(d_obl_l < 0, 5, 4))
-    complete, anywhere = np.full(shape, 60.0), np.full(shape, 60.0)
+    complete, anywhere = np.full(shape, 60.0, np.float32), np.full(shape, 60.0, np.float32)
     for distance, share, where in (
         (d_obl_r, p.fissure_completeness[0], right),
         (d_hor, p.fissure_completeness[1], right & (d_obl_r > 0)),
         (d_obl_l, p.fissure_completeness[2], ~right),
     ):
         gap = _smooth_noise(rng, shape, 25.0)
-        present = gap <= np.quantile(gap, share)
+        present = gap <= np.quantile(gap[::3, ::3, ::3], share)
         anywhere = np.where(where, _nearer(anywhere, distance), anywhere)
         complete = np.where(where & present, _nearer(complete, distance), complete)
     return complete, lobe.astype(np.uint8), anywhere
@@ -360,7 +366,9 @@ def _nearer(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.where(np.abs(b) < np.abs(a), b, a)
 
 
-def _bones(p: AnatomyParameters, cavity: FloatArray, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
+def _bones(
+    p: AnatomyParameters, cavity: FloatArray, z: FloatArray, y: FloatArray, x: FloatArray
+) -> FloatArray:
     """Implicit bone, about mm, positive inside: ribs, spine, sternum."""
     h, d = p.lung_height_mm, p.half_depth_mm
     t = np.clip(z / h, 0.0, 1.0)
@@ -377,7 +385,7 @@ def _bones(p: AnatomyParameters, cavity: FloatArray, z: FloatArray, y: FloatArra
     wings = np.minimum(5.0 - np.abs(y - spine_y - 22), 30.0 - np.abs(x - xm))
     front = -d + p.kyphosis_mm * (0.5 - np.abs(t - 0.5)) - 10
     sternum = np.minimum(6.0 - np.abs(y - front), np.minimum(18.0 - np.abs(x), z - 0.3 * h))
-    return np.maximum.reduce([ribs, body, process, np.minimum(wings, -disc + 3), sternum])
+    return reduce(np.maximum, [ribs, body, process, np.minimum(wings, -disc + 3), sternum])
 
 
 def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
@@ -394,7 +402,7 @@ def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
     half_d = p.half_depth_mm + p.kyphosis_mm + p.muscle_mm + p.fat_mm + 40
     low, high = np.array([-50.0, -half_d, -half_w]), np.array([p.lung_height_mm + 45, half_d, half_w])
     n = np.ceil((high - low) / COARSE_MM).astype(int) + 1
-    axes = [low[i] + COARSE_MM * np.arange(n[i]) for i in range(3)]
+    axes = [(low[i] + COARSE_MM * np.arange(n[i])).astype(np.float32) for i in range(3)]
     z, y, x = (axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :])
     x2, y2 = np.broadcast_arrays(x, y)
     shape = (int(n[0]), int(n[1]), int(n[2]))
@@ -427,10 +435,14 @@ def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
         "lobe": lobe,
         "side": np.where(right, 1, 2),
     }
-    return CoarseField(low, COARSE_MM, {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in values.items()})
+    return CoarseField(
+        low, COARSE_MM, {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in values.items()}
+    )
 
 
-def _body(p: AnatomyParameters, cavity: FloatArray, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
+def _body(
+    p: AnatomyParameters, cavity: FloatArray, z: FloatArray, y: FloatArray, x: FloatArray
+) -> FloatArray:
     """Signed distance to the skin, positive inside."""
     h = p.lung_height_mm
     wall = p.muscle_mm + p.fat_mm
@@ -444,8 +456,14 @@ def _body(p: AnatomyParameters, cavity: FloatArray, z: FloatArray, y: FloatArray
 
 
 def _tissue(
-    p: AnatomyParameters, rng: np.random.Generator, cavity: FloatArray, medial: FloatArray,
-    blood: FloatArray, body: FloatArray, above_dome: FloatArray, right: npt.NDArray[np.bool_],
+    p: AnatomyParameters,
+    rng: np.random.Generator,
+    cavity: FloatArray,
+    medial: FloatArray,
+    blood: FloatArray,
+    body: FloatArray,
+    above_dome: FloatArray,
+    right: npt.NDArray[np.bool_],
     shape: tuple[int, int, int],
 ) -> FloatArray:
     """Attenuation of everything that is not lung, bone or outside air [HU]."""
@@ -467,12 +485,20 @@ def _tissue(
 
 
 def _parenchyma(
-    p: AnatomyParameters, hard: HardNegatives, rng: np.random.Generator, lung: FloatArray,
-    y: FloatArray, shape: tuple[int, int, int],
+    p: AnatomyParameters,
+    hard: HardNegatives,
+    rng: np.random.Generator,
+    lung: FloatArray,
+    y: FloatArray,
+    shape: tuple[int, int, int],
 ) -> FloatArray:
     """Attenuation of lung between the vessels [HU]."""
     hu = p.lung_hu + p.gravity_hu * np.clip(y / p.half_depth_mm, -1, 1)
-    hu = hu + p.patchiness_hu * _smooth_noise(rng, shape, 12.0) + 0.5 * p.patchiness_hu * _smooth_noise(rng, shape, 4.0)
+    hu = (
+        hu
+        + p.patchiness_hu * _smooth_noise(rng, shape, 12.0)
+        + 0.5 * p.patchiness_hu * _smooth_noise(rng, shape, 4.0)
+    )
     inside = lung > 0
     if hard.emphysema > 0:
         holes = _smooth_noise(rng, shape, 4.0) + 0.7 * _smooth_noise(rng, shape, 20.0)
@@ -483,7 +509,9 @@ def _parenchyma(
         cut = np.quantile(haze[inside], 1 - hard.ground_glass)
         hu = hu + 220 * np.clip((haze - cut) * 2.0, 0, 1)
     if hard.consolidation > 0:
-        dense = _smooth_noise(rng, shape, 9.0) + 0.5 * _smooth_noise(rng, shape, 4.0) - 0.02 * np.maximum(lung, 0)
+        dense = (
+            _smooth_noise(rng, shape, 9.0) + 0.5 * _smooth_noise(rng, shape, 4.0) - 0.02 * np.maximum(lung, 0)
+        )
         cut = np.quantile(dense[inside], 1 - hard.consolidation)
         hu = hu + np.clip((dense - cut) * 4.0, 0, 1) * (20 - hu)
     if hard.atelectasis_hu > 0:

@@ -66,10 +66,15 @@ class SimulatedScan:
 
 
 def simulate_scan(
-    protocol: ScanProtocol, *, seed: int, population: NodulePopulation | None = None,
-    lesion: DominantLesion | None = None, n_calcified: int = 0,
+    protocol: ScanProtocol,
+    *,
+    seed: int,
+    population: NodulePopulation | None = None,
+    lesion: DominantLesion | None = None,
+    n_calcified: int = 0,
     hard_negatives: bool | HardNegatives | Mapping[str, Any] = False,
-    anatomy: AnatomyParameters | None = None, n_threads: int = 2,
+    anatomy: AnatomyParameters | None = None,
+    n_threads: int = 2,
 ) -> SimulatedScan:
     """Simulate one chest CT.
 
@@ -123,9 +128,12 @@ def simulate_scan(
     truth = _truth(bodies, kinds, p, chest, trees, labels, start, protocol)
 
     image = acquire(
-        volume if n == 1 and protocol.slice_thickness_mm <= protocol.spacing_zyx_mm[0]
+        volume
+        if n == 1 and protocol.slice_thickness_mm <= protocol.spacing_zyx_mm[0]
         else average_slices(volume, protocol),
-        protocol, seed=seed, n_threads=n_threads,
+        protocol,
+        seed=seed,
+        n_threads=n_threads,
     )
     if protocol.clip_low_hu is not None:
         np.maximum(image, protocol.clip_low_hu, out=image)
@@ -147,8 +155,11 @@ def _label() -> ScanWarning:
 
 def _acquisition(protocol: ScanProtocol) -> Acquisition:
     return Acquisition(
-        modality="CT", manufacturer="miliary", model="simulated chest",
-        slice_thickness_mm=protocol.slice_thickness_mm, source_format="simulated",
+        modality="CT",
+        manufacturer="miliary",
+        model="simulated chest",
+        slice_thickness_mm=protocol.slice_thickness_mm,
+        source_format="simulated",
     )
 
 
@@ -164,17 +175,37 @@ def _frame(protocol: ScanProtocol, p: AnatomyParameters) -> tuple[FloatArray, Gr
 
 
 def _paint_background(
-    volume: Float32Array, depth: Float32Array, p: AnatomyParameters, chest: CoarseField,
-    start: FloatArray, step: FloatArray, n_threads: int,
+    volume: Float32Array,
+    depth: Float32Array,
+    p: AnatomyParameters,
+    chest: CoarseField,
+    start: FloatArray,
+    step: FloatArray,
+    n_threads: int,
 ) -> None:
     texture = _texture(p.seed)
     f = chest.values
 
     def task(first: int, last: int) -> None:
         paint_chest(
-            volume, depth, first, last, start, step, chest.origin_zyx_mm, chest.spacing_mm, f["lung"],
-            f["body"], f["bone"], f["tissue"], f["air"], f["fissure"], texture, p.texture_hu,
-            p.fissure_thickness_mm, p.bone_hu,
+            volume,
+            depth,
+            first,
+            last,
+            start,
+            step,
+            chest.origin_zyx_mm,
+            chest.spacing_mm,
+            f["lung"],
+            f["body"],
+            f["bone"],
+            f["tissue"],
+            f["air"],
+            f["fissure"],
+            texture,
+            p.texture_hu,
+            p.fissure_thickness_mm,
+            p.bone_hu,
         )
 
     run_slabs(task, len(volume), n_threads=n_threads)
@@ -210,16 +241,25 @@ def _paint_tubes(
     margin = pieces.radius_mm.max(axis=1)[:, None] + step.max() + 1
     low_end, high_end = pieces.ends_zyx_mm.min(axis=1), pieces.ends_zyx_mm.max(axis=1)
     near = np.all((high_end > start - margin) & (low_end < high + margin), axis=1)
-    ends, radius = np.ascontiguousarray(pieces.ends_zyx_mm[near]), np.ascontiguousarray(pieces.radius_mm[near])
+    ends, radius = (
+        np.ascontiguousarray(pieces.ends_zyx_mm[near]),
+        np.ascontiguousarray(pieces.radius_mm[near]),
+    )
     run_slabs(
         lambda first, last: add_tubes(share, first, last, start, step, ends, radius, 0.45),
-        len(share), n_threads=n_threads,
+        len(share),
+        n_threads=n_threads,
     )
 
 
 def _paint_trees(
-    volume: Float32Array, share: Float32Array, p: AnatomyParameters, trees: Trees, start: FloatArray,
-    step: FloatArray, n_threads: int,
+    volume: Float32Array,
+    share: Float32Array,
+    p: AnatomyParameters,
+    trees: Trees,
+    start: FloatArray,
+    step: FloatArray,
+    n_threads: int,
 ) -> None:
     _paint_tubes(share, trees.vessels, start, step, n_threads)
     _paint_tubes(share, trees.walls, start, step, n_threads)
@@ -231,8 +271,14 @@ def _paint_trees(
 
 
 def _paint_negatives(
-    volume: Float32Array, share: Float32Array, p: AnatomyParameters, hard: HardNegatives,
-    chest: CoarseField, start: FloatArray, step: FloatArray, n_threads: int,
+    volume: Float32Array,
+    share: Float32Array,
+    p: AnatomyParameters,
+    hard: HardNegatives,
+    chest: CoarseField,
+    start: FloatArray,
+    step: FloatArray,
+    n_threads: int,
 ) -> None:
     sheets = draw_sheets(p, chest, hard)
     if len(sheets):
@@ -243,8 +289,15 @@ def _paint_negatives(
 
 
 def _draw_bodies(
-    p: AnatomyParameters, chest: CoarseField, trees: Trees, box: FloatArray, *, seed: int,
-    population: NodulePopulation | None, lesion: DominantLesion | None, n_calcified: int,
+    p: AnatomyParameters,
+    chest: CoarseField,
+    trees: Trees,
+    box: FloatArray,
+    *,
+    seed: int,
+    population: NodulePopulation | None,
+    lesion: DominantLesion | None,
+    n_calcified: int,
 ) -> tuple[list[Body], list[str]]:
     """All nodules and lesions, the lesion first."""
     bodies: list[Body] = []
@@ -266,15 +319,25 @@ def _draw_bodies(
             low, high = (-600.0, -200.0) if rng.random() < group.subsolid_share else group.density_hu
             shape = group.shape or str(rng.choice(SHAPES))
             bodies.append(
-                draw_body(center, float(diameter), float(rng.uniform(low, high)), shape=shape,
-                          axis_ratio=group.axis_ratio, rng=rng)
+                draw_body(
+                    center,
+                    float(diameter),
+                    float(rng.uniform(low, high)),
+                    shape=shape,
+                    axis_ratio=group.axis_ratio,
+                    rng=rng,
+                )
             )
             kinds.append(kind)
     return bodies, kinds
 
 
 def _lesion_body(
-    lesion: DominantLesion, p: AnatomyParameters, chest: CoarseField, box: FloatArray, rng: np.random.Generator
+    lesion: DominantLesion,
+    p: AnatomyParameters,
+    chest: CoarseField,
+    box: FloatArray,
+    rng: np.random.Generator,
 ) -> Body:
     side = 1 if lesion.side == Side.RIGHT.value else 2
     low, high = _lung_heights(chest, side)
@@ -289,8 +352,15 @@ def _lesion_body(
         good = np.ones(len(points), bool)
     center = points[good][rng.integers(int(good.sum()))] + rng.uniform(-1, 1, 3)
     hollow = 0.0 if lesion.wall_mm is None else max(lesion.diameter_mm - 2 * lesion.wall_mm, 0.0)
-    return draw_body(center, lesion.diameter_mm, lesion.density_hu, shape="lobulated", axis_ratio=1.2,
-                     rng=rng, hollow_mm=hollow)
+    return draw_body(
+        center,
+        lesion.diameter_mm,
+        lesion.density_hu,
+        shape="lobulated",
+        axis_ratio=1.2,
+        rng=rng,
+        hollow_mm=hollow,
+    )
 
 
 def _lung_heights(chest: CoarseField, side: int) -> tuple[float, float]:
@@ -319,8 +389,14 @@ def _paint_body(volume: Float32Array, body: Body, start: FloatArray, step: Float
 
 
 def _truth(
-    bodies: list[Body], kinds: list[str], p: AnatomyParameters, chest: CoarseField, trees: Trees,
-    labels: npt.NDArray[np.uint8], start: FloatArray, protocol: ScanProtocol,
+    bodies: list[Body],
+    kinds: list[str],
+    p: AnatomyParameters,
+    chest: CoarseField,
+    trees: Trees,
+    labels: npt.NDArray[np.uint8],
+    start: FloatArray,
+    protocol: ScanProtocol,
 ) -> dict[str, npt.NDArray[Any]]:
     """The truth table."""
     n = len(bodies)
@@ -341,17 +417,30 @@ def _truth(
         names = np.array([Zone.LOWER.value, Zone.MIDDLE.value, Zone.UPPER.value], dtype=object)
         zone[mine] = names[third[mine]]
     depth = chest.sample("lung", centers) if n else np.zeros(0)
-    attenuation = np.where(density > CALCIFIED_ABOVE_HU, Attenuation.CALCIFIED.value,
-                           np.where(density < SUBSOLID_BELOW_HU, Attenuation.SUBSOLID.value, Attenuation.SOLID.value))
+    attenuation = np.where(
+        density > CALCIFIED_ABOVE_HU,
+        Attenuation.CALCIFIED.value,
+        np.where(density < SUBSOLID_BELOW_HU, Attenuation.SUBSOLID.value, Attenuation.SOLID.value),
+    )
     zeros = np.zeros(n)
     values: dict[str, npt.NDArray[Any]] = {
-        "id": np.arange(1, n + 1), "x_mm": centers[:, 2], "y_mm": centers[:, 1], "z_mm": centers[:, 0],
-        "diameter_mm": diameter, "diameter_mm_err": zeros, "volume_mm3": volume, "volume_mm3_err": zeros,
-        "excess_mass_mg": mass / 1000.0, "probability": np.ones(n),
+        "id": np.arange(1, n + 1),
+        "x_mm": centers[:, 2],
+        "y_mm": centers[:, 1],
+        "z_mm": centers[:, 0],
+        "diameter_mm": diameter,
+        "diameter_mm_err": zeros,
+        "volume_mm3": volume,
+        "volume_mm3_err": zeros,
+        "excess_mass_mg": mass / 1000.0,
+        "probability": np.ones(n),
         "attenuation": attenuation.astype(object),
-        "side": np.where(right, Side.RIGHT.value, Side.LEFT.value).astype(object), "zone": zone,
-        "distance_to_pleura_mm": depth, "flags": _flags(centers, diameter / 2, depth, trees),
-        "kind": np.array(kinds, dtype=object), "density_hu": density,
+        "side": np.where(right, Side.RIGHT.value, Side.LEFT.value).astype(object),
+        "zone": zone,
+        "distance_to_pleura_mm": depth,
+        "flags": _flags(centers, diameter / 2, depth, trees),
+        "kind": np.array(kinds, dtype=object),
+        "density_hu": density,
         "shape": np.array([b.shape for b in bodies], dtype=object),
     }
     return {name: values[name] for name in TRUTH_COLUMN_NAMES}
@@ -387,8 +476,13 @@ def demo_case() -> dict[str, Any]:
     """Parameters of the embedded example, as keywords of `simulate_scan` (with ``protocol``)."""
     return {
         "protocol": ScanProtocol(
-            shape_zyx=(200, 320, 320), spacing_zyx_mm=(1.5, 1.1, 1.1), psf_fwhm_mm=1.5,
-            slice_thickness_mm=1.5, edge_overshoot=0.03, noise_sd_hu=20.0, noise_correlation_mm=0.35,
+            shape_zyx=(200, 320, 320),
+            spacing_zyx_mm=(1.5, 1.1, 1.1),
+            psf_fwhm_mm=1.5,
+            slice_thickness_mm=1.5,
+            edge_overshoot=0.03,
+            noise_sd_hu=20.0,
+            noise_correlation_mm=0.35,
         ),
         "seed": 2024,
         "population": NodulePopulation(3000, (1.5, 3.0), "uniform", (20.0, 60.0), "random"),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.simulate.acquisition import blur_share
-from miliary.image.simulate.nodules import draw_body, paste, render_body
+from miliary.image.simulate.nodules import Body, draw_body, paste, render_body
 from miliary.scan import Scan
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,8 +29,14 @@ class GaussianBlur(Protocol):
 
 
 def insert_nodules(
-    scan: Scan, positions_lps_mm: npt.ArrayLike, diameters_mm: npt.ArrayLike, densities_hu: npt.ArrayLike,
-    *, psf: GaussianBlur, lung_labels: npt.NDArray[np.uint8] | None = None, seed: int,
+    scan: Scan,
+    positions_lps_mm: npt.ArrayLike,
+    diameters_mm: npt.ArrayLike,
+    densities_hu: npt.ArrayLike,
+    *,
+    psf: GaussianBlur,
+    lung_labels: npt.NDArray[np.uint8] | None = None,
+    seed: int,
     shapes: Sequence[str] | None = None,
 ) -> Scan:
     """Put simulated nodules into a scan, which keeps its own noise.
@@ -66,18 +72,18 @@ def insert_nodules(
     densities = np.broadcast_to(np.asarray(densities_hu, dtype=np.float64), len(positions))
     step = np.asarray(scan.grid.spacing_zyx_mm)
     centers = scan.grid.index_from_lps(positions) * step
-    margin = np.ceil(4.0 * np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) / step).astype(int) + 1
     voxels = scan.voxels_hu.astype(np.float32)
-    start = np.zeros(3)
     for i, center in enumerate(centers):
         rng = np.random.default_rng([seed, 31, i])
         body = draw_body(
-            center, float(diameters[i]), float(densities[i]),
-            shape="sphere" if shapes is None else shapes[i], axis_ratio=1.4, rng=rng,
+            center,
+            float(diameters[i]),
+            float(densities[i]),
+            shape="sphere" if shapes is None else shapes[i],
+            axis_ratio=1.4,
+            rng=rng,
         )
-        low, share = render_body(body, start, step, margin_voxels=(int(margin[0]), int(margin[1]), int(margin[2])))
-        blurred = blur_share(share, scan.grid.spacing_zyx_mm, psf.sigma_xy_mm, psf.sigma_z_mm)
-        blurred *= share.sum() / blurred.sum()
+        low, blurred = _blurred_share(body, step, psf)
         where, part = paste(voxels, low, blurred)
         if part.size == 0:
             continue
@@ -89,12 +95,41 @@ def insert_nodules(
     return replace(scan, voxels_hu=voxels)
 
 
-def _added(local_hu: npt.NDArray[np.float32], share: FloatArray, density_hu: float) -> npt.NDArray[np.float32]:
+def _blurred_share(
+    body: Body, step_zyx_mm: FloatArray, psf: GaussianBlur
+) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Share of each voxel after the PSF, sampled at voxel centres from a finer rendering.
+
+    Rendered on the voxels themselves, a nodule smaller than a voxel would snap to their centres.
+    """
+    sigma = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm])
+    fold = 2 * np.ceil(step_zyx_mm / 0.4 / 2 - 0.5).astype(np.int64) + 1
+    fine = step_zyx_mm / fold
+    margin = np.ceil(4.0 * sigma / fine).astype(int)
+    low, share = render_body(
+        body, np.zeros(3), fine, margin_voxels=(int(margin[0]), int(margin[1]), int(margin[2]))
+    )
+    spacing = (float(fine[0]), float(fine[1]), float(fine[2]))
+    blurred = blur_share(share, spacing, psf.sigma_xy_mm, psf.sigma_z_mm)
+    # Voxel centres are the fine voxels whose index is a multiple of the fold.
+    first = -((-low) // fold)
+    picked = blurred[
+        tuple(slice(int(a), None, int(k)) for a, k in zip(first * fold - low, fold, strict=True))
+    ]
+    return first, picked * (body.volume_mm3 / float(np.prod(step_zyx_mm)) / picked.sum())
+
+
+def _added(
+    local_hu: npt.NDArray[np.float32], share: FloatArray, density_hu: float
+) -> npt.NDArray[np.float32]:
     """Attenuation that a nodule of `density_hu` adds to voxels of which it fills `share`."""
     around = float(np.percentile(local_hu, 40))
     # Noise must neither be replaced nor scaled: only what clearly stands above lung counts as tissue.
-    spread = 1.4826 * float(np.median(np.abs(local_hu[local_hu < around + 150] - around)) if np.any(
-        local_hu < around + 150) else 30.0)
+    spread = 1.4826 * float(
+        np.median(np.abs(local_hu[local_hu < around + 150] - around))
+        if np.any(local_hu < around + 150)
+        else 30.0
+    )
     above = local_hu - around
     weight = np.clip((above - 3 * spread) / (2 * spread + 40.0), 0.0, 1.0)
     background = around + weight * above

@@ -32,7 +32,8 @@ def draw_sheets(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) -
     shallow = np.argwhere((lung > 3) & (lung < 10))
     deep = np.argwhere((lung > 4) & (lung < 40))
     for n, cells, sizes, thickness in (
-        (hard.n_septa, shallow, (4.0, 11.0), (0.2, 0.7)), (hard.n_scars, deep, (6.0, 25.0), (0.6, 2.5)),
+        (hard.n_septa, shallow, (4.0, 11.0), (0.2, 0.7)),
+        (hard.n_scars, deep, (6.0, 25.0), (0.6, 2.5)),
     ):
         if len(cells) == 0:
             continue
@@ -42,7 +43,9 @@ def draw_sheets(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) -
             axes = np.linalg.qr(rng.standard_normal((3, 3)))[0]
             long_ = float(rng.uniform(*sizes) / 2)
             wide = float(long_ * rng.uniform(0.2, 1.0))
-            sheets.append(Sheet(center, axes, (long_, wide), float(rng.uniform(*thickness)), float(rng.normal(0, 0.02))))
+            sheets.append(
+                Sheet(center, axes, (long_, wide), float(rng.uniform(*thickness)), float(rng.normal(0, 0.02)))
+            )
     return sheets
 
 
@@ -69,7 +72,11 @@ def paint_sheets(share: Float32Array, sheets: list[Sheet], start: FloatArray, st
 
 
 def paint_plaques(
-    volume: Float32Array, p: AnatomyParameters, chest: CoarseField, hard: HardNegatives, start: FloatArray,
+    volume: Float32Array,
+    p: AnatomyParameters,
+    chest: CoarseField,
+    hard: HardNegatives,
+    start: FloatArray,
     step: FloatArray,
 ) -> None:
     """Lens-shaped plaques on the pleura, every other one calcified; raises attenuation only."""

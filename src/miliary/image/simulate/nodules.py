@@ -105,8 +105,14 @@ class Body:
 
 
 def draw_body(
-    center_zyx_mm: FloatArray, diameter_mm: float, density_hu: float, *, shape: str,
-    axis_ratio: float, rng: np.random.Generator, hollow_mm: float = 0.0,
+    center_zyx_mm: FloatArray,
+    diameter_mm: float,
+    density_hu: float,
+    *,
+    shape: str,
+    axis_ratio: float,
+    rng: np.random.Generator,
+    hollow_mm: float = 0.0,
 ) -> Body:
     """Draw orientation, axes and lobes of one nodule."""
     ratios, lobes, axes = np.ones(3), np.zeros(4), np.eye(3)
@@ -120,7 +126,11 @@ def draw_body(
 
 
 def render_body(
-    body: Body, start_zyx_mm: FloatArray, step_zyx_mm: FloatArray, *, diameter_mm: float | None = None,
+    body: Body,
+    start_zyx_mm: FloatArray,
+    step_zyx_mm: FloatArray,
+    *,
+    diameter_mm: float | None = None,
     margin_voxels: tuple[int, int, int] = (1, 1, 1),
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
     """Volume share of `body` per voxel, on a box of its own.
@@ -150,8 +160,16 @@ def render_body(
     high = np.ceil(at + reach / step_zyx_mm + 0.5).astype(np.int64) + margin
     n_sub = np.clip(np.ceil(step_zyx_mm / (0.18 * min(d, 4.0))), 1, 16).astype(np.int64)
     share = nodule_share(
-        body.center_zyx_mm, body.axes, 0.5 * d * body.ratios, body.lobes, low, high - low + 1,
-        start_zyx_mm, step_zyx_mm, np.pi / 6 * d**3, n_sub,
+        body.center_zyx_mm,
+        body.axes,
+        0.5 * d * body.ratios,
+        body.lobes,
+        low,
+        high - low + 1,
+        start_zyx_mm,
+        step_zyx_mm,
+        np.pi / 6 * d**3,
+        n_sub,
     )
     return low, share
 
@@ -204,7 +222,11 @@ class PlaceSampler:
     """Draws points of one pattern in a simulated chest, in the body frame (z, y, x) [mm]."""
 
     def __init__(
-        self, chest: CoarseField, trees: Trees, pattern: str, rng: np.random.Generator,
+        self,
+        chest: CoarseField,
+        trees: Trees,
+        pattern: str,
+        rng: np.random.Generator,
         box_zyx_mm: FloatArray,
     ) -> None:
         self.chest, self.trees, self.pattern, self.rng = chest, trees, pattern, rng
@@ -268,8 +290,11 @@ class PlaceSampler:
         for _ in range(3):
             value = self.chest.sample(name, points)
             gradient = np.stack(
-                [self.chest.sample(name, points + e * axis) - self.chest.sample(name, points - e * axis)
-                 for axis in np.eye(3)], axis=1,
+                [
+                    self.chest.sample(name, points + e * axis) - self.chest.sample(name, points - e * axis)
+                    for axis in np.eye(3)
+                ],
+                axis=1,
             ) / (2 * e)
             norm = np.sum(gradient**2, axis=1) + 1e-3
             points = points + np.clip((level - value) / norm, -4, 4)[:, None] * gradient
@@ -293,7 +318,11 @@ class PlaceSampler:
 
 
 def place(
-    sampler: PlaceSampler, diameters_mm: FloatArray, *, min_gap_mm: float, taken: FloatArray,
+    sampler: PlaceSampler,
+    diameters_mm: FloatArray,
+    *,
+    min_gap_mm: float,
+    taken: FloatArray,
     taken_radii: FloatArray,
 ) -> FloatArray:
     """Positions (n, 3) in (z, y, x) [mm] for all diameters.
@@ -316,8 +345,11 @@ def place(
         points, open_ = points[good], open_[good]
         done = ~np.isnan(out[:, 0])
         keep = accept_apart(
-            points, radii[open_], min_gap_mm=min_gap_mm,
-            taken=np.concatenate([taken, out[done]]), taken_radii=np.concatenate([taken_radii, radii[done]]),
+            points,
+            radii[open_],
+            min_gap_mm=min_gap_mm,
+            taken=np.concatenate([taken, out[done]]),
+            taken_radii=np.concatenate([taken_radii, radii[done]]),
         )
         out[open_[keep]] = points[keep]
     raise InputError(
@@ -326,8 +358,15 @@ def place(
 
 
 def draw_positions(
-    lung_labels: npt.NDArray[np.uint8], grid: Grid, n: int, *, pattern: str = "random", seed: int,
-    min_gap_mm: float = 4.0, depth_mm: float = 1.0, voxels_hu: npt.NDArray[np.floating] | npt.NDArray[np.int16] | None = None,
+    lung_labels: npt.NDArray[np.uint8],
+    grid: Grid,
+    n: int,
+    *,
+    pattern: str = "random",
+    seed: int,
+    min_gap_mm: float = 4.0,
+    depth_mm: float = 1.0,
+    voxels_hu: npt.NDArray[np.floating] | npt.NDArray[np.int16] | None = None,
 ) -> FloatArray:
     """Draw places for nodules inside given lungs.
 
@@ -372,7 +411,9 @@ def draw_positions(
     offset = np.array([s.start for s in box[0]])
     cut = tuple(slice(s.start, s.stop, k) for s, k in zip(box[0], stride, strict=True))
     coarse = np.pad(lung_labels[cut] > 0, 1)
-    depth = ndimage.distance_transform_edt(coarse, sampling=step * stride).astype(np.float32)[1:-1, 1:-1, 1:-1]
+    depth = ndimage.distance_transform_edt(coarse, sampling=step * stride).astype(np.float32)[
+        1:-1, 1:-1, 1:-1
+    ]
     allowed = depth >= depth_mm
     if pattern == "perilymphatic":
         near = depth < depth_mm + 1.5
@@ -392,7 +433,9 @@ def draw_positions(
         if len(out) >= n:
             break
         spread = 0.5 if pattern != "centrilobular" else 0.0
-        index = (centers[rng.integers(0, len(centers), 2 * n)] + rng.uniform(-spread, spread, (2 * n, 3))) * stride
+        index = (
+            centers[rng.integers(0, len(centers), 2 * n)] + rng.uniform(-spread, spread, (2 * n, 3))
+        ) * stride
         mm = index * step
         if pattern == "centrilobular":
             mm = mm + rng.normal(0, 5.0, mm.shape)

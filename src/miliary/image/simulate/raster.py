@@ -39,8 +39,24 @@ def _mix(field, i, j, k, fz, fy, fx):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def paint_chest(  # type: ignore[no-untyped-def]
-    out, depth, first, last, start, step, low, coarse, lung, body, bone, tissue, air, fissure, texture,
-    texture_hu, fissure_mm, bone_hu,
+    out,
+    depth,
+    first,
+    last,
+    start,
+    step,
+    low,
+    coarse,
+    lung,
+    body,
+    bone,
+    tissue,
+    air,
+    fissure,
+    texture,
+    texture_hu,
+    fissure_mm,
+    bone_hu,
 ):
     """Fill slices [first, last) of `out` [HU] and `depth` (signed distance to the pleura [mm])."""
     ny, nx = out.shape[1], out.shape[2]
@@ -159,9 +175,7 @@ def add_tubes(out, first, last, start, step, ends, radius, detail_mm):  # type: 
                                     t = min(1.0, max(0.0, t))
                                 elif t < 0.0 or t >= 1.0:
                                     continue
-                                rho = np.sqrt(
-                                    (sz - t * dz) ** 2 + (sy - t * dy) ** 2 + (sx - t * dx) ** 2
-                                )
+                                rho = np.sqrt((sz - t * dz) ** 2 + (sy - t * dy) ** 2 + (sx - t * dx) ** 2)
                                 r = ra + t * (rb - ra)
                                 if rho >= r + 0.5 * w:
                                     continue

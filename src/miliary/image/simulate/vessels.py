@@ -87,7 +87,7 @@ def _grow(points, start, fraction, seed):  # type: ignore[no-untyped-def]
         if count == 1:
             pos[node] = points[order[lo]]
             continue
-        f = fraction * (0.7 + 0.6 * np.random.random())
+        f = fraction * (0.7 + 0.6 * np.random.random()) * (0.75 if count > 10 else 1.0)
         for k in range(3):
             pos[node, k] = pos[at, k] + f * (center[k] - pos[at, k])
         cov = np.zeros((3, 3))
@@ -107,7 +107,13 @@ def _grow(points, start, fraction, seed):  # type: ignore[no-untyped-def]
         for a in range(3):
             for b in range(3):
                 spread += axis[a] * cov[a, b] * axis[b]
-        cut = np.random.normal(0.0, 0.35) * np.sqrt(spread / count)
+        # Side branches feed what is near, the main branch goes on to what is far: long straight paths.
+        toward = 0.0
+        for k in range(3):
+            toward += (pos[node, k] - center[k]) * axis[k]
+        sign = 1.0 if toward > 0 else -1.0
+        off = sign * (0.3 + 0.9 * np.random.random()) if count > 10 else np.random.normal(0.0, 0.4)
+        cut = off * np.sqrt(spread / count)
         i, j = lo, hi - 1
         while i <= j:
             s = 0.0
@@ -141,7 +147,9 @@ def _bend(parent, pos, radius, tortuosity, n_steps, seed):  # type: ignore[no-un
         lead = chord.copy()
         if parent[node] > 0:
             grand = a - pos[parent[parent[node]]]
-            lead = chord / length + 0.8 * grand / (np.sqrt(np.sum(grand * grand)) + 1e-9)
+            # The main branch goes on smoothly, a small side branch leaves at its own angle.
+            follow = 1.2 * (radius[node] / radius[parent[node]]) ** 3
+            lead = chord / length + follow * grand / (np.sqrt(np.sum(grand * grand)) + 1e-9)
             lead = lead / (np.sqrt(np.sum(lead * lead)) + 1e-9) * length
         c1 = a + lead / 3 + np.random.normal(0.0, tortuosity, 3) * length
         c2 = b - chord / 3 + np.random.normal(0.0, tortuosity, 3) * length
@@ -178,8 +186,9 @@ def _tip_points(
     points = lattice + rng.uniform(-0.45, 0.45, lattice.shape) * side
     depth = chest.sample("lung", points)
     rim = p.clear_rim_mm * rng.uniform(0.6, 1.6, len(points))
-    nearest = np.clip(np.rint((points - chest.origin_zyx_mm) / chest.spacing_mm).astype(int), 0,
-                      np.array(mask.shape) - 1)
+    nearest = np.clip(
+        np.rint((points - chest.origin_zyx_mm) / chest.spacing_mm).astype(int), 0, np.array(mask.shape) - 1
+    )
     keep = (depth > rim) & mask[tuple(nearest.T)]
     keep &= np.abs(chest.sample("fissure", points)) > 0.6 * rim
     return np.asarray(points[keep])
@@ -194,26 +203,30 @@ def _root(p: AnatomyParameters, side: int, *, vein: bool, lower: bool) -> FloatA
 
 
 def _airway(
-    p: AnatomyParameters, hard: HardNegatives, parent: npt.NDArray[np.int64], pos: FloatArray,
-    radius: FloatArray, fed: npt.NDArray[np.int64], seed: int,
+    p: AnatomyParameters,
+    hard: HardNegatives,
+    parent: npt.NDArray[np.int64],
+    pos: FloatArray,
+    radius: FloatArray,
+    seed: int,
 ) -> tuple[Pieces, Pieces]:
     """Walls and lumens of the airways beside the arteries that are wide enough to have one."""
     lumen = np.minimum(p.airway_ratio * radius, 6.0)
-    wall = (0.15 + p.airway_wall_ratio * lumen) * hard.wall_thickening
+    wall = (0.1 + p.airway_wall_ratio * lumen) * hard.wall_thickening
     direction = pos - pos[np.maximum(parent, 0)]
     direction /= np.linalg.norm(direction, axis=1)[:, None] + 1e-9
     aside = np.array([0.3, 0.8, -np.sign(pos[0, 2])])
     aside = aside - (direction @ aside)[:, None] * direction
     aside /= np.linalg.norm(aside, axis=1)[:, None] + 1e-9
     shifted = pos + aside * (radius + lumen + wall)[:, None] * 1.02
-    keep = np.flatnonzero((lumen > 0.55) & (parent >= 0))
+    keep = np.flatnonzero((lumen > 0.7) & (parent >= 0))
     keep = np.concatenate([[0], keep])
     renumber = np.zeros(len(pos), np.int64)
     renumber[keep] = np.arange(len(keep))
     if len(keep) < 2:
         return Pieces.join([]), Pieces.join([])
     ends, radii = _bend(renumber[parent[keep]], shifted[keep], lumen[keep], p.tortuosity * 0.6, 5, seed)
-    outer = radii + (0.15 + p.airway_wall_ratio * radii) * hard.wall_thickening
+    outer = radii + (0.1 + p.airway_wall_ratio * radii) * hard.wall_thickening
     return Pieces(ends, outer), Pieces(ends, radii)
 
 
@@ -269,11 +282,13 @@ def grow_trees(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) ->
                 vessels.append(Pieces(ends, radii))
                 if not vein:
                     tips.append(points)
-                    wall, lumen = _airway(p, hard, parent, pos, radius, fed, int(seeds[2]))
+                    wall, lumen = _airway(p, hard, parent, pos, radius, int(seeds[2]))
                     keep = _outside_heart(lumen, chest, root)
                     walls.append(Pieces(wall.ends_zyx_mm[keep], wall.radius_mm[keep]))
                     lumens.append(Pieces(lumen.ends_zyx_mm[keep], lumen.radius_mm[keep]))
     return Trees(
-        Pieces.join(vessels), Pieces.join(walls), Pieces.join(lumens),
+        Pieces.join(vessels),
+        Pieces.join(walls),
+        Pieces.join(lumens),
         np.concatenate(tips) if tips else np.empty((0, 3)),
     )
