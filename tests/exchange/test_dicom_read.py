@@ -406,6 +406,13 @@ def test_a_file_that_is_nothing_is_refused(tmp_path, content):
         read_ct(path)
 
 
+def test_an_empty_zip_is_empty(tmp_path):
+    with zipfile.ZipFile(tmp_path / "none.zip", "w"):
+        pass
+    with pytest.raises(ScanReadError, match=r"none\.zip is empty"):
+        read_ct(tmp_path / "none.zip")
+
+
 def test_a_path_that_does_not_exist(tmp_path):
     with pytest.raises(ScanReadError, match="nowhere does not exist"):
         read_ct(tmp_path / "nowhere")
@@ -413,7 +420,7 @@ def test_a_path_that_does_not_exist(tmp_path):
 
 def test_a_single_slice_file_points_to_its_folder(tmp_path):
     write_phantom(tmp_path / "ct")
-    with pytest.raises(ScanReadError, match="single slice; give the folder"):
+    with pytest.raises(ScanGeometryError, match="single slice; give the folder"):
         read_ct(files_by_position(tmp_path / "ct")[0])
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from contextlib import closing
 from pathlib import Path
 
 from miliary.errors import ScanReadError
+from miliary.exchange.dicom_header import looks_like_dicom
 from miliary.scan import Scan
 
 _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def read_ct(
@@ -42,7 +43,7 @@ def read_ct(
     """
     source = Path(path)
     name = source.name or source.resolve().name or "the input"
-    threads = max(1, min(8, len(os.sched_getaffinity(0))) if n_threads is None else n_threads)
+    threads = max(1, min(8, _n_cores()) if n_threads is None else n_threads)
     wanted = None if series is None else str(series)
     if source.is_dir():
         return _read_folder(source, name=name, series=wanted, n_threads=threads)
@@ -51,13 +52,24 @@ def read_ct(
     head = _read_start(source, name=name)
     if not head:
         raise ScanReadError(f"{name} is an empty file; expected a chest CT")
-    if zipfile.is_zipfile(source) or head[:4] == b"PK\x03\x04":
+    if head[:4] in _ZIP_STARTS:
         return _read_zip(source, name=name, series=wanted, n_threads=threads)
     if head[128:132] != b"DICM" and source.name.lower().endswith(_VOLUME_SUFFIXES):
+        if wanted is not None:
+            raise ScanReadError(f"{name} is a volume file and has no series to choose from; leave series out")
         from miliary.exchange.volume_file import read_volume
 
         return read_volume(source)
+    if not looks_like_dicom(head) and not source.name.lower().endswith(".dcm"):
+        raise ScanReadError(f"{name} is no DICOM, NIfTI, NRRD, MetaImage or zip file; expected a chest CT")
     return _read_file(source, name=name, series=wanted, n_threads=threads)
+
+
+def _n_cores() -> int:
+    """Cores this process may use; not every system tells them from those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _read_start(source: Path, *, name: str) -> bytes:
@@ -90,16 +102,9 @@ def _read_zip(source: Path, *, name: str, series: str | None, n_threads: int) ->
 
 def _read_file(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
     from miliary.exchange.dicom_files import FolderFiles
-    from miliary.exchange.dicom_header import read_dicom_file
-    from miliary.exchange.dicom_read import quiet_parser, read_dicom
+    from miliary.exchange.dicom_read import read_dicom
 
     files = FolderFiles(source)
-    with quiet_parser():
-        header = read_dicom_file(files, name)
-    if header is None:
-        raise ScanReadError(f"{name} is no DICOM, NIfTI, NRRD, MetaImage or zip file; expected a chest CT")
-    if len(header.slices) == 1:
-        raise ScanReadError(f"{name} is a single slice; give the folder that holds the whole series")
     return read_dicom(files, name=name, source_format="dicom file", series=series, n_threads=n_threads)
 
 

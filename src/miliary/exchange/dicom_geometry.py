@@ -282,7 +282,7 @@ def _usable_part(part: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | No
 def _check_extent(stack: Stack, *, name: str) -> None:
     n, spacing = len(stack.slices), max(stack.spacing_mm)
     if n == 1:
-        raise ScanGeometryError(f"{name} holds a single slice position; give the folder of the whole series")
+        raise ScanGeometryError(f"{name} holds a single slice; give the folder of the whole series")
     if spacing > MAX_SPACING_MM + 1e-3:
         raise ScanGeometryError(
             f"{name}: voxels are {spacing:.4g} mm apart, at most {MAX_SPACING_MM:g} mm can be measured; "

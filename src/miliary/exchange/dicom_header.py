@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +116,7 @@ class CtSlice:
 
     name: str
     frame: int
-    series_key: str
+    series_key: str = field(repr=False)
     series_number: int | None
     image_type: tuple[str, ...]
     shape: tuple[int, int]
@@ -129,7 +129,7 @@ class CtSlice:
     intercept: float | None
     tilt_degree: float
     kernel: str | None
-    split_keys: tuple[str, ...]
+    split_keys: tuple[str, ...] = field(repr=False)
     pixels: PixelLayout
 
     @property
@@ -144,7 +144,7 @@ class DicomFile:
 
     name: str
     modality: str
-    patient: tuple[str, str]
+    patient: tuple[str, str] = field(repr=False)
     slices: tuple[CtSlice, ...]
 
 
@@ -168,7 +168,7 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
         It is damaged, truncated, or named .dcm and no DICOM.
     """
     head = files.read_head(name, _HEAD_BYTES)
-    if not _looks_like_dicom(head):
+    if not looks_like_dicom(head):
         if name.lower().endswith((".dcm", ".dicom")):
             raise ScanReadError(f"{name} is not a DICOM file (or is damaged); remove it or copy it again")
         return None
@@ -208,7 +208,8 @@ def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acq
     )
 
 
-def _looks_like_dicom(head: bytes) -> bool:
+def looks_like_dicom(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of a DICOM file."""
     # Old files lack the preamble and begin with group 0008 (or 0002) in little endian.
     return head[128:132] == b"DICM" or (head[:2] in {b"\x08\x00", b"\x02\x00"} and head[3:4] == b"\x00")
 

@@ -51,7 +51,7 @@ def read_dicom(
     ScanReadError, ScanGeometryError
         One line that names the file, what was expected and what to do.
     """
-    with quiet_parser():
+    with _quiet_parser():
         found = _read_headers(files, n_threads=n_threads)
         slices = _ct_slices(found, name=name, n_files=len(files.names))
         choice = choose_series(slices, name=name, series=series)
@@ -63,7 +63,7 @@ def read_dicom(
 
 
 @contextlib.contextmanager
-def quiet_parser() -> Iterator[None]:
+def _quiet_parser() -> Iterator[None]:
     """Silence pydicom: its warnings and log lines quote the header, which may identify a patient."""
     logger = logging.getLogger("pydicom")
     level = logger.level

@@ -36,7 +36,6 @@ _NO_SLICE_WORDS = frozenset(
         "PATIENT",
         "DOSE",
         "SCREEN",
-        "SECONDARYCAPTURE",
     }
 )
 _SHARP_WORDS = ("LUNG", "BONE", "EDGE", "DETAIL", "SHARP", "HRCT")
