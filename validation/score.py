@@ -15,14 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
+from miliary.image.match import REACH_MM, UNMATCHED, is_within_reach, match_points
 from miliary.nodules import Nodules
 
-REACH_MM = 1.5
 MIN_DIAMETER_MM = 1.0
 MIN_SOLID_HU = -100.0
 BINS_MM: tuple[tuple[float, float], ...] = (
@@ -42,7 +38,7 @@ DIAMETER_BINS_MM: tuple[tuple[float, float], ...] = (
     (2.5, 3.0),
     (1.5, 3.0),
 )
-FALSE_MARK, NEUTRAL_MARK = -1, -2
+FALSE_MARK, NEUTRAL_MARK = UNMATCHED, -2
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -157,63 +153,6 @@ def bin_name(low_mm: float, high_mm: float) -> str:
     return f"{low_mm:g}-{high_mm:g}"
 
 
-def match_marks(marks_mm: FloatArray, truth_mm: FloatArray, reach_mm: FloatArray) -> IntArray:
-    """Pair marks with truth one-to-one: most pairs first, then least total distance.
-
-    Parameters
-    ----------
-    marks_mm : ndarray, shape (n, 3)
-    truth_mm : ndarray, shape (m, 3)
-    reach_mm : ndarray, shape (m,)
-        Largest distance of a mark that counts for each truth.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        Index of the truth of each mark, `FALSE_MARK` where it has none.
-    """
-    truth_of_mark = np.full(len(marks_mm), FALSE_MARK, dtype=np.int64)
-    mark, truth, distance = _pairs_within_reach(marks_mm, truth_mm, reach_mm)
-    if not len(mark):
-        return truth_of_mark
-    # Pairs fall apart into many tiny groups, so the cubic assignment is solved group by group.
-    n_nodes = len(marks_mm) + len(truth_mm)
-    graph = coo_array((np.ones(len(mark)), (mark, len(marks_mm) + truth)), shape=(n_nodes, n_nodes))
-    group = connected_components(graph, directed=False)[1][mark]
-    order = np.argsort(group, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        if len(rows) == 1:
-            truth_of_mark[mark[rows]] = truth[rows]
-        else:
-            _assign_group(truth_of_mark, mark[rows], truth[rows], distance[rows])
-    return truth_of_mark
-
-
-def _pairs_within_reach(
-    marks_mm: FloatArray, truth_mm: FloatArray, reach_mm: FloatArray
-) -> tuple[IntArray, IntArray, FloatArray]:
-    if not len(marks_mm) or not len(truth_mm):
-        none = np.empty(0, dtype=np.int64)
-        return none, none, np.empty(0)
-    near = cKDTree(marks_mm).query_ball_point(truth_mm, reach_mm + 1e-9)
-    mark = np.array([index for found in near for index in found], dtype=np.int64)
-    truth = np.repeat(np.arange(len(truth_mm)), [len(found) for found in near])
-    distance = np.linalg.norm(marks_mm[mark] - truth_mm[truth], axis=1)
-    return mark, truth, distance
-
-
-def _assign_group(truth_of_mark: IntArray, mark: IntArray, truth: IntArray, distance: FloatArray) -> None:
-    marks, row = np.unique(mark, return_inverse=True)
-    truths, column = np.unique(truth, return_inverse=True)
-    # A pair earns more than any sum of distances can cost, so the number of pairs comes first.
-    prize = 1.0 + float(distance.max()) * (min(len(marks), len(truths)) + 1)
-    cost = np.zeros((len(marks), len(truths)))
-    cost[row, column] = distance - prize
-    for i, j in zip(*linear_sum_assignment(cost), strict=True):
-        if cost[i, j] < 0:
-            truth_of_mark[marks[i]] = truths[j]
-
-
 def score(nodules: pd.DataFrame | Nodules, truth: pd.DataFrame, lung_litres: float) -> Score:
     """Score reported nodules against the truth of one scan.
 
@@ -241,13 +180,13 @@ def score(nodules: pd.DataFrame | Nodules, truth: pd.DataFrame, lung_litres: flo
     marks_mm = marks[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
     truth_mm = truth[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
     point_like = np.flatnonzero(~is_lesion)
-    matched = match_marks(marks_mm, truth_mm[point_like], reach_mm[point_like])
+    matched = match_points(marks_mm, truth_mm[point_like], reach_mm=reach_mm[point_like])
     truth_of_mark = np.where(matched >= 0, point_like[matched] if len(point_like) else matched, matched)
 
-    is_on_lesion = _within_reach(marks_mm, truth_mm[is_lesion], reach_mm[is_lesion])
+    is_on_lesion = is_within_reach(marks_mm, truth_mm[is_lesion], reach_mm=reach_mm[is_lesion])
     is_free = truth_of_mark == FALSE_MARK
     is_unasked = ~is_asked & ~is_lesion
-    is_on_unasked = _within_reach(marks_mm, truth_mm[is_unasked], reach_mm[is_unasked])
+    is_on_unasked = is_within_reach(marks_mm, truth_mm[is_unasked], reach_mm=reach_mm[is_unasked])
     is_on_unasked[~is_free] = ~is_asked[truth_of_mark[~is_free]]
     is_neutral = is_on_unasked | (is_free & is_on_lesion)
 
@@ -299,13 +238,6 @@ def _complete_truth(truth: pd.DataFrame) -> pd.DataFrame:
     full = full[full["kind"].isin(["nodule", "calcified", "lesion"])].reset_index(drop=True)
     full.attrs["has_attached"] = has_attached
     return full
-
-
-def _within_reach(marks_mm: FloatArray, truth_mm: FloatArray, reach_mm: FloatArray) -> BoolArray:
-    is_near = np.zeros(len(marks_mm), dtype=bool)
-    mark, _, _ = _pairs_within_reach(marks_mm, truth_mm, reach_mm)
-    is_near[mark] = True
-    return is_near
 
 
 def _is_calcified_mark(marks: pd.DataFrame) -> BoolArray:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from miliary.image.match import match_points
 from miliary.nodules import Nodules
-from validation.score import FALSE_MARK, NEUTRAL_MARK, match_marks, score
+from validation.score import FALSE_MARK, NEUTRAL_MARK, score
 
 
 def _marks(*rows: tuple[float, ...], probability: float = 0.9, attenuation: str = "solid") -> pd.DataFrame:
@@ -136,7 +137,7 @@ def test_matching_agrees_with_trying_every_pairing() -> None:
         marks = generator.uniform(0, 4, size=(4, 3))
         truth = generator.uniform(0, 4, size=(5, 3))
         reach = generator.uniform(1.5, 2.0, size=5)
-        matched = match_marks(marks, truth, reach)
+        matched = match_points(marks, truth, reach_mm=reach)
         pairs = [(i, j) for i, j in enumerate(matched) if j >= 0]
         distance = sum(np.linalg.norm(marks[i] - truth[j]) for i, j in pairs)
         assert (len(pairs), -distance) == pytest.approx(_best_by_brute_force(marks, truth, reach))
@@ -156,5 +157,5 @@ def test_thousands_of_marks_are_matched_at_once() -> None:
     truth = generator.uniform(0, 170, size=(5000, 3))
     near = truth + generator.normal(0, 0.3, truth.shape)
     marks = np.concatenate([near, generator.uniform(0, 170, (1000, 3))])
-    matched = match_marks(marks, truth, np.full(len(truth), 1.5))
+    matched = match_points(marks, truth, reach_mm=np.full(len(truth), 1.5))
     assert (matched[:5000] == np.arange(5000)).mean() > 0.95

@@ -54,6 +54,15 @@ def match_points(marks_mm: FloatArray, truth_mm: FloatArray, *, reach_mm: FloatA
     return truth_of_mark
 
 
+def is_within_reach(
+    marks_mm: FloatArray, truth_mm: FloatArray, *, reach_mm: FloatArray
+) -> npt.NDArray[np.bool_]:
+    """Which marks lie within reach of any truth, paired or not; arguments as of `match_points`."""
+    is_near = np.zeros(len(marks_mm), dtype=bool)
+    is_near[_pairs_within_reach(marks_mm, truth_mm, reach_mm)[0]] = True
+    return is_near
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How reported nodules agree with known ones.
@@ -94,9 +103,9 @@ def compare_with_truth(nodules: Nodules, truth: Mapping[str, npt.NDArray[Any]]) 
     marks = nodules.position_lps_mm
     reach = np.maximum(REACH_MM, radius)
     hit = match_points(marks, points[is_nodule], reach_mm=reach[is_nodule])
-    on_other = _is_within(marks, points[~is_nodule], reach[~is_nodule])
+    on_other = is_within_reach(marks, points[~is_nodule], reach_mm=reach[~is_nodule])
     is_lesion = truth["kind"] == "lesion"
-    on_lesion = _is_within(marks, points[is_lesion], reach[is_lesion])
+    on_lesion = is_within_reach(marks, points[is_lesion], reach_mm=reach[is_lesion])
     is_hit = hit != UNMATCHED
     is_burden = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & (is_hit | ~on_lesion)
     off = nodules["diameter_mm"][is_hit] - truth["diameter_mm"][is_nodule][hit[is_hit]]
@@ -108,14 +117,6 @@ def compare_with_truth(nodules: Nodules, truth: Mapping[str, npt.NDArray[Any]]) 
         volume_reported_mm3=float(np.nansum(nodules["volume_mm3"][is_burden])),
         diameter_error_mm=float(np.nanmedian(np.abs(off))) if len(off) else float("nan"),
     )
-
-
-def _is_within(marks_mm: FloatArray, centers_mm: FloatArray, reach_mm: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which marks lie within reach of any of a few centers."""
-    inside = np.zeros(len(marks_mm), dtype=bool)
-    for center, reach in zip(centers_mm, reach_mm, strict=True):
-        inside |= np.linalg.norm(marks_mm - center, axis=1) <= reach
-    return inside
 
 
 def _pairs_within_reach(
