@@ -15,7 +15,10 @@ INSTALL_SELF := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 DEMO_OUT ?= demo-result
+# Further arguments, as in `make test TESTS="tests/test_cli.py -k json"`.
 TESTS ?=
+VALIDATE ?=
+BENCH ?=
 
 .PHONY: demo test check lint types contracts licenses train validate bench lock core all docs clean
 .DEFAULT_GOAL := demo
@@ -70,13 +73,13 @@ docs: all
 	@$(BIN)/python tools/write_docs.py
 
 train: all
-	@$(BIN)/python train/train_classifier.py
+	@$(BIN)/python -m training.train
 
 validate: all
-	@$(BIN)/python validation/validate.py
+	@$(BIN)/python -m validation.run $(VALIDATE)
 
 bench: all
-	@$(BIN)/python benchmarks/bench.py
+	@$(BIN)/python -m benchmarks.run $(BENCH)
 
 lock: $(VENV)/bootstrap.stamp
 	@$(COMPILE) --group bootstrap --output-file requirements/bootstrap.txt
