@@ -73,7 +73,7 @@ def test_quiet_says_nothing(measured, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (NoLungsError("head: no lungs were found; give a chest CT"), 2, "head: no lungs were found"),
+        (NoLungsError("no lungs were found; give a chest CT"), 2, "scan: no lungs were found"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("/secret/path"), 1, "ZeroDivisionError in test_cli.py"),
         (MemoryError(), 1, "not enough memory"),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from miliary import __version__
-from miliary.errors import InputError
+from miliary.errors import InputError, NoLungsError
 
 if TYPE_CHECKING:
     from miliary.ct_result import CtResult
@@ -118,7 +118,11 @@ def ct(scan: Path, *, out: Path, series: str | None, quiet: bool, as_json: bool,
     from miliary.exchange.ct_read import read_ct
 
     volume = read_ct(scan, series=series, n_threads=threads)
-    result = _measure(volume, out, progress, threads)
+    try:
+        result = _measure(volume, out, progress, threads)
+    except NoLungsError as error:
+        # The pipeline sees voxels, not files: the name is added here.
+        raise NoLungsError(f"{scan.name}: {error}") from None
     _show_result(result, quiet=quiet, as_json=as_json)
     if not (quiet or as_json):
         print(f"\nresult in {out}")
