@@ -5,11 +5,13 @@ import zipfile
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.uid import UID
 
 from miliary.errors import InputError, ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
-from miliary.scan import Acquisition
+from miliary.scan import Acquisition, Grid
 from tests.exchange.scans import (
     edit,
     edit_all,
@@ -290,6 +292,11 @@ def bad_truncated_header(folder):
     path.write_bytes(path.read_bytes()[:700])
 
 
+def bad_truncated_start(folder):
+    path = files_by_position(folder)[0]
+    path.write_bytes(path.read_bytes()[:150])
+
+
 def bad_zero_bytes(folder):
     files_by_position(folder)[6].write_bytes(b"")
 
@@ -329,7 +336,8 @@ BAD = {
     bad_empty_folder: "is empty",
     bad_one_slice: "single slice",
     bad_truncated: r"image-\d+\.dcm is truncated",
-    bad_truncated_header: r"image-\d+\.dcm has a damaged or truncated header",
+    bad_truncated_header: r"image-\d+\.dcm is a truncated or damaged CT image",
+    bad_truncated_start: r"image-\d+\.dcm is a truncated or damaged DICOM file",
     bad_zero_bytes: r"image-\d+\.dcm is not a DICOM file",
     bad_text: r"note\.dcm is not a DICOM file",
     bad_mr: r"no CT slices \(found: 24 MR file\)",
@@ -362,6 +370,39 @@ def test_the_parser_says_nothing_of_its_own(tmp_path, capfd, caplog):
     read_ct(tmp_path / "ct")
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "ct"
+    voxels = phantom_hu((12, 12, 14))
+    write_phantom(folder, voxels=voxels, grid=Grid(voxels.shape, (2.5, 1.5, 1.5)))
+    return folder
+
+
+@given(
+    st.sampled_from([None, LOSSLESS["RLE"], LOSSLESS["JPEG-LS"]]),
+    st.one_of(st.none(), st.floats(0.0, 1.0)),
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 255)), max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_damage_of_any_kind_is_read_or_refused_in_one_line(
+    tiny_folder, tmp_path_factory, uid, keep, changed_bytes
+):
+    folder = tmp_path_factory.mktemp("damaged")
+    for path in tiny_folder.glob("*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    path = files_by_position(folder)[6]
+    if uid is not None:
+        recode(path, uid)
+    data = bytearray(path.read_bytes())
+    for place, value in changed_bytes:
+        data[int(place * (len(data) - 1))] = value
+    path.write_bytes(bytes(data if keep is None else data[: int(keep * len(data))]))
+    try:
+        assert read_ct(folder, n_threads=1).voxels_hu.shape[0] in {11, 12}
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017  reading it nevertheless is right too
 
 
 def test_identity_never_shows(tmp_path):

@@ -169,7 +169,7 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
     """
     head = files.read_head(name, _HEAD_BYTES)
     if not looks_like_dicom(head):
-        if name.lower().endswith((".dcm", ".dicom")):
+        if _is_named_dicom(name):
             raise ScanReadError(f"{name} is not a DICOM file (or is damaged); remove it or copy it again")
         return None
     dataset, offset, is_present = _parse(files, name, head)
@@ -177,7 +177,9 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
         raise ScanReadError(f"{name} is a damaged DICOM file: its header cannot be read; copy it again")
     try:
         return _describe(dataset, name, offset, is_present=is_present)
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError):
+    except ScanReadError:
+        raise
+    except Exception:  # noqa: BLE001  values are parsed on access, and damaged ones raise anything
         raise ScanReadError(
             f"{name} has a damaged or truncated header; copy or export the file again"
         ) from None
@@ -212,6 +214,10 @@ def looks_like_dicom(head: bytes) -> bool:
     """Whether the first 132 bytes of a file are those of a DICOM file."""
     # Old files lack the preamble and begin with group 0008 (or 0002) in little endian.
     return head[128:132] == b"DICM" or (head[:2] in {b"\x08\x00", b"\x02\x00"} and head[3:4] == b"\x00")
+
+
+def _is_named_dicom(name: str) -> bool:
+    return name.lower().endswith((".dcm", ".dicom"))
 
 
 def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, int | None, bool]:
@@ -249,7 +255,12 @@ def _transfer_syntax(dataset: Dataset) -> str:
 
 def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: bool) -> DicomFile:
     modality = _text(dataset.get("Modality")) or ""
-    sop_class = str(dataset.get("SOPClassUID", "") or "")
+    # The file's own header still tells what was there when the rest is cut off.
+    meta = getattr(dataset, "file_meta", None) or {}
+    sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    if not sop_class and not modality and _is_named_dicom(name):
+        # Cut off before it says what it is: left out, an end of the scan could go missing in silence.
+        raise ScanReadError(f"{name} is a truncated or damaged DICOM file; copy it again")
     is_ct = sop_class in _CT_CLASSES or (not sop_class and modality == "CT")
     patient = (
         str(dataset.get("PatientID") or "").strip(),
