@@ -10,7 +10,7 @@ import pytest
 
 import miliary.cli
 from miliary.cli import main
-from miliary.errors import NoLungsError, ScanReadError
+from miliary.errors import NoLungsError, ScanReadError, WeightsError
 from miliary.exchange import ct_read, store
 from miliary.exchange.store import CT_FILES
 
@@ -74,6 +74,7 @@ def test_quiet_says_nothing(measured, tmp_path, capsys):
     ("error", "code", "text"),
     [
         (NoLungsError("no lungs were found; give a chest CT"), 2, "scan: no lungs were found"),
+        (WeightsError("classifier.npz: damaged; reinstall"), 1, "classifier.npz: damaged; reinstall"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("/secret/path"), 1, "ZeroDivisionError in test_cli.py"),
         (MemoryError(), 1, "not enough memory"),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from miliary import __version__
-from miliary.errors import InputError, NoLungsError
+from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
     from miliary.ct_result import CtResult
@@ -396,6 +396,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} See '{command} --help'.", EXIT_INPUT, arguments)
     except InputError as error:
         return _fail(str(error), EXIT_INPUT, arguments)
+    except MiliaryError as error:
+        return _fail(str(error), EXIT_DEFECT, arguments)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted; nothing was written", EXIT_INTERRUPTED, arguments)
     except Exception as error:  # noqa: BLE001  the last net: no traceback reaches a user
