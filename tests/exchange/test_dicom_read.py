@@ -385,7 +385,7 @@ def tiny_folder(tmp_path_factory):
     st.one_of(st.none(), st.floats(0.0, 1.0)),
     st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 255)), max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_damage_of_any_kind_is_read_or_refused_in_one_line(
     tiny_folder, tmp_path_factory, uid, keep, changed_bytes
 ):

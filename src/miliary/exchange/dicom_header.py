@@ -6,12 +6,11 @@ Identifying values (patient, UIDs, times) are held in memory to compare files, a
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from miliary.errors import ScanReadError
 from miliary.scan import Acquisition
@@ -401,12 +400,9 @@ def _integer(value: Any) -> int | None:
 
 
 def _numbers(values: Any, count: int) -> list[float] | None:
-    if (
-        values is None
-        or isinstance(values, str)
-        or len(values) != count
-        or any(v in {None, ""} for v in values)
-    ):
+    if values is None or isinstance(values, str) or len(values) != count:
         return None
-    numbers = [float(v) for v in values]
-    return numbers if np.all(np.isfinite(numbers)) else None
+    if any(value is None or value == "" for value in values):
+        return None
+    numbers = [float(value) for value in values]
+    return numbers if all(map(math.isfinite, numbers)) else None
