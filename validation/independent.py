@@ -6,7 +6,7 @@ It exists so that no figure of the validation rests on one simulator alone. Anat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -355,16 +355,7 @@ def _add_hard_negatives(
     haze = np.clip(cloud / cloud.std() - 1.0, 0, 1) * generator.uniform(120, 260)
     crackle = gaussian_filter(generator.normal(size=shape).astype(np.float32), 1.0)
     air += haze * (1 + 0.25 * crackle / crackle.std())
-    changed = Fields(
-        fields.origin_mm,
-        fields.lung_mm,
-        fields.midline_mm,
-        fields.fissure_mm,
-        air.astype(np.float32),
-        fields.tissue_hu,
-        fields.hila_mm,
-        fields.carina_mm,
-    )
+    changed = replace(fields, parenchyma_hu=air.astype(np.float32))
     return changed, [_septa(generator, fields), _scars(generator, fields), _plugs(generator, arteries)]
 
 

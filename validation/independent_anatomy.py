@@ -28,16 +28,19 @@ class Fields:
     ----------
     lung_mm : ndarray
         Signed distance to the pleura, negative inside.
+    skin_mm : ndarray
+        Signed distance to the skin, negative inside.
     midline_mm : ndarray
         x minus the x that parts right (negative) from left.
     fissure_mm : ndarray
         Signed distance to the nearest fissure.
     parenchyma_hu, tissue_hu : ndarray
-        Attenuation inside and outside the lungs.
+        Attenuation inside the lungs, and between them and the skin.
     """
 
     origin_mm: tuple[float, float, float]
     lung_mm: Field
+    skin_mm: Field
     midline_mm: Field
     fissure_mm: Field
     parenchyma_hu: Field
@@ -118,12 +121,16 @@ def make_fields(generator: np.random.Generator, extent_xyz_mm: tuple[float, floa
     fissure_mm = _fissures(generator, x, y, z, bottom, top, half_y)
     parenchyma = _parenchyma(generator, y, lung_mm.shape, half_y)
     tissue = _tissue(generator, (x, y, z), cage_mm, mediastinum_mm, heart_mm, diaphragm_z, (half_x, half_y))
+    # Drawn as sharply as the pleura: readers of a scan's blur look at the skin.
+    outer = np.hypot(x / (half_x + uniform(30, 44)), (y - 4) / (half_y + uniform(30, 44))) + 0 * z
+    skin_mm = _to_distance(outer) + _random_waves(generator, x, y, z, n_waves=16, wavelength_mm=(60.0, 200.0))
     hila = np.array(
         [[s * (neck + 10 * scale), carina[1] + uniform(-2, 8), carina[2] - uniform(18, 32)] for s in (-1, 1)]
     )
     return Fields(
         origin,
         lung_mm.astype(np.float32),
+        skin_mm.astype(np.float32),
         np.broadcast_to(x - middle_x, lung_mm.shape).astype(np.float32),
         fissure_mm.astype(np.float32),
         parenchyma,
@@ -208,18 +215,14 @@ def _tissue(
     half: tuple[float, float],
 ) -> FloatArray:
     x, y, z = xyz
-    wall, fat = generator.uniform(16, 24), generator.uniform(6, 20)
-    outer = np.hypot(x / (half[0] + wall + fat + 6), (y - 4) / (half[1] + wall + fat + 8))
-    skin_mm = (outer - 1) * (half[1] + wall)
-    hu = np.where(cage_mm < wall, 50.0, -100.0)
+    hu = np.where(cage_mm < generator.uniform(16, 24), 50.0, -100.0)
     hu = np.where((mediastinum_mm < 0) & (cage_mm < 4), SOFT_TISSUE_HU - 25, hu)
     hu = np.where(heart_mm < -2, generator.choice([45.0, 160.0]), hu)
     hu = np.where((z < diaphragm_z) & (cage_mm < 4), 58.0, hu)
     vertebra = np.hypot(x, y - half[1] * 0.95) < 16
     hu = np.where(vertebra, 180 + 60 * np.cos(2 * np.pi * z / 24), hu)
     hu = np.where(np.hypot(x / 22, (y + half[1] + 9) / 6) < 1, 220.0, hu)
-    is_air = np.clip(skin_mm / COARSE_MM + 0.5, 0, 1)
-    return gaussian_filter(hu, 0.5) * (1 - is_air) - 1000.0 * is_air
+    return gaussian_filter(hu, 0.5)
 
 
 def make_bones_and_table(generator: np.random.Generator, fields: Fields, spacing_mm: float = 27.0) -> Tubes:

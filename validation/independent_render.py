@@ -116,16 +116,18 @@ def _row(field, v, w, out):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def _fill(out, first, step, origin, pitch, lung, fissure, inside_hu, outside_hu, sheet_mm):
+def _fill(out, first, step, origin, pitch, lung, skin, fissure, inside_hu, outside_hu, sheet_mm):
     nz, ny, nx = out.shape
     mz, my, mx = lung.shape
     ramp = (step[0] + step[1] + step[2]) / 3
     for k in prange(nz):
         depth, sheet, air, tissue = np.empty(mx), np.empty(mx), np.empty(mx), np.empty(mx)
+        surface = np.empty(mx)
         w = min(max((first[2] + k * step[2] - origin[2]) / pitch, 0.0), mz - 1.001)
         for j in range(ny):
             v = min(max((first[1] + j * step[1] - origin[1]) / pitch, 0.0), my - 1.001)
             _row(lung, v, w, depth)
+            _row(skin, v, w, surface)
             _row(fissure, v, w, sheet)
             _row(inside_hu, v, w, air)
             _row(outside_hu, v, w, tissue)
@@ -133,7 +135,9 @@ def _fill(out, first, step, origin, pitch, lung, fissure, inside_hu, outside_hu,
                 u = min(max((first[0] + i * step[0] - origin[0]) / pitch, 0.0), mx - 1.001)
                 n, f = int(u), u - int(u)
                 share = min(max(0.5 - (depth[n] * (1 - f) + depth[n + 1] * f) / ramp, 0.0), 1.0)
-                hu = (1 - share) * (tissue[n] * (1 - f) + tissue[n + 1] * f)
+                body = min(max(0.5 - (surface[n] * (1 - f) + surface[n + 1] * f) / ramp, 0.0), 1.0)
+                outside = -1000.0 + body * (1000.0 + tissue[n] * (1 - f) + tissue[n + 1] * f)
+                hu = (1 - share) * outside
                 if share > 0.0:
                     inside = air[n] * (1 - f) + air[n + 1] * f
                     off = abs(sheet[n] * (1 - f) + sheet[n + 1] * f)
@@ -297,6 +301,7 @@ def paint_slab(
         np.asarray(fields.origin_mm),
         COARSE_MM,
         fields.lung_mm,
+        fields.skin_mm,
         fields.fissure_mm,
         fields.parenchyma_hu,
         fields.tissue_hu,

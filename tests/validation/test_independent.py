@@ -19,8 +19,9 @@ def _flat(hu: float) -> Fields:
     """Lung everywhere, without any structure."""
     full = np.full((24, 24, 24), 1.0, dtype=np.float32)
     return Fields(
-        (-20.0, -20.0, 0.0), -50 * full, full, 50 * full, hu * full, 40 * full, np.zeros((2, 3)), np.zeros(3)
-    )
+        (-20.0, -20.0, 0.0), -50 * full, -50 * full, full, 50 * full, hu * full, 40 * full, np.zeros((2, 3)),
+        np.zeros(3),
+    )  # fmt: skip
 
 
 def _ball(radius_mm: float, *, stretch: float = 1.0, lobulation: float = 0.0, hu: float = 40.0) -> Bodies:
