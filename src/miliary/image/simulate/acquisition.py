@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ class ScanProtocol:
     @property
     def sigma_z_mm(self) -> float:
         """One-sigma width of the slice profile [mm]."""
-        return self.slice_thickness_mm / (12.0**0.5 if self.slice_profile == "box" else 6.0**0.5)
+        return float(self.slice_thickness_mm / (12.0 if self.slice_profile == "box" else 6.0) ** 0.5)
 
 
 def _transfer(f: FloatArray, sigma_mm: float, tail: float, boost: float, fwhm_mm: float) -> FloatArray:
@@ -132,7 +133,7 @@ def slice_weights(thickness_mm: float, step_mm: float, *, profile: str, done: fl
 def _frequency(shape_yx: tuple[int, int], spacing_yx: tuple[float, float]) -> FloatArray:
     fy = np.fft.fftfreq(shape_yx[0], spacing_yx[0])[:, None]
     fx = np.fft.rfftfreq(shape_yx[1], spacing_yx[1])[None, :]
-    return np.hypot(fy, fx)
+    return np.asarray(np.hypot(fy, fx))
 
 
 def _noise_amplitude(frequency: FloatArray, correlation_mm: float) -> FloatArray:
@@ -224,7 +225,7 @@ def acquire(
 
     edges = np.linspace(0, nz, n_threads + 1).astype(int)
     with ThreadPoolExecutor(n_threads) as pool:
-        for job in [pool.submit(work, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]:
+        for job in [pool.submit(work, int(a), int(b)) for a, b in pairwise(edges)]:
             job.result()
     return out
 

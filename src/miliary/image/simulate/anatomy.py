@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 FloatArray = npt.NDArray[np.float64]
+AnyFloat = npt.NDArray[np.floating]
 Float32Array = npt.NDArray[np.float32]
 
 COARSE_MM = 3.0
@@ -249,7 +250,7 @@ def _ellipsoid(
 
 
 def midline_x_mm(p: AnatomyParameters, z_mm: npt.ArrayLike) -> FloatArray:
-    """x of the midline at height z (scoliosis)."""
+    """Horizontal place [mm] of the midline at height z (scoliosis)."""
     z = np.asarray(z_mm)
     return np.asarray(p.scoliosis_mm * np.sin(2 * np.pi * z / (1.4 * p.lung_height_mm)))
 
@@ -325,7 +326,7 @@ def _diaphragm(p: AnatomyParameters, y: FloatArray, x: FloatArray) -> FloatArray
 def fissure_heights(
     p: AnatomyParameters, shape_yx: tuple[int, int], y: FloatArray, x: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """z [mm] of the right oblique, right horizontal and left oblique fissure over (y, x)."""
+    """Heights [mm] of the right oblique, right horizontal and left oblique fissure over (y, x)."""
     rng = np.random.default_rng([p.seed, 2])
     h = p.lung_height_mm
     waves = [p.fissure_wave_mm * _smooth_noise(rng, shape_yx, 28.0) for _ in range(3)]
@@ -336,8 +337,8 @@ def fissure_heights(
 
 def _fissure_fields(
     p: AnatomyParameters, z: FloatArray, y: FloatArray, x: FloatArray, right: npt.NDArray[np.bool_]
-) -> tuple[FloatArray, npt.NDArray[np.uint8], FloatArray]:
-    """Distance to the nearest complete fissure, lobe number (1-3 right, 4-5 left), any-fissure distance."""
+) -> tuple[AnyFloat, npt.NDArray[np.uint8]]:
+    """Signed distance to the nearest visible fissure; lobe number (1-3 right, 4-5 left)."""
     rng = np.random.default_rng([p.seed, 3])
     shape = np.broadcast_shapes(z.shape, y.shape, x.shape)
     obl_r, hor, obl_l = fissure_heights(p, (shape[1], shape[2]), y[0], x[0])
@@ -348,7 +349,7 @@ def _fissure_fields(
 
     d_obl_r, d_hor, d_obl_l = signed(obl_r), signed(hor), signed(obl_l)
     lobe = np.where(right, np.where(d_obl_r < 0, 3, np.where(d_hor > 0, 1, 2)), np.where(d_obl_l < 0, 5, 4))
-    complete, anywhere = np.full(shape, 60.0, np.float32), np.full(shape, 60.0, np.float32)
+    complete: AnyFloat = np.full(shape, 60.0, np.float32)
     for distance, share, where in (
         (d_obl_r, p.fissure_completeness[0], right),
         (d_hor, p.fissure_completeness[1], right & (d_obl_r > 0)),
@@ -356,14 +357,13 @@ def _fissure_fields(
     ):
         gap = _smooth_noise(rng, shape, 25.0)
         present = gap <= np.quantile(gap[::3, ::3, ::3], share)
-        anywhere = np.where(where, _nearer(anywhere, distance), anywhere)
         complete = np.where(where & present, _nearer(complete, distance), complete)
-    return complete, lobe.astype(np.uint8), anywhere
+    return complete, lobe.astype(np.uint8)
 
 
-def _nearer(a: FloatArray, b: FloatArray) -> FloatArray:
+def _nearer(a: AnyFloat, b: AnyFloat) -> AnyFloat:
     """The one of two signed distances that is smaller in size."""
-    return np.where(np.abs(b) < np.abs(a), b, a)
+    return np.asarray(np.where(np.abs(b) < np.abs(a), b, a))
 
 
 def _bones(
@@ -422,9 +422,9 @@ def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
     lung = _as_distance(lung_f)
     right = np.broadcast_to(x < midline_x_mm(p, z), shape)
 
-    fissure, lobe, _ = _fissure_fields(p, z, y2, x2, right)
+    fissure, lobe = _fissure_fields(p, z, y2, x2, right)
     body = _body(p, cavity, z, y, x)
-    tissue = _tissue(p, rng, cavity, medial, blood, body, z - dome, right, shape)
+    tissue = _tissue(p, rng, cavity, blood, body, z - dome, right, shape)
     values = {
         "lung": lung,
         "body": body,
@@ -459,7 +459,6 @@ def _tissue(
     p: AnatomyParameters,
     rng: np.random.Generator,
     cavity: FloatArray,
-    medial: FloatArray,
     blood: FloatArray,
     body: FloatArray,
     above_dome: FloatArray,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from miliary.errors import InputError
 from miliary.image.simulate.acquisition import ScanProtocol, acquire, average_slices
 from miliary.image.simulate.anatomy import (
     AnatomyParameters,
@@ -121,7 +122,7 @@ def simulate_scan(
 
     box = np.stack([start, start + (np.array(protocol.shape_zyx) - 1) * protocol.spacing_zyx_mm])
     bodies, kinds = _draw_bodies(
-        p, chest, trees, box, seed=seed, population=population, lesion=lesion, n_calcified=n_calcified
+        chest, trees, box, seed=seed, population=population, lesion=lesion, n_calcified=n_calcified
     )
     for body in bodies:
         _paint_body(volume, body, fine_start, fine_step)
@@ -289,7 +290,6 @@ def _paint_negatives(
 
 
 def _draw_bodies(
-    p: AnatomyParameters,
     chest: CoarseField,
     trees: Trees,
     box: FloatArray,
@@ -304,7 +304,7 @@ def _draw_bodies(
     kinds: list[str] = []
     rng = np.random.default_rng([seed, 8])
     if lesion is not None:
-        bodies.append(_lesion_body(lesion, p, chest, box, rng))
+        bodies.append(_lesion_body(lesion, chest, box, rng))
         kinds.append("lesion")
     calcified = NodulePopulation(n_calcified, (1.5, 5.0), "lognormal", (200.0, 800.0))
     for kind, group in (("calcified", calcified), ("nodule", population)):
@@ -334,7 +334,6 @@ def _draw_bodies(
 
 def _lesion_body(
     lesion: DominantLesion,
-    p: AnatomyParameters,
     chest: CoarseField,
     box: FloatArray,
     rng: np.random.Generator,
@@ -349,7 +348,10 @@ def _lesion_body(
     good = (share > third + 0.1) & (share < third + 0.9)
     good &= np.all((points > box[0] + r) & (points < box[1] - r), axis=1)
     if not good.any():
-        good = np.ones(len(points), bool)
+        raise InputError(
+            f"lesion of {lesion.diameter_mm:g} mm finds no room in the {lesion.side} {lesion.zone} zone "
+            "inside the field of view; make it smaller or the field larger"
+        )
     center = points[good][rng.integers(int(good.sum()))] + rng.uniform(-1, 1, 3)
     hollow = 0.0 if lesion.wall_mm is None else max(lesion.diameter_mm - 2 * lesion.wall_mm, 0.0)
     return draw_body(

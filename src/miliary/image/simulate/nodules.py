@@ -158,7 +158,7 @@ def render_body(
     at = (body.center_zyx_mm - start_zyx_mm) / step_zyx_mm
     low = np.floor(at - reach / step_zyx_mm - 0.5).astype(np.int64) - margin
     high = np.ceil(at + reach / step_zyx_mm + 0.5).astype(np.int64) + margin
-    n_sub = np.clip(np.ceil(step_zyx_mm / (0.18 * min(d, 4.0))), 1, 16).astype(np.int64)
+    n_sub = np.clip(np.ceil(step_zyx_mm / np.clip(0.1 * d, 0.12, 0.25)), 1, 24).astype(np.int64)
     share = nodule_share(
         body.center_zyx_mm,
         body.axes,
@@ -334,7 +334,10 @@ def place(
     """
     radii = diameters_mm / 2
     out = np.full((len(radii), 3), np.nan)
-    for _ in range(60):
+    room = len(sampler.cells) * sampler.chest.spacing_mm**3
+    # Random packing stalls long before space is full; say so at once instead of trying in vain.
+    needed = float(np.sum(4 / 3 * np.pi * (radii + min_gap_mm / 2) ** 3))
+    for _ in range(60 if needed < 0.25 * room else 0):
         open_ = np.flatnonzero(np.isnan(out[:, 0]))
         if len(open_) == 0:
             return out
@@ -353,7 +356,8 @@ def place(
         )
         out[open_[keep]] = points[keep]
     raise InputError(
-        f"population.n = {len(radii)} nodules do not fit into the simulated lungs; ask for fewer or smaller ones"
+        f"population.n = {len(radii)} nodules do not fit into the simulated lungs; "
+        "ask for fewer or smaller ones"
     )
 
 

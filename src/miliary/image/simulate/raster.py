@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numba as nb
 import numpy as np
@@ -23,7 +24,7 @@ def run_slabs(task: Callable[[int, int], None], n_slices: int, *, n_threads: int
     n_slabs = max(1, min(n_slices, 4 * n_threads))
     edges = np.linspace(0, n_slices, n_slabs + 1).astype(int)
     with ThreadPoolExecutor(n_threads) as pool:
-        for done in [pool.submit(task, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]:
+        for done in [pool.submit(task, int(a), int(b)) for a, b in pairwise(edges)]:
             done.result()
 
 
@@ -94,7 +95,7 @@ def paint_chest(  # type: ignore[no-untyped-def]
                 if c_lung < 1.0:
                     soft = _mix(tissue, iz, iy, ix, fz, fy, fx)
                     # Pleura and the muscle right behind it are never fat.
-                    if -1.5 < d:
+                    if d > -1.5:
                         soft = max(soft, 20.0)
                     b = _mix(bone, iz, iy, ix, fz, fy, fx)
                     c_bone = min(1.0, max(0.0, 0.5 + b / edge))

@@ -124,7 +124,7 @@ def _grow(points, start, fraction, seed):  # type: ignore[no-untyped-def]
             else:
                 order[i], order[j] = order[j], order[i]
                 j -= 1
-        if i == lo or i == hi:
+        if i in (lo, hi):
             i = (lo + hi) // 2
         stack[top, 0], stack[top, 1], stack[top, 2] = lo, i, node
         stack[top + 1, 0], stack[top + 1, 1], stack[top + 1, 2] = i, hi, node

@@ -1,0 +1,182 @@
+"""Compiled separable filters on float32 volumes (z, y, x)."""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+
+
+def sample_gaussian(sigma: float, *, truncate: float = 3.5) -> F32:
+    """Half kernel (index 0 at the centre) of a Gaussian of `sigma` samples, integrated over each sample.
+
+    The whole, mirrored kernel sums to one; `sigma` under 0.05 gives the identity.
+    """
+    if sigma < 0.05:
+        return np.ones(1, dtype=np.float32)
+    reach = max(1, math.ceil(truncate * sigma))
+    edges = np.arange(reach + 2) - 0.5
+    cdf = np.array([math.erf(e / (sigma * math.sqrt(2.0))) for e in edges])
+    half = 0.5 * np.diff(cdf)
+    half /= half[0] + 2.0 * half[1:].sum()
+    return np.asarray(half, dtype=np.float32)
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True)
+def _filter_z(src, kernel, out):  # type: ignore[no-untyped-def]
+    nz, ny, nx = src.shape
+    reach = kernel.shape[0] - 1
+    for y in nb.prange(ny):
+        for z in range(nz):
+            row = out[z, y]
+            center = src[z, y]
+            for x in range(nx):
+                row[x] = kernel[0] * center[x]
+            for k in range(1, reach + 1):
+                low = src[max(z - k, 0), y]
+                high = src[min(z + k, nz - 1), y]
+                w = kernel[k]
+                for x in range(nx):
+                    row[x] += w * (low[x] + high[x])
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True)
+def _filter_yx(src, kernel_y, kernel_x, out):  # type: ignore[no-untyped-def]
+    nz, ny, nx = src.shape
+    ry, rx = kernel_y.shape[0] - 1, kernel_x.shape[0] - 1
+    for z in nb.prange(nz):
+        line = np.empty(nx + 2 * rx, dtype=np.float32)
+        for y in range(ny):
+            center = src[z, y]
+            for x in range(nx):
+                line[rx + x] = kernel_y[0] * center[x]
+            for k in range(1, ry + 1):
+                low = src[z, max(y - k, 0)]
+                high = src[z, min(y + k, ny - 1)]
+                w = kernel_y[k]
+                for x in range(nx):
+                    line[rx + x] += w * (low[x] + high[x])
+            for k in range(rx):
+                line[k] = line[rx]
+                line[rx + nx + k] = line[rx + nx - 1]
+            row = out[z, y]
+            for x in range(nx):
+                row[x] = kernel_x[0] * line[rx + x]
+            for k in range(1, rx + 1):
+                w = kernel_x[k]
+                for x in range(nx):
+                    row[x] += w * (line[rx + x - k] + line[rx + x + k])
+
+
+def filter_gaussian(
+    volume: F32, sigma_zyx: tuple[float, float, float], *, buffer: F32 | None = None, out: F32 | None = None
+) -> F32:
+    """Gaussian filter of a float32 volume.
+
+    Parameters
+    ----------
+    volume : ndarray of float32, shape (z, y, x), C-contiguous
+    sigma_zyx : tuple of float
+        Width per axis in voxels.
+    buffer, out : ndarray of float32, optional
+        Work and result arrays of the same shape, made when not given; neither may be `volume`.
+
+    Returns
+    -------
+    ndarray of float32
+        `out`; values beyond the border repeat the border.
+    """
+    kz, ky, kx = (sample_gaussian(s) for s in sigma_zyx)
+    out = np.empty_like(volume) if out is None else out
+    if len(kz) == 1:
+        _filter_yx(volume, ky, kx, out)
+        return out
+    buffer = np.empty_like(volume) if buffer is None else buffer
+    _filter_z(volume, kz, buffer)
+    _filter_yx(buffer, ky, kx, out)
+    return out
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True)
+def laplacian(smooth, weights, out):  # type: ignore[no-untyped-def]
+    """Negative Laplacian of a smoothed volume; `weights` (3,) are scale^2 / spacing^2 per axis."""
+    nz, ny, nx = smooth.shape
+    wz, wy, wx = weights
+    total = 2.0 * (wz + wy + wx)
+    for z in nb.prange(nz):
+        for y in range(ny):
+            here = smooth[z, y]
+            up, down = smooth[max(z - 1, 0), y], smooth[min(z + 1, nz - 1), y]
+            back, front = smooth[z, max(y - 1, 0)], smooth[z, min(y + 1, ny - 1)]
+            row = out[z, y]
+            for x in range(1, nx - 1):
+                row[x] = (
+                    total * here[x]
+                    - wz * (up[x] + down[x])
+                    - wy * (back[x] + front[x])
+                    - wx * (here[x - 1] + here[x + 1])
+                )
+            row[0] = 0.0
+            row[nx - 1] = 0.0
+
+
+@nb.njit(parallel=True, cache=True)
+def count_maxima(field, mask, floor, counts):  # type: ignore[no-untyped-def]
+    """Number of maxima per slice, see `list_maxima`."""
+    nz = field.shape[0]
+    for z in nb.prange(1, nz - 1):
+        counts[z] = _scan_slice(field, mask, floor, z, counts[:0], counts[:0], 0, False)
+
+
+@nb.njit(parallel=True, cache=True)
+def list_maxima(field, mask, floor, first, index, value):  # type: ignore[no-untyped-def]
+    """Flat index and value of every 26-neighbor maximum above `floor` where `mask` is set.
+
+    `first` holds per slice the place of its first maximum in `index` and `value`.
+    """
+    nz = field.shape[0]
+    for z in nb.prange(1, nz - 1):
+        _scan_slice(field, mask, floor, z, index, value, first[z], True)
+
+
+@nb.njit(cache=True)
+def _scan_slice(field, mask, floor, z, index, value, place, keep):  # type: ignore[no-untyped-def]
+    ny, nx = field.shape[1], field.shape[2]
+    n = 0
+    for y in range(1, ny - 1):
+        for x in range(1, nx - 1):
+            v = field[z, y, x]
+            if v <= floor or mask[z, y, x] == 0:
+                continue
+            best = True
+            for dz in range(-1, 2):
+                for dy in range(-1, 2):
+                    for dx in range(-1, 2):
+                        w = field[z + dz, y + dy, x + dx]
+                        # Ties go to the first voxel in memory order, so that a plateau gives one maximum.
+                        before = dz < 0 or (dz == 0 and (dy < 0 or (dy == 0 and dx < 0)))
+                        if w > v or (w == v and before):
+                            best = False
+                            break
+                    if not best:
+                        break
+                if not best:
+                    break
+            if best:
+                if keep:
+                    index[place + n] = (z * ny + y) * nx + x
+                    value[place + n] = v
+                n += 1
+    return n
+
+
+@nb.njit(cache=True)
+def suppress(pairs, kept):  # type: ignore[no-untyped-def]
+    """Drop the later of each pair whose earlier one is kept; pairs are sorted by the earlier one."""
+    for m in range(pairs.shape[0]):
+        if kept[pairs[m, 0]]:
+            kept[pairs[m, 1]] = False

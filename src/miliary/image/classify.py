@@ -1,0 +1,174 @@
+"""Tell nodules from vessels: boosted trees on the features of each candidate, one operating point.
+
+The trees give a log-odds under the share of nodules they were trained with. A scan of a healthy lung and
+one with thousands of nodules have other shares, so the share is estimated from the scan itself
+(expectation-maximization over the candidates) and the log-odds are shifted by it before the threshold.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+from scipy.special import expit, logit
+
+from miliary.errors import WeightsError
+from miliary.image import _kernels
+from miliary.image.features import FEATURE_NAMES
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+WEIGHTS_PATH = Path(__file__).parent / "weights" / "classifier.npz"
+WEIGHTS_VARIABLE = "MILIARY_WEIGHTS"
+SEPARATION_MM = 1.6
+PRIOR_LIMITS = (1e-5, 0.5)
+PRIOR_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Boosted trees as flat arrays, their calibration and the operating point.
+
+    `feature`, `split`, `left`, `right`, `value` describe the nodes of all trees; a negative `left` marks a
+    leaf. `slope` and `offset` calibrate the sum of the leaves; `prior` is the share of nodules among
+    candidates that the calibration refers to; `threshold` the probability from which one is reported.
+    """
+
+    feature: npt.NDArray[np.int16]
+    split: F32
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    value: F32
+    roots: npt.NDArray[np.int32]
+    slope: float
+    offset: float
+    prior: float
+    threshold: float
+    sha256: str
+
+
+def read_classifier() -> Classifier:
+    """The packaged classifier, or the one named by the environment variable `MILIARY_WEIGHTS`.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, does not match its card, or was made for other features.
+    """
+    return _read_classifier(os.environ.get(WEIGHTS_VARIABLE) or str(WEIGHTS_PATH))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_classifier(name: str) -> Classifier:
+    path = Path(name)
+    card_path = path.with_suffix(".json")
+    if not path.is_file() or not card_path.is_file():
+        raise WeightsError(f"{path.name}: weights or their card are missing; reinstall the package")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    card: dict[str, Any] = json.loads(card_path.read_text())
+    if card["sha256"] != digest:
+        raise WeightsError(f"{path.name}: does not match the SHA-256 of its card; reinstall the package")
+    if tuple(card["features"]) != FEATURE_NAMES:
+        raise WeightsError(f"{path.name}: was trained on other features; run `make train`")
+    with np.load(path, allow_pickle=False) as arrays:
+        return Classifier(
+            feature=arrays["feature"],
+            split=arrays["split"],
+            left=arrays["left"],
+            right=arrays["right"],
+            value=arrays["value"],
+            roots=arrays["roots"],
+            slope=float(card["calibration"]["slope"]),
+            offset=float(card["calibration"]["offset"]),
+            prior=float(card["calibration"]["prior"]),
+            threshold=float(card["threshold"]),
+            sha256=digest,
+        )
+
+
+@nb.njit(parallel=True, cache=True)
+def _sum_trees(features, feature, split, left, right, value, roots, out):  # type: ignore[no-untyped-def]
+    for m in nb.prange(features.shape[0]):
+        total = 0.0
+        for root in roots:
+            node = root
+            while left[node] >= 0:
+                node = left[node] if features[m, feature[node]] <= split[node] else right[node]
+            total += value[node]
+        out[m] = total
+
+
+def estimate_score(features: F32, classifier: Classifier) -> F64:
+    """Calibrated log-odds of each candidate, shape (n,), at the classifier's own prior."""
+    raw = np.empty(len(features))
+    _sum_trees(
+        features,
+        classifier.feature,
+        classifier.split,
+        classifier.left,
+        classifier.right,
+        classifier.value,
+        classifier.roots,
+        raw,
+    )
+    return classifier.slope * raw + classifier.offset
+
+
+def estimate_probability(score: F64, prior: float) -> tuple[F64, float]:
+    """Probability of each candidate with the share of nodules found in this scan.
+
+    Parameters
+    ----------
+    score : ndarray, shape (n,)
+        Log-odds at `prior`.
+    prior : float
+        Share of nodules among candidates that the log-odds refer to.
+
+    Returns
+    -------
+    probability : ndarray, shape (n,)
+    share : float
+        Estimated share in this scan (Saerens 2002, Neural Comput 14:21-41).
+    """
+    share = prior
+    probability = expit(score)
+    if not len(score):
+        return probability, share
+    for _ in range(PRIOR_ROUNDS):
+        updated = float(np.clip(probability.mean(), *PRIOR_LIMITS))
+        done = abs(updated - share) < 1e-7
+        share = updated
+        probability = expit(score + logit(share) - logit(prior))
+        if done:
+            break
+    return probability, share
+
+
+def select_marks(position_mm: F64, probability: F64, threshold: float) -> npt.NDArray[np.int64]:
+    """Candidates reported: above the threshold, and the likeliest of any closer than 1.6 mm.
+
+    Returns
+    -------
+    ndarray of int
+        Rows in order of position (z, y, x).
+    """
+    rows = np.flatnonzero(probability >= threshold)
+    if len(rows) > 1:
+        rows = rows[np.argsort(-probability[rows], kind="stable")]
+        pairs = cKDTree(position_mm[rows]).query_pairs(SEPARATION_MM, output_type="ndarray")
+        pairs = np.ascontiguousarray(pairs[np.argsort(pairs[:, 0], kind="stable")])
+        kept = np.ones(len(rows), dtype=bool)
+        _kernels.suppress(pairs, kept)
+        rows = rows[kept]
+        rows = rows[np.lexsort(position_mm[rows].T[::-1])]
+    return rows

@@ -1,0 +1,360 @@
+"""What the neighborhood of a candidate looks like: attenuation along rays in all directions.
+
+A nodule ends in every direction; a vessel goes on in one or two, a fissure or the pleura in a plane.
+Each candidate is sampled on 48 axes (96 directions) at ten radii in millimetres, so that the numbers
+mean the same on any grid. Contrast is taken over the quiet part of the surroundings.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from miliary.ct_result import Noise, Psf
+from miliary.image.find import Candidates, LungBox
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+N_AXES = 48
+RADII_MM = (0.6, 1.1, 1.6, 2.1, 2.7, 3.3, 4.0, 5.0, 6.5, 8.5)
+SHELL = (5, 6, 7)
+MOMENT_AT = (1, 2, 4, 6, 7)
+BRANCH_AT = (3, 5, 7)
+QUANTILES = ("max", "q90", "q75", "q50", "q25", "q10", "mean")
+
+
+def _axes() -> F64:
+    """Even directions over a half sphere (spherical Fibonacci), shape (48, 3) as (z, y, x)."""
+    k = np.arange(N_AXES) + 0.5
+    z = k / N_AXES
+    angle = math.pi * (1.0 + math.sqrt(5.0)) * k
+    flat = np.sqrt(1.0 - z * z)
+    return np.stack([z, flat * np.sin(angle), flat * np.cos(angle)], axis=1)
+
+
+AXES = _axes()
+DIRECTIONS = np.concatenate([AXES, -AXES])
+COSINE = np.asarray(DIRECTIONS @ DIRECTIONS.T, dtype=np.float32)
+
+
+def name_features() -> tuple[str, ...]:
+    """Names of the columns that `measure_features` returns, in order."""
+    names = ["contrast_hu", "background_hu", "shell_sd_hu", "contrast_over_noise", "context_hu"]
+    names += [f"ray_{q}_{r}" for r in RADII_MM for q in QUANTILES]
+    names += [f"pair_{r}" for r in RADII_MM] + [f"through_{r}" for r in RADII_MM]
+    names += [f"branch1_{r}" for r in RADII_MM]
+    names += [f"branch{k}_{RADII_MM[r]}" for r in BRANCH_AT for k in (2, 3)]
+    names += [f"bent_{RADII_MM[r]}" for r in BRANCH_AT]
+    names += [f"{kind}_{RADII_MM[r]}" for r in BRANCH_AT for kind in ("pieces", "largest", "covered")]
+    names += [f"{kind}_{RADII_MM[r]}" for r in MOMENT_AT for kind in ("linear", "planar", "dipole")]
+    names += [
+        "half_mean",
+        "half_sd",
+        "half_min",
+        "half_max",
+        "width_min",
+        "width_mid",
+        "width_max",
+        "width_ratio",
+    ]
+    names += [f"log_over_contrast_{k}" for k in range(4)] + [f"log_over_spread_{k}" for k in range(4)]
+    names += ["scale", "depth_mm", "noise_hu", "psf_xy_mm", "psf_z_mm", "step_z_mm"]
+    return tuple(names)
+
+
+FEATURE_NAMES = name_features()
+N_RAY_FEATURES = len(FEATURE_NAMES) - 14
+
+
+@nb.njit(cache=True, fastmath=True)
+def _sample(volume, z, y, x):  # type: ignore[no-untyped-def]
+    nz, ny, nx = volume.shape
+    z = min(max(z, 0.0), nz - 1.001)
+    y = min(max(y, 0.0), ny - 1.001)
+    x = min(max(x, 0.0), nx - 1.001)
+    k, j, i = int(z), int(y), int(x)
+    wz, wy, wx = z - k, y - j, x - i
+    a = volume[k, j, i] * (1 - wx) + volume[k, j, i + 1] * wx
+    b = volume[k, j + 1, i] * (1 - wx) + volume[k, j + 1, i + 1] * wx
+    c = volume[k + 1, j, i] * (1 - wx) + volume[k + 1, j, i + 1] * wx
+    d = volume[k + 1, j + 1, i] * (1 - wx) + volume[k + 1, j + 1, i + 1] * wx
+    return (a * (1 - wy) + b * wy) * (1 - wz) + (c * (1 - wy) + d * wy) * wz
+
+
+@nb.njit(cache=True)
+def _count_pieces(bright, cosine, limit, stack, seen):  # type: ignore[no-untyped-def]
+    """Connected groups among bright directions; returns number of groups and size of the largest."""
+    n = bright.shape[0]
+    seen[:] = False
+    pieces = 0
+    largest = 0
+    for start in range(n):
+        if not bright[start] or seen[start]:
+            continue
+        pieces += 1
+        size = 0
+        stack[0] = start
+        depth = 1
+        seen[start] = True
+        while depth > 0:
+            depth -= 1
+            here = stack[depth]
+            size += 1
+            for other in range(n):
+                if bright[other] and not seen[other] and cosine[here, other] > limit:
+                    seen[other] = True
+                    stack[depth] = other
+                    depth += 1
+        largest = max(largest, size)
+    return pieces, largest
+
+
+@nb.njit(cache=True)
+def _moments(g, directions, out):  # type: ignore[no-untyped-def]
+    """Linear, planar and dipole parts of the brightness on a sphere."""
+    m = np.zeros((3, 3))
+    first = np.zeros(3)
+    total = 0.0
+    for d in range(g.shape[0]):
+        w = max(g[d], 0.0)
+        total += w
+        for a in range(3):
+            first[a] += w * directions[d, a]
+            for b in range(a, 3):
+                m[a, b] += w * directions[d, a] * directions[d, b]
+    if total < 1e-3:
+        out[0] = 0.0
+        out[1] = 0.0
+        out[2] = 0.0
+        return
+    for a in range(3):
+        for b in range(a, 3):
+            m[a, b] /= total
+            m[b, a] = m[a, b]
+    # Eigenvalues of a symmetric 3 x 3 matrix of trace one, in closed form.
+    q = 1.0 / 3.0
+    p1 = m[0, 1] ** 2 + m[0, 2] ** 2 + m[1, 2] ** 2
+    p2 = (m[0, 0] - q) ** 2 + (m[1, 1] - q) ** 2 + (m[2, 2] - q) ** 2 + 2.0 * p1
+    p = math.sqrt(max(p2 / 6.0, 1e-12))
+    b00, b11, b22 = (m[0, 0] - q) / p, (m[1, 1] - q) / p, (m[2, 2] - q) / p
+    b01, b02, b12 = m[0, 1] / p, m[0, 2] / p, m[1, 2] / p
+    det = b00 * (b11 * b22 - b12 * b12) - b01 * (b01 * b22 - b12 * b02) + b02 * (b01 * b12 - b11 * b02)
+    phi = math.acos(min(1.0, max(-1.0, det / 2.0))) / 3.0
+    e1 = q + 2.0 * p * math.cos(phi)
+    e3 = q + 2.0 * p * math.cos(phi + 2.0 * math.pi / 3.0)
+    e2 = 1.0 - e1 - e3
+    out[0] = e1 - e2
+    out[1] = e2 - e3
+    out[2] = math.sqrt(first[0] ** 2 + first[1] ** 2 + first[2] ** 2) / total
+
+
+@nb.njit(cache=True, fastmath=True)
+def _measure_one(  # type: ignore[no-untyped-def]
+    volume, point, spacing, directions, radii, cosine, noise_sd, rays, reach, line, flags, stack, row
+):
+    """All ray features of one candidate into `row`; the arrays after `noise_sd` are work space."""
+    n_dir, n_rad = directions.shape[0], radii.shape[0]
+    half = n_dir // 2
+    ordered = line[:n_dir]
+    radius_half = line[n_dir : 2 * n_dir]
+    width = line[2 * n_dir : 2 * n_dir + half]
+    shell = line[3 * n_dir : 6 * n_dir]
+    bright, seen = flags[0], flags[1]
+    triple = np.empty(3)
+    z0, y0, x0 = point[0], point[1], point[2]
+    for r in range(n_rad):
+        for d in range(n_dir):
+            rays[r, d] = _sample(
+                volume,
+                z0 + radii[r] * directions[d, 0] / spacing[0],
+                y0 + radii[r] * directions[d, 1] / spacing[1],
+                x0 + radii[r] * directions[d, 2] / spacing[2],
+            )
+    center = _sample(volume, z0, y0, x0)
+    for s in range(3):
+        shell[s * n_dir : (s + 1) * n_dir] = rays[5 + s]
+    shell.sort()
+    background = shell[int(0.3 * shell.shape[0])]
+    contrast = max(center - background, 20.0)
+    spread = 0.7413 * (shell[int(0.6 * shell.shape[0])] - shell[int(0.1 * shell.shape[0])])
+    context = 0.0
+    for d in range(n_dir):
+        context += rays[n_rad - 1, d] / n_dir
+    row[0] = contrast
+    row[1] = background
+    row[2] = spread
+    row[3] = contrast / max(noise_sd, 1.0)
+    row[4] = context
+    f = 5
+    for r in range(n_rad):
+        mean = 0.0
+        for d in range(n_dir):
+            g = (rays[r, d] - background) / contrast
+            rays[r, d] = g
+            mean += g / n_dir
+            reach[r, d] = g if r == 0 else min(g, reach[r - 1, d])
+        ordered[:] = rays[r]
+        ordered.sort()
+        row[f] = ordered[n_dir - 1]
+        row[f + 1] = ordered[int(0.9 * n_dir)]
+        row[f + 2] = ordered[int(0.75 * n_dir)]
+        row[f + 3] = ordered[int(0.5 * n_dir)]
+        row[f + 4] = ordered[int(0.25 * n_dir)]
+        row[f + 5] = ordered[int(0.1 * n_dir)]
+        row[f + 6] = mean
+        f += 7
+    for r in range(n_rad):
+        pair = -9.0
+        through = -9.0
+        single = -9.0
+        for d in range(half):
+            pair = max(pair, min(rays[r, d], rays[r, d + half]))
+            through = max(through, min(reach[r, d], reach[r, d + half]))
+            single = max(single, max(reach[r, d], reach[r, d + half]))
+        row[f + r] = pair
+        row[f + n_rad + r] = through
+        row[f + 2 * n_rad + r] = single
+    f += 3 * n_rad
+    for b in range(3):
+        r = 3 + 2 * b
+        first = 0
+        for d in range(n_dir):
+            if reach[r, d] > reach[r, first]:
+                first = d
+        second = -1
+        for d in range(n_dir):
+            if cosine[first, d] < 0.5 and (second < 0 or reach[r, d] > reach[r, second]):
+                second = d
+        third = -1
+        bent = -9.0
+        for d in range(n_dir):
+            if cosine[first, d] < 0.5 and cosine[second, d] < 0.5:
+                if third < 0 or reach[r, d] > reach[r, third]:
+                    third = d
+            if cosine[first, d] < -0.35:
+                bent = max(bent, reach[r, d])
+        row[f + 2 * b] = reach[r, second]
+        row[f + 2 * b + 1] = reach[r, third]
+        row[f + 6 + b] = bent
+        for d in range(n_dir):
+            bright[d] = rays[r, d] > 0.4
+        pieces, largest = _count_pieces(bright, cosine, 0.86, stack, seen)
+        covered = 0
+        for d in range(n_dir):
+            covered += bright[d]
+        row[f + 9 + 3 * b] = pieces
+        row[f + 10 + 3 * b] = largest
+        row[f + 11 + 3 * b] = covered
+    f += 18
+    for k in range(5):
+        r = 1 if k == 0 else (2 if k == 1 else (4 if k == 2 else (6 if k == 3 else 7)))
+        _moments(rays[r], directions, triple)
+        row[f] = triple[0]
+        row[f + 1] = triple[1]
+        row[f + 2] = triple[2]
+        f += 3
+    mean = 0.0
+    square = 0.0
+    low = 99.0
+    high = 0.0
+    for d in range(n_dir):
+        before, at = 1.0, 0.0
+        found = radii[n_rad - 1]
+        for r in range(n_rad):
+            if rays[r, d] < 0.5:
+                found = at + (radii[r] - at) * (before - 0.5) / max(before - rays[r, d], 1e-3)
+                break
+            before, at = rays[r, d], radii[r]
+        radius_half[d] = found
+        mean += found / n_dir
+        square += found * found / n_dir
+        low = min(low, found)
+        high = max(high, found)
+    for d in range(half):
+        width[d] = radius_half[d] + radius_half[d + half]
+    width.sort()
+    row[f] = mean
+    row[f + 1] = math.sqrt(max(square - mean * mean, 0.0))
+    row[f + 2] = low
+    row[f + 3] = high
+    row[f + 4] = width[0]
+    row[f + 5] = width[half // 2]
+    row[f + 6] = width[half - 1]
+    row[f + 7] = width[half - 1] / max(width[0], 0.3)
+
+
+@nb.njit(parallel=True, cache=True)
+def _measure(volume, index, spacing, directions, radii, cosine, noise_sd, out):  # type: ignore[no-untyped-def]
+    n_dir, n_rad = directions.shape[0], radii.shape[0]
+    for chunk in nb.prange((index.shape[0] + 63) // 64):
+        rays = np.empty((n_rad, n_dir), dtype=np.float32)
+        reach = np.empty((n_rad, n_dir), dtype=np.float32)
+        line = np.empty(6 * n_dir, dtype=np.float32)
+        flags = np.empty((2, n_dir), dtype=np.bool_)
+        stack = np.empty(n_dir, dtype=np.int64)
+        for m in range(chunk * 64, min(index.shape[0], (chunk + 1) * 64)):
+            _measure_one(
+                volume,
+                index[m],
+                spacing,
+                directions,
+                radii,
+                cosine,
+                noise_sd,
+                rays,
+                reach,
+                line,
+                flags,
+                stack,
+                out[m],
+            )
+
+
+def measure_features(
+    smooth_hu: F32, candidates: Candidates, box: LungBox, *, depth_mm: F64, noise: Noise, psf: Psf
+) -> F32:
+    """Features of each candidate, shape (n, len(FEATURE_NAMES)), float32.
+
+    Parameters
+    ----------
+    smooth_hu : ndarray of float32, shape of the box
+        Attenuation after the smallest Gaussian [HU].
+    candidates : Candidates
+    box : LungBox
+    depth_mm : ndarray, shape (n,)
+        Distance to the lung's outer surface, negative outside [mm].
+    noise : Noise
+    psf : Psf
+
+    Returns
+    -------
+    ndarray of float32
+        Columns as `FEATURE_NAMES`; contrast-normalized unless the name ends in a unit.
+    """
+    n = len(candidates)
+    out = np.zeros((n, len(FEATURE_NAMES)), dtype=np.float32)
+    spacing = np.asarray(box.spacing_zyx_mm)
+    _measure(
+        smooth_hu,
+        candidates.index_zyx,
+        spacing,
+        DIRECTIONS,
+        np.asarray(RADII_MM),
+        COSINE,
+        noise.sd_hu,
+        out,
+    )
+    f = N_RAY_FEATURES
+    out[:, f : f + 4] = candidates.responses_hu / out[:, :1]
+    out[:, f + 4 : f + 8] = candidates.responses_hu / np.maximum(candidates.spread_hu, 1.0)
+    out[:, f + 8] = candidates.scale
+    out[:, f + 9] = depth_mm
+    out[:, f + 10] = noise.sd_hu
+    out[:, f + 11] = psf.sigma_xy_mm
+    out[:, f + 12] = psf.sigma_z_mm
+    out[:, f + 13] = box.spacing_zyx_mm[0]
+    return out

@@ -1,0 +1,202 @@
+"""Candidates: maxima of the negative Laplacian of Gaussian over four scales, inside the lungs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from miliary.ct_result import Lungs, Noise, Psf
+from miliary.image import _kernels
+from miliary.scan import Scan
+
+F32 = npt.NDArray[np.float32]
+
+SCALES_MM = (0.5, 0.75, 1.1, 1.6)
+# Response [HU] of the weakest candidate: a floor, and a multiple of the response's own spread.
+FLOOR_HU = 12.0
+FLOOR_SIGMAS = 2.0
+MERGE_MM = 1.0
+MARGIN_MM = 12.0
+MASK_MARGIN_MM = 1.5
+
+
+@dataclass(frozen=True)
+class LungBox:
+    """The part of a scan that holds the lungs.
+
+    Parameters
+    ----------
+    voxels_hu : ndarray of float32, shape (z, y, x)
+        Attenuation of the box, limited to -1024..1500 [HU].
+    labels : ndarray of uint8
+        Lung labels of the box.
+    start_zyx : tuple of int
+        First voxel of the box in the scan.
+    spacing_zyx_mm : tuple of float
+    """
+
+    voxels_hu: F32
+    labels: npt.NDArray[np.uint8]
+    start_zyx: tuple[int, int, int]
+    spacing_zyx_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Places that may be nodules.
+
+    Parameters
+    ----------
+    index_zyx : ndarray, shape (n, 3)
+        Sub-voxel position in the lung box.
+    scale : ndarray of int, shape (n,)
+        Number of the scale with the strongest response.
+    responses_hu : ndarray of float32, shape (n, scales)
+        Scale-normalized response at the candidate's voxel.
+    spread_hu : ndarray, shape (scales,)
+        Robust spread of the response in the lung.
+    """
+
+    index_zyx: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.int64]
+    responses_hu: F32
+    spread_hu: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.index_zyx)
+
+
+def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
+    """The lungs with a margin of 12 mm, as float32.
+
+    Raises
+    ------
+    ValueError
+        The labels are empty.
+    """
+    spacing = scan.grid.spacing_zyx_mm
+    box = ndimage.find_objects((lungs.labels > 0).view(np.uint8))[0]
+    if box is None:
+        raise ValueError("lungs.labels holds no lung")
+    view = tuple(
+        slice(max(0, s.start - round(MARGIN_MM / d)), min(n, s.stop + round(MARGIN_MM / d)))
+        for s, d, n in zip(box, spacing, lungs.labels.shape, strict=True)
+    )
+    voxels = np.ascontiguousarray(scan.voxels_hu[view], dtype=np.float32)
+    np.clip(voxels, -1024.0, 1500.0, out=voxels)
+    start = (view[0].start, view[1].start, view[2].start)
+    return LungBox(voxels, np.ascontiguousarray(lungs.labels[view]), start, spacing)
+
+
+def find_candidates(box: LungBox, noise: Noise, psf: Psf) -> Candidates:
+    """Maxima of the scale-normalized negative Laplacian of Gaussian in and just around the lungs.
+
+    Parameters
+    ----------
+    box : LungBox
+    noise : Noise
+        Used to state nothing but the floor's lower limit; the floor itself follows the response's spread.
+    psf : Psf
+
+    Returns
+    -------
+    Candidates
+        Zero rows where there are none.
+    """
+    spacing = np.asarray(box.spacing_zyx_mm)
+    mask = _dilate(box.labels > 0, box.spacing_zyx_mm)
+    fields = _filter_scales(box, spacing)
+    inner = np.flatnonzero(box.labels.ravel())[:: max(1, int(box.labels.sum() // 200_000))]
+    spread = np.array([1.4826 * np.median(np.abs(f.ravel()[inner])) for f in fields])
+    found = [
+        _list_maxima(field, mask, max(FLOOR_HU, FLOOR_SIGMAS * s))
+        for field, s in zip(fields, spread, strict=True)
+    ]
+    index = np.concatenate([f[0] for f in found])
+    scale = np.concatenate([np.full(len(f[0]), k) for k, f in enumerate(found)])
+    significance = np.concatenate([f[1] / s for f, s in zip(found, spread, strict=True)])
+    keep = _merge(index, significance, box, spacing)
+    index, scale = index[keep], scale[keep]
+    responses = np.stack([f.ravel()[index] for f in fields], axis=1) if len(index) else np.zeros((0, 4))
+    position = _refine(fields, index, scale, box.voxels_hu.shape)
+    return Candidates(position, scale.astype(np.int64), responses.astype(np.float32), spread)
+
+
+def _filter_scales(box: LungBox, spacing: npt.NDArray[np.float64]) -> list[F32]:
+    buffer, smooth = np.empty_like(box.voxels_hu), np.empty_like(box.voxels_hu)
+    fields = []
+    for sigma in SCALES_MM:
+        sz, sy, sx = sigma / spacing
+        _kernels.filter_gaussian(box.voxels_hu, (sz, sy, sx), buffer=buffer, out=smooth)
+        field = np.empty_like(smooth)
+        weights = np.asarray(sigma**2 / spacing**2, dtype=np.float32)
+        _kernels.laplacian(smooth, weights, field)
+        fields.append(field)
+    return fields
+
+
+def _dilate(mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> npt.NDArray[np.uint8]:
+    """Mask grown by a small margin, so that nodules on the pleura have their maximum inside."""
+    grown = mask
+    for axis, step in enumerate(spacing):
+        n = max(1, round(MASK_MARGIN_MM / step)) if step <= 2.0 * MASK_MARGIN_MM else 0
+        for _ in range(n):
+            wider = grown.copy()
+            low = [slice(None)] * 3
+            high = [slice(None)] * 3
+            low[axis], high[axis] = slice(None, -1), slice(1, None)
+            wider[tuple(low)] |= grown[tuple(high)]
+            wider[tuple(high)] |= grown[tuple(low)]
+            grown = wider
+    return grown.view(np.uint8)
+
+
+def _list_maxima(field: F32, mask: npt.NDArray[np.uint8], floor: float) -> tuple[npt.NDArray[np.int64], F32]:
+    counts = np.zeros(field.shape[0], dtype=np.int64)
+    _kernels.count_maxima(field, mask, np.float32(floor), counts)
+    first = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    index = np.empty(int(counts.sum()), dtype=np.int64)
+    value = np.empty(len(index), dtype=np.float32)
+    _kernels.list_maxima(field, mask, np.float32(floor), first, index, value)
+    return index, value
+
+
+def _merge(
+    index: npt.NDArray[np.int64],
+    significance: npt.NDArray[np.floating],
+    box: LungBox,
+    spacing: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int64]:
+    """Of maxima closer than `MERGE_MM`, at any scales, the most significant one."""
+    if not len(index):
+        return np.empty(0, dtype=np.int64)
+    from scipy.spatial import cKDTree
+
+    order = np.argsort(-significance, kind="stable")
+    points = np.stack(np.unravel_index(index[order], box.voxels_hu.shape), axis=1) * spacing
+    pairs = cKDTree(points).query_pairs(MERGE_MM, output_type="ndarray")
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    kept = np.ones(len(order), dtype=bool)
+    _kernels.suppress(pairs, kept)
+    return np.sort(order[kept])
+
+
+def _refine(
+    fields: list[F32], index: npt.NDArray[np.int64], scale: npt.NDArray[np.int64], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """Sub-voxel position by a parabola through the response along each axis."""
+    position = np.stack(np.unravel_index(index, shape), axis=1).astype(np.float64)
+    strides = (shape[1] * shape[2], shape[2], 1)
+    for k, field in enumerate(fields):
+        rows = np.flatnonzero(scale == k)
+        flat = field.ravel()
+        here = flat[index[rows]]
+        for axis, step in enumerate(strides):
+            low, high = flat[index[rows] - step], flat[index[rows] + step]
+            bend = 2.0 * here - low - high
+            shift = np.where(bend > 1e-6, 0.5 * (high - low) / np.maximum(bend, 1e-6), 0.0)
+            position[rows, axis] += np.clip(shift, -0.5, 0.5)
+    return position

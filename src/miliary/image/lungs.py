@@ -1,0 +1,454 @@
+"""Find both lungs: air inside the body on a coarse grid, airways out, sides apart, outline closed.
+
+The work is done on a grid of about 2 mm as a field of lung fraction per voxel, which keeps the outline
+better than a voxel when it is interpolated back to the grid of the scan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from miliary.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
+from miliary.errors import NoLungsError
+from miliary.scan import Scan, ScanWarning
+
+F32 = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+COARSE_MM = 2.3
+AIR_MAX_HU = -450.0
+LUNG_HU = -850.0
+SOFT_HU = 30.0
+CLOSING_MM = 7.0
+MIN_LUNGS_ML = 300.0
+MIN_PART_ML = 4.0
+MAX_AIRWAY_ML = 160.0
+GAS_HU = -965.0
+PART_GAP_MM = 6.0
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Block means of a scan: values [HU], block size in voxels and voxel size [mm] per axis."""
+
+    hu: F32
+    factor: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one coarse voxel [mL]."""
+        return math.prod(self.spacing_mm) / 1000.0
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True)
+def _block_mean(voxels, fz, fy, fx, out):  # type: ignore[no-untyped-def]
+    nz, ny, nx = voxels.shape
+    for k in nb.prange(out.shape[0]):
+        for j in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                total = 0.0
+                count = 0
+                for z in range(k * fz, min(nz, (k + 1) * fz)):
+                    for y in range(j * fy, min(ny, (j + 1) * fy)):
+                        for x in range(i * fx, min(nx, (i + 1) * fx)):
+                            total += min(max(float(voxels[z, y, x]), -1024.0), 200.0)
+                            count += 1
+                out[k, j, i] = total / count
+
+
+def measure_coarse(scan: Scan) -> Coarse:
+    """Block means of about `COARSE_MM` per axis; HU limited to -1024..200 so that bone weighs as tissue."""
+    factor = tuple(max(1, round(COARSE_MM / s)) for s in scan.grid.spacing_zyx_mm)
+    shape = tuple(-(-n // f) for n, f in zip(scan.grid.shape_zyx, factor, strict=True))
+    out = np.empty(shape, dtype=np.float32)
+    _block_mean(scan.voxels_hu, *factor, out)
+    spacing = tuple(s * f for s, f in zip(scan.grid.spacing_zyx_mm, factor, strict=True))
+    return Coarse(out, factor, spacing)  # type: ignore[arg-type]
+
+
+def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Face-connected components and the size of each label (index 0: background, size 0)."""
+    labels, n = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=n + 1)
+    sizes[0] = 0
+    return labels, sizes
+
+
+def _inner_air(coarse: Coarse) -> Mask:
+    """Air that is not connected to the border of the field of view within the slices."""
+    air = coarse.hu < AIR_MAX_HU
+    labels, sizes = _label(air)
+    border = np.unique(
+        np.concatenate([labels[:, e].ravel() for e in (0, -1)] + [labels[:, :, e].ravel() for e in (0, -1)])
+    )
+    inside = sizes > 0
+    inside[border] = False
+    inner: Mask = inside[labels]
+    if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
+        inner = _inner_air_by_slice(air)
+    return inner
+
+
+def _inner_air_by_slice(air: Mask) -> Mask:
+    """As `_inner_air`, each slice for itself: where air outside leaks in through the ends of the scan."""
+    out = np.zeros_like(air)
+    for k, plane in enumerate(air):
+        labels, n = ndimage.label(plane)
+        keep = np.ones(n + 1, dtype=bool)
+        keep[0] = False
+        keep[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = False
+        out[k] = keep[labels]
+    return out
+
+
+def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
+    """Trachea: a round pocket of air near the midline that runs through several slices."""
+    seed = np.zeros_like(inner)
+    sz, sy, sx = coarse.spacing_mm
+    filled = np.flatnonzero(inner.any(axis=(1, 2)))
+    if not len(filled):
+        return seed
+    body = coarse.hu > -300
+    # The trachea is looked for from the top of the inner air down to the middle of its height.
+    top, low = filled[-1], filled[0] + int(0.4 * (filled[-1] - filled[0]))
+    chain: list[tuple[int, Mask, npt.NDArray[np.float64]]] = []
+    best: list[tuple[int, Mask, npt.NDArray[np.float64]]] = []
+    for k in range(top, low - 1, -1):
+        midline = np.flatnonzero(body[k].any(axis=0))
+        center_x = 0.5 * (midline[0] + midline[-1]) if len(midline) else inner.shape[2] / 2
+        labels, n = ndimage.label(inner[k])
+        found: tuple[float, Mask, npt.NDArray[np.float64]] | None = None
+        for index, box in enumerate(ndimage.find_objects(labels), start=1):
+            if box is None:
+                continue
+            height, width = (box[0].stop - box[0].start) * sy, (box[1].stop - box[1].start) * sx
+            part = labels[box] == index
+            area = part.sum() * sy * sx
+            if not (50.0 <= area <= 900.0 and max(height, width) <= 2.6 * min(height, width) + 2 * sx):
+                continue
+            y, x = np.nonzero(part)
+            center = np.array([y.mean() + box[0].start, x.mean() + box[1].start])
+            off = abs(center[1] - center_x) * sx
+            if off > 45.0 or coarse.hu[k][box][part].min() > -800:
+                continue
+            score = off + (0.0 if not chain else 3.0 * np.hypot(*((center - chain[-1][2]) * (sy, sx))))
+            if found is None or score < found[0]:
+                found = (score, labels == index, center)
+        if found is None or (chain and np.hypot(*((found[2] - chain[-1][2]) * (sy, sx))) > 12.0):
+            chain = []
+        if found is not None:
+            chain = [*chain, (k, found[1], found[2])]
+        if len(chain) > len(best):
+            best = chain
+    if len(best) * sz < 15.0:
+        return seed
+    for k, plane, _ in best:
+        seed[k] = plane
+    return seed
+
+
+def _find_airways(coarse: Coarse, inner: Mask) -> Mask:
+    """Trachea and main bronchi: the largest growth from the trachea before it leaks into the lungs."""
+    seed = _find_airway_seed(coarse, inner)
+    if not seed.any():
+        return seed
+    box = _airway_box(seed, coarse)
+    whole, seed_whole = np.zeros_like(inner), seed
+    hu, inner, seed = coarse.hu[box], inner[box], seed[box]
+    best = seed & (hu < -700)
+    previous_ml = 0.0
+    for limit in (-985, -970, -955, -940, -925, -910, -895, -880, -860, -840, -815, -790, -765, -740, -700):
+        labels, sizes = _label(inner & (hu < limit))
+        touched = np.zeros(len(sizes), dtype=bool)
+        touched[labels[seed]] = True
+        touched[0] = False
+        grown = touched[labels]
+        ml = grown.sum() * coarse.voxel_ml
+        if ml > MAX_AIRWAY_ML or (previous_ml > 25.0 and ml > 1.6 * previous_ml + 10.0):
+            break
+        best, previous_ml = grown | best, ml
+    whole[box] = ndimage.binary_dilation(best, ndimage.generate_binary_structure(3, 1)) & inner
+    return whole | seed_whole
+
+
+def _airway_box(seed: Mask, coarse: Coarse) -> tuple[slice, slice, slice]:
+    """Where the trachea and the main bronchi can be: round the trachea and down to 13 cm below it."""
+    near = _box(seed, margin=0)
+    reach = ((130.0, 0.0), (60.0, 60.0), (80.0, 80.0))
+    out = [
+        slice(max(0, s.start - round(low / d)), min(n, s.stop + round(high / d)))
+        for s, (low, high), d, n in zip(near, reach, coarse.spacing_mm, seed.shape, strict=True)
+    ]
+    return out[0], out[1], out[2]
+
+
+def _split_sides(part: Mask, coarse: Coarse) -> npt.NDArray[np.int32]:
+    """Labels 1 and 2 for two lungs that touch; label 1 alone when `part` is one lung."""
+    depth = ndimage.distance_transform_edt(part, sampling=coarse.spacing_mm)
+    for level in np.arange(2.0, 24.0, 2.0):
+        labels, sizes = _label(depth > level)
+        order = np.argsort(sizes)[::-1]
+        if len(order) < 3 or sizes[order[1]] < 0.25 * sizes[order[0]]:
+            continue
+        centers = ndimage.center_of_mass(np.ones_like(labels), labels, order[:2])
+        if abs(centers[0][2] - centers[1][2]) * coarse.spacing_mm[2] < 60.0:
+            continue
+        markers = np.zeros(part.shape, dtype=np.int32)
+        markers[labels == order[0]], markers[labels == order[1]] = 1, 2
+        markers[~part] = -1
+        cost = (255 - np.clip(depth * 6.0, 0, 255)).astype(np.uint8)
+        flooded: npt.NDArray[np.int32] = ndimage.watershed_ift(cost, markers)
+        flooded[~part] = 0
+        return flooded
+    return part.astype(np.int32)
+
+
+def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
+    """Coarse labels 1 (right) and 2 (left) of the air that belongs to the lungs.
+
+    Raises
+    ------
+    NoLungsError
+        No component of plausible size and density.
+    """
+    labels, sizes = _label(air)
+    order = np.argsort(sizes)[::-1]
+    means = np.bincount(labels.ravel(), coarse.hu.ravel()) / np.maximum(sizes, 1)
+    lungs = [int(i) for i in order if sizes[i] * coarse.voxel_ml > 60.0 and -960.0 < means[i] < -480.0][:2]
+    if not lungs or sum(sizes[lungs]) * coarse.voxel_ml < MIN_LUNGS_ML:
+        raise NoLungsError(
+            "no lungs found: less than 300 mL of air inside the body; expected a chest CT in HU, "
+            "check the series and its rescale"
+        )
+    out = np.zeros(air.shape, dtype=np.int32)
+    if len(lungs) == 2 and sizes[lungs[1]] > 0.12 * sizes[lungs[0]]:
+        out[labels == lungs[0]], out[labels == lungs[1]] = 1, 2
+    else:
+        out[:] = _split_sides(labels == lungs[0], coarse)
+    n_sides = int(out.max())
+    centers = ndimage.center_of_mass(np.ones_like(out), out, list(range(1, n_sides + 1)))
+    if n_sides == 2 and centers[0][2] > centers[1][2]:
+        out = np.where(out > 0, 3 - out, 0).astype(np.int32)
+    if n_sides == 1:
+        out *= _side_of_single(coarse, centers[0][2])
+    _add_parts(out, coarse, labels, sizes, means, lungs)
+    return out
+
+
+def _side_of_single(coarse: Coarse, center_x: float) -> int:
+    """Label of a lone lung: by which side of the body's middle it lies on."""
+    columns = np.flatnonzero((coarse.hu > -300).any(axis=(0, 1)))
+    middle = 0.5 * (columns[0] + columns[-1]) if len(columns) else coarse.hu.shape[2] / 2
+    return LABEL_RIGHT if center_x < middle else LABEL_LEFT
+
+
+def _add_parts(
+    out: npt.NDArray[np.int32],
+    coarse: Coarse,
+    labels: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int64],
+    means: npt.NDArray[np.float64],
+    lungs: list[int],
+) -> None:
+    """Give smaller parts of aerated lung to the side they touch; bowel gas (near -1000 HU) is left out."""
+    parts = [
+        i
+        for i in np.flatnonzero(sizes * coarse.voxel_ml > MIN_PART_ML)
+        if i not in lungs and GAS_HU < means[i] < AIR_MAX_HU
+    ]
+    if not parts:
+        return
+    boxes = ndimage.find_objects(labels)
+    for index in parts:
+        box = tuple(
+            slice(max(0, s.start - round(PART_GAP_MM / d)), s.stop + round(PART_GAP_MM / d))
+            for s, d in zip(boxes[index - 1], coarse.spacing_mm, strict=True)
+        )
+        near = out[box]
+        counts = np.bincount(near.ravel(), minlength=3)[1:3]
+        if counts.any():
+            near[labels[box] == index] = counts.argmax() + 1
+
+
+@nb.njit(parallel=True, cache=True)
+def _flat_max(field, offsets, sign, out):  # type: ignore[no-untyped-def]
+    """Grey dilation (sign 1) or erosion (sign -1) by the offsets (n, 3)."""
+    nz, ny, nx = field.shape
+    for k in nb.prange(nz):
+        for j in range(ny):
+            for i in range(nx):
+                best = sign * field[k, j, i]
+                for m in range(offsets.shape[0]):
+                    z, y, x = k + offsets[m, 0], j + offsets[m, 1], i + offsets[m, 2]
+                    if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
+                        best = max(best, sign * field[z, y, x])
+                out[k, j, i] = sign * best
+
+
+def _close(fraction: F32, spacing_mm: tuple[float, float, float], radius_mm: float) -> F32:
+    """Grey closing by a ball: dents narrower than it are filled."""
+    reach = [int(radius_mm / s) for s in spacing_mm]
+    grid = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), -1).reshape(-1, 3)
+    inside = ((grid * np.asarray(spacing_mm)) ** 2).sum(1) <= radius_mm**2
+    offsets = np.ascontiguousarray(grid[inside]).astype(np.int64)
+    pad = [(r, r) for r in reach]
+    padded = np.pad(fraction, pad, mode="edge")
+    dilated, closed = np.empty_like(padded), np.empty_like(padded)
+    _flat_max(padded, offsets, np.float32(1), dilated)
+    _flat_max(dilated, offsets, np.float32(-1), closed)
+    return np.ascontiguousarray(
+        closed[tuple(slice(r, n + r) for r, n in zip(reach, fraction.shape, strict=True))]
+    )
+
+
+def _fill_slices(fraction: F32) -> None:
+    """Fill what the lung encloses within a slice: lesions, large vessels (in place)."""
+    for plane in fraction:
+        outside, n = ndimage.label(plane <= 0.5)
+        if n > 1:
+            open_ = np.zeros(n + 1, dtype=bool)
+            open_[np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])] = True
+            open_[0] = True
+            plane[~open_[outside]] = 1.0
+
+
+@nb.njit(parallel=True, cache=True)
+def _refine(right, left, airway, voxels, factor, start, labels):  # type: ignore[no-untyped-def]
+    """Interpolate both fraction fields to the grid of the scan and label where they pass one half."""
+    fz, fy, fx = factor
+    nz, ny, nx = labels.shape
+    cz, cy, cx = right.shape
+    for z in nb.prange(nz):
+        pz = min(max((z + start[0] + 0.5) / fz - 0.5 - start[3], 0.0), cz - 1.0)
+        k0 = int(pz)
+        k1 = min(k0 + 1, cz - 1)
+        wz = pz - k0
+        for y in range(ny):
+            py = min(max((y + start[1] + 0.5) / fy - 0.5 - start[4], 0.0), cy - 1.0)
+            j0 = int(py)
+            j1 = min(j0 + 1, cy - 1)
+            wy = py - j0
+            for x in range(nx):
+                px = min(max((x + start[2] + 0.5) / fx - 0.5 - start[5], 0.0), cx - 1.0)
+                i0 = int(px)
+                i1 = min(i0 + 1, cx - 1)
+                wx = px - i0
+                r = 0.0
+                el = 0.0
+                a = 0.0
+                for k, ck in ((k0, 1 - wz), (k1, wz)):
+                    for j, cj in ((j0, 1 - wy), (j1, wy)):
+                        for i, ci in ((i0, 1 - wx), (i1, wx)):
+                            w = ck * cj * ci
+                            r += w * right[k, j, i]
+                            el += w * left[k, j, i]
+                            a += w * airway[k, j, i]
+                if a > 0.5:
+                    continue
+                top = max(r, el)
+                # Sharp corners (recesses) are lost at 2 mm: there the voxel itself decides.
+                if top > 0.5 or (top > 0.15 and voxels[z, y, x] < -550):
+                    labels[z, y, x] = 1 if r >= el else 2
+
+
+def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
+    """Both lungs of a chest CT, with vessels, nodules and enclosed lesions, without the large airways.
+
+    Parameters
+    ----------
+    scan : Scan
+
+    Returns
+    -------
+    lungs : Lungs
+        Labels on the grid of the scan.
+    warnings : tuple of ScanWarning
+        `lungs_cut_off`, `single_lung`, `lung_volume_ratio`, `airways_not_found`.
+
+    Raises
+    ------
+    NoLungsError
+        Less than 300 mL of aerated lung inside the body.
+    """
+    coarse = measure_coarse(scan)
+    inner = _inner_air(coarse)
+    airways = _find_airways(coarse, inner)
+    sides = _separate(coarse, inner & ~airways)
+    fractions = _fractions(coarse, sides, airways)
+    labels = np.zeros(scan.grid.shape_zyx, dtype=np.uint8)
+    box = _box(sides > 0, margin=4)
+    start = [s.start * f for s, f in zip(box, coarse.factor, strict=True)]
+    stop = [min(s.stop * f, n) for s, f, n in zip(box, coarse.factor, labels.shape, strict=True)]
+    view = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    offsets = np.array([*start, *(s.start for s in box)], dtype=np.int64)
+    right, left = (np.ascontiguousarray(f[box]) for f in fractions)
+    _refine(
+        right,
+        left,
+        airways[box].astype(np.float32),
+        scan.voxels_hu[view],
+        coarse.factor,
+        offsets,
+        labels[view],
+    )
+    lungs = Lungs(labels, scan.grid.voxel_volume_mm3, _is_cut_off(labels, scan))
+    return lungs, _warn(lungs, airways, sides)
+
+
+def _fractions(coarse: Coarse, sides: npt.NDArray[np.int32], airways: Mask) -> tuple[F32, F32]:
+    """Closed lung-fraction fields of the right and the left lung."""
+    fields = []
+    for label in (LABEL_RIGHT, LABEL_LEFT):
+        field = np.zeros_like(coarse.hu)
+        if (sides == label).any():
+            box = _box(sides == label, margin=5)
+            own = sides[box] == label
+            near = ndimage.binary_dilation(own, ndimage.generate_binary_structure(3, 3))
+            near &= ~airways[box] & ((sides[box] == 0) | own)
+            fraction = np.clip((SOFT_HU - coarse.hu[box]) / (SOFT_HU - LUNG_HU), 0.0, 1.0)
+            closed = _close(np.where(near, fraction, np.float32(0)), coarse.spacing_mm, CLOSING_MM)
+            _fill_slices(closed)
+            field[box] = closed
+        fields.append(field)
+    return fields[0], fields[1]
+
+
+def _box(mask: Mask, *, margin: int) -> tuple[slice, slice, slice]:
+    """Bounding box of a mask with a margin, inside the array."""
+    slices = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        slices.append(slice(max(0, hit[0] - margin), min(mask.shape[axis], hit[-1] + 1 + margin)))
+    return slices[0], slices[1], slices[2]
+
+
+def _is_cut_off(labels: npt.NDArray[np.uint8], scan: Scan) -> bool:
+    """More than 3 cm2 of lung in the first or last slice."""
+    area = scan.grid.spacing_zyx_mm[1] * scan.grid.spacing_zyx_mm[2]
+    return any(np.count_nonzero(labels[k]) * area > 300.0 for k in (0, -1))
+
+
+def _warn(lungs: Lungs, airways: Mask, sides: npt.NDArray[np.int32]) -> tuple[ScanWarning, ...]:
+    out = []
+    if lungs.is_cut_off:
+        out.append(ScanWarning("lungs_cut_off", "Part of the lungs lies outside the first or last slice."))
+    n_right, n_left = (np.count_nonzero(sides == label) for label in (LABEL_RIGHT, LABEL_LEFT))
+    if not n_right or not n_left:
+        out.append(ScanWarning("single_lung", "Only one lung was found."))
+    elif not 0.5 < n_right / n_left < 2.5:
+        out.append(
+            ScanWarning(
+                "lung_volume_ratio",
+                f"The right lung measures {n_right / n_left:.1f} times the left one; check the lung mask.",
+            )
+        )
+    if not airways.any():
+        out.append(ScanWarning("airways_not_found", "No trachea was found; airways may count as lung."))
+    return tuple(out)

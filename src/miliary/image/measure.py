@@ -1,0 +1,330 @@
+"""Measure nodules: a blurred ball on a local background, fitted together with its neighbors.
+
+Below about three blur widths the size read off an image is the blur's; the integral is not. The free
+parameters are therefore the background, the integrated excess and the position; the ball's diameter
+follows from the excess at the reference density.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from miliary.ct_result import Noise, Psf
+from miliary.image.find import LungBox
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+REFERENCE_HU = 40.0
+# A ball of radius one, blurred by at least 0.35 of its radius, is this difference of two Gaussians
+# (weights sum to one, variances per axis); found by least squares on the blurred profile.
+BALL_WEIGHTS = (89.51189173, -88.51189173)
+BALL_VARIANCES = (0.11363172, 0.11258081)
+MODEL_ERROR = 0.08
+TEXTURE_HU = 12.0
+BACKGROUND_SD_HU = 40.0
+POSITION_SD_MM = 0.5
+ROUNDS = 4
+STEPS = 3
+NEIGHBOR_MM = 7.0
+MAX_DIAMETER_MM = 8.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted values of n nodules; every array has shape (n,) unless said.
+
+    `position_mm` (n, 3) is measured from the first voxel of the box; `excess_hu_mm3` is the integral of the
+    excess attenuation; `misfit` the weighted residual per voxel in units of the expected scatter;
+    `outlier_share` the share of voxels around the nodule that belong to something else.
+    """
+
+    position_mm: F64
+    background_hu: F64
+    excess_hu_mm3: F64
+    excess_hu_mm3_err: F64
+    misfit: F64
+    outlier_share: F64
+    peak_hu: F64
+
+
+@nb.njit(cache=True)
+def _gauss(out, n, start, step, center, variance):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        d = (start + i) * step - center
+        out[i] = np.exp(-0.5 * d * d / variance)
+
+
+@nb.njit(cache=True)
+def _solve(a, b, n):  # type: ignore[no-untyped-def]
+    """Cholesky solution of a x = b in place of b; a is overwritten by its factor."""
+    for i in range(n):
+        for j in range(i + 1):
+            s = a[i, j]
+            for k in range(j):
+                s -= a[i, k] * a[j, k]
+            a[i, j] = np.sqrt(max(s, 1e-12)) if i == j else s / a[j, j]
+    for i in range(n):
+        for k in range(i):
+            b[i] -= a[i, k] * b[k]
+        b[i] /= a[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            b[i] -= a[k, i] * b[k]
+        b[i] /= a[i, i]
+
+
+@nb.njit(cache=True)
+def _profile(out, low, size, spacing, position, diameter, sigma2, weights, variances):  # type: ignore[no-untyped-def]
+    """Blurred ball of unit integral on the voxels of a window, and its three position derivatives."""
+    ez = np.empty(size[0])
+    ey = np.empty(size[1])
+    ex = np.empty(size[2])
+    radius2 = 0.25 * diameter * diameter
+    out[:, : size[0], : size[1], : size[2]] = 0.0
+    for g in range(weights.shape[0]):
+        vz = sigma2[0] + radius2 * variances[g]
+        vy = sigma2[1] + radius2 * variances[g]
+        vx = sigma2[2] + radius2 * variances[g]
+        _gauss(ez, size[0], low[0], spacing[0], position[0], vz)
+        _gauss(ey, size[1], low[1], spacing[1], position[1], vy)
+        _gauss(ex, size[2], low[2], spacing[2], position[2], vx)
+        norm = weights[g] / np.sqrt((2.0 * np.pi) ** 3 * vz * vy * vx)
+        for k in range(size[0]):
+            dz = ((low[0] + k) * spacing[0] - position[0]) / vz
+            for j in range(size[1]):
+                dy = ((low[1] + j) * spacing[1] - position[1]) / vy
+                plane = norm * ez[k] * ey[j]
+                for i in range(size[2]):
+                    dx = ((low[2] + i) * spacing[2] - position[2]) / vx
+                    v = plane * ex[i]
+                    out[0, k, j, i] += v
+                    out[1, k, j, i] += v * dz
+                    out[2, k, j, i] += v * dy
+                    out[3, k, j, i] += v * dx
+
+
+@nb.njit(cache=True)
+def _fit_one(  # type: ignore[no-untyped-def]
+    m,
+    volume,
+    spacing,
+    sigma2,
+    noise_sd,
+    weights,
+    variances,
+    first,
+    neighbors,
+    start_mm,
+    shell_hu,
+    old,
+    new,
+    quality,
+    steps,
+    reference_hu,
+):
+    """One round for one nodule, its neighbors held at `old`; parameters are z, y, x [mm], bg, excess."""
+    reach = np.empty(3, dtype=np.int64)
+    low = np.empty(3, dtype=np.int64)
+    size = np.empty(3, dtype=np.int64)
+    normal = np.empty((5, 5))
+    right = np.empty(5)
+    column = np.empty(5)
+    p = old[m].copy()
+    volume_mm3 = max(p[4], 1.0) / (reference_hu - p[3])
+    diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
+    for a in range(3):
+        r = 0.5 * diameter + 2.2 * np.sqrt(sigma2[a]) + 0.6
+        reach[a] = max(1, int(np.ceil(r / spacing[a])))
+        c = int(np.round(start_mm[m, a] / spacing[a]))
+        low[a] = max(0, c - reach[a])
+        size[a] = min(volume.shape[a], c + reach[a] + 1) - low[a]
+    shape = (4, size[0], size[1], size[2])
+    model = np.empty(shape)
+    other = np.zeros((size[0], size[1], size[2]))
+    for q in range(first[m], first[m + 1]):
+        o = neighbors[q]
+        v = max(old[o, 4], 1.0) / (reference_hu - old[o, 3])
+        d = min((6.0 * v / np.pi) ** (1.0 / 3.0), 8.0)
+        _profile(model, low, size, spacing, old[o, :3], d, sigma2, weights, variances)
+        for k in range(size[0]):
+            for j in range(size[1]):
+                for i in range(size[2]):
+                    other[k, j, i] += old[o, 4] * model[0, k, j, i]
+    n_used = 0
+    n_out = 0
+    chi = 0.0
+    for step in range(steps):
+        volume_mm3 = max(p[4], 1.0) / (reference_hu - p[3])
+        diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
+        _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
+        normal[:] = 0.0
+        right[:] = 0.0
+        n_used = 0
+        n_out = 0
+        chi = 0.0
+        for k in range(size[0]):
+            uz = ((low[0] + k) * spacing[0] - p[0]) / (reach[0] * spacing[0] + 1e-9)
+            for j in range(size[1]):
+                uy = ((low[1] + j) * spacing[1] - p[1]) / (reach[1] * spacing[1] + 1e-9)
+                for i in range(size[2]):
+                    ux = ((low[2] + i) * spacing[2] - p[2]) / (reach[2] * spacing[2] + 1e-9)
+                    if uz * uz + uy * uy + ux * ux > 1.25:
+                        continue
+                    fit = p[4] * model[0, k, j, i]
+                    r = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i] - p[3] - fit
+                    s2 = noise_sd**2 + 144.0 + (0.08 * fit) ** 2
+                    z = r / np.sqrt(s2)
+                    w = 1.0
+                    # What is brighter than the model is a vessel or the pleura more often than noise.
+                    if z > 2.5:
+                        w = (2.5 / z) ** 2
+                    elif z < -4.0:
+                        w = 4.0 / -z
+                    n_used += 1
+                    if z > 4.0:
+                        n_out += 1
+                    chi += w * z * z
+                    w /= s2
+                    column[0] = p[4] * model[1, k, j, i]
+                    column[1] = p[4] * model[2, k, j, i]
+                    column[2] = p[4] * model[3, k, j, i]
+                    column[3] = 1.0
+                    column[4] = model[0, k, j, i]
+                    for a in range(5):
+                        right[a] += w * column[a] * r
+                        for b in range(a + 1):
+                            normal[a, b] += w * column[a] * column[b]
+        for a in range(3):
+            normal[a, a] += 4.0
+            right[a] += 4.0 * (start_mm[m, a] - p[a])
+        normal[3, 3] += 1.0 / 1600.0
+        right[3] += (shell_hu[m] - p[3]) / 1600.0
+        normal[4, 4] += 1e-12
+        _solve(normal, right, 5)
+        for a in range(3):
+            p[a] += min(max(right[a], -0.3), 0.3)
+            p[a] = min(max(p[a], start_mm[m, a] - 1.0), start_mm[m, a] + 1.0)
+        p[3] += right[3]
+        p[4] = max(p[4] + right[4], 1.0)
+    new[m] = p
+    # Variance of the excess: last diagonal of the inverse, from the Cholesky factor.
+    quality[m, 0] = 1.0 / normal[4, 4]
+    quality[m, 1] = np.sqrt(chi / max(n_used, 1))
+    quality[m, 2] = n_out / max(n_used, 1)
+
+
+@nb.njit(parallel=True, cache=True)
+def _fit_round(  # type: ignore[no-untyped-def]
+    volume,
+    spacing,
+    sigma2,
+    noise_sd,
+    weights,
+    variances,
+    first,
+    neighbors,
+    start_mm,
+    shell_hu,
+    old,
+    new,
+    quality,
+    steps,
+    reference_hu,
+):
+    """One round for every nodule."""
+    for chunk in nb.prange((old.shape[0] + 15) // 16):
+        for m in range(chunk * 16, min(old.shape[0], (chunk + 1) * 16)):
+            _fit_one(
+                m,
+                volume,
+                spacing,
+                sigma2,
+                noise_sd,
+                weights,
+                variances,
+                first,
+                neighbors,
+                start_mm,
+                shell_hu,
+                old,
+                new,
+                quality,
+                steps,
+                reference_hu,
+            )
+
+
+def fit_balls(
+    box: LungBox,
+    position_mm: F64,
+    *,
+    background_hu: F64,
+    contrast_hu: F64,
+    psf: Psf,
+    noise: Noise,
+) -> Fit:
+    """Fit blurred balls at given places, neighbors within 7 mm together.
+
+    Parameters
+    ----------
+    box : LungBox
+    position_mm : ndarray, shape (n, 3)
+        Starting centres (z, y, x) from the first voxel of the box [mm].
+    background_hu, contrast_hu : ndarray, shape (n,)
+        Level of the quiet surroundings and height above it, as starting values.
+    psf : Psf
+    noise : Noise
+
+    Returns
+    -------
+    Fit
+        Errors are from the curvature of the fit, widened for correlated noise and the model's own error.
+    """
+    n = len(position_mm)
+    spacing = np.asarray(box.spacing_zyx_mm)
+    sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
+    first, neighbors = _list_neighbors(position_mm)
+    spread = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
+    old = np.column_stack([position_mm, background_hu, np.maximum(contrast_hu, 30.0) * spread])
+    new, quality = np.empty_like(old), np.zeros((n, 3))
+    arguments = (box.voxels_hu, spacing, sigma2, max(noise.sd_hu, 1.0))
+    mixture = (np.asarray(BALL_WEIGHTS), np.asarray(BALL_VARIANCES))
+    for _ in range(ROUNDS):
+        _fit_round(
+            *arguments,
+            *mixture,
+            first,
+            neighbors,
+            position_mm,
+            background_hu,
+            old,
+            new,
+            quality,
+            STEPS,
+            REFERENCE_HU,
+        )
+        old, new = new, old
+    area = spacing[1] * spacing[2]
+    correlated = np.sqrt(1.0 + 4.0 * np.pi * noise.correlation_mm**2 / area)
+    err = np.hypot(quality[:, 0] * correlated, 0.03 * old[:, 4])
+    at = np.clip(np.round(old[:, :3] / spacing).astype(int), 0, np.asarray(box.voxels_hu.shape) - 1)
+    peak = box.voxels_hu[at[:, 0], at[:, 1], at[:, 2]].astype(np.float64)
+    return Fit(old[:, :3].copy(), old[:, 3].copy(), old[:, 4].copy(), err, quality[:, 1], quality[:, 2], peak)
+
+
+def _list_neighbors(position_mm: F64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each place the others within `NEIGHBOR_MM`, as offsets into one flat list."""
+    n = len(position_mm)
+    if n < 2:
+        return np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int64)
+    pairs = cKDTree(position_mm).query_pairs(NEIGHBOR_MM, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    first = np.searchsorted(both[:, 0], np.arange(n + 1))
+    return first.astype(np.int64), np.ascontiguousarray(both[:, 1], dtype=np.int64)

@@ -1,0 +1,142 @@
+"""One patient as a page of calls; opens no user files, prints nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+
+import numba as nb
+import numpy as np
+
+from miliary import __version__
+from miliary.ct_result import CtResult, Noise, Psf, Stage
+from miliary.image import _kernels, classify, describe, features, find, geometry, lungs, measure, project
+from miliary.image.noise import estimate_noise
+from miliary.image.psf import estimate_psf
+from miliary.nodules import Nodules
+from miliary.scan import Scan, ScanWarning, Side
+
+Progress = Callable[[str], None]
+
+CLIPPED_CODE = "clipped_high"
+
+
+class _Clock:
+    """Names and times the stages of one run."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.stages: list[Stage] = []
+        self._progress = progress
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self._progress is not None:
+            self._progress(name)
+        start = time.perf_counter()
+        yield
+        self.stages.append(Stage(name, time.perf_counter() - start))
+
+
+def find_nodules(
+    scan: Scan, *, progress: Progress | None = None, n_threads: int | None = None, seed: int = 0
+) -> CtResult:
+    """Find and measure every nodule on a chest CT.
+
+    Parameters
+    ----------
+    scan : Scan
+    progress : callable, optional
+        Called with the name of each stage as it starts.
+    n_threads : int, optional
+        Threads of the compiled kernels; all cores when not given. The result does not depend on it.
+    seed : int
+        Of the patches that the noise is measured on.
+
+    Returns
+    -------
+    CtResult
+
+    Raises
+    ------
+    NoLungsError
+        The scan shows no lungs.
+    """
+    threads = n_threads or nb.config.NUMBA_NUM_THREADS
+    nb.set_num_threads(min(threads, nb.config.NUMBA_NUM_THREADS))
+    clock = _Clock(progress)
+    with clock.stage("lungs"):
+        lung_mask, warnings = lungs.find_lungs(scan)
+        right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
+    with clock.stage("noise and blur"):
+        noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
+    with clock.stage("find"):
+        box = find.crop_to_lungs(scan, lung_mask)
+        candidates = find.find_candidates(box, noise, psf)
+    with clock.stage("classify"):
+        classifier = classify.read_classifier()
+        table = _measure_features(box, candidates, noise, psf)
+        score = classify.estimate_score(table, classifier)
+        probability, share = classify.estimate_probability(score, classifier.prior)
+        position_mm = candidates.index_zyx * np.asarray(box.spacing_zyx_mm)
+        rows = classify.select_marks(position_mm, probability, classifier.threshold)
+    with clock.stage("measure"):
+        fit = measure.fit_balls(
+            box,
+            position_mm[rows],
+            background_hu=table[rows, features.FEATURE_NAMES.index("background_hu")].astype(np.float64),
+            contrast_hu=table[rows, features.FEATURE_NAMES.index("contrast_hu")].astype(np.float64),
+            psf=psf,
+            noise=noise,
+        )
+        nodules = describe.describe_nodules(
+            fit,
+            table[rows],
+            probability[rows],
+            box=box,
+            grid=scan.grid,
+            psf=psf,
+            noise=noise,
+            is_clipped=any(w.code == CLIPPED_CODE for w in scan.warnings),
+        )
+    with clock.stage("preview"):
+        preview = project.render_preview(scan, lung_mask.labels, nodules)
+    return CtResult(
+        grid=scan.grid,
+        acquisition=scan.acquisition,
+        source_order=scan.source_order,
+        warnings=(*scan.warnings, *warnings),
+        lungs=lung_mask,
+        right_ml=right_ml,
+        left_ml=left_ml,
+        noise=noise,
+        psf=psf,
+        nodules=nodules,
+        threshold=classifier.threshold,
+        n_candidates=len(candidates),
+        reference_hu=measure.REFERENCE_HU,
+        stages=tuple(clock.stages),
+        provenance=_state_provenance(classifier, share, seed),
+        preview_rgb=preview,
+    )
+
+
+def _measure_features(box: find.LungBox, candidates: find.Candidates, noise: Noise, psf: Psf) -> features.F32:
+    """Features of every candidate on the volume smoothed at the finest scale."""
+    sz, sy, sx = (find.SCALES_MM[0] / s for s in box.spacing_zyx_mm)
+    smooth = _kernels.filter_gaussian(box.voxels_hu, (sz, sy, sx))
+    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
+    return features.measure_features(smooth, candidates, box, depth_mm=depth, noise=noise, psf=psf)
+
+
+def _state_provenance(classifier: classify.Classifier, share: float, seed: int) -> dict[str, object]:
+    return {
+        "miliary_version": __version__,
+        "numpy_version": np.__version__,
+        "numba_version": nb.__version__,
+        "seed": seed,
+        "weights_sha256": classifier.sha256,
+        "candidate_share": round(share, 6),
+        "scales_mm": list(find.SCALES_MM),
+    }

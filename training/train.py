@@ -1,0 +1,322 @@
+"""Train the packaged classifier: ``python -m training.train`` (`make train`).
+
+Tables of candidates are made once per recipe and kept in a work folder; boosted trees are fitted on all of
+them. Calibration and operating point come from models that never saw the anatomy they judge (folds by
+anatomy; each patient is one). ``--without PATIENT`` leaves a patient out altogether.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.spatial import cKDTree
+from scipy.special import logit
+
+from miliary.image import _kernels, classify, features, find, geometry, lungs
+from miliary.image.noise import estimate_noise
+from miliary.image.psf import estimate_psf
+from training.scans import Recipe, TrainingScan, find_data, list_recipes, make_scan
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+HIT_MM = 1.0
+MAX_NEGATIVES = 45_000
+REAL_SHARE = 0.5
+N_FOLDS = 3
+REFERENCE_PRIOR = 0.02
+PARAMETERS: dict[str, Any] = {
+    "objective": "binary",
+    "num_leaves": 31,
+    "learning_rate": 0.07,
+    "min_data_in_leaf": 60,
+    "feature_fraction": 0.35,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 127,
+    "verbose": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 2,
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Candidates of one scan: features, label (1 nodule, 0 not), weight, position [mm] and the truth."""
+
+    recipe: Recipe
+    features: F32
+    label: F32
+    weight: F32
+    position_mm: F64
+    truth_mm: F64
+    truth_diameter_mm: F64
+    lung_litres: float
+
+
+def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
+    """Find the candidates of a scan, measure their features and label them by the truth."""
+    mask, _ = lungs.find_lungs(scan.scan)
+    noise, psf = estimate_noise(scan.scan, mask), estimate_psf(scan.scan)
+    box = find.crop_to_lungs(scan.scan, mask)
+    spacing = np.asarray(box.spacing_zyx_mm)
+    candidates = find.find_candidates(box, noise, psf)
+    smooth = _kernels.filter_gaussian(box.voxels_hu, tuple(find.SCALES_MM[0] / spacing))  # type: ignore[arg-type]
+    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
+    table = features.measure_features(smooth, candidates, box, depth_mm=depth, noise=noise, psf=psf)
+    position = candidates.index_zyx * spacing
+    start = np.asarray(box.start_zyx)
+    truth = (scan.scan.grid.index_from_lps(scan.position_lps_mm) - start) * spacing
+    ignore = (scan.scan.grid.index_from_lps(scan.ignore_lps_mm) - start) * spacing
+    label, used = _label(position, truth, scan.diameter_mm, ignore, scan.ignore_mm)
+    rng = np.random.default_rng(recipe.seed)
+    negative = np.flatnonzero(used & (label == 0))
+    keep_negative = negative
+    if len(negative) > MAX_NEGATIVES:
+        keep_negative = np.sort(rng.choice(negative, MAX_NEGATIVES, replace=False))
+    rows = np.sort(np.concatenate([np.flatnonzero(used & (label == 1)), keep_negative]))
+    weight = np.where(label == 1, 1.0, len(negative) / max(1, len(keep_negative)))[rows]
+    litres = float((mask.labels > 0).sum()) * mask.voxel_volume_mm3 / 1e6
+    return Table(
+        recipe,
+        table[rows],
+        label[rows].astype(np.float32),
+        weight.astype(np.float32),
+        position[rows],
+        truth,
+        scan.diameter_mm,
+        litres,
+    )
+
+
+def _label(
+    position: F64, truth: F64, diameter: F64, ignore: F64, ignore_mm: F64
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Label of each candidate, and whether it is used: second marks of a nodule and lesions are not."""
+    label = np.zeros(len(position), dtype=np.int64)
+    used = np.ones(len(position), dtype=bool)
+    if len(ignore):
+        for center, radius in zip(ignore, ignore_mm, strict=True):
+            used &= ((position - center) ** 2).sum(axis=1) > radius**2
+    if len(truth):
+        distance, nearest = cKDTree(truth).query(position)
+        near = distance <= np.maximum(HIT_MM, 0.5 * diameter[nearest])
+        used &= ~near
+        order = np.argsort(distance, kind="stable")
+        order = order[near[order]]
+        _, firsts = np.unique(nearest[order], return_index=True)
+        best = order[firsts]
+        label[best], used[best] = 1, True
+        used &= ~((label == 1) & (diameter[nearest] < 0.9))
+    return label, used
+
+
+def load_tables(recipes: Sequence[Recipe], work: Path, data: Path | None) -> list[Table]:
+    """Tables of all recipes, made where the work folder does not hold them yet."""
+    work.mkdir(parents=True, exist_ok=True)
+    out = []
+    for recipe in recipes:
+        path = work / f"{recipe.name}.npz"
+        if not path.is_file():
+            start = time.perf_counter()
+            table = make_table(make_scan(recipe, data), recipe)
+            np.savez(
+                path,
+                **{k: getattr(table, k) for k in Table.__dataclass_fields__ if k != "recipe"},
+            )
+            print(
+                f"{recipe.name}: {int(table.label.sum())} nodules of {len(table.truth_mm)}, "
+                f"{len(table.label)} candidates, {time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
+        with np.load(path) as arrays:
+            values = {k: arrays[k] for k in Table.__dataclass_fields__ if k != "recipe"}
+        out.append(Table(recipe=recipe, **{**values, "lung_litres": float(values["lung_litres"])}))
+    return out
+
+
+def fit_trees(tables: Sequence[Table], *, seed: int, rounds: int) -> lightgbm.Booster:
+    """Boosted trees on all tables; simulated and real scans weigh as much in total."""
+    real = np.array([t.recipe.patient is not None for t in tables])
+    scale = np.ones(len(tables))
+    if real.any() and not real.all():
+        scale[real] = REAL_SHARE / (1 - REAL_SHARE) * (~real).sum() / real.sum()
+    weight = np.concatenate([t.weight * s for t, s in zip(tables, scale, strict=True)])
+    dataset = lightgbm.Dataset(
+        np.concatenate([t.features for t in tables]),
+        np.concatenate([t.label for t in tables]),
+        weight=weight / weight.mean(),
+        free_raw_data=True,
+    )
+    return lightgbm.train({**PARAMETERS, "seed": seed}, dataset, rounds)
+
+
+def split_folds(tables: Sequence[Table]) -> list[list[int]]:
+    """Indices of the tables of each fold; an anatomy is in one fold only, patients are spread."""
+    groups = sorted({t.recipe.group for t in tables}, key=lambda g: (g.startswith("simulated"), g))
+    fold = {group: k % N_FOLDS for k, group in enumerate(groups)}
+    return [[i for i, t in enumerate(tables) if fold[t.recipe.group] == k] for k in range(N_FOLDS)]
+
+
+def fit_calibration(raws: Sequence[F64], tables: Sequence[Table]) -> tuple[float, float]:
+    """Slope and offset that turn raw scores into log-odds at `REFERENCE_PRIOR`, each scan at its own share."""
+    shares = [np.clip((t.label * t.weight).sum() / t.weight.sum(), 1e-5, 0.5) for t in tables]
+    shift = np.concatenate(
+        [np.full(len(r), logit(s) - logit(REFERENCE_PRIOR)) for r, s in zip(raws, shares, strict=True)]
+    )
+    raw = np.concatenate(raws)
+    label = np.concatenate([t.label for t in tables])
+    weight = np.concatenate([t.weight for t in tables])
+
+    def loss(p: F64) -> float:
+        z = p[0] * raw + p[1] + shift
+        return float((weight * (np.logaddexp(0, z) - label * z)).sum() / weight.sum())
+
+    best = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead")
+    return float(best.x[0]), float(best.x[1])
+
+
+def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
+    """Sensitivity by diameter, false marks per litre and precision of one scan at a threshold."""
+
+    probability, share = classify.estimate_probability(score, REFERENCE_PRIOR)
+    rows = classify.select_marks(table.position_mm, probability, threshold)
+    out: dict[str, Any] = {"name": table.recipe.name, "share": share, "marks": len(rows)}
+    n_hit = 0
+    if len(table.truth_mm) and len(rows):
+        distance, _ = cKDTree(table.position_mm[rows]).query(table.truth_mm)
+        hit = distance <= np.maximum(1.5, 0.5 * table.truth_diameter_mm)
+        n_hit = int(hit.sum())
+        for low, high in ((1.0, 1.5), (1.5, 2.0), (2.0, 3.0)):
+            bin_ = (table.truth_diameter_mm >= low) & (table.truth_diameter_mm < high)
+            out[f"sens_{low}"] = float(hit[bin_].mean()) if bin_.any() else float("nan")
+    out["false_per_litre"] = max(0, len(rows) - n_hit) / table.lung_litres
+    return out
+
+
+def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
+    """All trees as flat arrays, see `miliary.image.classify.Classifier`."""
+    feature: list[int] = []
+    split: list[float] = []
+    left: list[int] = []
+    right: list[int] = []
+    value: list[float] = []
+    roots: list[int] = []
+
+    def add(node: dict[str, Any]) -> int:
+        here = len(feature)
+        feature.append(node.get("split_feature", 0))
+        split.append(node.get("threshold", 0.0))
+        value.append(node.get("leaf_value", 0.0))
+        left.append(-1)
+        right.append(-1)
+        if "left_child" in node:
+            left[here] = add(node["left_child"])
+            right[here] = add(node["right_child"])
+        return here
+
+    for tree in model.dump_model()["tree_info"]:
+        roots.append(add(tree["tree_structure"]))
+    limits = np.asarray(split)
+    # The comparison is made in float32: the largest float32 not above the threshold decides the same.
+    single = limits.astype(np.float32)
+    single = np.where(single > limits, np.nextafter(single, np.float32(-np.inf)), single)
+    return {
+        "feature": np.asarray(feature, dtype=np.int16),
+        "split": single.astype(np.float32),
+        "left": np.asarray(left, dtype=np.int32),
+        "right": np.asarray(right, dtype=np.int32),
+        "value": np.asarray(value, dtype=np.float32),
+        "roots": np.asarray(roots, dtype=np.int32),
+    }
+
+
+def write_weights(model: lightgbm.Booster, path: Path, card: dict[str, Any]) -> None:
+    """The trees as npz and their card as JSON beside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **flatten(model))
+    card = {**card, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+
+
+def main() -> None:
+    """Make tables, fit, calibrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=classify.WEIGHTS_PATH)
+    parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "miliary-training")
+    parser.add_argument("--simulated", type=int, default=30)
+    parser.add_argument("--inserted", type=int, default=4)
+    parser.add_argument("--without", default=None, help="patient left out")
+    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tables-only", action="store_true")
+    parser.add_argument("--no-folds", action="store_true", help="take the calibration of the packaged card")
+    args = parser.parse_args()
+    data = find_data()
+    recipes = [
+        r
+        for r in list_recipes(n_simulated=args.simulated, n_inserted=args.inserted, data=data)
+        if r.patient is None or r.patient != args.without
+    ]
+    tables = load_tables(recipes, args.work, data)
+    if args.tables_only:
+        return
+    if args.no_folds:
+        calibration = json.loads(classify.WEIGHTS_PATH.with_suffix(".json").read_text())["calibration"]
+        report = []
+    else:
+        calibration, report = cross_fit(tables, args)
+    model = fit_trees(tables, seed=args.seed, rounds=args.rounds)
+    card = {
+        "features": list(features.FEATURE_NAMES),
+        "calibration": calibration,
+        "threshold": args.threshold,
+        "seed": args.seed,
+        "rounds": args.rounds,
+        "parameters": PARAMETERS,
+        "patients": sorted({t.recipe.patient for t in tables if t.recipe.patient}),
+        "n_simulated": args.simulated,
+        "n_candidates": int(sum(len(t.label) for t in tables)),
+        "n_nodules": int(sum(t.label.sum() for t in tables)),
+        "unseen_anatomy": report,
+    }
+    write_weights(model, args.out, card)
+    print(f"written: {args.out.name}")
+
+
+def cross_fit(tables: list[Table], args: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Calibration and figures from models that never saw the anatomy they judge."""
+    raws: list[F64] = [np.empty(0)] * len(tables)
+    for fold in split_folds(tables):
+        rest = [t for i, t in enumerate(tables) if i not in fold]
+        model = fit_trees(rest, seed=args.seed, rounds=args.rounds)
+        for i in fold:
+            raws[i] = np.asarray(model.predict(tables[i].features, raw_score=True))
+    slope, offset = fit_calibration(raws, tables)
+    calibration = {"slope": slope, "offset": offset, "prior": REFERENCE_PRIOR}
+    print(f"calibration: slope {slope:.3f}, offset {offset:.3f}")
+    report = []
+    for raw, table in zip(raws, tables, strict=True):
+        row = score_table(table, slope * raw + offset, args.threshold)
+        report.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+        print(report[-1], flush=True)
+    np.savez(args.work / "unseen.npz", **{t.recipe.name: r for t, r in zip(tables, raws, strict=True)})
+    return calibration, report
+
+
+if __name__ == "__main__":
+    main()
