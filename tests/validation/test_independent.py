@@ -11,7 +11,8 @@ from validation.independent import Disease, Protocol, Simulated, simulate_indepe
 from validation.independent_anatomy import Fields
 from validation.independent_render import Bodies, Optics, Tubes, render
 
-SMALL = Protocol((84, 104, 112), (3.0, 3.0, 3.0), Optics(fwhm_mm=3.0, slice_mm=3.0), tips_per_ml=(0.1, 0.2))
+OPTICS = Optics(fwhm_mm=4.2, slice_mm=4.2)
+SMALL = Protocol((60, 74, 80), (4.2, 4.2, 4.2), OPTICS, tips_per_ml=(0.1, 0.2))
 SMALL_QUIET = replace(SMALL, noise_hu=0.0)
 
 
