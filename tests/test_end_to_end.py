@@ -1,0 +1,106 @@
+"""From DICOM files to the result folder, with the shipped weights."""
+
+import json
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+import miliary
+from miliary.cli import main
+from miliary.exchange.store import CT_FILES, read_schema, write_simulation
+from miliary.image.match import compare_with_truth
+from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """A whole chest on a coarse grid, so its nodules are large."""
+    protocol = ScanProtocol(
+        shape_zyx=(112, 128, 128),
+        spacing_zyx_mm=(2.2, 2.5, 2.5),
+        psf_fwhm_mm=2.6,
+        slice_thickness_mm=2.2,
+        noise_sd_hu=10.0,
+    )
+    population = NodulePopulation(n=150, diameter_mm=(4.0, 6.0), shape="sphere", min_gap_mm=4.0)
+    return simulate_scan(protocol, seed=11, population=population)
+
+
+@pytest.fixture(scope="module")
+def folder(simulated, tmp_path_factory):
+    """The scan as DICOM, and what `miliary ct` made of it with two threads and with one."""
+    folder = tmp_path_factory.mktemp("end-to-end")
+    write_simulation(
+        simulated.scan,
+        simulated.truth,
+        simulated.lung_labels,
+        folder / "scan",
+        parameters={},
+        seed=11,
+        as_dicom=True,
+    )
+    for threads in ("2", "1"):
+        arguments = ["ct", str(folder / "scan/dicom"), "--out", str(folder / f"out{threads}")]
+        assert main([*arguments, "--threads", threads, "--quiet"]) == 0
+    return folder
+
+
+def test_the_folder_is_complete_and_follows_the_schema(folder):
+    assert sorted(path.name for path in (folder / "out2").iterdir()) == sorted(CT_FILES)
+    summary = json.loads((folder / "out2/scan.json").read_text())
+    jsonschema.validate(summary, read_schema())
+    table = pd.read_csv(folder / "out2/nodules.csv", keep_default_na=False)
+    burden = table[table["attenuation"] != "calcified"]
+    assert summary["nodules"]["count"] == len(burden)
+    assert summary["nodules"]["total_volume_mm3"] == pytest.approx(burden["volume_mm3"].sum(), rel=1e-4)
+    assert (table["probability"] >= summary["operating_point"]["threshold"] - 1e-4).all()
+    assert table["id"].tolist() == list(range(1, len(table) + 1))
+
+
+def test_the_nodules_are_where_the_truth_has_them(folder, simulated):
+    scan = miliary.read_ct(folder / "scan/dicom")
+    result = miliary.find_nodules(scan)
+    found = compare_with_truth(result.nodules, simulated.truth)
+    assert found.n_hits >= 0.9 * found.n_true
+    assert found.diameter_error_mm < 0.5
+    table = pd.read_csv(folder / "out2/nodules.csv")
+    assert np.allclose(table["x_mm"], result.to_frame()["x_mm"], atol=6e-4)
+
+
+def test_the_lungs_are_those_of_the_truth(folder, simulated):
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(str(folder / "out2/lungs.nii.gz"))
+    labels = sitk.GetArrayFromImage(image)
+    for label in (1, 2):
+        found, true = labels == label, simulated.lung_labels == label
+        dice = 2 * np.count_nonzero(found & true) / (np.count_nonzero(found) + np.count_nonzero(true))
+        assert dice > 0.95
+
+
+def test_threads_do_not_change_the_result(folder):
+    for name in ("nodules.csv", "nodules.parquet", "lungs.nii.gz", "preview.png"):
+        assert (folder / "out1" / name).read_bytes() == (folder / "out2" / name).read_bytes(), name
+    one, two = (json.loads((folder / out / "scan.json").read_text()) for out in ("out1", "out2"))
+    assert {**one, "stages": []} == {**two, "stages": []}
+
+
+def test_nothing_that_identifies_is_in_the_result(folder):
+    slices = [pydicom.dcmread(path) for path in (folder / "scan/dicom").iterdir()]
+    secrets = {str(s.SOPInstanceUID) for s in slices} | {
+        str(slices[0].get(name, ""))
+        for name in (
+            "StudyInstanceUID",
+            "SeriesInstanceUID",
+            "FrameOfReferenceUID",
+            "PatientID",
+            "PatientName",
+        )
+    }
+    secrets |= {str(folder), str(slices[0].get("StudyDate", "")), str(slices[0].get("PatientBirthDate", ""))}
+    for path in (folder / "out2").iterdir():
+        content = path.read_bytes()
+        assert not [word for word in secrets if len(word) > 4 and word.encode() in content], path.name
