@@ -177,7 +177,7 @@ def _insert(recipe: Recipe, data: Path) -> TrainingScan:
                 pattern="random",
                 seed=recipe.seed,
                 min_gap_mm=4.0,
-                depth_mm=0.0,
+                depth_mm=0.2,
             )
         )
         diameter = rng.uniform(0.8, 3.6, len(point))

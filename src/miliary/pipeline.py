@@ -82,14 +82,12 @@ def find_nodules(
         position_mm = candidates.index_zyx * np.asarray(box.spacing_zyx_mm)
         rows = classify.select_marks(position_mm, probability, classifier.threshold)
     with clock.stage("measure"):
-        fit = measure.fit_balls(
-            box,
-            position_mm[rows],
-            background_hu=table[rows, features.FEATURE_NAMES.index("background_hu")].astype(np.float64),
-            contrast_hu=table[rows, features.FEATURE_NAMES.index("contrast_hu")].astype(np.float64),
-            psf=psf,
-            noise=noise,
-        )
+        start = {
+            name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
+            for name in ("background_hu", "contrast_hu")
+        }
+        psf = measure.calibrate_psf(box, position_mm[rows], **start, psf=psf, noise=noise)
+        fit = measure.fit_balls(box, position_mm[rows], **start, psf=psf, noise=noise)
         nodules = describe.describe_nodules(
             fit,
             table[rows],

@@ -418,7 +418,7 @@ def draw_positions(
     depth = ndimage.distance_transform_edt(coarse, sampling=step * stride).astype(np.float32)[
         1:-1, 1:-1, 1:-1
     ]
-    allowed = depth >= depth_mm
+    allowed = (depth > 0) & (depth >= depth_mm)
     if pattern == "perilymphatic":
         near = depth < depth_mm + 1.5
         if voxels_hu is not None:
