@@ -249,7 +249,9 @@ def read_outlines(folder: Path, grid: Grid) -> tuple[F64, F64]:
     centers: list[F64] = []
     radii: list[float] = []
     for path in sorted(folder.glob("*.xml")):
-        for nodule in ET.parse(path).getroot().iter(f"{LIDC}unblindedReadNodule"):
+        # Published annotations of the development patients, never a user's file.
+        tree = ET.parse(path)  # noqa: S314
+        for nodule in tree.getroot().iter(f"{LIDC}unblindedReadNodule"):
             edges = [
                 (float(roi.findtext(f"{LIDC}imageZposition", "nan")), *(float(c.text or "nan") for c in edge))
                 for roi in nodule.iter(f"{LIDC}roi")

@@ -73,7 +73,7 @@ def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
     noise, psf = estimate_noise(scan.scan, mask), estimate_psf(scan.scan)
     box = find.crop_to_lungs(scan.scan, mask)
     spacing = np.asarray(box.spacing_zyx_mm)
-    candidates = find.find_candidates(box, noise, psf)
+    candidates = find.find_candidates(box)
     smooth = _kernels.filter_gaussian(box.voxels_hu, tuple(find.SCALES_MM[0] / spacing))  # type: ignore[arg-type]
     depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
     table = features.measure_features(smooth, candidates, box, depth_mm=depth, noise=noise, psf=psf)
@@ -172,7 +172,7 @@ def split_folds(tables: Sequence[Table]) -> list[list[int]]:
 
 
 def fit_calibration(raws: Sequence[F64], tables: Sequence[Table]) -> tuple[float, float]:
-    """Slope and offset that turn raw scores into log-odds at `REFERENCE_PRIOR`, each scan at its own share."""
+    """Slope and offset that make raw scores log-odds at `REFERENCE_PRIOR`, each scan at its own share."""
     shares = [np.clip((t.label * t.weight).sum() / t.weight.sum(), 1e-5, 0.5) for t in tables]
     shift = np.concatenate(
         [np.full(len(r), logit(s) - logit(REFERENCE_PRIOR)) for r, s in zip(raws, shares, strict=True)]
@@ -191,7 +191,6 @@ def fit_calibration(raws: Sequence[F64], tables: Sequence[Table]) -> tuple[float
 
 def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
     """Sensitivity by diameter, false marks per litre and precision of one scan at a threshold."""
-
     probability, share = classify.estimate_probability(score, REFERENCE_PRIOR)
     rows = classify.select_marks(table.position_mm, probability, threshold)
     out: dict[str, Any] = {"name": table.recipe.name, "share": share, "marks": len(rows)}
@@ -202,7 +201,8 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
         n_hit = int(hit.sum())
         for low, high in ((1.0, 1.5), (1.5, 2.0), (2.0, 3.0)):
             bin_ = (table.truth_diameter_mm >= low) & (table.truth_diameter_mm < high)
-            out[f"sens_{low}"] = float(hit[bin_].mean()) if bin_.any() else float("nan")
+            if bin_.any():
+                out[f"sens_{low}"] = float(hit[bin_].mean())
     out["false_per_litre"] = max(0, len(rows) - n_hit) / table.lung_litres
     return out
 
@@ -214,7 +214,6 @@ def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
     left: list[int] = []
     right: list[int] = []
     value: list[float] = []
-    roots: list[int] = []
 
     def add(node: dict[str, Any]) -> int:
         here = len(feature)
@@ -228,8 +227,7 @@ def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
             right[here] = add(node["right_child"])
         return here
 
-    for tree in model.dump_model()["tree_info"]:
-        roots.append(add(tree["tree_structure"]))
+    roots = [add(tree["tree_structure"]) for tree in model.dump_model()["tree_info"]]
     limits = np.asarray(split)
     # The comparison is made in float32: the largest float32 not above the threshold decides the same.
     single = limits.astype(np.float32)

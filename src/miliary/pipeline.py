@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 
 import numba as nb
 import numpy as np
@@ -15,8 +14,7 @@ from miliary.ct_result import CtResult, Noise, Psf, Stage
 from miliary.image import _kernels, classify, describe, features, find, geometry, lungs, measure, project
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
-from miliary.nodules import Nodules
-from miliary.scan import Scan, ScanWarning, Side
+from miliary.scan import Scan, Side
 
 Progress = Callable[[str], None]
 
@@ -73,7 +71,7 @@ def find_nodules(
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
     with clock.stage("find"):
         box = find.crop_to_lungs(scan, lung_mask)
-        candidates = find.find_candidates(box, noise, psf)
+        candidates = find.find_candidates(box)
     with clock.stage("classify"):
         classifier = classify.read_classifier()
         table = _measure_features(box, candidates, noise, psf)

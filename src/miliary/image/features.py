@@ -214,7 +214,7 @@ def _measure_one(  # type: ignore[no-untyped-def]
         for d in range(half):
             pair = max(pair, min(rays[r, d], rays[r, d + half]))
             through = max(through, min(reach[r, d], reach[r, d + half]))
-            single = max(single, max(reach[r, d], reach[r, d + half]))
+            single = max(single, reach[r, d], reach[r, d + half])
         row[f + r] = pair
         row[f + n_rad + r] = through
         row[f + 2 * n_rad + r] = single
@@ -232,9 +232,9 @@ def _measure_one(  # type: ignore[no-untyped-def]
         third = -1
         bent = -9.0
         for d in range(n_dir):
-            if cosine[first, d] < 0.5 and cosine[second, d] < 0.5:
-                if third < 0 or reach[r, d] > reach[r, third]:
-                    third = d
+            away = cosine[first, d] < 0.5 and cosine[second, d] < 0.5
+            if away and (third < 0 or reach[r, d] > reach[r, third]):
+                third = d
             if cosine[first, d] < -0.35:
                 bent = max(bent, reach[r, d])
         row[f + 2 * b] = reach[r, second]

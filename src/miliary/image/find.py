@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.ct_result import Lungs, Noise, Psf
+from miliary.ct_result import Lungs
 from miliary.image import _kernels
 from miliary.scan import Scan
 
@@ -91,15 +91,12 @@ def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
     return LungBox(voxels, np.ascontiguousarray(lungs.labels[view]), start, spacing)
 
 
-def find_candidates(box: LungBox, noise: Noise, psf: Psf) -> Candidates:
+def find_candidates(box: LungBox) -> Candidates:
     """Maxima of the scale-normalized negative Laplacian of Gaussian in and just around the lungs.
 
     Parameters
     ----------
     box : LungBox
-    noise : Noise
-        Used to state nothing but the floor's lower limit; the floor itself follows the response's spread.
-    psf : Psf
 
     Returns
     -------

@@ -123,7 +123,7 @@ def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
     for k in range(top, low - 1, -1):
         midline = np.flatnonzero(body[k].any(axis=0))
         center_x = 0.5 * (midline[0] + midline[-1]) if len(midline) else inner.shape[2] / 2
-        labels, n = ndimage.label(inner[k])
+        labels, _ = ndimage.label(inner[k])
         found: tuple[float, Mask, npt.NDArray[np.float64]] | None = None
         for index, box in enumerate(ndimage.find_objects(labels), start=1):
             if box is None:

@@ -88,7 +88,7 @@ def estimate_psf(scan: Scan) -> Psf:
         (a standard kernel). Along z a slice profile of the nominal thickness is taken,
         or of the slice distance where the files do not say.
     """
-    sz, sy, sx = scan.grid.spacing_zyx_mm
+    sz, _, sx = scan.grid.spacing_zyx_mm
     nz, ny, _ = scan.grid.shape_zyx
     rng = np.random.default_rng(0)
     rows = np.stack(
