@@ -11,6 +11,7 @@ from miliary.errors import InputError
 from miliary.image.simulate import (
     TRUTH_COLUMN_NAMES,
     DominantLesion,
+    HardNegatives,
     NodulePopulation,
     ScanProtocol,
     demo_case,
@@ -18,8 +19,10 @@ from miliary.image.simulate import (
     simulate_scan,
 )
 from miliary.image.simulate.acquisition import acquire, average_slices, slice_weights
-from miliary.image.simulate.nodules import draw_body, render_body
+from miliary.image.simulate.anatomy import build_fields
+from miliary.image.simulate.nodules import PlaceSampler, draw_body, place, render_body
 from miliary.image.simulate.raster import add_tubes
+from miliary.image.simulate.vessels import grow_trees
 
 WHOLE_CHEST = ScanProtocol(
     shape_zyx=(96, 88, 108),
@@ -240,10 +243,16 @@ def test_anatomies_differ_for_real():
 
 
 def test_patterns_differ_in_pleural_contact():
+    anatomy = draw_anatomy(6)
+    fields = build_fields(anatomy, HardNegatives())
+    trees = grow_trees(anatomy, fields, HardNegatives())
+    diameters = np.linspace(3.0, 1.5, 300)
+    everywhere = np.array([[-500.0] * 3, [500.0] * 3])
     contact = {}
     for pattern in ("random", "perilymphatic", "centrilobular"):
-        s = simulate_scan(WHOLE_CHEST, seed=6, population=NodulePopulation(500, (1.5, 3.0), pattern=pattern))
-        contact[pattern] = np.mean(s.truth["distance_to_pleura_mm"] < s.truth["diameter_mm"] / 2 + 0.5)
+        sampler = PlaceSampler(fields, trees, pattern, np.random.default_rng(1), everywhere)
+        centers = place(sampler, diameters, min_gap_mm=0.2, taken=np.empty((0, 3)), taken_radii=np.empty(0))
+        contact[pattern] = np.mean(fields.sample("lung", centers) < diameters / 2 + 0.5)
     assert contact["perilymphatic"] > 2.5 * contact["random"]
     assert contact["centrilobular"] == 0.0
 
