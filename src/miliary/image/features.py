@@ -39,6 +39,10 @@ def _axes() -> F64:
 AXES = _axes()
 DIRECTIONS = np.concatenate([AXES, -AXES])
 COSINE = np.asarray(DIRECTIONS @ DIRECTIONS.T, dtype=np.float32)
+# Directions within 31 degrees are neighbors on the sphere.
+_CLOSE = (COSINE > 0.86) & ~np.eye(len(DIRECTIONS), dtype=bool)
+N_NEAR = _CLOSE.sum(axis=1)
+NEAR = np.argsort(~_CLOSE, axis=1, kind="stable")[:, : N_NEAR.max()].astype(np.int64)
 
 
 def name_features() -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def _sample(volume, z, y, x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _count_pieces(bright, cosine, limit, stack, seen):  # type: ignore[no-untyped-def]
+def _count_pieces(bright, near, n_near, stack, seen):  # type: ignore[no-untyped-def]
     """Connected groups among bright directions; returns number of groups and size of the largest."""
     n = bright.shape[0]
     seen[:] = False
@@ -104,8 +108,9 @@ def _count_pieces(bright, cosine, limit, stack, seen):  # type: ignore[no-untype
             depth -= 1
             here = stack[depth]
             size += 1
-            for other in range(n):
-                if bright[other] and not seen[other] and cosine[here, other] > limit:
+            for k in range(n_near[here]):
+                other = near[here, k]
+                if bright[other] and not seen[other]:
                     seen[other] = True
                     stack[depth] = other
                     depth += 1
@@ -154,7 +159,7 @@ def _moments(g, directions, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=True)
 def _measure_one(  # type: ignore[no-untyped-def]
-    volume, point, spacing, directions, radii, cosine, noise_sd, rays, reach, line, flags, stack, row
+    volume, point, spacing, directions, radii, cosine, near, n_near, noise_sd, rays, reach, line, flags, stack, row
 ):
     """All ray features of one candidate into `row`; the arrays after `noise_sd` are work space."""
     n_dir, n_rad = directions.shape[0], radii.shape[0]
@@ -242,7 +247,7 @@ def _measure_one(  # type: ignore[no-untyped-def]
         row[f + 6 + b] = bent
         for d in range(n_dir):
             bright[d] = rays[r, d] > 0.4
-        pieces, largest = _count_pieces(bright, cosine, 0.86, stack, seen)
+        pieces, largest = _count_pieces(bright, near, n_near, stack, seen)
         covered = 0
         for d in range(n_dir):
             covered += bright[d]
@@ -288,7 +293,7 @@ def _measure_one(  # type: ignore[no-untyped-def]
 
 
 @nb.njit(parallel=True, cache=True)
-def _measure(volume, index, spacing, directions, radii, cosine, noise_sd, out):  # type: ignore[no-untyped-def]
+def _measure(volume, index, spacing, directions, radii, cosine, near, n_near, noise_sd, out):  # type: ignore[no-untyped-def]
     n_dir, n_rad = directions.shape[0], radii.shape[0]
     for chunk in nb.prange((index.shape[0] + 63) // 64):
         rays = np.empty((n_rad, n_dir), dtype=np.float32)
@@ -304,6 +309,8 @@ def _measure(volume, index, spacing, directions, radii, cosine, noise_sd, out): 
                 directions,
                 radii,
                 cosine,
+                near,
+                n_near,
                 noise_sd,
                 rays,
                 reach,
@@ -345,6 +352,8 @@ def measure_features(
         DIRECTIONS,
         np.asarray(RADII_MM),
         COSINE,
+        NEAR,
+        N_NEAR,
         noise.sd_hu,
         out,
     )

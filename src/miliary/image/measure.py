@@ -160,7 +160,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     n_used = 0
     n_out = 0
     chi = 0.0
-    for step in range(steps):
+    for _ in range(steps):
         volume_mm3 = max(p[4], 1.0) / (reference_hu - p[3])
         diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
         _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
@@ -183,10 +183,10 @@ def _fit_one(  # type: ignore[no-untyped-def]
                     z = r / np.sqrt(s2)
                     w = 1.0
                     # What is brighter than the model is a vessel or the pleura more often than noise.
-                    if z > 2.5:
-                        w = (2.5 / z) ** 2
-                    elif z < -4.0:
-                        w = 4.0 / -z
+                    if z > 2.0:
+                        w = (2.0 / z) ** 2
+                    elif z < -8.0:
+                        w = 8.0 / -z
                     n_used += 1
                     if z > 4.0:
                         n_out += 1
