@@ -8,6 +8,8 @@
     |   +-- ScanGeometryError           slices do not form one regular volume
     |   +-- NoLungsError                no lungs of plausible size in the field of view
     |   +-- OutputError                 a result folder cannot be written there
+    |   +-- CaseError                   a case file says something that cannot be
+    |   +-- RuleError                   there are no such rules, or a rule file is damaged
     +-- WeightsError (RuntimeError)     a packaged model file is damaged: a defect of the installation
 
 A message is one line: what was found (naming the file or parameter), what was expected, what to do.
@@ -39,6 +41,14 @@ class NoLungsError(InputError):
 
 class OutputError(InputError):
     """The place a result should go to cannot be used."""
+
+
+class CaseError(InputError):
+    """A case file cannot be read, or says something that cannot be."""
+
+
+class RuleError(InputError):
+    """There are no such rules, or a rule file breaks the rules for rule files."""
 
 
 class WeightsError(MiliaryError, RuntimeError):
