@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from miliary.ct_result import CtResult, Lungs, Noise, Psf, Stage
 from miliary.nodules import COLUMNS, Nodules
 from miliary.scan import Acquisition, Grid, Scan, ScanWarning
+
+if TYPE_CHECKING:
+    from miliary.image.simulate import SimulatedScan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,3 +112,21 @@ def make_result(
         return CtResult(**fields)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def simulated_chest() -> SimulatedScan:
+    """A whole chest of 2.5 mm voxels with 250 nodules of 3 to 4.5 mm; made once, not to be changed."""
+    from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
+
+    protocol = ScanProtocol(
+        shape_zyx=(120, 100, 128),
+        spacing_zyx_mm=(2.3, 2.5, 2.6),
+        psf_fwhm_mm=2.8,
+        slice_thickness_mm=2.3,
+        noise_sd_hu=15.0,
+    )
+    population = NodulePopulation(250, (3.0, 4.5), shape="sphere")
+    simulated = simulate_scan(protocol, seed=5, population=population)
+    simulated.scan.voxels_hu.flags.writeable = False
+    return simulated

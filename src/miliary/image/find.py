@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,12 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.index_zyx)
 
+    def select(self, rows: npt.NDArray[np.int64]) -> Candidates:
+        """The candidates of given rows."""
+        return replace(
+            self, index_zyx=self.index_zyx[rows], scale=self.scale[rows], responses_hu=self.responses_hu[rows]
+        )
+
 
 def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
     """The lungs with a margin of 12 mm, as float32.
@@ -78,12 +84,12 @@ def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
         The labels are empty.
     """
     spacing = scan.grid.spacing_zyx_mm
-    box = ndimage.find_objects((lungs.labels > 0).view(np.uint8))[0]
-    if box is None:
+    boxes = ndimage.find_objects((lungs.labels > 0).view(np.uint8))
+    if not boxes:
         raise ValueError("lungs.labels holds no lung")
     view = tuple(
         slice(max(0, s.start - round(MARGIN_MM / d)), min(n, s.stop + round(MARGIN_MM / d)))
-        for s, d, n in zip(box, spacing, lungs.labels.shape, strict=True)
+        for s, d, n in zip(boxes[0], spacing, lungs.labels.shape, strict=True)
     )
     voxels = np.ascontiguousarray(scan.voxels_hu[view], dtype=np.float32)
     np.clip(voxels, -1024.0, 1500.0, out=voxels)
@@ -91,12 +97,20 @@ def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
     return LungBox(voxels, np.ascontiguousarray(lungs.labels[view]), start, spacing)
 
 
-def find_candidates(box: LungBox) -> Candidates:
+def smooth_finest(box: LungBox) -> F32:
+    """The box after the Gaussian of the finest scale [HU]."""
+    sz, sy, sx = (SCALES_MM[0] / s for s in box.spacing_zyx_mm)
+    return _kernels.filter_gaussian(box.voxels_hu, (sz, sy, sx))
+
+
+def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
     """Maxima of the scale-normalized negative Laplacian of Gaussian in and just around the lungs.
 
     Parameters
     ----------
     box : LungBox
+    smooth_hu : ndarray of float32
+        From `smooth_finest`.
 
     Returns
     -------
@@ -105,7 +119,7 @@ def find_candidates(box: LungBox) -> Candidates:
     """
     spacing = np.asarray(box.spacing_zyx_mm)
     mask = _dilate(box.labels > 0, box.spacing_zyx_mm)
-    fields = _filter_scales(box, spacing)
+    fields = _filter_scales(smooth_hu, spacing)
     inner = np.flatnonzero(box.labels.ravel())[:: max(1, int(box.labels.sum() // 200_000))]
     spread = np.array([1.4826 * np.median(np.abs(f.ravel()[inner])) for f in fields])
     found = [
@@ -122,12 +136,15 @@ def find_candidates(box: LungBox) -> Candidates:
     return Candidates(position, scale.astype(np.int64), responses.astype(np.float32), spread)
 
 
-def _filter_scales(box: LungBox, spacing: npt.NDArray[np.float64]) -> list[F32]:
-    buffer, smooth = np.empty_like(box.voxels_hu), np.empty_like(box.voxels_hu)
+def _filter_scales(smooth_hu: F32, spacing: npt.NDArray[np.float64]) -> list[F32]:
+    """Responses at all scales; each scale is smoothed from the one before."""
+    buffer = np.empty_like(smooth_hu)
+    smooth = smooth_hu
     fields = []
-    for sigma in SCALES_MM:
-        sz, sy, sx = sigma / spacing
-        _kernels.filter_gaussian(box.voxels_hu, (sz, sy, sx), buffer=buffer, out=smooth)
+    for k, sigma in enumerate(SCALES_MM):
+        if k:
+            sz, sy, sx = np.sqrt(sigma**2 - SCALES_MM[k - 1] ** 2) / spacing
+            smooth = _kernels.filter_gaussian(smooth, (sz, sy, sx), buffer=buffer)
         field = np.empty_like(smooth)
         weights = np.asarray(sigma**2 / spacing**2, dtype=np.float32)
         _kernels.laplacian(smooth, weights, field)

@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from miliary.ct_result import Lungs
+from miliary.image.find import SCALES_MM, crop_to_lungs, find_candidates
+from miliary.scan import Grid, Scan
+from tests.image.balls import LUNG_HU, lattice_mm, make_box, render_balls
+
+GRIDS = [((30, 44, 52), (1.0, 0.7, 0.6)), ((52, 30, 40), (0.6, 1.0, 0.8)), ((14, 40, 44), (2.0, 0.8, 0.7))]
+
+
+def _quiet(volume, seed=0):
+    """A trace of noise: the floor follows the spread of the response, which must not be zero."""
+    return volume + np.random.default_rng(seed).normal(0.0, 1.0, volume.shape)
+
+
+@pytest.mark.parametrize(("shape", "spacing"), GRIDS)
+@pytest.mark.parametrize("diameter", [1.5, 3.0])
+def test_a_single_ball_is_found_where_it_is(shape, spacing, diameter):
+    center = np.array(shape) * spacing * [0.43, 0.61, 0.37]
+    volume = render_balls(shape, spacing, [center], [diameter], sigma_mm=[0.4 * spacing[0] + 0.2, 0.5, 0.5])
+    found = find_candidates(make_box(_quiet(volume), spacing))
+    best = np.argmax(found.responses_hu.max(axis=1))
+    offset = found.index_zyx[best] * spacing - center
+    # A parabola through three samples of a blob is off by up to a tenth of the sample distance.
+    assert np.all(np.abs(offset) < 0.15 * np.array(spacing))
+    others = np.delete(found.responses_hu.max(axis=1), best)
+    assert np.all(others < 0.3 * found.responses_hu[best].max())
+
+
+def test_every_ball_of_many_is_found_once():
+    spacing = (1.0, 0.8, 0.7)
+    centers = lattice_mm((3, 4, 4), 9.0, seed=3)
+    diameters = np.random.default_rng(4).uniform(1.2, 3.5, len(centers))
+    volume = render_balls((27, 45, 52), spacing, centers, diameters, sigma_mm=0.55, dense=3)
+    found = find_candidates(make_box(_quiet(volume), spacing))
+    strong = found.index_zyx[found.responses_hu.max(axis=1) > 30] * spacing
+    distance = np.linalg.norm(strong[:, None] - centers, axis=2)
+    assert len(strong) == len(centers)
+    assert np.all(distance.min(axis=0) < 0.3)
+
+
+def test_a_bigger_ball_answers_at_a_bigger_scale():
+    spacing = (0.8, 0.7, 0.6)
+    scale = []
+    for diameter in (1.2, 5.0):
+        volume = render_balls(
+            (30, 36, 40), spacing, [np.array([12.1, 12.3, 11.8])], [diameter], sigma_mm=0.5, dense=3
+        )
+        found = find_candidates(make_box(_quiet(volume), spacing))
+        scale.append(found.scale[np.argmax(found.responses_hu.max(axis=1))])
+    assert scale[0] <= 1
+    assert scale[1] == len(SCALES_MM) - 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_an_empty_lung_has_no_candidates(noise):
+    volume = LUNG_HU + np.random.default_rng(1).normal(0.0, noise, (12, 20, 26))
+    found = find_candidates(make_box(volume, (1.0, 0.7, 0.7)))
+    assert len(found) == 0
+    assert found.index_zyx.shape == (0, 3)
+    assert found.responses_hu.shape == (0, len(SCALES_MM))
+    assert found.scale.dtype == np.int64
+
+
+def test_only_the_lung_and_its_rim_are_searched():
+    shape, spacing = (24, 40, 60), (1.0, 0.8, 0.7)
+    centers = np.array([[12.0, 16.0, 10.0], [12.0, 16.0, 32.0]])
+    volume = _quiet(render_balls(shape, spacing, centers, [3.0, 3.0], sigma_mm=0.6, dense=3))
+    box = make_box(volume, spacing)
+    labels = box.labels.copy()
+    labels[:, :, 30:] = 0
+    found = find_candidates(replace(box, labels=labels))
+    assert np.all(found.index_zyx[:, 2] < 30 + 1.5 / spacing[2] + 1)
+    assert np.min(np.linalg.norm(found.index_zyx * spacing - centers[0], axis=1)) < 0.2
+
+
+def test_inputs_stay_as_they_are():
+    spacing = (1.0, 0.8, 0.7)
+    volume = render_balls((20, 26, 30), spacing, [np.array([9.0, 9.0, 9.0])], [2.0], sigma_mm=0.6, dense=3)
+    box = make_box(_quiet(volume), spacing)
+    before = box.voxels_hu.copy(), box.labels.copy()
+    first, again = find_candidates(box), find_candidates(box)
+    np.testing.assert_array_equal(box.voxels_hu, before[0])
+    np.testing.assert_array_equal(box.labels, before[1])
+    np.testing.assert_array_equal(first.index_zyx, again.index_zyx)
+    np.testing.assert_array_equal(first.responses_hu, again.responses_hu)
+
+
+def test_the_box_holds_the_lungs_with_a_margin(small_scan, small_labels):
+    box = crop_to_lungs(small_scan, Lungs(small_labels, small_scan.grid.voxel_volume_mm3))
+    # 12 mm are 6, 8 and 12 voxels: only towards the back (y) is there more room than that.
+    assert box.start_zyx == (0, 0, 0)
+    assert box.voxels_hu.dtype == np.float32
+    assert np.array_equal(box.labels, small_labels[:, :38])
+    far = np.pad(small_scan.voxels_hu, [(9, 9), (11, 11), (15, 15)], constant_values=-3000)
+    labels = np.pad(small_labels, [(9, 9), (11, 11), (15, 15)])
+    scan = Scan(far, Grid(far.shape, small_scan.grid.spacing_zyx_mm))
+    box = crop_to_lungs(scan, Lungs(labels, 1.0))
+    # The lungs start at (3, 8, 8) of the small scan; 12 mm are 6, 8 and 12 voxels.
+    assert box.start_zyx == (9 + 3 - 6, 11 + 8 - 8, 15 + 8 - 12)
+    assert box.voxels_hu.shape == (18 + 12, 22 + 16, 44 + 24)
+    assert box.voxels_hu.min() == -1024.0
+
+
+def test_labels_without_lung_are_refused(small_scan, small_labels):
+    with pytest.raises(ValueError, match="no lung"):
+        crop_to_lungs(small_scan, Lungs(np.zeros_like(small_labels), 1.0))

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
+
+from miliary.image import _kernels
+from miliary.image._kernels import filter_gaussian, sample_gaussian
+
+
+def _random(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [(1.3, 0.8, 2.1), (0.7, 2.4, 1.2), (0.0, 1.5, 0.9), (1.5, 0.0, 0.0)])
+@pytest.mark.parametrize("shape", [(9, 14, 23), (31, 5, 12)])
+def test_filter_is_a_gaussian_filter_along_each_axis(shape, sigma):
+    volume = _random(shape)
+    expected = volume.astype(np.float64)
+    for axis, width in enumerate(sigma):
+        half = sample_gaussian(width).astype(np.float64)
+        kernel = np.concatenate([half[:0:-1], half])
+        expected = ndimage.correlate1d(expected, kernel, axis=axis, mode="nearest")
+    np.testing.assert_allclose(filter_gaussian(volume, sigma), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("sigma", [(1.3, 0.9, 2.1), (2.0, 2.6, 1.1)])
+def test_filter_agrees_with_scipy(sigma):
+    volume = _random((17, 26, 35))
+    # Weights integrated over the sample are those of a Gaussian wider by 1/12 of a sample squared.
+    wider = np.sqrt(np.square(sigma) + 1 / 12)
+    expected = ndimage.gaussian_filter(volume, wider, mode="nearest", truncate=5)
+    difference = filter_gaussian(volume, sigma) - expected
+    assert difference.std() < 0.01 * expected.std()
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.04, 0.3, 0.7, 1.9, 6.0])
+def test_weights_sum_to_one_and_have_the_width(sigma):
+    half = sample_gaussian(sigma).astype(np.float64)
+    assert half[0] + 2 * half[1:].sum() == pytest.approx(1.0, abs=1e-6)
+    variance = 2 * (half[1:] @ np.arange(1, len(half)) ** 2)
+    if sigma >= 0.6:
+        assert variance == pytest.approx(sigma**2 + 1 / 12, rel=0.03)
+
+
+def test_filter_keeps_a_constant_and_its_input():
+    volume = np.full((6, 9, 11), -850.0, dtype=np.float32)
+    before = volume.copy()
+    np.testing.assert_allclose(filter_gaussian(volume, (1.4, 0.6, 2.2)), -850.0, rtol=1e-6)
+    np.testing.assert_array_equal(volume, before)
+
+
+def test_given_arrays_are_used():
+    volume = _random((6, 9, 11))
+    buffer, out = np.empty_like(volume), np.empty_like(volume)
+    assert filter_gaussian(volume, (1.0, 1.0, 1.0), buffer=buffer, out=out) is out
+    np.testing.assert_array_equal(out, filter_gaussian(volume, (1.0, 1.0, 1.0)))
+
+
+def test_laplacian_equals_slow_twin():
+    volume = _random((7, 10, 13))
+    weights = np.array([0.3, 1.7, 0.9], dtype=np.float32)
+    out = np.empty_like(volume)
+    _kernels.laplacian(volume, weights, out)
+    expected = np.zeros(volume.shape)
+    for axis, weight in enumerate(weights):
+        padded = np.pad(volume.astype(float), 1, mode="edge")
+        inner = [slice(1, -1)] * 3
+        low, high = list(inner), list(inner)
+        low[axis], high[axis] = slice(None, -2), slice(2, None)
+        expected += weight * (2.0 * volume - padded[tuple(low)] - padded[tuple(high)])
+    expected[:, :, [0, -1]] = 0.0
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def _list_maxima(field, mask, floor):
+    counts = np.zeros(field.shape[0], dtype=np.int64)
+    _kernels.count_maxima(field, mask, np.float32(floor), counts)
+    first = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    index, value = np.empty(counts.sum(), dtype=np.int64), np.empty(counts.sum(), dtype=np.float32)
+    _kernels.list_maxima(field, mask, np.float32(floor), first, index, value)
+    return index, value
+
+
+def _list_maxima_slowly(field, mask, floor):
+    found = []
+    for z, y, x in np.ndindex(field.shape):
+        edge = any(i in (0, n - 1) for i, n in zip((z, y, x), field.shape, strict=True))
+        if edge or not mask[z, y, x] or field[z, y, x] <= floor:
+            continue
+        around = field[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2].ravel()
+        if (around[:13] < field[z, y, x]).all() and (around[14:] <= field[z, y, x]).all():
+            found.append(np.ravel_multi_index((z, y, x), field.shape))
+    return np.array(found, dtype=np.int64)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.int8, (5, 6, 7), elements=st.integers(0, 4)),
+    hnp.arrays(np.uint8, (5, 6, 7), elements=st.integers(0, 1)),
+    st.integers(-1, 3),
+)
+def test_maxima_equal_slow_twin(field, mask, floor):
+    field = field.astype(np.float32)
+    index, value = _list_maxima(field, mask, floor)
+    np.testing.assert_array_equal(index, _list_maxima_slowly(field, mask, floor))
+    np.testing.assert_array_equal(value, field.ravel()[index])
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 1, 2), (2, 1, 1), (2, 2, 2), (1, 2, 2), (2, 2, 1)])
+def test_a_plateau_is_one_maximum(size):
+    field = np.zeros((6, 7, 8), dtype=np.float32)
+    field[2 : 2 + size[0], 3 : 3 + size[1], 4 : 4 + size[2]] = 5.0
+    index, value = _list_maxima(field, np.ones(field.shape, dtype=np.uint8), 0.0)
+    assert [tuple(int(i) for i in np.unravel_index(one, field.shape)) for one in index] == [(2, 3, 4)]
+    assert value.tolist() == [5.0]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(2, 12), st.data())
+def test_suppression_equals_slow_twin(n, data):
+    every = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    chosen = sorted(data.draw(st.lists(st.sampled_from(every), unique=True)))
+    kept = np.ones(n, dtype=bool)
+    _kernels.suppress(np.array(chosen, dtype=np.int64).reshape(-1, 2), kept)
+    expected = []
+    for j in range(n):
+        if not any(i in expected for i, k in chosen if k == j):
+            expected.append(j)
+    assert np.flatnonzero(kept).tolist() == expected

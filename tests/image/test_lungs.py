@@ -1,0 +1,158 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from miliary.errors import NoLungsError
+from miliary.image.lungs import find_lungs
+from miliary.scan import Grid, Scan, Side
+
+SHAPE, SPACING = (96, 84, 116), (2.5, 2.8, 2.7)
+
+
+def _points():
+    """(z, y, x) of every voxel in mm from the middle, as open grids."""
+    axes = [(np.arange(n) - 0.5 * (n - 1)) * s for n, s in zip(SHAPE, SPACING, strict=True)]
+    return np.ix_(*axes)
+
+
+def _ellipsoid(center, radii):
+    return sum(((p - c) / r) ** 2 for p, c, r in zip(_points(), center, radii, strict=True)) < 1.0
+
+
+def _phantom(*, is_round_skull=False):
+    """A torso in air with two lungs of known shape and a trachea, or a head with a sinus."""
+    z, y, x = _points()
+    noise = np.random.default_rng(0).normal(0.0, 12.0, SHAPE)
+    if is_round_skull:
+        voxels = np.full(SHAPE, -1000.0)
+        voxels[_ellipsoid((0, 0, 0), (100, 95, 80))] = 900.0
+        voxels[_ellipsoid((0, 0, 0), (93, 88, 73))] = 35.0
+        voxels[_ellipsoid((-30, -50, 0), (18, 16, 22))] = -980.0
+        return np.rint(voxels + noise).astype(np.int16), np.zeros(SHAPE, np.uint8)
+    voxels = np.where((y / 105) ** 2 + (x / 148) ** 2 + 0 * z < 1.0, 40.0, -1000.0)
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels[_ellipsoid((-5, 0, -68), (100, 80, 55))] = 1
+    labels[_ellipsoid((-5, 0, 72), (100, 75, 48))] = 2
+    voxels[labels > 0] = -860.0
+    voxels[((y + 5) ** 2 + x**2 + 0 * z < 9.0**2) & (z > -10)] = -1000.0
+    return np.rint(voxels + noise).astype(np.int16), labels
+
+
+def _scan(voxels):
+    return Scan(voxels, Grid(voxels.shape, SPACING))
+
+
+def _dice(a, b):
+    return 2.0 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return _phantom()
+
+
+def test_simulated_lungs_are_outlined(simulated_chest):
+    found, _ = find_lungs(simulated_chest.scan)
+    for label in (1, 2):
+        # At voxels of 2.4 mm, a surface off by a quarter of a voxel costs about 0.02.
+        assert _dice(found.labels == label, simulated_chest.lung_labels == label) > 0.97
+
+
+def test_nodules_of_the_simulation_lie_inside_the_mask(simulated_chest):
+    found, _ = find_lungs(simulated_chest.scan)
+    truth, grid = simulated_chest.truth, simulated_chest.scan.grid
+    index = np.rint(grid.index_from_lps(np.stack([truth[f"{a}_mm"] for a in "xyz"], axis=1))).astype(int)
+    index = np.clip(index, 0, np.array(grid.shape_zyx) - 1)
+    label = found.labels[tuple(index.T)]
+    assert np.mean(label > 0) > 0.97
+    side = np.where(truth["side"] == "right", 1, 2)
+    assert np.mean(label[label > 0] == side[label > 0]) > 0.99
+
+
+def test_phantom_lungs_their_sides_and_volumes(phantom):
+    voxels, labels = phantom
+    before = voxels.copy()
+    found, warnings = find_lungs(_scan(voxels))
+    assert found.labels.shape == SHAPE
+    assert found.labels.dtype == np.uint8
+    for label, side in ((1, Side.RIGHT), (2, Side.LEFT)):
+        assert _dice(found.labels == label, labels == label) > 0.97
+        truth_ml = np.count_nonzero(labels == label) * np.prod(SPACING) / 1000
+        assert found.volume_ml(side) == pytest.approx(truth_ml, rel=0.04)
+    assert warnings == ()
+    assert not found.is_cut_off
+    np.testing.assert_array_equal(voxels, before)
+
+
+def test_the_trachea_is_no_lung(phantom):
+    voxels, _ = phantom
+    found, _ = find_lungs(_scan(voxels))
+    z, y, x = _points()
+    inside = ((y + 5) ** 2 + x**2 + 0 * z < 6.0**2) & (z > 0)
+    assert np.mean(found.labels[inside] > 0) < 0.02
+
+
+@pytest.mark.parametrize("radius", [2.5, 4.0])
+def test_nodules_on_the_pleura_belong_to_the_lung(phantom, radius):
+    voxels, labels = (array.copy() for array in phantom)
+    # Centres on the side of the right lung and at the back of the left one, 2 mm inside the pleura.
+    nodule = _ellipsoid((-5, 0, -121), (radius,) * 3) | _ellipsoid((-5, 73, 72), (radius,) * 3)
+    nodule &= labels > 0
+    voxels[nodule] = 40
+    found, _ = find_lungs(_scan(voxels))
+    assert np.mean(found.labels[nodule] == labels[nodule]) > 0.9
+
+
+def test_a_lesion_within_the_lung_belongs_to_it(phantom):
+    voxels = phantom[0].copy()
+    lesion = _ellipsoid((0, 0, -68), (15.0, 15.0, 15.0))
+    voxels[lesion] = 40
+    found, _ = find_lungs(_scan(voxels))
+    assert np.all(found.labels[lesion] == 1)
+
+
+def test_lungs_that_touch_are_taken_apart(phantom):
+    voxels, labels = (array.copy() for array in phantom)
+    # A thin bridge of lung in front of the heart, as at the anterior junction.
+    z, y, x = _points()
+    bridge = (np.abs(y + 45) < 6.0) & (np.abs(x) < 60.0) & (np.abs(z - 10) < 25.0)
+    voxels[bridge] = -860
+    found, _ = find_lungs(_scan(voxels))
+    for label in (1, 2):
+        assert _dice((found.labels == label) & ~bridge, (labels == label) & ~bridge) > 0.97
+
+
+def test_a_lone_lung_keeps_its_side(phantom):
+    voxels, labels = (array.copy() for array in phantom)
+    voxels[labels == 1] = 40
+    found, warnings = find_lungs(_scan(voxels))
+    assert [w.code for w in warnings if w.code == "single_lung"] == ["single_lung"]
+    assert found.volume_ml(Side.RIGHT) == 0.0
+    assert _dice(found.labels == 2, labels == 2) > 0.97
+
+
+def test_a_scan_that_ends_within_the_lungs_says_so(phantom):
+    voxels, _ = phantom
+    part = np.ascontiguousarray(voxels[40:])
+    found, warnings = find_lungs(_scan(part))
+    assert found.is_cut_off
+    assert "lungs_cut_off" in {w.code for w in warnings}
+
+
+def test_floats_and_integers_give_the_same_lungs(phantom):
+    scan = _scan(phantom[0])
+    as_float = replace(scan, voxels_hu=scan.voxels_hu.astype(np.float32))
+    np.testing.assert_array_equal(find_lungs(scan)[0].labels, find_lungs(as_float)[0].labels)
+
+
+def test_a_head_has_no_lungs():
+    voxels, _ = _phantom(is_round_skull=True)
+    with pytest.raises(NoLungsError, match="300 mL"):
+        find_lungs(_scan(voxels))
+
+
+@pytest.mark.parametrize("level", [-1000, -860, 0, 1000])
+def test_a_block_has_no_lungs(level):
+    with pytest.raises(NoLungsError):
+        find_lungs(_scan(np.full((40, 60, 64), level, dtype=np.int16)))
