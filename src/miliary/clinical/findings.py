@@ -1,0 +1,201 @@
+"""Look up a named finding of a rule file in a case: present, absent or not stated, with its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from miliary.assessment import Input
+from miliary.case import Case, LabResult, path_of
+from miliary.clinical.rulebook import Row
+from miliary.vocabulary import Finding, History, Presence, Result, Smoking, Symptom
+
+
+class FoundFinding(NamedTuple):
+    """State of a finding and the facts behind it; no facts where it is not stated."""
+
+    state: Presence
+    facts: tuple[Input, ...]
+
+
+UNKNOWN = FoundFinding(Presence.NOT_STATED, ())
+States = Iterator[tuple[Presence, Input]]
+
+
+def look_up(row: Row, case: Case) -> FoundFinding:
+    """State of one finding.
+
+    Parameters
+    ----------
+    row : Row
+        With `kind`, the way it is looked up, and what that way needs.
+    case : Case
+
+    Returns
+    -------
+    FoundFinding
+        Present if any of its facts says so; absent only if some say so and none says otherwise.
+    """
+    if row["kind"] == "imaging_all":
+        return _need_all([_join(_read_imaging([name], case)) for name in row["names"]])
+    return _join(_READERS[row["kind"]](row, case))
+
+
+def _join(states: Iterable[tuple[Presence, Input]]) -> FoundFinding:
+    known = [(state, fact) for state, fact in states if state.is_known]
+    for wanted in (Presence.PRESENT, Presence.ABSENT):
+        facts = tuple(fact for state, fact in known if state is wanted)
+        if facts:
+            return FoundFinding(wanted, facts)
+    return UNKNOWN
+
+
+def _need_all(parts: list[FoundFinding]) -> FoundFinding:
+    facts = tuple(fact for part in parts for fact in part.facts)
+    states = {part.state for part in parts}
+    if Presence.ABSENT in states:
+        return FoundFinding(Presence.ABSENT, facts)
+    return UNKNOWN if Presence.NOT_STATED in states else FoundFinding(Presence.PRESENT, facts)
+
+
+def _read_imaging(names: Iterable[str], case: Case) -> States:
+    for study in case.studies:
+        for name in names:
+            state = study.finding(Finding(name))
+            yield state, Input(f"{path_of('studies', study.id)}.findings.{name}", state.value)
+
+
+def _read_symptom(row: Row, case: Case) -> States:
+    for name in row["names"]:
+        state = case.symptom(Symptom(name))
+        yield state, Input(f"symptoms.{name}", state.value)
+
+
+def _read_history(row: Row, case: Case) -> States:
+    for name in row["names"]:
+        state = case.past(History(name))
+        yield state, Input(f"history.{name}", state.value)
+    yield from _read_tests(row, case, Result.POSITIVE)
+
+
+def _read_origin(row: Row, case: Case) -> States:
+    """Origin as stated; the country of treatment is taken for it only where it is one of those named."""
+    yield from _read_history(row, case)
+    if case.patient.region in row["regions"]:
+        yield Presence.PRESENT, Input("patient.region", case.patient.region)
+
+
+def _read_tests(row: Row, case: Case, wanted: Result) -> States:
+    """An indeterminate or failed test says nothing either way."""
+    for test in case.microbiology:
+        if test.test in row.get("tests", ()) and test.result in (Result.POSITIVE, Result.NEGATIVE):
+            state = Presence.PRESENT if test.result is wanted else Presence.ABSENT
+            yield state, Input(path_of("microbiology", test.id, "result"), test.result.value)
+
+
+def _read_lab(row: Row, case: Case, *, is_above: bool) -> States:
+    for lab in case.labs:
+        if lab.analyte in row["analytes"]:
+            yield _place(lab, is_above=is_above), Input(path_of("labs", lab.id, "value"), lab.value)
+
+
+def _place(lab: LabResult, *, is_above: bool) -> Presence:
+    """Outside the reporting laboratory's range on one side; not told without value or bound."""
+    bound = lab.high if is_above else lab.low
+    if lab.value is None or bound is None:
+        return Presence.NOT_STATED
+    outside = lab.value > bound if is_above else lab.value < bound
+    return Presence.PRESENT if outside else Presence.ABSENT
+
+
+def _read_all_low(row: Row, case: Case) -> States:
+    """Every one of several values below its range."""
+    parts = [
+        _join(
+            (_place(lab, is_above=False), Input(path_of("labs", lab.id, "value"), lab.value))
+            for lab in case.labs
+            if lab.analyte == analyte
+        )
+        for analyte in row["analytes"]
+    ]
+    state, facts = _need_all(parts)
+    for fact in facts:
+        yield state, fact
+
+
+def _read_histology(row: Row, case: Case) -> States:
+    """Tissue says what it shows; that a word is not used is no statement."""
+    for specimen in case.specimens:
+        if any(word in specimen.histology.lower() for word in row["words"]):
+            yield Presence.PRESENT, Input(path_of("specimens", specimen.id, "histology"), specimen.histology)
+
+
+def _read_invasion(row: Row, case: Case) -> States:
+    for specimen in case.specimens:
+        for name in row["names"]:
+            state = specimen.invasion.get(name, Presence.NOT_STATED)
+            yield state, Input(f"{path_of('specimens', specimen.id)}.invasion.{name}", state.value)
+
+
+def _read_molecular(row: Row, case: Case) -> States:
+    for report in case.molecular:
+        for number, gene in enumerate(report.genes):
+            if gene.gene.upper() in row["genes"] and gene.result is Result.POSITIVE:
+                path = f"{path_of('molecular', report.id)}.genes[{number}].result"
+                yield Presence.PRESENT, Input(path, gene.result.value)
+    for stain in case.immunostains:
+        if stain.target.upper() in row["genes"] and stain.result is Result.POSITIVE:
+            yield Presence.PRESENT, Input(path_of("immunostains", stain.id, "result"), stain.result.value)
+
+
+def _read_sex(row: Row, case: Case) -> States:
+    sex = case.patient.sex
+    if sex is not None:
+        state = Presence.PRESENT if sex.value == row["value"] else Presence.ABSENT
+        yield state, Input("patient.sex", sex.value)
+
+
+def _read_smoking(row: Row, case: Case) -> States:
+    """Read never, former or current; "non-smoker" may be former and is not taken for never."""
+    smoking = case.patient.smoking
+    if smoking is not None and smoking is not Smoking.NON_SMOKER:
+        state = Presence.PRESENT if smoking.value in row["values"] else Presence.ABSENT
+        yield state, Input("patient.smoking", smoking.value)
+
+
+def _read_age(row: Row, case: Case) -> States:
+    age = case.patient.age_years
+    if age is None:
+        return
+    is_inside = row.get("from_years", 0) <= age <= row["to_years"]
+    fact = Input("patient.age_years", age)
+    if not is_inside or "smoking" not in row.data:
+        yield Presence.PRESENT if is_inside else Presence.ABSENT, fact
+    elif case.patient.smoking is not None:
+        smokes = case.patient.smoking.value in row["smoking"]
+        yield Presence.PRESENT if smokes else Presence.ABSENT, fact
+
+
+def _read_stable(_row: Row, case: Case) -> States:
+    for study in case.studies:
+        if study.change.lower().startswith(("stable", "unchanged")) and study.compared_with:
+            yield Presence.PRESENT, Input(path_of("studies", study.id, "change"), study.change)
+
+
+_READERS: dict[str, Callable[[Row, Case], States]] = {
+    "imaging": lambda row, case: _read_imaging(row["names"], case),
+    "symptom": _read_symptom,
+    "history": _read_history,
+    "origin": _read_origin,
+    "test_positive": lambda row, case: _read_tests(row, case, Result.POSITIVE),
+    "test_negative": lambda row, case: _read_tests(row, case, Result.NEGATIVE),
+    "lab_above": lambda row, case: _read_lab(row, case, is_above=True),
+    "lab_below": _read_all_low,
+    "histology": _read_histology,
+    "invasion": _read_invasion,
+    "molecular": _read_molecular,
+    "sex": _read_sex,
+    "smoking": _read_smoking,
+    "age": _read_age,
+    "stable": _read_stable,
+}
