@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
-from scipy.special import logit
+from scipy.special import expit, logit
 
-from miliary.image import _kernels, classify, features, find, geometry, lungs
+from miliary.image import classify, features, find, geometry, lungs
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
 from training.scans import Recipe, TrainingScan, find_data, list_recipes, make_scan
@@ -33,9 +33,13 @@ F64 = npt.NDArray[np.float64]
 
 HIT_MM = 1.0
 MAX_NEGATIVES = 45_000
+FIT_NEGATIVES = 18_000
 REAL_SHARE = 0.5
 N_FOLDS = 3
 REFERENCE_PRIOR = 0.02
+# Share of nodules that the screen may lose.
+SCREEN_LOSS = 0.004
+SCREEN_ROUNDS = 80
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
     "num_leaves": 31,
@@ -59,6 +63,7 @@ class Table:
 
     recipe: Recipe
     features: F32
+    quick: F32
     label: F32
     weight: F32
     position_mm: F64
@@ -73,8 +78,9 @@ def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
     noise, psf = estimate_noise(scan.scan, mask), estimate_psf(scan.scan)
     box = find.crop_to_lungs(scan.scan, mask)
     spacing = np.asarray(box.spacing_zyx_mm)
-    candidates = find.find_candidates(box)
-    smooth = _kernels.filter_gaussian(box.voxels_hu, tuple(find.SCALES_MM[0] / spacing))  # type: ignore[arg-type]
+    smooth = find.smooth_finest(box)
+    candidates = find.find_candidates(box, smooth)
+    quick = features.measure_quick_features(smooth, candidates, box)
     depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
     table = features.measure_features(smooth, candidates, box, depth_mm=depth, noise=noise, psf=psf)
     position = candidates.index_zyx * spacing
@@ -93,6 +99,7 @@ def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
     return Table(
         recipe,
         table[rows],
+        quick[rows],
         label[rows].astype(np.float32),
         weight.astype(np.float32),
         position[rows],
@@ -154,14 +161,45 @@ def fit_trees(tables: Sequence[Table], *, seed: int, rounds: int) -> lightgbm.Bo
     scale = np.ones(len(tables))
     if real.any() and not real.all():
         scale[real] = REAL_SHARE / (1 - REAL_SHARE) * (~real).sum() / real.sum()
-    weight = np.concatenate([t.weight * s for t, s in zip(tables, scale, strict=True)])
+    rng = np.random.default_rng(seed)
+    kept = [_thin(t, rng) for t in tables]
+    weight = np.concatenate([w * s for (_, w), s in zip(kept, scale, strict=True)])
     dataset = lightgbm.Dataset(
-        np.concatenate([t.features for t in tables]),
-        np.concatenate([t.label for t in tables]),
+        np.concatenate([t.features[rows] for t, (rows, _) in zip(tables, kept, strict=True)]),
+        np.concatenate([t.label[rows] for t, (rows, _) in zip(tables, kept, strict=True)]),
         weight=weight / weight.mean(),
         free_raw_data=True,
     )
     return lightgbm.train({**PARAMETERS, "seed": seed}, dataset, rounds)
+
+
+def fit_screen(tables: Sequence[Table], *, seed: int) -> tuple[lightgbm.Booster, float]:
+    """Small trees on the quick features, and the floor that keeps all but `SCREEN_LOSS` of the nodules."""
+    rng = np.random.default_rng(seed)
+    kept = [_thin(t, rng)[0] for t in tables]
+    quick = np.concatenate([t.quick[rows] for t, rows in zip(tables, kept, strict=True)])
+    label = np.concatenate([t.label[rows] for t, rows in zip(tables, kept, strict=True)])
+    parameters = {
+        **PARAMETERS,
+        "seed": seed,
+        "num_leaves": 15,
+        "learning_rate": 0.15,
+        "feature_fraction": 1.0,
+    }
+    model = lightgbm.train(parameters, lightgbm.Dataset(quick, label), SCREEN_ROUNDS)
+    raw = np.asarray(model.predict(quick, raw_score=True))
+    floor = float(np.quantile(raw[label == 1], SCREEN_LOSS))
+    print(f"screen: {np.mean(raw[label == 0] >= floor):.3f} of the rest kept")
+    return model, floor
+
+
+def _thin(table: Table, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], F64]:
+    """All nodules and some of the rest, which weigh the more for it."""
+    negative = np.flatnonzero(table.label == 0)
+    share = min(1.0, FIT_NEGATIVES / max(1, len(negative)))
+    kept = negative[rng.random(len(negative)) < share]
+    rows = np.sort(np.concatenate([np.flatnonzero(table.label == 1), kept]))
+    return rows, np.where(table.label[rows] == 1, 1.0, table.weight[rows] / share)
 
 
 def split_folds(tables: Sequence[Table]) -> list[list[int]]:
@@ -191,24 +229,25 @@ def fit_calibration(raws: Sequence[F64], tables: Sequence[Table]) -> tuple[float
 
 def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
     """Sensitivity by diameter, false marks per litre and precision of one scan at a threshold."""
-    probability, share = classify.estimate_probability(score, REFERENCE_PRIOR)
+    # Negatives were sampled when the table was made; here each stands for as many as it was drawn from.
+    whole = np.repeat(score, np.maximum(1, np.round(table.weight)).astype(int))
+    _, share = classify.estimate_probability(whole, REFERENCE_PRIOR)
+    probability = expit(score + logit(share) - logit(REFERENCE_PRIOR))
     rows = classify.select_marks(table.position_mm, probability, threshold)
     out: dict[str, Any] = {"name": table.recipe.name, "share": share, "marks": len(rows)}
-    n_hit = 0
+    false = table.weight[rows][table.label[rows] == 0].sum()
     if len(table.truth_mm) and len(rows):
         distance, _ = cKDTree(table.position_mm[rows]).query(table.truth_mm)
         hit = distance <= np.maximum(1.5, 0.5 * table.truth_diameter_mm)
-        n_hit = int(hit.sum())
         for low, high in ((1.0, 1.5), (1.5, 2.0), (2.0, 3.0)):
             bin_ = (table.truth_diameter_mm >= low) & (table.truth_diameter_mm < high)
-            if bin_.any():
-                out[f"sens_{low}"] = float(hit[bin_].mean())
-    out["false_per_litre"] = max(0, len(rows) - n_hit) / table.lung_litres
+            out[f"sens_{low}"] = float(hit[bin_].mean()) if bin_.any() else float("nan")
+    out["false_per_litre"] = float(false) / table.lung_litres
     return out
 
 
 def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
-    """All trees as flat arrays, see `miliary.image.classify.Classifier`."""
+    """All trees as flat arrays, see `miliary.image.classify.Trees`."""
     feature: list[int] = []
     split: list[float] = []
     left: list[int] = []
@@ -242,10 +281,17 @@ def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def write_weights(model: lightgbm.Booster, path: Path, card: dict[str, Any]) -> None:
+def write_weights(
+    screen: lightgbm.Booster, judge: lightgbm.Booster, path: Path, card: dict[str, Any]
+) -> None:
     """The trees as npz and their card as JSON beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **flatten(model))
+    arrays = {
+        f"{name}_{field}": values
+        for name, model in (("screen", screen), ("judge", judge))
+        for field, values in flatten(model).items()
+    }
+    np.savez_compressed(path, **arrays)
     card = {**card, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
 
@@ -255,11 +301,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=classify.WEIGHTS_PATH)
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "miliary-training")
-    parser.add_argument("--simulated", type=int, default=30)
-    parser.add_argument("--inserted", type=int, default=4)
+    parser.add_argument("--simulated", type=int, default=48)
+    parser.add_argument("--inserted", type=int, default=3)
     parser.add_argument("--without", default=None, help="patient left out")
     parser.add_argument("--rounds", type=int, default=400)
-    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--threshold", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tables-only", action="store_true")
     parser.add_argument("--no-folds", action="store_true", help="take the calibration of the packaged card")
@@ -279,8 +325,11 @@ def main() -> None:
     else:
         calibration, report = cross_fit(tables, args)
     model = fit_trees(tables, seed=args.seed, rounds=args.rounds)
+    screen, floor = fit_screen(tables, seed=args.seed)
     card = {
         "features": list(features.FEATURE_NAMES),
+        "quick_features": list(features.QUICK_NAMES),
+        "screen_floor": floor,
         "calibration": calibration,
         "threshold": args.threshold,
         "seed": args.seed,
@@ -292,7 +341,7 @@ def main() -> None:
         "n_nodules": int(sum(t.label.sum() for t in tables)),
         "unseen_anatomy": report,
     }
-    write_weights(model, args.out, card)
+    write_weights(screen, model, args.out, card)
     print(f"written: {args.out.name}")
 
 

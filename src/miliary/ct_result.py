@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_RIGHT, LABEL_LEFT = 1, 2
+# Share of a summed volume that blur and reference density leave open for all nodules alike: a blur known
+# to 2 % in each direction moves every volume by about 4 %, 20 HU of the reference by 2 %.
+COMMON_VOLUME_ERROR = 0.05
 
 SCHEMA_VERSION = "1.0"
 SUMMARY_KIND = "miliary.ct"
@@ -222,13 +225,15 @@ def _summarize_psf(psf: Psf) -> dict[str, Any]:
 
 
 def _summarize_counts(nodules: Nodules, litres: float) -> dict[str, Any]:
-    """Count, density per litre of lung and total volume, its error taken as independent per nodule."""
+    """Count, density per litre of lung and total volume with its error, common part included."""
+    total = np.nansum(nodules["volume_mm3"])
+    independent = np.sqrt(np.nansum(np.square(nodules["volume_mm3_err"])))
     density = len(nodules) / litres if litres > 0 else None
     return {
         "count": len(nodules),
         **_told("count_per_litre", density, "this lung has no volume in the scan"),
-        "total_volume_mm3": _short(np.nansum(nodules["volume_mm3"])),
-        "total_volume_mm3_err": _short(np.sqrt(np.nansum(np.square(nodules["volume_mm3_err"])))),
+        "total_volume_mm3": _short(total),
+        "total_volume_mm3_err": _short(np.hypot(independent, COMMON_VOLUME_ERROR * total)),
     }
 
 

@@ -10,8 +10,8 @@ import numba as nb
 import numpy as np
 
 from miliary import __version__
-from miliary.ct_result import CtResult, Noise, Psf, Stage
-from miliary.image import _kernels, classify, describe, features, find, geometry, lungs, measure, project
+from miliary.ct_result import CtResult, Stage
+from miliary.image import classify, describe, features, find, geometry, lungs, measure, project
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
 from miliary.scan import Scan, Side
@@ -71,13 +71,19 @@ def find_nodules(
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
     with clock.stage("find"):
         box = find.crop_to_lungs(scan, lung_mask)
-        candidates = find.find_candidates(box)
+        smooth = find.smooth_finest(box)
+        candidates = find.find_candidates(box, smooth)
     with clock.stage("classify"):
         classifier = classify.read_classifier()
-        table = _measure_features(box, candidates, noise, psf)
+        quick = features.measure_quick_features(smooth, candidates, box)
+        kept = candidates.select(classify.screen_candidates(quick, classifier))
+        depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, kept.index_zyx)
+        table = features.measure_features(smooth, kept, box, depth_mm=depth, noise=noise, psf=psf)
         score = classify.estimate_score(table, classifier)
-        probability, share = classify.estimate_probability(score, classifier.prior)
-        position_mm = candidates.index_zyx * np.asarray(box.spacing_zyx_mm)
+        probability, share = classify.estimate_probability(
+            score, classifier.prior, n_dropped=len(candidates) - len(kept)
+        )
+        position_mm = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
         rows = classify.select_marks(position_mm, probability, classifier.threshold)
     with clock.stage("measure"):
         start = {
@@ -116,14 +122,6 @@ def find_nodules(
         provenance=_state_provenance(classifier, share, seed),
         preview_rgb=preview,
     )
-
-
-def _measure_features(box: find.LungBox, candidates: find.Candidates, noise: Noise, psf: Psf) -> features.F32:
-    """Features of every candidate on the volume smoothed at the finest scale."""
-    sz, sy, sx = (find.SCALES_MM[0] / s for s in box.spacing_zyx_mm)
-    smooth = _kernels.filter_gaussian(box.voxels_hu, (sz, sy, sx))
-    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
-    return features.measure_features(smooth, candidates, box, depth_mm=depth, noise=noise, psf=psf)
 
 
 def _state_provenance(classifier: classify.Classifier, share: float, seed: int) -> dict[str, object]:

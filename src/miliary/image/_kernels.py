@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
 
 
 def sample_gaussian(sigma: float, *, truncate: float = 3.5) -> F32:
@@ -26,11 +31,32 @@ def sample_gaussian(sigma: float, *, truncate: float = 3.5) -> F32:
     return np.asarray(half, dtype=np.float32)
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)
-def _filter_z(src, kernel, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = src.shape
+def run_rows(kernel: Callable[..., None], n: int, *arguments: Any) -> None:
+    """Call ``kernel(first, last, *arguments)`` on pieces of ``range(n)``, on the threads numba is set to.
+
+    Kernels release the interpreter's lock. Plain threads instead of numba's parallel loops: each of those
+    takes a second to compile, and waits by spinning when the machine is busy.
+    """
+    n_threads = nb.get_num_threads()
+    n_pieces = min(n, 1 if n_threads == 1 else 8 * n_threads)
+    edges = [n * k // max(1, n_pieces) for k in range(n_pieces + 1)]
+    if n_threads == 1 or n_pieces < 2:
+        if n:
+            kernel(0, n, *arguments)
+        return
+    # The first piece compiles where that is still to be done; the others then find it compiled.
+    kernel(edges[0], edges[1], *arguments)
+    with ThreadPoolExecutor(n_threads) as pool:
+        pieces = [pool.submit(kernel, a, b, *arguments) for a, b in pairwise(edges[1:])]
+        for piece in pieces:
+            piece.result()
+
+
+@nb.njit(nogil=True, cache=True, fastmath=True)
+def _filter_z(first, last, src, kernel, out):  # type: ignore[no-untyped-def]
+    nz, _, nx = src.shape
     reach = kernel.shape[0] - 1
-    for y in nb.prange(ny):
+    for y in range(first, last):
         for z in range(nz):
             row = out[z, y]
             center = src[z, y]
@@ -44,11 +70,11 @@ def _filter_z(src, kernel, out):  # type: ignore[no-untyped-def]
                     row[x] += w * (low[x] + high[x])
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)
-def _filter_yx(src, kernel_y, kernel_x, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = src.shape
+@nb.njit(nogil=True, cache=True, fastmath=True)
+def _filter_yx(first, last, src, kernel_y, kernel_x, out):  # type: ignore[no-untyped-def]
+    _, ny, nx = src.shape
     ry, rx = kernel_y.shape[0] - 1, kernel_x.shape[0] - 1
-    for z in nb.prange(nz):
+    for z in range(first, last):
         line = np.empty(nx + 2 * rx, dtype=np.float32)
         for y in range(ny):
             center = src[z, y]
@@ -93,21 +119,25 @@ def filter_gaussian(
     kz, ky, kx = (sample_gaussian(s) for s in sigma_zyx)
     out = np.empty_like(volume) if out is None else out
     if len(kz) == 1:
-        _filter_yx(volume, ky, kx, out)
+        run_rows(_filter_yx, volume.shape[0], volume, ky, kx, out)
         return out
     buffer = np.empty_like(volume) if buffer is None else buffer
-    _filter_z(volume, kz, buffer)
-    _filter_yx(buffer, ky, kx, out)
+    run_rows(_filter_z, volume.shape[1], volume, kz, buffer)
+    run_rows(_filter_yx, volume.shape[0], buffer, ky, kx, out)
     return out
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)
-def laplacian(smooth, weights, out):  # type: ignore[no-untyped-def]
+def laplacian(smooth: F32, weights: F32, out: F32) -> None:
     """Negative Laplacian of a smoothed volume; `weights` (3,) are scale^2 / spacing^2 per axis."""
+    run_rows(_laplacian, smooth.shape[0], smooth, weights, out)
+
+
+@nb.njit(nogil=True, cache=True, fastmath=True)
+def _laplacian(first, last, smooth, weights, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = smooth.shape
     wz, wy, wx = weights
     total = 2.0 * (wz + wy + wx)
-    for z in nb.prange(nz):
+    for z in range(first, last):
         for y in range(ny):
             here = smooth[z, y]
             up, down = smooth[max(z - 1, 0), y], smooth[min(z + 1, nz - 1), y]
@@ -124,22 +154,31 @@ def laplacian(smooth, weights, out):  # type: ignore[no-untyped-def]
             row[nx - 1] = 0.0
 
 
-@nb.njit(parallel=True, cache=True)
-def count_maxima(field, mask, floor, counts):  # type: ignore[no-untyped-def]
+def count_maxima(field: F32, mask: npt.NDArray[np.uint8], floor: np.float32, counts: I64) -> None:
     """Number of maxima per slice, see `list_maxima`."""
-    nz = field.shape[0]
-    for z in nb.prange(1, nz - 1):
-        counts[z] = _scan_slice(field, mask, floor, z, counts[:0], counts[:0], 0, False)
+    run_rows(_count_maxima, field.shape[0], field, mask, floor, counts)
 
 
-@nb.njit(parallel=True, cache=True)
-def list_maxima(field, mask, floor, first, index, value):  # type: ignore[no-untyped-def]
+@nb.njit(nogil=True, cache=True)
+def _count_maxima(first, last, field, mask, floor, counts):  # type: ignore[no-untyped-def]
+    value = np.empty(0, dtype=field.dtype)
+    for z in range(max(1, first), min(field.shape[0] - 1, last)):
+        counts[z] = _scan_slice(field, mask, floor, z, counts[:0], value, 0, False)
+
+
+def list_maxima(
+    field: F32, mask: npt.NDArray[np.uint8], floor: np.float32, first: I64, index: I64, value: F32
+) -> None:
     """Flat index and value of every 26-neighbor maximum above `floor` where `mask` is set.
 
     `first` holds per slice the place of its first maximum in `index` and `value`.
     """
-    nz = field.shape[0]
-    for z in nb.prange(1, nz - 1):
+    run_rows(_list_maxima, field.shape[0], field, mask, floor, first, index, value)
+
+
+@nb.njit(nogil=True, cache=True)
+def _list_maxima(begin, end, field, mask, floor, first, index, value):  # type: ignore[no-untyped-def]
+    for z in range(max(1, begin), min(field.shape[0] - 1, end)):
         _scan_slice(field, mask, floor, z, index, value, first[z], True)
 
 

@@ -23,7 +23,7 @@ from scipy.special import expit, logit
 
 from miliary.errors import WeightsError
 from miliary.image import _kernels
-from miliary.image.features import FEATURE_NAMES
+from miliary.image.features import FEATURE_NAMES, QUICK_NAMES
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -31,18 +31,13 @@ F64 = npt.NDArray[np.float64]
 WEIGHTS_PATH = Path(__file__).parent / "weights" / "classifier.npz"
 WEIGHTS_VARIABLE = "MILIARY_WEIGHTS"
 SEPARATION_MM = 1.6
-PRIOR_LIMITS = (1e-5, 0.5)
+PRIOR_LIMITS = (0.002, 0.05)
 PRIOR_ROUNDS = 60
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """Boosted trees as flat arrays, their calibration and the operating point.
-
-    `feature`, `split`, `left`, `right`, `value` describe the nodes of all trees; a negative `left` marks a
-    leaf. `slope` and `offset` calibrate the sum of the leaves; `prior` is the share of nodules among
-    candidates that the calibration refers to; `threshold` the probability from which one is reported.
-    """
+class Trees:
+    """Boosted trees as flat arrays over the nodes of all trees; a negative `left` marks a leaf."""
 
     feature: npt.NDArray[np.int16]
     split: F32
@@ -50,6 +45,27 @@ class Classifier:
     right: npt.NDArray[np.int32]
     value: F32
     roots: npt.NDArray[np.int32]
+
+    def sum_leaves(self, features: F32) -> F64:
+        """Sum over the trees of the leaf each row falls into, shape (n,)."""
+        out = np.empty(len(features))
+        arrays = (self.feature, self.split, self.left, self.right, self.value, self.roots)
+        _kernels.run_rows(_sum_trees, len(features), features, *arrays, out)
+        return out
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Two sets of trees, their calibration and the operating point.
+
+    `screen` drops, from quick features, what scores below `screen_floor`; `judge` gives the rest their
+    score. `slope` and `offset` calibrate the sum of its leaves; `prior` is the share of nodules among
+    candidates that the calibration refers to; `threshold` the probability from which one is reported.
+    """
+
+    screen: Trees
+    judge: Trees
+    screen_floor: float
     slope: float
     offset: float
     prior: float
@@ -78,16 +94,17 @@ def _read_classifier(name: str) -> Classifier:
     card: dict[str, Any] = json.loads(card_path.read_text())
     if card["sha256"] != digest:
         raise WeightsError(f"{path.name}: does not match the SHA-256 of its card; reinstall the package")
-    if tuple(card["features"]) != FEATURE_NAMES:
+    if tuple(card["features"]) != FEATURE_NAMES or tuple(card["quick_features"]) != QUICK_NAMES:
         raise WeightsError(f"{path.name}: was trained on other features; run `make train`")
     with np.load(path, allow_pickle=False) as arrays:
+        screen, judge = (
+            Trees(**{field: arrays[f"{name}_{field}"] for field in Trees.__dataclass_fields__})
+            for name in ("screen", "judge")
+        )
         return Classifier(
-            feature=arrays["feature"],
-            split=arrays["split"],
-            left=arrays["left"],
-            right=arrays["right"],
-            value=arrays["value"],
-            roots=arrays["roots"],
+            screen=screen,
+            judge=judge,
+            screen_floor=float(card["screen_floor"]),
             slope=float(card["calibration"]["slope"]),
             offset=float(card["calibration"]["offset"]),
             prior=float(card["calibration"]["prior"]),
@@ -96,9 +113,9 @@ def _read_classifier(name: str) -> Classifier:
         )
 
 
-@nb.njit(parallel=True, cache=True)
-def _sum_trees(features, feature, split, left, right, value, roots, out):  # type: ignore[no-untyped-def]
-    for m in nb.prange(features.shape[0]):
+@nb.njit(nogil=True, cache=True)
+def _sum_trees(first, last, features, feature, split, left, right, value, roots, out):  # type: ignore[no-untyped-def]
+    for m in range(first, last):
         total = 0.0
         for root in roots:
             node = root
@@ -108,23 +125,17 @@ def _sum_trees(features, feature, split, left, right, value, roots, out):  # typ
         out[m] = total
 
 
+def screen_candidates(quick: F32, classifier: Classifier) -> npt.NDArray[np.int64]:
+    """Rows of the candidates that are worth a closer look, by their quick features."""
+    return np.flatnonzero(classifier.screen.sum_leaves(quick) >= classifier.screen_floor)
+
+
 def estimate_score(features: F32, classifier: Classifier) -> F64:
     """Calibrated log-odds of each candidate, shape (n,), at the classifier's own prior."""
-    raw = np.empty(len(features))
-    _sum_trees(
-        features,
-        classifier.feature,
-        classifier.split,
-        classifier.left,
-        classifier.right,
-        classifier.value,
-        classifier.roots,
-        raw,
-    )
-    return classifier.slope * raw + classifier.offset
+    return classifier.slope * classifier.judge.sum_leaves(features) + classifier.offset
 
 
-def estimate_probability(score: F64, prior: float) -> tuple[F64, float]:
+def estimate_probability(score: F64, prior: float, *, n_dropped: int = 0) -> tuple[F64, float]:
     """Probability of each candidate with the share of nodules found in this scan.
 
     Parameters
@@ -133,19 +144,24 @@ def estimate_probability(score: F64, prior: float) -> tuple[F64, float]:
         Log-odds at `prior`.
     prior : float
         Share of nodules among candidates that the log-odds refer to.
+    n_dropped : int
+        Candidates that were dropped before, taken as no nodules.
 
     Returns
     -------
     probability : ndarray, shape (n,)
     share : float
-        Estimated share in this scan (Saerens 2002, Neural Comput 14:21-41).
+        Estimated share in this scan (Saerens 2002, Neural Comput 14:21-41), kept within `PRIOR_LIMITS`:
+        where few nodules stand among very many candidates the estimate would run away to none, where
+        scores are poorly separated to far too many.
     """
     share = prior
     probability = expit(score)
-    if not len(score):
+    total = len(score) + n_dropped
+    if not total:
         return probability, share
     for _ in range(PRIOR_ROUNDS):
-        updated = float(np.clip(probability.mean(), *PRIOR_LIMITS))
+        updated = float(np.clip(probability.sum() / total, *PRIOR_LIMITS))
         done = abs(updated - share) < 1e-7
         share = updated
         probability = expit(score + logit(share) - logit(prior))

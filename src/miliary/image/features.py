@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.ct_result import Noise, Psf
+from miliary.image import _kernels
 from miliary.image.find import Candidates, LungBox
 
 F32 = npt.NDArray[np.float32]
@@ -24,6 +25,10 @@ RADII_MM = (0.6, 1.1, 1.6, 2.1, 2.7, 3.3, 4.0, 5.0, 6.5, 8.5)
 SHELL = (5, 6, 7)
 MOMENT_AT = (1, 2, 4, 6, 7)
 BRANCH_AT = (3, 5, 7)
+# What hangs together with the centre above these shares of its contrast: a vessel runs on round a bend.
+FLOOD_LEVELS = (0.5, 0.3)
+FLOOD_MM = 9.0
+FLOOD_VOXELS = 300
 QUANTILES = ("max", "q90", "q75", "q50", "q25", "q10", "mean")
 
 
@@ -65,13 +70,24 @@ def name_features() -> tuple[str, ...]:
         "width_max",
         "width_ratio",
     ]
+    names += [f"{kind}_{level}" for level in FLOOD_LEVELS for kind in ("flood_mm3", "flood_reach_mm")]
     names += [f"log_over_contrast_{k}" for k in range(4)] + [f"log_over_spread_{k}" for k in range(4)]
     names += ["scale", "depth_mm", "noise_hu", "psf_xy_mm", "psf_z_mm", "step_z_mm"]
     return tuple(names)
 
 
 FEATURE_NAMES = name_features()
-N_RAY_FEATURES = len(FEATURE_NAMES) - 14
+
+QUICK_RADII_MM = (1.1, 2.1, 3.3, 4.2)
+QUICK_DIRECTIONS = DIRECTIONS[np.r_[0:N_AXES:2, N_AXES : 2 * N_AXES : 2]]
+QUICK_NAMES = (
+    "contrast_hu",
+    "background_hu",
+    *(f"{kind}_{r}" for r in QUICK_RADII_MM for kind in ("mean", "max", "pair", "through", "branch1")),
+    *(f"log_over_spread_{k}" for k in range(4)),
+    "scale",
+)
+N_RAY_FEATURES = FEATURE_NAMES.index(f"flood_mm3_{FLOOD_LEVELS[0]}")
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -119,6 +135,45 @@ def _count_pieces(bright, near, n_near, stack, seen):  # type: ignore[no-untyped
 
 
 @nb.njit(cache=True)
+def _flood(volume, point, spacing, level, reach_mm, half, seen, stamp, queue):  # type: ignore[no-untyped-def]
+    """Volume [voxels] and farthest distance [mm] of what is connected to a point above a level.
+
+    Face neighbors within `reach_mm`; stops when `queue` is full. `seen` is a window of `half` voxels each
+    way that holds the stamp of the last flood that came by.
+    """
+    nz, ny, nx = volume.shape
+    cz, cy, cx = round(point[0]), round(point[1]), round(point[2])
+    cz, cy, cx = min(max(cz, 0), nz - 1), min(max(cy, 0), ny - 1), min(max(cx, 0), nx - 1)
+    limit = reach_mm * reach_mm
+    far = 0.0
+    queue[0, 0], queue[0, 1], queue[0, 2] = cz, cy, cx
+    seen[half[0], half[1], half[2]] = stamp
+    head = 0
+    tail = 1
+    while head < tail < queue.shape[0] - 6:
+        z, y, x = queue[head, 0], queue[head, 1], queue[head, 2]
+        head += 1
+        for k in range(6):
+            step = 1 if k % 2 == 0 else -1
+            a = z + (step if k < 2 else 0)
+            b = y + (step if 2 <= k < 4 else 0)
+            c = x + (step if k >= 4 else 0)
+            if a < 0 or b < 0 or c < 0 or a >= nz or b >= ny or c >= nx:
+                continue
+            dz, dy, dx = (a - cz) * spacing[0], (b - cy) * spacing[1], (c - cx) * spacing[2]
+            d = dz * dz + dy * dy + dx * dx
+            if d > limit or seen[a - cz + half[0], b - cy + half[1], c - cx + half[2]] == stamp:
+                continue
+            seen[a - cz + half[0], b - cy + half[1], c - cx + half[2]] = stamp
+            if volume[a, b, c] < level:
+                continue
+            far = max(far, d)
+            queue[tail, 0], queue[tail, 1], queue[tail, 2] = a, b, c
+            tail += 1
+    return tail, math.sqrt(far)
+
+
+@nb.njit(cache=True)
 def _moments(g, directions, out):  # type: ignore[no-untyped-def]
     """Linear, planar and dipole parts of the brightness on a sphere."""
     m = np.zeros((3, 3))
@@ -159,7 +214,21 @@ def _moments(g, directions, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=True)
 def _measure_one(  # type: ignore[no-untyped-def]
-    volume, point, spacing, directions, radii, cosine, near, n_near, noise_sd, rays, reach, line, flags, stack, row
+    volume,
+    point,
+    spacing,
+    directions,
+    radii,
+    cosine,
+    near,
+    n_near,
+    noise_sd,
+    rays,
+    reach,
+    line,
+    flags,
+    stack,
+    row,
 ):
     """All ray features of one candidate into `row`; the arrays after `noise_sd` are work space."""
     n_dir, n_rad = directions.shape[0], radii.shape[0]
@@ -292,33 +361,140 @@ def _measure_one(  # type: ignore[no-untyped-def]
     row[f + 7] = width[half - 1] / max(width[0], 0.3)
 
 
-@nb.njit(parallel=True, cache=True)
-def _measure(volume, index, spacing, directions, radii, cosine, near, n_near, noise_sd, out):  # type: ignore[no-untyped-def]
+@nb.njit(nogil=True, cache=True)
+def _measure(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    volume,
+    index,
+    spacing,
+    directions,
+    radii,
+    cosine,
+    near,
+    n_near,
+    noise_sd,
+    levels,
+    flood_mm,
+    n_queue,
+    place,
+    out,
+):  # type: ignore[no-untyped-def]
     n_dir, n_rad = directions.shape[0], radii.shape[0]
-    for chunk in nb.prange((index.shape[0] + 63) // 64):
-        rays = np.empty((n_rad, n_dir), dtype=np.float32)
-        reach = np.empty((n_rad, n_dir), dtype=np.float32)
-        line = np.empty(6 * n_dir, dtype=np.float32)
-        flags = np.empty((2, n_dir), dtype=np.bool_)
-        stack = np.empty(n_dir, dtype=np.int64)
-        for m in range(chunk * 64, min(index.shape[0], (chunk + 1) * 64)):
-            _measure_one(
-                volume,
-                index[m],
-                spacing,
-                directions,
-                radii,
-                cosine,
-                near,
-                n_near,
-                noise_sd,
-                rays,
-                reach,
-                line,
-                flags,
-                stack,
-                out[m],
-            )
+    half = np.empty(3, dtype=np.int64)
+    for a in range(3):
+        half[a] = int(flood_mm / spacing[a]) + 1
+    voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
+    rays = np.empty((n_rad, n_dir), dtype=np.float32)
+    reach = np.empty((n_rad, n_dir), dtype=np.float32)
+    line = np.empty(6 * n_dir, dtype=np.float32)
+    flags = np.empty((2, n_dir), dtype=np.bool_)
+    stack = np.empty(n_dir, dtype=np.int64)
+    seen = np.zeros((2 * half[0] + 1, 2 * half[1] + 1, 2 * half[2] + 1), dtype=np.int32)
+    queue = np.empty((n_queue, 3), dtype=np.int64)
+    stamp = 0
+    for m in range(first, last):
+        _measure_one(
+            volume,
+            index[m],
+            spacing,
+            directions,
+            radii,
+            cosine,
+            near,
+            n_near,
+            noise_sd,
+            rays,
+            reach,
+            line,
+            flags,
+            stack,
+            out[m],
+        )
+        for k in range(levels.shape[0]):
+            stamp += 1
+            level = out[m, 1] + levels[k] * out[m, 0]
+            n, far = _flood(volume, index[m], spacing, level, flood_mm, half, seen, stamp, queue)
+            out[m, place + 2 * k] = n * voxel_mm3
+            out[m, place + 2 * k + 1] = far
+
+
+@nb.njit(nogil=True, cache=True, fastmath=True)
+def _measure_quick(first, last, volume, index, spacing, directions, radii, out):  # type: ignore[no-untyped-def]
+    n_dir, n_rad = directions.shape[0], radii.shape[0]
+    half = n_dir // 2
+    rays = np.empty((n_rad, n_dir), dtype=np.float32)
+    reach = np.empty(n_dir, dtype=np.float32)
+    shell = np.empty(2 * n_dir, dtype=np.float32)
+    for m in range(first, last):
+        z0, y0, x0 = index[m]
+        for r in range(n_rad):
+            for d in range(n_dir):
+                rays[r, d] = _sample(
+                    volume,
+                    z0 + radii[r] * directions[d, 0] / spacing[0],
+                    y0 + radii[r] * directions[d, 1] / spacing[1],
+                    x0 + radii[r] * directions[d, 2] / spacing[2],
+                )
+        shell[:n_dir] = rays[n_rad - 2]
+        shell[n_dir:] = rays[n_rad - 1]
+        shell.sort()
+        background = shell[int(0.3 * shell.shape[0])]
+        contrast = max(_sample(volume, z0, y0, x0) - background, 20.0)
+        out[m, 0] = contrast
+        out[m, 1] = background
+        reach[:] = 9.0
+        for r in range(n_rad):
+            mean = 0.0
+            high = -9.0
+            pair = -9.0
+            through = -9.0
+            single = -9.0
+            for d in range(n_dir):
+                g = (rays[r, d] - background) / contrast
+                rays[r, d] = g
+                reach[d] = min(reach[d], g)
+                mean += g / n_dir
+                high = max(high, g)
+                single = max(single, reach[d])
+            for d in range(half):
+                pair = max(pair, min(rays[r, d], rays[r, d + half]))
+                through = max(through, min(reach[d], reach[d + half]))
+            out[m, 2 + 5 * r] = mean
+            out[m, 3 + 5 * r] = high
+            out[m, 4 + 5 * r] = pair
+            out[m, 5 + 5 * r] = through
+            out[m, 6 + 5 * r] = single
+
+
+def measure_quick_features(smooth_hu: F32, candidates: Candidates, box: LungBox) -> F32:
+    """A few features, cheap enough for every candidate: to drop those that are plainly no nodule.
+
+    Parameters
+    ----------
+    smooth_hu : ndarray of float32, shape of the box
+        Attenuation after the smallest Gaussian [HU].
+    candidates : Candidates
+    box : LungBox
+
+    Returns
+    -------
+    ndarray of float32, shape (n, len(QUICK_NAMES))
+    """
+    out = np.zeros((len(candidates), len(QUICK_NAMES)), dtype=np.float32)
+    _kernels.run_rows(
+        _measure_quick,
+        len(candidates),
+        smooth_hu,
+        candidates.index_zyx,
+        np.asarray(box.spacing_zyx_mm),
+        QUICK_DIRECTIONS,
+        np.asarray(QUICK_RADII_MM),
+        out,
+    )
+    out[:, -5:-1] = candidates.responses_hu / np.maximum(candidates.spread_hu, 1.0)
+    out[:, -1] = candidates.scale
+    return out
 
 
 def measure_features(
@@ -345,7 +521,9 @@ def measure_features(
     n = len(candidates)
     out = np.zeros((n, len(FEATURE_NAMES)), dtype=np.float32)
     spacing = np.asarray(box.spacing_zyx_mm)
-    _measure(
+    _kernels.run_rows(
+        _measure,
+        n,
         smooth_hu,
         candidates.index_zyx,
         spacing,
@@ -355,9 +533,13 @@ def measure_features(
         NEAR,
         N_NEAR,
         noise.sd_hu,
+        np.asarray(FLOOD_LEVELS),
+        FLOOD_MM,
+        FLOOD_VOXELS,
+        N_RAY_FEATURES,
         out,
     )
-    f = N_RAY_FEATURES
+    f = N_RAY_FEATURES + 2 * len(FLOOD_LEVELS)
     out[:, f : f + 4] = candidates.responses_hu / out[:, :1]
     out[:, f + 4 : f + 8] = candidates.responses_hu / np.maximum(candidates.spread_hu, 1.0)
     out[:, f + 8] = candidates.scale

@@ -11,7 +11,7 @@ from miliary.scan import Side, Zone
 
 F64 = npt.NDArray[np.float64]
 
-DEPTH_GRID_MM = 1.6
+DEPTH_GRID_MM = 2.2
 
 
 def measure_depth(
@@ -30,7 +30,7 @@ def measure_depth(
     Returns
     -------
     ndarray, shape (n,)
-        Interpolated on a grid of about 1.6 mm, good to about 0.4 mm.
+        Interpolated on a grid of about 2 mm, good to about 0.5 mm.
     """
     if not len(index_zyx):
         return np.empty(0)

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from miliary.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
 from miliary.errors import NoLungsError
+from miliary.image import _kernels
 from miliary.scan import Scan, ScanWarning
 
 F32 = npt.NDArray[np.float32]
@@ -47,10 +48,10 @@ class Coarse:
         return math.prod(self.spacing_mm) / 1000.0
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)
-def _block_mean(voxels, fz, fy, fx, out):  # type: ignore[no-untyped-def]
+@nb.njit(nogil=True, cache=True, fastmath=True)
+def _block_mean(first, last, voxels, fz, fy, fx, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = voxels.shape
-    for k in nb.prange(out.shape[0]):
+    for k in range(first, last):
         for j in range(out.shape[1]):
             for i in range(out.shape[2]):
                 total = 0.0
@@ -68,7 +69,7 @@ def measure_coarse(scan: Scan) -> Coarse:
     factor = tuple(max(1, round(COARSE_MM / s)) for s in scan.grid.spacing_zyx_mm)
     shape = tuple(-(-n // f) for n, f in zip(scan.grid.shape_zyx, factor, strict=True))
     out = np.empty(shape, dtype=np.float32)
-    _block_mean(scan.voxels_hu, *factor, out)
+    _kernels.run_rows(_block_mean, shape[0], scan.voxels_hu, *factor, out)
     spacing = tuple(s * f for s, f in zip(scan.grid.spacing_zyx_mm, factor, strict=True))
     return Coarse(out, factor, spacing)  # type: ignore[arg-type]
 
@@ -250,7 +251,8 @@ def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
     if len(lungs) == 2 and sizes[lungs[1]] > 0.12 * sizes[lungs[0]]:
         out[labels == lungs[0]], out[labels == lungs[1]] = 1, 2
     else:
-        out[:] = _split_sides(labels == lungs[0], coarse)
+        box = _box(labels == lungs[0], margin=1)
+        out[box] = _split_sides(np.ascontiguousarray(labels[box] == lungs[0]), coarse)
     n_sides = int(out.max())
     centers = ndimage.center_of_mass(np.ones_like(out), out, list(range(1, n_sides + 1)))
     if n_sides == 2 and centers[0][2] > centers[1][2]:
@@ -296,19 +298,23 @@ def _add_parts(
             near[labels[box] == index] = counts.argmax() + 1
 
 
-@nb.njit(parallel=True, cache=True)
-def _flat_max(field, offsets, sign, out):  # type: ignore[no-untyped-def]
-    """Grey dilation (sign 1) or erosion (sign -1) by the offsets (n, 3)."""
-    nz, ny, nx = field.shape
-    for k in nb.prange(nz):
+@nb.njit(nogil=True, cache=True)
+def _flat_max(first, last, padded, offsets, reach, sign, out):  # type: ignore[no-untyped-def]
+    """Grey dilation (sign 1) or erosion (sign -1) by the offsets (n, 3); `padded` reaches beyond `out`."""
+    _, ny, nx = out.shape
+    for k in range(first, last):
         for j in range(ny):
+            row = out[k, j]
+            row[:] = -np.inf
+            for m in range(offsets.shape[0]):
+                z = k + reach[0] + offsets[m, 0]
+                y = j + reach[1] + offsets[m, 1]
+                x = reach[2] + offsets[m, 2]
+                line = padded[z, y, x : x + nx]
+                for i in range(nx):
+                    row[i] = max(row[i], sign * line[i])
             for i in range(nx):
-                best = sign * field[k, j, i]
-                for m in range(offsets.shape[0]):
-                    z, y, x = k + offsets[m, 0], j + offsets[m, 1], i + offsets[m, 2]
-                    if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
-                        best = max(best, sign * field[z, y, x])
-                out[k, j, i] = sign * best
+                row[i] *= sign
 
 
 def _close(fraction: F32, spacing_mm: tuple[float, float, float], radius_mm: float) -> F32:
@@ -317,14 +323,14 @@ def _close(fraction: F32, spacing_mm: tuple[float, float, float], radius_mm: flo
     grid = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), -1).reshape(-1, 3)
     inside = ((grid * np.asarray(spacing_mm)) ** 2).sum(1) <= radius_mm**2
     offsets = np.ascontiguousarray(grid[inside]).astype(np.int64)
-    pad = [(r, r) for r in reach]
-    padded = np.pad(fraction, pad, mode="edge")
-    dilated, closed = np.empty_like(padded), np.empty_like(padded)
-    _flat_max(padded, offsets, np.float32(1), dilated)
-    _flat_max(dilated, offsets, np.float32(-1), closed)
-    return np.ascontiguousarray(
-        closed[tuple(slice(r, n + r) for r, n in zip(reach, fraction.shape, strict=True))]
-    )
+    size = np.asarray(reach)
+    # Dilated on a margin of its own, so that the erosion sees what the ball saw beyond the box.
+    dilated = np.empty(tuple(n + 2 * r for n, r in zip(fraction.shape, reach, strict=True)), dtype=np.float32)
+    wide = np.pad(fraction, [(2 * r, 2 * r) for r in reach], mode="edge")
+    _kernels.run_rows(_flat_max, len(dilated), wide, offsets, size, np.float32(1), dilated)
+    closed = np.empty_like(fraction)
+    _kernels.run_rows(_flat_max, len(closed), dilated, offsets, size, np.float32(-1), closed)
+    return closed
 
 
 def _fill_slices(fraction: F32) -> None:
@@ -338,43 +344,45 @@ def _fill_slices(fraction: F32) -> None:
             plane[~open_[outside]] = 1.0
 
 
-@nb.njit(parallel=True, cache=True)
-def _refine(right, left, airway, voxels, factor, start, labels):  # type: ignore[no-untyped-def]
-    """Interpolate both fraction fields to the grid of the scan and label where they pass one half."""
+@nb.njit(nogil=True, cache=True)
+def _refine(first, last, fields, voxels, factor, start, labels):  # type: ignore[no-untyped-def]
+    """Interpolate the fields (right, left, airway) to the scan and label where a lung passes one half."""
     fz, fy, fx = factor
-    nz, ny, nx = labels.shape
-    cz, cy, cx = right.shape
-    for z in nb.prange(nz):
+    _, ny, nx = labels.shape
+    _, cz, cy, cx = fields.shape
+    for z in range(first, last):
         pz = min(max((z + start[0] + 0.5) / fz - 0.5 - start[3], 0.0), cz - 1.0)
         k0 = int(pz)
         k1 = min(k0 + 1, cz - 1)
         wz = pz - k0
+        line = np.empty((3, cx))
         for y in range(ny):
             py = min(max((y + start[1] + 0.5) / fy - 0.5 - start[4], 0.0), cy - 1.0)
             j0 = int(py)
             j1 = min(j0 + 1, cy - 1)
             wy = py - j0
+            any_lung = False
+            for f in range(3):
+                for i in range(cx):
+                    low = fields[f, k0, j0, i] * (1 - wy) + fields[f, k0, j1, i] * wy
+                    high = fields[f, k1, j0, i] * (1 - wy) + fields[f, k1, j1, i] * wy
+                    v = low * (1 - wz) + high * wz
+                    line[f, i] = v
+                    any_lung |= f < 2 and v > 0.0
+            if not any_lung:
+                continue
             for x in range(nx):
                 px = min(max((x + start[2] + 0.5) / fx - 0.5 - start[5], 0.0), cx - 1.0)
                 i0 = int(px)
                 i1 = min(i0 + 1, cx - 1)
                 wx = px - i0
-                r = 0.0
-                el = 0.0
-                a = 0.0
-                for k, ck in ((k0, 1 - wz), (k1, wz)):
-                    for j, cj in ((j0, 1 - wy), (j1, wy)):
-                        for i, ci in ((i0, 1 - wx), (i1, wx)):
-                            w = ck * cj * ci
-                            r += w * right[k, j, i]
-                            el += w * left[k, j, i]
-                            a += w * airway[k, j, i]
-                if a > 0.5:
-                    continue
-                top = max(r, el)
-                # Sharp corners (recesses) are lost at 2 mm: there the voxel itself decides.
-                if top > 0.5 or (top > 0.15 and voxels[z, y, x] < -550):
-                    labels[z, y, x] = 1 if r >= el else 2
+                right = line[0, i0] * (1 - wx) + line[0, i1] * wx
+                left = line[1, i0] * (1 - wx) + line[1, i1] * wx
+                top = max(right, left)
+                # Sharp corners (recesses) are lost on the coarse grid: there the voxel itself decides.
+                is_lung = top > 0.5 or (top > 0.15 and voxels[z, y, x] < -550)
+                if is_lung and line[2, i0] * (1 - wx) + line[2, i1] * wx <= 0.5:
+                    labels[z, y, x] = 1 if right >= left else 2
 
 
 def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
@@ -407,16 +415,9 @@ def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
     stop = [min(s.stop * f, n) for s, f, n in zip(box, coarse.factor, labels.shape, strict=True)]
     view = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     offsets = np.array([*start, *(s.start for s in box)], dtype=np.int64)
-    right, left = (np.ascontiguousarray(f[box]) for f in fractions)
-    _refine(
-        right,
-        left,
-        airways[box].astype(np.float32),
-        scan.voxels_hu[view],
-        coarse.factor,
-        offsets,
-        labels[view],
-    )
+    fields = np.stack([f[box] for f in (*fractions, airways.astype(np.float32))])
+    part = labels[view]
+    _kernels.run_rows(_refine, len(part), fields, scan.voxels_hu[view], coarse.factor, offsets, part)
     lungs = Lungs(labels, scan.grid.voxel_volume_mm3, _is_cut_off(labels, scan))
     return lungs, _warn(lungs, airways, sides)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from miliary.ct_result import Noise, Psf
+from miliary.image import _kernels
 from miliary.image.find import LungBox
 
 F32 = npt.NDArray[np.float32]
@@ -220,8 +221,10 @@ def _fit_one(  # type: ignore[no-untyped-def]
     quality[m, 2] = n_out / max(n_used, 1)
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(nogil=True, cache=True)
 def _fit_round(  # type: ignore[no-untyped-def]
+    begin,
+    end,
     volume,
     spacing,
     sigma2,
@@ -239,26 +242,25 @@ def _fit_round(  # type: ignore[no-untyped-def]
     reference_hu,
 ):
     """One round for every nodule."""
-    for chunk in nb.prange((old.shape[0] + 15) // 16):
-        for m in range(chunk * 16, min(old.shape[0], (chunk + 1) * 16)):
-            _fit_one(
-                m,
-                volume,
-                spacing,
-                sigma2,
-                noise_sd,
-                weights,
-                variances,
-                first,
-                neighbors,
-                start_mm,
-                shell_hu,
-                old,
-                new,
-                quality,
-                steps,
-                reference_hu,
-            )
+    for m in range(begin, end):
+        _fit_one(
+            m,
+            volume,
+            spacing,
+            sigma2,
+            noise_sd,
+            weights,
+            variances,
+            first,
+            neighbors,
+            start_mm,
+            shell_hu,
+            old,
+            new,
+            quality,
+            steps,
+            reference_hu,
+        )
 
 
 def fit_balls(
@@ -297,7 +299,9 @@ def fit_balls(
     arguments = (box.voxels_hu, spacing, sigma2, max(noise.sd_hu, 1.0))
     mixture = (np.asarray(BALL_WEIGHTS), np.asarray(BALL_VARIANCES))
     for _ in range(ROUNDS):
-        _fit_round(
+        _kernels.run_rows(
+            _fit_round,
+            n,
             *arguments,
             *mixture,
             first,

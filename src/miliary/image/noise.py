@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.ct_result import Lungs, Noise
+from miliary.image import _kernels
 from miliary.scan import Scan
 
 PATCH = 7
@@ -14,8 +15,8 @@ MAX_PATCHES = 6000
 QUIET_SHARE = 0.35
 
 
-@nb.njit(parallel=True, cache=True)
-def _patch_moments(voxels, centers, half, out):  # type: ignore[no-untyped-def]
+@nb.njit(nogil=True, cache=True)
+def _patch_moments(first, last, voxels, centers, half, out):  # type: ignore[no-untyped-def]
     """Per patch: variance of the residual of a plane fit in the slice, and its lag-one products."""
     n = 2 * half + 1
     count = n * n
@@ -23,7 +24,7 @@ def _patch_moments(voxels, centers, half, out):  # type: ignore[no-untyped-def]
     for i in range(n):
         ramp += (i - half) ** 2
     ramp *= n
-    for m in nb.prange(centers.shape[0]):
+    for m in range(first, last):
         z, y0, x0 = centers[m, 0], centers[m, 1] - half, centers[m, 2] - half
         mean = 0.0
         gy = 0.0
@@ -89,7 +90,7 @@ def estimate_noise(scan: Scan, lungs: Lungs, *, seed: int = 0) -> Noise:
     if not len(centers):
         return Noise(0.0)
     moments = np.empty((len(centers), 3))
-    _patch_moments(scan.voxels_hu, centers, half, moments)
+    _kernels.run_rows(_patch_moments, len(centers), scan.voxels_hu, centers, half, moments)
     return _summarize(moments, scan)
 
 
