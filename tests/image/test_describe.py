@@ -121,7 +121,7 @@ def test_flags(box, given, expected):
 
 
 def test_neighbors_that_touch_are_blended(box):
-    index = np.array([[15, 25, 18], [15, 25, 18 + 4.8 / 0.7], [15, 25, 45]], dtype=float)
+    index = np.array([[15, 25, 22], [15, 25, 22 - 4.8 / 0.7], [15, 25, 45]], dtype=float)
     assert _describe(box, index=index)["flags"].tolist() == ["blended", "blended", ""]
     assert _describe(box, index=index, diameter=3.6)["flags"].tolist() == ["", "", ""]
 

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from miliary.ct_result import Lungs
-from miliary.image.find import SCALES_MM, crop_to_lungs, find_candidates
+from miliary.image.find import SCALES_MM, crop_to_lungs, find_candidates, smooth_finest
 from miliary.scan import Grid, Scan
 from tests.image.balls import LUNG_HU, lattice_mm, make_box, render_balls
 
 GRIDS = [((30, 44, 52), (1.0, 0.7, 0.6)), ((52, 30, 40), (0.6, 1.0, 0.8)), ((14, 40, 44), (2.0, 0.8, 0.7))]
+
+
+def _find(box):
+    return find_candidates(box, smooth_finest(box))
 
 
 def _quiet(volume, seed=0):
@@ -21,7 +25,7 @@ def _quiet(volume, seed=0):
 def test_a_single_ball_is_found_where_it_is(shape, spacing, diameter):
     center = np.array(shape) * spacing * [0.43, 0.61, 0.37]
     volume = render_balls(shape, spacing, [center], [diameter], sigma_mm=[0.4 * spacing[0] + 0.2, 0.5, 0.5])
-    found = find_candidates(make_box(_quiet(volume), spacing))
+    found = _find(make_box(_quiet(volume), spacing))
     best = np.argmax(found.responses_hu.max(axis=1))
     offset = found.index_zyx[best] * spacing - center
     # A parabola through three samples of a blob is off by up to a tenth of the sample distance.
@@ -35,7 +39,7 @@ def test_every_ball_of_many_is_found_once():
     centers = lattice_mm((3, 4, 4), 9.0, seed=3)
     diameters = np.random.default_rng(4).uniform(1.2, 3.5, len(centers))
     volume = render_balls((27, 45, 52), spacing, centers, diameters, sigma_mm=0.55, dense=3)
-    found = find_candidates(make_box(_quiet(volume), spacing))
+    found = _find(make_box(_quiet(volume), spacing))
     strong = found.index_zyx[found.responses_hu.max(axis=1) > 30] * spacing
     distance = np.linalg.norm(strong[:, None] - centers, axis=2)
     assert len(strong) == len(centers)
@@ -49,7 +53,7 @@ def test_a_bigger_ball_answers_at_a_bigger_scale():
         volume = render_balls(
             (30, 36, 40), spacing, [np.array([12.1, 12.3, 11.8])], [diameter], sigma_mm=0.5, dense=3
         )
-        found = find_candidates(make_box(_quiet(volume), spacing))
+        found = _find(make_box(_quiet(volume), spacing))
         scale.append(found.scale[np.argmax(found.responses_hu.max(axis=1))])
     assert scale[0] <= 1
     assert scale[1] == len(SCALES_MM) - 1
@@ -58,7 +62,7 @@ def test_a_bigger_ball_answers_at_a_bigger_scale():
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_an_empty_lung_has_no_candidates(noise):
     volume = LUNG_HU + np.random.default_rng(1).normal(0.0, noise, (12, 20, 26))
-    found = find_candidates(make_box(volume, (1.0, 0.7, 0.7)))
+    found = _find(make_box(volume, (1.0, 0.7, 0.7)))
     assert len(found) == 0
     assert found.index_zyx.shape == (0, 3)
     assert found.responses_hu.shape == (0, len(SCALES_MM))
@@ -72,7 +76,7 @@ def test_only_the_lung_and_its_rim_are_searched():
     box = make_box(volume, spacing)
     labels = box.labels.copy()
     labels[:, :, 30:] = 0
-    found = find_candidates(replace(box, labels=labels))
+    found = _find(replace(box, labels=labels))
     assert np.all(found.index_zyx[:, 2] < 30 + 1.5 / spacing[2] + 1)
     assert np.min(np.linalg.norm(found.index_zyx * spacing - centers[0], axis=1)) < 0.2
 
@@ -82,7 +86,7 @@ def test_inputs_stay_as_they_are():
     volume = render_balls((20, 26, 30), spacing, [np.array([9.0, 9.0, 9.0])], [2.0], sigma_mm=0.6, dense=3)
     box = make_box(_quiet(volume), spacing)
     before = box.voxels_hu.copy(), box.labels.copy()
-    first, again = find_candidates(box), find_candidates(box)
+    first, again = _find(box), _find(box)
     np.testing.assert_array_equal(box.voxels_hu, before[0])
     np.testing.assert_array_equal(box.labels, before[1])
     np.testing.assert_array_equal(first.index_zyx, again.index_zyx)

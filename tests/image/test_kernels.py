@@ -44,6 +44,41 @@ def test_weights_sum_to_one_and_have_the_width(sigma):
         assert variance == pytest.approx(sigma**2 + 1 / 12, rel=0.03)
 
 
+@pytest.mark.parametrize(("n", "n_threads"), [(0, 3), (1, 3), (7, 3), (1000, 3), (1000, 1)])
+def test_every_row_is_done_once_on_any_number_of_threads(monkeypatch, n, n_threads):
+    monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda: n_threads)
+    done = np.zeros(n, dtype=int)
+
+    def kernel(first, last, add):
+        done[first:last] += add
+
+    _kernels.run_rows(kernel, n, 2)
+    assert np.all(done == 2)
+
+
+def test_what_goes_wrong_on_a_thread_is_raised(monkeypatch):
+    monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda: 2)
+
+    def kernel(first, last):
+        if last == 50:
+            raise ValueError("the last piece")
+
+    with pytest.raises(ValueError, match="the last piece"):
+        _kernels.run_rows(kernel, 50)
+
+
+def test_threads_give_the_bits_of_one(monkeypatch):
+    volume = _random((21, 33, 40))
+    results = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda n=n_threads: n)
+        smooth, field = filter_gaussian(volume, (1.1, 0.8, 1.4)), np.empty_like(volume)
+        _kernels.laplacian(smooth, np.array([1.0, 0.5, 0.7], dtype=np.float32), field)
+        results.append((field, *_list_maxima(field, np.ones(volume.shape, np.uint8), 0.1)))
+    for one, many in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
 def test_filter_keeps_a_constant_and_its_input():
     volume = np.full((6, 9, 11), -850.0, dtype=np.float32)
     before = volume.copy()

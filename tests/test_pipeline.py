@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from miliary.ct_result import CtResult
+from miliary.errors import NoLungsError
+from miliary.image import _kernels
+from miliary.image.simulate import ScanProtocol, simulate_scan
+from miliary.nodules import COLUMN_NAMES
+from miliary.pipeline import find_nodules
+from miliary.scan import Grid, Scan, ScanWarning
+
+
+@pytest.fixture(scope="module")
+def result(simulated_chest) -> CtResult:
+    return find_nodules(simulated_chest.scan, n_threads=1)
+
+
+def _same(one: CtResult, other: CtResult) -> None:
+    """Bit for bit the same, the times aside."""
+    for name in COLUMN_NAMES:
+        np.testing.assert_array_equal(one.nodules[name], other.nodules[name], err_msg=name)
+    np.testing.assert_array_equal(one.lungs.labels, other.lungs.labels)
+    np.testing.assert_array_equal(one.preview_rgb, other.preview_rgb)
+    for field in fields(CtResult):
+        if field.name not in {"nodules", "lungs", "preview_rgb", "stages"}:
+            assert getattr(one, field.name) == getattr(other, field.name), field.name
+
+
+def test_most_nodules_are_found_where_they_are(result, simulated_chest):
+    truth = simulated_chest.truth
+    place = np.stack([truth[f"{a}_mm"] for a in "xyz"], axis=1)
+    distance = np.linalg.norm(place[:, None] - result.nodules.position_lps_mm, axis=2).min(axis=1)
+    # Nodules of 3 to 4.5 mm on voxels of 2.5 mm: a mark within one voxel.
+    assert np.mean(distance < 2.5) > 0.5
+    # By chance: marks cover well under a tenth of the lungs.
+    shuffled = place[:, [1, 0, 2]]
+    chance = np.linalg.norm(shuffled[:, None] - result.nodules.position_lps_mm, axis=2).min(axis=1)
+    assert np.mean(chance < 2.5) < 0.2
+
+
+def test_marks_lie_in_the_lungs_and_say_on_which_side(result):
+    grid = result.grid
+    index = np.rint(grid.index_from_lps(result.nodules.position_lps_mm)).astype(int)
+    label = result.lungs.labels[tuple(np.clip(index, 0, np.array(grid.shape_zyx) - 1).T)]
+    assert np.mean(label > 0) > 0.9
+    inside = label > 0
+    expected = np.where(label == 1, "right", "left")
+    assert np.array_equal(result.nodules["side"][inside], expected[inside])
+
+
+def test_the_table_is_plausible(result):
+    nodules = result.nodules
+    assert nodules["id"].tolist() == list(range(1, len(nodules) + 1))
+    assert np.all(nodules["probability"] >= result.threshold)
+    assert np.all(nodules["diameter_mm"] > 0)
+    assert np.all(nodules["volume_mm3_err"] > 0)
+    np.testing.assert_allclose(nodules["volume_mm3"], np.pi / 6 * nodules["diameter_mm"] ** 3)
+    assert result.n_candidates > len(nodules)
+
+
+def test_the_lungs_are_measured(result, simulated_chest):
+    voxel_ml = simulated_chest.scan.grid.voxel_volume_mm3 / 1000
+    for label, ml in ((1, result.right_ml), (2, result.left_ml)):
+        truth = np.count_nonzero(simulated_chest.lung_labels == label) * voxel_ml
+        assert ml == pytest.approx(truth, rel=0.05)
+
+
+def test_again_and_on_threads_it_is_the_same_bit_for_bit(result, simulated_chest, monkeypatch):
+    scan = simulated_chest.scan
+    before = scan.voxels_hu.copy()
+    _same(find_nodules(scan, n_threads=1), result)
+    monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda: 3)
+    _same(find_nodules(scan, n_threads=2), result)
+    np.testing.assert_array_equal(scan.voxels_hu, before)
+
+
+def test_every_stage_is_named_as_it_starts(result, simulated_chest):
+    told: list[str] = []
+    find_nodules(simulated_chest.scan, progress=told.append)
+    assert told == [stage.name for stage in result.stages]
+    assert all(stage.seconds > 0 for stage in result.stages)
+
+
+def test_warnings_of_the_reader_come_first(simulated_chest):
+    scan = simulated_chest.scan.with_warnings(ScanWarning("clipped_high", "Made up."))
+    found = find_nodules(scan)
+    assert found.warnings[: len(scan.warnings)] == scan.warnings
+    assert all("clipped_hu" in flags for flags in found.nodules["flags"])
+
+
+def test_a_lung_without_nodules_gives_a_table(simulated_chest):
+    grid = simulated_chest.scan.grid
+    protocol = ScanProtocol(
+        shape_zyx=grid.shape_zyx,
+        spacing_zyx_mm=grid.spacing_zyx_mm,
+        psf_fwhm_mm=2.8,
+        slice_thickness_mm=2.3,
+        noise_sd_hu=15.0,
+    )
+    plain = simulate_scan(protocol, seed=5, anatomy=simulated_chest.anatomy)
+    found = find_nodules(plain.scan)
+    assert tuple(found.nodules.columns) == COLUMN_NAMES
+    with_nodules = find_nodules(simulated_chest.scan)
+    assert len(found.nodules) < 0.8 * len(with_nodules.nodules)
+
+
+def test_nothing_to_find_gives_no_rows(simulated_chest):
+    """Lungs of even density: body and lungs of the simulation, without texture, vessels and noise."""
+    labels = simulated_chest.lung_labels
+    voxels = np.full(labels.shape, 40, dtype=np.int16)
+    voxels[labels > 0] = -850
+    found = find_nodules(replace(simulated_chest.scan, voxels_hu=voxels))
+    assert len(found.nodules) == 0
+    assert found.nodules["id"].dtype == np.int64
+
+
+def test_a_head_is_refused():
+    shape, spacing = (60, 70, 64), (3.0, 3.0, 2.6)
+    z, y, x = np.ix_(*[(np.arange(n) - 0.5 * (n - 1)) * s for n, s in zip(shape, spacing, strict=True)])
+    r = np.sqrt((z / 85) ** 2 + (y / 95) ** 2 + (x / 75) ** 2)
+    voxels = np.select([r < 0.92, r < 1.0], [35, 900], -1000).astype(np.int16)
+    voxels[(z + 30) ** 2 + (y + 50) ** 2 + x**2 < 16**2] = -980
+    with pytest.raises(NoLungsError):
+        find_nodules(Scan(voxels, Grid(shape, spacing)))
