@@ -34,6 +34,8 @@ ROUNDS = 4
 STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
+CALIBRATOR_MAX_HU = 60.0
+CALIBRATION_LIMITS = (0.7, 1.35)
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
 
 
@@ -342,6 +344,8 @@ def calibrate_psf(
         `psf` itself where fewer than 25 nodules serve.
     """
     clear = contrast_hu > max(8.0 * noise.sd_hu, 120.0)
+    # Calcium is brighter than the ball that is fitted, and would pass for a sharper scan.
+    clear &= background_hu + contrast_hu < CALIBRATOR_MAX_HU
     rows = np.flatnonzero(clear & _is_isolated(position_mm))
     if len(rows) < MIN_CALIBRATORS:
         return psf
@@ -362,6 +366,7 @@ def calibrate_psf(
             ]
         )
         factor = float(np.median(_find_minimum(np.asarray(CALIBRATION_FACTORS), misfit)))
+        factor = float(np.clip(factor, *CALIBRATION_LIMITS))
         psf = replace(psf, source="nodules", **{axis: getattr(psf, axis) * factor})
     return psf
 
