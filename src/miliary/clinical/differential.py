@@ -50,7 +50,7 @@ class RankedCause:
         return tuple(item.name for item in self.evidence if (item.steps > 0) is is_for)
 
 
-def assess_differential(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
+def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """Rank the causes of the miliary pattern of a case.
 
     Parameters

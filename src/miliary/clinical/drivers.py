@@ -74,7 +74,7 @@ class GeneFinding:
     reason: str = ""
 
 
-def assess_drivers(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
+def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """Status of every driver gene, completeness, discordance and expected frequencies.
 
     Parameters
@@ -300,7 +300,7 @@ def _assess_single_method(case: Case, genes: tuple[GeneFinding, ...], book: Rule
         yield Assessment(
             f"drivers.single_method.{finding.gene.lower()}",
             f"{finding.gene} by stain alone",
-            Verdict.NOT_MET,
+            Verdict.MET,
             Severity.QUERY,
             f"{finding.gene} is positive by immunohistochemistry only, {tail}.",
             inputs=facts,

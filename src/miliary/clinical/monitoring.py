@@ -23,7 +23,7 @@ _ACTIONS = {
 }
 
 
-def assess_monitoring(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
+def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """Watch and hold rules of each recorded drug whose label the rules hold.
 
     Parameters

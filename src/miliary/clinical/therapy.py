@@ -19,7 +19,7 @@ EDITION = "2026-11"
 _MG_PER_UNIT = {"mg": 1.0, "g": 1000.0, "ug": 0.001}
 
 
-def assess_therapy(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
+def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """Options for each driver found, and each recorded drug against its label.
 
     Parameters
