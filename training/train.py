@@ -241,7 +241,8 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
         hit = distance <= np.maximum(1.5, 0.5 * table.truth_diameter_mm)
         for low, high in ((1.0, 1.5), (1.5, 2.0), (2.0, 3.0)):
             bin_ = (table.truth_diameter_mm >= low) & (table.truth_diameter_mm < high)
-            out[f"sens_{low}"] = float(hit[bin_].mean()) if bin_.any() else float("nan")
+            if bin_.any():
+                out[f"sens_{low}"] = float(hit[bin_].mean())
     out["false_per_litre"] = float(false) / table.lung_litres
     return out
 

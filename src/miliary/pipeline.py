@@ -61,9 +61,15 @@ def find_nodules(
     NoLungsError
         The scan shows no lungs.
     """
-    threads = n_threads or nb.config.NUMBA_NUM_THREADS
-    nb.set_num_threads(min(threads, nb.config.NUMBA_NUM_THREADS))
-    clock = _Clock(progress)
+    before = nb.get_num_threads()
+    nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
+    try:
+        return _find_nodules(scan, _Clock(progress), seed)
+    finally:
+        nb.set_num_threads(before)
+
+
+def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
     with clock.stage("lungs"):
         lung_mask, warnings = lungs.find_lungs(scan)
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))

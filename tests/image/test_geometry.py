@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from miliary.image.geometry import DEPTH_GRID_MM, locate, measure_depth
+from miliary.image.geometry import DEPTH_GRID_MM, locate, measure_depth, measure_distance_to_surface
 
 
 def _ball(shape, spacing, radius):
@@ -85,3 +85,25 @@ def test_points_outside_belong_to_the_nearest_lung(small_labels):
 def test_no_points_have_no_place(small_labels):
     side, zone = locate(small_labels, np.empty((0, 3)))
     assert len(side) == len(zone) == 0
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 0.7, 0.68), (2.0, 1.4, 1.2)])
+def test_distance_to_the_surface_is_that_to_the_voxel_faces(spacing):
+    radius = 15.0
+    shape = tuple(int(2 * radius / s) + 9 for s in spacing)
+    labels, center = _ball(shape, spacing, radius)
+    rng = np.random.default_rng(3)
+    direction = rng.normal(size=(500, 3))
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
+    r = rng.uniform(0.0, 17.0, 500)
+    found = measure_distance_to_surface(labels, spacing, center + direction * r[:, None] / spacing)
+    # The staircase of voxels lies within half a voxel's diagonal of the ball.
+    assert np.abs(found - (radius - r)).max() < 0.75 * np.linalg.norm(spacing)
+    # The nearest of many faces is one that sticks out, so that the mean is a little short.
+    assert -0.2 * np.linalg.norm(spacing) < np.mean(found - (radius - r)) < 0.0
+
+
+def test_distance_without_a_surface_is_infinite():
+    everywhere = np.ones((4, 4, 4), dtype=np.uint8)
+    assert measure_distance_to_surface(everywhere, (1.0, 1.0, 1.0), np.array([[1.0, 1.0, 1.0]])) == np.inf
+    assert len(measure_distance_to_surface(everywhere, (1.0, 1.0, 1.0), np.empty((0, 3)))) == 0

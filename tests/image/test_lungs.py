@@ -156,3 +156,14 @@ def test_a_head_has_no_lungs():
 def test_a_block_has_no_lungs(level):
     with pytest.raises(NoLungsError):
         find_lungs(_scan(np.full((40, 60, 64), level, dtype=np.int16)))
+
+
+def test_lungs_cut_by_the_side_of_the_field_of_view_stay_lungs(phantom):
+    voxels, labels = phantom
+    # The field of view ends 12 mm inside the outer edge of both lungs.
+    columns = np.flatnonzero(labels.any(axis=(0, 1)))
+    view = np.s_[:, :, columns[0] + 5 : columns[-1] - 4]
+    found, warnings = find_lungs(_scan(np.ascontiguousarray(voxels[view])))
+    for label in (1, 2):
+        assert _dice(found.labels == label, labels[view] == label) > 0.96
+    assert "lungs_cut_off" in {w.code for w in warnings}

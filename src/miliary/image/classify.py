@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,16 @@ def _read_classifier(name: str) -> Classifier:
     card_path = path.with_suffix(".json")
     if not path.is_file() or not card_path.is_file():
         raise WeightsError(f"{path.name}: weights or their card are missing; reinstall the package")
+    try:
+        return _parse_classifier(path, json.loads(card_path.read_text()))
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path.name}: weights or their card are damaged; reinstall the package"
+        ) from error
+
+
+def _parse_classifier(path: Path, card: dict[str, Any]) -> Classifier:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    card: dict[str, Any] = json.loads(card_path.read_text())
     if card["sha256"] != digest:
         raise WeightsError(f"{path.name}: does not match the SHA-256 of its card; reinstall the package")
     if tuple(card["features"]) != FEATURE_NAMES or tuple(card["quick_features"]) != QUICK_NAMES:

@@ -69,7 +69,7 @@ def describe_nodules(
     volume = fit.excess_hu_mm3 / contrast
     volume_err = fit.excess_hu_mm3_err / contrast
     diameter = np.cbrt(6.0 * volume / np.pi)
-    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, index)
+    depth = geometry.measure_distance_to_surface(box.labels, box.spacing_zyx_mm, index)
     side, zone = geometry.locate(box.labels, index)
     point = grid.lps_from_index(index + np.asarray(box.start_zyx))
     attenuation = _classify_attenuation(fit, features, diameter, psf=psf, noise=noise)

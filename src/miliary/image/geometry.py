@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from miliary.ct_result import LABEL_RIGHT
 from miliary.scan import Side, Zone
@@ -30,7 +31,8 @@ def measure_depth(
     Returns
     -------
     ndarray, shape (n,)
-        Interpolated on a grid of about 2 mm, good to about 0.5 mm.
+        Interpolated on a grid of about 2 mm, good to about 1 mm, and up to 1.4 mm
+        too small deep in the lung; see `measure_distance_to_surface`.
     """
     if not len(index_zyx):
         return np.empty(0)
@@ -44,6 +46,42 @@ def measure_depth(
     depth -= np.sign(depth) * half * np.minimum(1.0, np.abs(depth) / (2 * half))
     at = index_zyx / np.asarray(stride)
     return np.asarray(ndimage.map_coordinates(depth, at.T, order=1, mode="nearest"), dtype=np.float64)
+
+
+def measure_distance_to_surface(
+    labels: npt.NDArray[np.uint8], spacing_zyx_mm: tuple[float, float, float], index_zyx: F64
+) -> F64:
+    """Distance [mm] from points to the nearest voxel face between lung and not lung, negative outside.
+
+    Slower than `measure_depth` and exact for the labels as they are; for the rows of a result.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+    spacing_zyx_mm : tuple of float
+    index_zyx : ndarray, shape (n, 3)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Infinite where the labels have no surface within the array.
+    """
+    if not len(index_zyx):
+        return np.empty(0)
+    inside = labels > 0
+    faces = []
+    for axis in range(3):
+        where = np.argwhere(np.diff(inside.view(np.int8), axis=axis)).astype(np.float64)
+        where[:, axis] += 0.5
+        faces.append(where)
+    spacing = np.asarray(spacing_zyx_mm)
+    surface = np.concatenate(faces) * spacing
+    place = np.clip(np.round(index_zyx).astype(int), 0, np.asarray(labels.shape) - 1)
+    sign = np.where(inside[tuple(place.T)], 1.0, -1.0)
+    if not len(surface):
+        return np.full(len(index_zyx), np.inf) * sign
+    distance, _ = cKDTree(surface, balanced_tree=False, compact_nodes=False).query(index_zyx * spacing)
+    return np.asarray(sign * distance)
 
 
 def locate(

@@ -32,6 +32,7 @@ MIN_PART_ML = 4.0
 MAX_AIRWAY_ML = 160.0
 GAS_HU = -965.0
 PART_GAP_MM = 6.0
+CUT_LUNG_ML, CUT_LUNG_HU = 100.0, -950.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ def _inner_air(coarse: Coarse) -> Mask:
         np.concatenate([labels[:, e].ravel() for e in (0, -1)] + [labels[:, :, e].ravel() for e in (0, -1)])
     )
     inside = sizes > 0
-    inside[border] = False
+    # A narrow field of view cuts through the lungs themselves; air outside the body is darker than lung.
+    means = np.bincount(labels.ravel(), coarse.hu.ravel()) / np.maximum(sizes, 1)
+    is_lung = (sizes * coarse.voxel_ml > CUT_LUNG_ML) & (means > CUT_LUNG_HU)
+    inside[border[~is_lung[border]]] = False
     inner: Mask = inside[labels]
     if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
         inner = _inner_air_by_slice(air)
@@ -450,15 +454,16 @@ def _box(mask: Mask, *, margin: int) -> tuple[slice, slice, slice]:
 
 
 def _is_cut_off(labels: npt.NDArray[np.uint8], scan: Scan) -> bool:
-    """More than 3 cm2 of lung in the first or last slice."""
-    area = scan.grid.spacing_zyx_mm[1] * scan.grid.spacing_zyx_mm[2]
-    return any(np.count_nonzero(labels[k]) * area > 300.0 for k in (0, -1))
+    """More than 3 cm2 of lung in any outermost slice, row or column."""
+    sz, sy, sx = scan.grid.spacing_zyx_mm
+    faces = ((labels[[0, -1]], sy * sx), (labels[:, [0, -1]], sz * sx), (labels[:, :, [0, -1]], sz * sy))
+    return any(np.count_nonzero(face) * area > 300.0 for face, area in faces)
 
 
 def _warn(lungs: Lungs, airways: Mask, sides: npt.NDArray[np.int32]) -> tuple[ScanWarning, ...]:
     out = []
     if lungs.is_cut_off:
-        out.append(ScanWarning("lungs_cut_off", "Part of the lungs lies outside the first or last slice."))
+        out.append(ScanWarning("lungs_cut_off", "Part of the lungs lies outside the scan."))
     n_right, n_left = (np.count_nonzero(sides == label) for label in (LABEL_RIGHT, LABEL_LEFT))
     if not n_right or not n_left:
         out.append(ScanWarning("single_lung", "Only one lung was found."))
