@@ -24,6 +24,7 @@ from miliary import __version__
 from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
+    from miliary.clinical.rulebook import Row, RuleBook
     from miliary.ct_result import CtResult
     from miliary.image.simulate import SimulatedScan
     from miliary.scan import Scan
@@ -276,6 +277,117 @@ The patient is simulated, so the truth is known:
   diameters off by {found.diameter_error_mm:.2f} mm (median)
 
 result in {out}: start with {out / "preview.png"}""")
+
+
+@cli.group()
+def case() -> None:
+    """Keep and check the facts about one patient."""
+
+
+@case.command("new")
+@click.argument("folder", type=click.Path(path_type=Path))
+def case_new(folder: Path) -> None:
+    """Start a case: a commented case.yaml and an empty labs.csv in FOLDER."""
+    from miliary.exchange.case_file import write_case_template
+
+    for path in write_case_template(folder):
+        print(path)
+
+
+@case.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+def case_check(folder: Path) -> int:
+    """Read a case and list everything in it that cannot be, with file, line and field."""
+    from miliary.exchange.case_file import inspect_case
+
+    read, problems = inspect_case(folder)
+    for problem in problems:
+        print(problem)
+    if read is None or problems:
+        return EXIT_INPUT
+    print(f"{read.id}: well-formed; {len(read.studies)} studies, {len(read.labs)} laboratory values")
+    return 0
+
+
+@case.command("run")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result."
+)
+@click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
+    """Derive and check what the facts allow: stage, response, grades, drivers, contradictions.
+
+    FOLDER holds case.yaml (and labs.csv). Writes case.json and summary.md, the gravest first. States and
+    cites; what cannot be told is listed with its reason.
+    """
+    from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
+    from miliary.exchange.case_file import read_case
+    from miliary.exchange.case_result import Source, render_summary, summarize_case, write_case_result
+    from miliary.exchange.store import CASE_KIND, check_output
+
+    check_output(out, kind=CASE_KIND)
+    facts = read_case(folder)
+    found = assess_case(facts)
+    sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
+    provenance = {"program": "miliary", "version": __version__}
+    summary = summarize_case(facts, found, sources, counts=count_outcomes(found), provenance=provenance)
+    text = render_summary(facts, found, sources)
+    write_case_result(summary, text, out)
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+    elif not quiet:
+        print(text)
+        print(f"result in {out}")
+
+
+@cli.group()
+def rules() -> None:
+    """Look at the rules that cases are checked against."""
+
+
+@rules.command("list")
+def rules_list() -> None:
+    """List every system and edition with its rows."""
+    from miliary.clinical.rulebook import list_rules, load_rules
+
+    for system, edition in list_rules():
+        book = load_rules(system, edition)
+        as_of = f", as of {book.as_of}" if book.as_of else ""
+        print(f"{book.label:<24} {book.title} ({len(book.all_rows())} rows{as_of})")
+
+
+@rules.command("show")
+@click.argument("system")
+@click.argument("edition", default="")
+@click.option("--term", default="", help="Only rows whose id or words contain this.")
+def rules_show(system: str, edition: str, *, term: str) -> None:
+    """Show rows of SYSTEM EDITION with their sources."""
+    from miliary.clinical.rulebook import find_edition, load_rules
+
+    book = load_rules(system, edition or find_edition(system))
+    found = [row for row in book.all_rows() if term.lower() in _row_words(row)]
+    if not found:
+        raise InputError(f"{book.label}: no row holds {term!r}; leave out --term to see all")
+    for row in found:
+        print(_describe_row(row, book))
+
+
+def _row_words(row: Row) -> str:
+    data = json.dumps(dict(row.data), default=str, ensure_ascii=False)
+    return f"{row.id} {data}".lower().replace("_", " ") + f" {row.id} {data}".lower()
+
+
+def _describe_row(row: Row, book: RuleBook) -> str:
+    """One row: its data, then what it rests on."""
+    data = ", ".join(f"{name}: {value}" for name, value in row.data.items())
+    as_of = row.as_of or book.as_of
+    sources = (book.citations[name] for name in row.citations)
+    cited = "; ".join(c.text + (f", doi {c.doi}" if c.doi else "") for c in sources)
+    drives = "" if row.drives else "; shown only, no verdict rests on it"
+    trust = f"basis {row.basis}, confidence {row.confidence}" + (f", as of {as_of}" if as_of else "") + drives
+    return f"{row.table} / {row.id}\n  {data}\n  {trust}\n  {cited}"
 
 
 def _count_cores() -> int:

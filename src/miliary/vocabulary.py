@@ -295,3 +295,57 @@ CLAIM_KINDS: Mapping[str, str] = MappingProxyType(
         "immunity_from_tps": "a statement on immunity rests on the PD-L1 score",
     }
 )
+
+# What molecular reports of lung cancer name; an unknown symbol is refused unless written "other:SYMBOL".
+_GENES = """
+AKT1 AKT2 AKT3 ALK APC AR ARAF ARID1A ARID2 ATM ATR AXL BAP1 BRAF BRCA1 BRCA2 BRIP1 CCND1 CCND2 CCND3
+CCNE1 CDK12 CDK2 CDK4 CDK6 CDKN1B CDKN2A CDKN2B CHEK1 CHEK2 CREBBP CSNK2A1 CTNNB1 CUL3 DDR2 EGFR EML4
+ERBB2 ERBB3 ERBB4 ERCC2 ERG ESR1 ETV1 ETV4 ETV5 FANCA FANCD2 FANCI FAT1 FBXW7 FGFR1 FGFR2 FGFR3 FGFR4 FGR
+FLT3 FOXL2 GATA2 GNA11 GNAQ GNAS H3-3A HNF1A HRAS IDH1 IDH2 IGF1R JAK1 JAK2 JAK3 KDR KEAP1 KIF5B KIT
+KNSTRN KRAS LTK MAGOH MAP2K1 MAP2K2 MAP2K4 MAPK1 MAX MDM2 MDM4 MED12 MET MLH1 MRE11 MSH2 MSH6 MTAP MTOR
+MYB MYBL1 MYC MYCL MYCN MYD88 NBN NF1 NF2 NFE2L2 NKX2-1 NOTCH1 NOTCH2 NOTCH3 NRAS NRG1 NTRK1 NTRK2 NTRK3
+NUTM1 PALB2 PBRM1 PDGFRA PDGFRB PIK3CA PIK3CB PIK3R1 PMS2 POLE PPARG PPP2R1A PTCH1 PTEN PTPN11 RAC1 RAD50
+RAD51 RAD51B RAD51C RAD51D RAF1 RB1 RBM10 RET RHEB RHOA RICTOR RIT1 RNF43 ROS1 RSPO2 RSPO3 SDC4 SETD2
+SF3B1 SLC34A2 SLX4 SMAD4 SMARCA4 SMARCB1 SMO SOX2 SPOP SRC STAT3 STK11 TERT TOP1 TP53 TSC1 TSC2 U2AF1 VHL
+XPO1
+"""
+GENES = frozenset(_GENES.split())
+GENE_ALIASES: Mapping[str, str] = MappingProxyType(
+    {"HER2": "ERBB2", "HER-2": "ERBB2", "HER3": "ERBB3", "C-MET": "MET", "CMET": "MET", "LKB1": "STK11"}
+    | {"TRKA": "NTRK1", "TRKB": "NTRK2", "TRKC": "NTRK3", "P53": "TP53", "ERBB1": "EGFR", "TTF1": "NKX2-1"}
+)
+
+# Units as UCUM writes them, and the spellings that records use for them.
+_UNITS = """
+% /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm d fL g g/L
+g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm mm[Hg]
+mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L umol/L
+{copies}/mL {score} {spots}
+"""
+UNITS = frozenset(_UNITS.split())
+UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {"µg/L": "ug/L", "μg/L": "ug/L", "mcg/L": "ug/L", "µg/dL": "ug/dL", "μg/dL": "ug/dL", "µmol/L": "umol/L"}
+    | {"μmol/L": "umol/L", "µkat/L": "ukat/L", "μkat/L": "ukat/L", "10^9/L": "10*9/L", "10^3/uL": "10*3/uL"}
+    | {
+        "10^3/µL": "10*3/uL",
+        "10^6/uL": "10*6/uL",
+        "10^12/L": "10*12/L",
+        "x10^9/L": "10*9/L",
+        "K/uL": "10*3/uL",
+    }
+    | {"bpm": "/min", "mmHg": "mm[Hg]", "msec": "ms", "°C": "Cel", "IU/L": "IU/L", "IU/mL": "IU/mL"}
+    | {"iu/l": "IU/L", "u/l": "U/L", "ng/ml": "ng/mL", "pg/ml": "pg/mL", "mg/dl": "mg/dL", "g/dl": "g/dL"}
+    | {"u/ml": "U/mL", "µg": "ug", "mcg": "ug", "µg/mL": "ug/mL", "/µL": "/uL", "percent": "%"}
+)
+
+# Analytes that rules know; another name is taken as it is unless it looks like a slip of one of these.
+_ANALYTES = """
+ace albumin alp alt amylase_creatinine_clearance_ratio amylase_pancreatic amylase_salivary
+amylase_salivary_fraction amylase_total aptt ast bilirubin_direct bilirubin_total
+blood_pressure_diastolic blood_pressure_systolic ca_19_9 calcium cd4 cea cholesterol_total ck creatinine
+crp cyfra_21_1 d_dimer elastase_1 eosinophils esr fibrinogen ggt glucose haptoglobin hba1c hcg heart_rate
+hemoglobin inr ldh lipase lymphocytes magnesium neutrophils nse oxygen_saturation phosphate platelets
+potassium progrp qtc reticulocytes scc sodium soluble_il2_receptor temperature thyroglobulin
+triglycerides trypsin urea uric_acid weight white_cells
+"""
+ANALYTES = frozenset(_ANALYTES.split())

@@ -165,6 +165,21 @@ def list_rules() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
+def find_edition(system: str) -> str:
+    """The newest edition of a system.
+
+    Raises
+    ------
+    RuleError
+        If there is no such system.
+    """
+    editions = [edition for name, edition in list_rules() if name == system]
+    if not editions:
+        known = ", ".join(dict.fromkeys(name for name, _ in list_rules()))
+        raise RuleError(f"no rules {system!r}: known are {known}")
+    return max(editions, key=lambda edition: [int(n) for n in re.findall(r"\d+", edition)])
+
+
 def _folder() -> Any:
     return resources.files("miliary.clinical") / "rules"
 

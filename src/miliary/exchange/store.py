@@ -41,8 +41,11 @@ CT_FILES = ("scan.json", "nodules.csv", "nodules.parquet", "lungs.nii.gz", "prev
 SIMULATION_KIND = "miliary.simulation"
 SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volume.nii.gz", "dicom")
 
+CASE_KIND = "miliary.case"
+CASE_FILES = ("case.json", "summary.md")
+
 # For each kind of folder its files; the first says in `kind` what the folder is.
-_FILES = {SUMMARY_KIND: CT_FILES, SIMULATION_KIND: SIMULATION_FILES}
+_FILES = {SUMMARY_KIND: CT_FILES, SIMULATION_KIND: SIMULATION_FILES, CASE_KIND: CASE_FILES}
 
 # Digits after the point in the CSV: finer than any error of the measurement, and a file that reads well.
 _DECIMALS = {"mm": 3, "mm3": 4, "mg": 5, "": 4}
@@ -65,7 +68,7 @@ def check_output(folder: str | Path, *, kind: str = SUMMARY_KIND) -> None:
     ----------
     folder : path
     kind : str
-        What will be written there: `SUMMARY_KIND` or `SIMULATION_KIND`.
+        What will be written there: `SUMMARY_KIND`, `SIMULATION_KIND` or `CASE_KIND`.
 
     Raises
     ------

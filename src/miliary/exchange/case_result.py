@@ -1,0 +1,96 @@
+"""The folder that `miliary case run` writes: `case.json` and a summary in words, the gravest first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from miliary.assessment import Assessment, Basis, Severity, Verdict, summarize_assessment
+from miliary.case import SCHEMA_VERSION, Case
+from miliary.exchange.store import CASE_KIND, replacing_folder
+
+_HEADINGS = {
+    Severity.ERROR: "Errors",
+    Severity.QUERY: "Queries",
+    Severity.NOTE: "Notes",
+}
+_DISCLAIMER = "States and cites for a reader who decides; no medical device, no advice."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A citation as the result holds it."""
+
+    text: str
+    doi: str
+    basis: Basis
+
+
+def summarize_case(
+    case: Case,
+    assessments: Sequence[Assessment],
+    sources: Mapping[str, Source],
+    *,
+    counts: Mapping[str, int],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What `case.json` holds, as plain JSON values."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": CASE_KIND,
+        "case_id": case.id,
+        "origin": case.origin.value,
+        "counts": dict(counts),
+        "assessments": [summarize_assessment(assessment) for assessment in assessments],
+        "citations": {
+            name: {"text": s.text, "basis": s.basis.value} | ({"doi": s.doi} if s.doi else {})
+            for name, s in sources.items()
+        },
+        "provenance": dict(provenance),
+    }
+
+
+def write_case_result(summary: Mapping[str, Any], text: str, folder: str | Path) -> None:
+    """Write `case.json` and `summary.md`, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    with replacing_folder(Path(folder)) as draft:
+        content = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+        (draft / "case.json").write_text(content + "\n", encoding="utf-8")
+        (draft / "summary.md").write_text(text, encoding="utf-8")
+
+
+def render_summary(case: Case, assessments: Sequence[Assessment], sources: Mapping[str, Source]) -> str:
+    """The assessments as a Markdown page: by severity, then results, then what cannot be told."""
+    lines = [f"# {case.title or case.id}", "", f"Facts: {case.origin.value}. {_DISCLAIMER}", ""]
+    for severity, heading in _HEADINGS.items():
+        lines += _section(heading, (a for a in assessments if a.severity is severity), sources)
+    calm = [a for a in assessments if a.severity is Severity.INFO]
+    lines += _section("Results", (a for a in calm if a.verdict is Verdict.MET), sources)
+    lines += _section("Cannot be told", (a for a in calm if a.verdict is Verdict.NOT_ASSESSABLE), sources)
+    n_quiet = sum(a.verdict is Verdict.NOT_MET for a in calm)
+    lines += [f"{n_quiet} further checks found nothing to raise; they are in `case.json`.", ""]
+    return "\n".join(lines)
+
+
+def _section(title: str, found: Iterable[Assessment], sources: Mapping[str, Source]) -> Iterator[str]:
+    items = list(found)
+    if items:
+        yield from (f"## {title} ({len(items)})", "")
+        yield from (_line(assessment, sources) for assessment in items)
+        yield ""
+
+
+def _line(assessment: Assessment, sources: Mapping[str, Source]) -> str:
+    reason = f" Cannot be told: {assessment.reason.rstrip('.')}." if assessment.reason else ""
+    cited = "; ".join(sources[name].text for name in assessment.citations if name in sources)
+    basis = "" if assessment.basis is Basis.READ else f", {assessment.basis.value}"
+    as_of = f", as of {assessment.as_of.isoformat()}" if assessment.as_of else ""
+    return f"- {assessment.statement}{reason} [{assessment.rule_id}: {cited or 'own check'}{basis}{as_of}]"
