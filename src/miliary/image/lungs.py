@@ -32,7 +32,7 @@ MIN_PART_ML = 4.0
 MAX_AIRWAY_ML = 160.0
 GAS_HU = -965.0
 PART_GAP_MM = 6.0
-CUT_LUNG_ML, CUT_LUNG_HU = 100.0, -950.0
+CUT_LUNG_ML, CUT_LUNG_HU, CUT_RIM_SHARE = 100.0, -950.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def _inner_air(coarse: Coarse) -> Mask:
     """Air that is not connected to the border of the field of view within the slices."""
     air = coarse.hu < AIR_MAX_HU
     labels, sizes = _label(air)
-    border = np.unique(
-        np.concatenate([labels[:, e].ravel() for e in (0, -1)] + [labels[:, :, e].ravel() for e in (0, -1)])
-    )
+    rim = np.concatenate([labels[:, e].ravel() for e in (0, -1)] + [labels[:, :, e].ravel() for e in (0, -1)])
+    border, contact = np.unique(rim, return_counts=True)
     inside = sizes > 0
     # A narrow field of view cuts through the lungs themselves; air outside the body is darker than lung.
     means = np.bincount(labels.ravel(), coarse.hu.ravel()) / np.maximum(sizes, 1)
-    is_lung = (sizes * coarse.voxel_ml > CUT_LUNG_ML) & (means > CUT_LUNG_HU)
-    inside[border[~is_lung[border]]] = False
+    is_lung = (sizes[border] * coarse.voxel_ml > CUT_LUNG_ML) & (means[border] > CUT_LUNG_HU)
+    is_lung &= contact < CUT_RIM_SHARE * len(rim)
+    inside[border[~is_lung]] = False
     inner: Mask = inside[labels]
     if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
         inner = _inner_air_by_slice(air)
