@@ -33,6 +33,7 @@ MAX_AIRWAY_ML = 160.0
 GAS_HU = -965.0
 PART_GAP_MM = 6.0
 CUT_LUNG_ML, CUT_LUNG_HU, CUT_RIM_SHARE = 100.0, -950.0, 0.5
+TISSUE_HU, WALL_MM, BETWEEN_WALLS_SHARE = -300.0, 8.0, 0.6
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,29 @@ def _inner_air(coarse: Coarse) -> Mask:
     rim = np.concatenate([labels[:, e].ravel() for e in (0, -1)] + [labels[:, :, e].ravel() for e in (0, -1)])
     border, contact = np.unique(rim, return_counts=True)
     inside = sizes > 0
-    # A narrow field of view cuts through the lungs themselves; air outside the body is darker than lung.
+    # A narrow field of view cuts through the lungs themselves. Air outside the body is darker than lung, and
+    # foam under the patient, which is not, has no chest wall on both sides.
     means = np.bincount(labels.ravel(), coarse.hu.ravel()) / np.maximum(sizes, 1)
     is_lung = (sizes[border] * coarse.voxel_ml > CUT_LUNG_ML) & (means[border] > CUT_LUNG_HU)
     is_lung &= contact < CUT_RIM_SHARE * len(rim)
+    if is_lung.any():
+        between = np.bincount(labels.ravel(), _is_between_walls(coarse).ravel())[border]
+        between = between / np.maximum(sizes[border], 1)
+        is_lung &= between > BETWEEN_WALLS_SHARE
     inside[border[~is_lung]] = False
     inner: Mask = inside[labels]
     if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
         inner = _inner_air_by_slice(air)
     return inner
+
+
+def _is_between_walls(coarse: Coarse) -> Mask:
+    """Where at least 8 mm of tissue lie both in front and behind."""
+    tissue = coarse.hu > TISSUE_HU
+    ahead = np.cumsum(tissue, axis=1, dtype=np.int16)
+    wall = math.ceil(WALL_MM / coarse.spacing_mm[1])
+    inside: Mask = (ahead >= wall) & (ahead[:, -1:] - ahead >= wall)
+    return inside
 
 
 def _inner_air_by_slice(air: Mask) -> Mask:
@@ -120,7 +135,7 @@ def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
     filled = np.flatnonzero(inner.any(axis=(1, 2)))
     if not len(filled):
         return seed
-    body = coarse.hu > -300
+    body = coarse.hu > TISSUE_HU
     # The trachea is looked for from the top of the inner air down to the middle of its height.
     top, low = filled[-1], filled[0] + int(0.4 * (filled[-1] - filled[0]))
     chain: list[tuple[int, Mask, npt.NDArray[np.float64]]] = []
@@ -268,10 +283,10 @@ def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
 
 
 def _side_of_single(coarse: Coarse, center_x: float) -> int:
-    """Label of a lone lung: by which side of the body's middle it lies on."""
-    columns = np.flatnonzero((coarse.hu > -300).any(axis=(0, 1)))
-    middle = 0.5 * (columns[0] + columns[-1]) if len(columns) else coarse.hu.shape[2] / 2
-    return LABEL_RIGHT if center_x < middle else LABEL_LEFT
+    """Label of a lone lung: heart and spine lie on its inner side, where there is more tissue."""
+    columns = np.count_nonzero(coarse.hu > TISSUE_HU, axis=(0, 1))
+    split = round(center_x)
+    return LABEL_RIGHT if columns[split + 1 :].sum() > columns[:split].sum() else LABEL_LEFT
 
 
 def _add_parts(
@@ -466,7 +481,7 @@ def _warn(lungs: Lungs, airways: Mask, sides: npt.NDArray[np.int32]) -> tuple[Sc
         out.append(ScanWarning("lungs_cut_off", "Part of the lungs lies outside the scan."))
     n_right, n_left = (np.count_nonzero(sides == label) for label in (LABEL_RIGHT, LABEL_LEFT))
     if not n_right or not n_left:
-        out.append(ScanWarning("single_lung", "Only one lung was found."))
+        out.append(ScanWarning("single_lung", "Only one lung was found; its side is a guess from where there is more tissue."))
     elif not 0.5 < n_right / n_left < 2.5:
         out.append(
             ScanWarning(
