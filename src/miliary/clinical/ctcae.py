@@ -1,0 +1,274 @@
+"""Grades by CTCAE: what is known of one event into every grade still possible. Knows no case and no words.
+
+What is not stated (a limit, a baseline, symptoms, a fact) is tried in every way that makes a difference; the
+grades found are all that are possible. A criterion's numbers are read from its keys: ``over_uln = 3.0`` asks
+for more than three times the upper limit, ``from = 125.0`` for at least 125 in the term's unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, product
+from types import MappingProxyType
+from typing import Any
+
+from miliary.clinical.rulebook import Row, RuleBook
+
+SEVERITIES = ("none", "mild", "moderate", "severe")
+_RELATIONS = ("over", "upto", "from", "below")
+_REFERENCES = ("uln", "lln", "baseline")
+# Facts that are tried both ways at once; beyond it the grades of the rest are all taken as possible.
+_MAX_OPEN_FACTS = 8
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of one event or value; None where not stated.
+
+    Parameters
+    ----------
+    value : float or None
+        In the term's unit (`is_alt`: its second unit), or whatever the term measures (% of skin...).
+    comparator : str
+        "<" or ">" where the true value lies beyond `value`.
+    analyte : str
+        For terms that grade more than one.
+    uln, lln, baseline : float or None
+        In the unit of `value`. `is_baseline`: the value is itself the baseline.
+    severities : tuple of str
+        Which of none, mild, moderate, severe the symptoms may be.
+    facts : mapping of str to bool
+        Further conditions that were stated, one way or the other.
+    is_event : bool
+        It was recorded as an adverse event: it has at least the term's lowest grade.
+    """
+
+    value: float | None = None
+    is_alt: bool = False
+    comparator: str = ""
+    analyte: str = ""
+    uln: float | None = None
+    lln: float | None = None
+    baseline: float | None = None
+    is_baseline: bool = False
+    severities: tuple[str, ...] = SEVERITIES
+    facts: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
+    is_event: bool = False
+
+
+@dataclass(frozen=True)
+class Grades:
+    """What a term comes to.
+
+    `possible` grades in order, 0 for none; `unstated` facts that would raise the grade, had they been
+    recorded (the grade is "at least"); `gaps` ranges for which no grade is published; `rows` criteria
+    that hold in some reading.
+    """
+
+    possible: tuple[int, ...]
+    unstated: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+    @property
+    def is_one(self) -> bool:
+        """Only one grade is possible."""
+        return len(self.possible) == 1 and not self.gaps
+
+
+def find_grades(term: Row, observed: Observed, *, book: RuleBook) -> Grades:
+    """Every grade that a term can have under what is known.
+
+    Parameters
+    ----------
+    term : Row
+        Of the table ``term``.
+    observed : Observed
+    book : RuleBook
+        CTCAE rules.
+    """
+    criteria = [row for row in book.rows("criterion") if row["term"] == term.id]
+    gaps = [row for row in book.rows("gap") if row["term"] == term.id]
+    lowest = min(row["grade"] for row in criteria) if observed.is_event else 0
+    possible: set[int] = set()
+    missed: set[str] = set()
+    held: set[str] = set()
+    for known in _complete(criteria + gaps, observed):
+        holding = [row for row in criteria if holds(row, known)]
+        gap = [row["where"] for row in gaps if holds(row, known)]
+        held.update(row.id for row in holding)
+        if gap:
+            missed.update(gap)
+        else:
+            possible.add(max([lowest, *(row["grade"] for row in holding)]))
+    top = max(possible, default=0)
+    unstated = sorted(
+        {
+            fact
+            for row in criteria
+            if row.get("is_emergency") and row["grade"] > top
+            for fact in row["any_fact"]
+            if fact not in observed.facts
+        }
+    )
+    return Grades(tuple(sorted(possible)), tuple(unstated), tuple(sorted(missed)), tuple(sorted(held)))
+
+
+def holds(row: Row, known: Observed) -> bool:
+    """Whether a criterion holds, everything it asks for being known."""
+    if row.get("analyte") not in {None, known.analyte}:
+        return False
+    if not set(row.get("symptoms", SEVERITIES)) & set(known.severities):
+        return False
+    if "any_fact" in row.data and not any(known.facts.get(fact, False) for fact in row["any_fact"]):
+        return False
+    if any(known.facts.get(fact, False) for fact in row.get("no_fact", ())):
+        return False
+    return _baseline_fits(row, known) and all(
+        _compare(relation, known.value, _threshold(number, reference, known))
+        for relation, reference, number in _numbers(row, is_alt=known.is_alt)
+    )
+
+
+def _baseline_fits(row: Row, known: Observed) -> bool:
+    """The baseline is on the side of its limits that the criterion asks for; a baseline itself is on none."""
+    is_high = _is_more(known.baseline, known.uln) and not known.is_baseline
+    is_low = _is_more(known.lln, known.baseline) and not known.is_baseline
+    if row.get("baseline_high", is_high) != is_high or row.get("baseline_low", is_low) != is_low:
+        return False
+    factor = row.get("baseline_over_uln")
+    return factor is None or _is_more(known.baseline, _times(factor, known.uln))
+
+
+def _times(factor: float, value: float | None) -> float | None:
+    return None if value is None else factor * value
+
+
+def _is_more(value: float | None, limit: float | None) -> bool:
+    """Above, by more than a rounding error."""
+    if value is None or limit is None:
+        return False
+    return value > limit and not math.isclose(value, limit, rel_tol=1e-9)
+
+
+def _numbers(row: Row, *, is_alt: bool) -> Iterator[tuple[str, str, float]]:
+    """Relation, reference and number of every comparison that a criterion asks for."""
+    data = {**row.data, **(row.get("alt", {}) if is_alt else {})}
+    for key, number in data.items():
+        relation, _, reference = key.partition("_")
+        if relation in _RELATIONS and isinstance(number, float):
+            yield relation, reference, number
+
+
+def _threshold(number: float, reference: str, known: Observed) -> float | None:
+    if not reference:
+        return number
+    name, _, offset = reference.partition("_")
+    base = {"uln": known.uln, "lln": known.lln, "baseline": known.baseline}[name]
+    if base is None:
+        return None
+    return base + number if offset else base * number
+
+
+def _compare(relation: str, value: float | None, threshold: float | None) -> bool:
+    if value is None or threshold is None:
+        return False
+    is_over, is_below = _is_more(value, threshold), _is_more(threshold, value)
+    return {"over": is_over, "upto": not is_over, "below": is_below, "from": not is_below}[relation]
+
+
+# --- every reading of what is not stated ----------------------------------------------------------------
+
+
+def _complete(rows: Sequence[Row], observed: Observed) -> Iterator[Observed]:
+    """The event with everything a criterion asks for filled in, in every way that makes a difference."""
+    rows = [row for row in rows if row.get("analyte") in {None, observed.analyte}]
+    facts = sorted(_asked_facts(rows) - set(observed.facts))[:_MAX_OPEN_FACTS]
+    for known in _complete_numbers(rows, observed):
+        for severity in observed.severities:
+            for answers in product((False, True), repeat=len(facts)):
+                stated = {**observed.facts, **dict(zip(facts, answers, strict=True))}
+                yield replace(known, severities=(severity,), facts=stated)
+
+
+def _asked_facts(rows: Iterable[Row]) -> set[str]:
+    return {
+        fact
+        for row in rows
+        if not row.get("is_emergency")
+        for fact in (*row.get("any_fact", ()), *row.get("no_fact", ()))
+    }
+
+
+def _complete_numbers(rows: Sequence[Row], observed: Observed) -> Iterator[Observed]:
+    asked = {reference.partition("_")[0] for row in rows for _, reference, _ in _numbers(row, is_alt=False)}
+    for side, limit in (("baseline_high", "uln"), ("baseline_low", "lln")):
+        if any(side in row.data for row in rows):
+            asked |= {"baseline", limit}
+    for limits in _complete_references(rows, observed, asked):
+        for value in _values(rows, limits):
+            base = value if limits.is_baseline else limits.baseline
+            yield replace(limits, value=value, baseline=base, comparator="")
+
+
+def _complete_references(rows: Sequence[Row], observed: Observed, asked: set[str]) -> Iterator[Observed]:
+    """Limits and baseline that are not stated, tried on either side of where they change a criterion."""
+    value = observed.value if observed.value is not None else 1.0
+    for name in _REFERENCES:
+        is_needed = name in asked and not (name == "baseline" and observed.is_baseline)
+        if is_needed and getattr(observed, name) is None:
+            for trial in _spread(_turns(rows, name, value, observed)):
+                yield from _complete_references(rows, _with(observed, name, trial), asked)
+            return
+    yield observed
+
+
+def _with(observed: Observed, name: str, trial: float) -> Observed:
+    changes: dict[str, Any] = {name: trial}
+    return replace(observed, **changes)
+
+
+def _turns(rows: Sequence[Row], name: str, value: float, observed: Observed) -> set[float]:
+    """Where an unknown reference makes a comparison with the value turn over."""
+    turns = {value}
+    for row in rows:
+        for _, reference, number in _numbers(row, is_alt=observed.is_alt):
+            base, _, offset = reference.partition("_")
+            if base == name:
+                turns.add(value - number if offset else value / number)
+    if name == "baseline":
+        turns |= {limit for limit in (observed.uln, observed.lln) if limit is not None}
+        if observed.uln is not None:
+            turns |= {
+                row["baseline_over_uln"] * observed.uln for row in rows if "baseline_over_uln" in row.data
+            }
+    return turns
+
+
+def _values(rows: Sequence[Row], known: Observed) -> list[float | None]:
+    """The value, or values that stand for all it may be."""
+    if known.value is not None and not known.comparator:
+        return [known.value]
+    turns = {
+        threshold
+        for row in rows
+        for _, reference, number in _numbers(row, is_alt=known.is_alt)
+        if (threshold := _threshold(number, reference, known)) is not None
+    }
+    if known.value is None:
+        return list(_spread(turns)) or [None]
+    spread = _spread(turns | {known.value})
+    if known.comparator == "<":
+        return [trial for trial in spread if trial < known.value]
+    return [trial for trial in spread if trial > known.value]
+
+
+def _spread(turns: set[float]) -> list[float]:
+    """Each number, one between any two, one beyond either end."""
+    marks = sorted(mark for mark in turns if mark > 0)
+    if not marks:
+        return []
+    between = [(a + b) / 2 for a, b in pairwise(marks)]
+    return sorted({marks[0] / 2, *marks, *between, marks[-1] * 2})
