@@ -71,7 +71,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     if best_described_study(case) is None and not case.has_claim("miliary"):
         return (*frequencies, *tuberculosis)
     ranked = rank_causes(case, book)
-    likely = [cause for cause in ranked if cause.list_names(is_for=True)]
+    likely = [cause for cause in ranked if any(item.steps > 0 and item.facts for item in cause.evidence)]
     return (
         *frequencies,
         _summarize(case, likely, book),
@@ -96,6 +96,7 @@ def _weigh(row: Row, found: dict[str, FoundFinding], case: Case, book: RuleBook)
         ("supporting", steps["supporting"]),
         ("context", half["context"]),
         ("against", steps["against"]),
+        ("weak_against", book.row("release_assay_step")["weak_against"]),
     ):
         evidence += [
             _count(name, weight, found) for name in row.get(key, ()) if _is(found, name, Presence.PRESENT)
@@ -105,6 +106,8 @@ def _weigh(row: Row, found: dict[str, FoundFinding], case: Case, book: RuleBook)
         for name in row["decisive"]
         if _is(found, name, Presence.ABSENT)
     ]
+    if row.get("is_common"):
+        evidence.append(Evidence("common in a published series", book.row("frequency_step")["common"], ()))
     evidence += _weigh_pattern(row, case, steps, half)
     missing = [n for n in (*row["decisive"], *row["supporting"]) if _is(found, n, Presence.NOT_STATED)]
     return RankedCause(row, sum(item.steps for item in evidence), tuple(evidence), tuple(missing))

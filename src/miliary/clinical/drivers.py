@@ -129,7 +129,11 @@ def _list_evidence(case: Case, book: RuleBook) -> Iterator[Evidence]:
     for stain in case.immunostains:
         symbol = find_symbol(stain.target, book)
         fact = Input(path_of("immunostains", stain.id, "result"), stain.result.value)
-        yield Evidence(symbol, stain.result, "ihc", stain.clone.upper(), "", fact, stain.origin)
+        item = Evidence(symbol, stain.result, "ihc", stain.clone.upper(), "", fact, stain.origin)
+        row = find_method_row(item, book)
+        # A stain that stands alone is taken for the fusion it looks for; a screening stain is not.
+        is_enough = row is not None and row["positive"] == "stand_alone" and symbol in _FUSION_GENES
+        yield item._replace(alteration="fusion") if is_enough else item
 
 
 def find_symbol(name: str, book: RuleBook) -> str:
@@ -201,7 +205,7 @@ def _combine(gene: str, evidence: tuple[Evidence, ...], book: RuleBook) -> GeneF
 def _judge(item: Evidence, book: RuleBook) -> GeneStatus:
     """What one test's word amounts to."""
     if item.result is Result.NEGATIVE:
-        row = _find_method_row(item, book)
+        row = find_method_row(item, book)
         enough = row is not None and row.drives and row["negative"] == "adequate"
         return GeneStatus.NEGATIVE_ADEQUATE if enough else GeneStatus.NEGATIVE_INSUFFICIENT
     return {
@@ -212,7 +216,8 @@ def _judge(item: Evidence, book: RuleBook) -> GeneStatus:
     }.get(item.result, GeneStatus.NOT_STATED)
 
 
-def _find_method_row(item: Evidence, book: RuleBook) -> Row | None:
+def find_method_row(item: Evidence, book: RuleBook) -> Row | None:
+    """The row on what this kind of test can tell of this gene; None where nothing is known."""
     for row in book.rows("method"):
         clones = row.get("clones", ())
         if row["method"] == item.method and item.gene in row["genes"]:
@@ -223,7 +228,7 @@ def _find_method_row(item: Evidence, book: RuleBook) -> Row | None:
 
 
 def _explain(item: Evidence, book: RuleBook) -> str:
-    row = _find_method_row(item, book)
+    row = find_method_row(item, book)
     if row is not None:
         return str(row.get("reason", f"a negative {item.method} leaves it open"))
     if not item.method:
@@ -234,7 +239,7 @@ def _explain(item: Evidence, book: RuleBook) -> str:
 def _assess_gene(finding: GeneFinding, book: RuleBook) -> Assessment:
     gene, status = finding.gene, finding.status
     rows: list[Row] = [book.row(gene.lower())]
-    rows += [row for item in finding.evidence if (row := _find_method_row(item, book)) is not None]
+    rows += [row for item in finding.evidence if (row := find_method_row(item, book)) is not None]
     verdict = {
         GeneStatus.POSITIVE: Verdict.MET,
         GeneStatus.NEGATIVE_ADEQUATE: Verdict.NOT_MET,
@@ -286,7 +291,7 @@ def _assess_single_method(case: Case, genes: tuple[GeneFinding, ...], book: Rule
         positive = [item for item in finding.evidence if item.result is Result.POSITIVE]
         if not positive or any(item.method != "ihc" for item in positive):
             continue
-        row = _find_method_row(positive[0], book)
+        row = find_method_row(positive[0], book)
         stand_alone = row is not None and row["positive"] == "stand_alone"
         tail = (
             "which is accepted by itself, but shows neither partner nor variant"
@@ -328,7 +333,7 @@ def _assess_discordance(case: Case, genes: tuple[GeneFinding, ...], book: RuleBo
 def _report_disagreement(
     finding: GeneFinding, positive: list[Evidence], negative: list[Evidence], book: RuleBook
 ) -> Assessment:
-    rows = [row for item in (*positive, *negative) if (row := _find_method_row(item, book)) is not None]
+    rows = [row for item in (*positive, *negative) if (row := find_method_row(item, book)) is not None]
     by = f"{positive[0].method or 'one test'} positive, {negative[0].method or 'another test'} negative"
     return Assessment(
         f"drivers.discordance.{finding.gene.lower()}",
@@ -454,7 +459,7 @@ def _describe_spread(genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator
         if finding.status is not GeneStatus.POSITIVE:
             continue
         texts = tuple(f"{site} {ratio:g}" for site, ratio in row["odds_ratios"].items())
-        none = " and ".join(row["none_for"])
+        none = " or ".join(row["none_for"])
         yield Assessment(
             f"drivers.spread.{finding.gene.lower()}",
             f"Spread of {finding.gene}-positive disease elsewhere",

@@ -41,7 +41,13 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     return tuple(
         outcome
         for drug in case.treatments
-        for rule in (_check_watched, _check_intervals, _check_lab_holds, _check_event_holds)
+        for rule in (
+            _check_watched,
+            _check_intervals,
+            _check_lab_holds,
+            _check_event_holds,
+            _list_event_rates,
+        )
         for outcome in rule(drug, case, book)
     )
 
@@ -241,6 +247,27 @@ def _judge_event(row: Row, event: AdverseEvent, drug: Treatment, book: RuleBook)
         origin=event.origin,
         **book.credit(row),
     )
+
+
+def _list_event_rates(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """How often a recorded kind of event was seen elsewhere under this drug."""
+    for row in _rows_for(drug, "reaction_rate", book):
+        for event in case.adverse_events:
+            for name, share in row["percent"].items():
+                if name.removesuffix("_increased").replace("_", " ") not in event.term.lower().split():
+                    continue
+                yield Assessment(
+                    f"therapy.event_rate.{event.id}.{name}",
+                    f"{event.term} under {drug.name} elsewhere",
+                    Verdict.MET,
+                    Severity.INFO,
+                    f"{name.replace('_', ' ')} was seen in {share:g} % of {row['n']} under {drug.name} "
+                    f"({row['region']}); this says nothing of its cause here.",
+                    value=share,
+                    inputs=(Input(path_of("adverse_events", event.id, "term"), event.term),),
+                    origin=event.origin,
+                    **book.credit(row),
+                )
 
 
 def _presence(is_present: bool) -> Presence:  # noqa: FBT001 - a yes or no becomes a word

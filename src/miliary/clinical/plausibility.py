@@ -33,7 +33,6 @@ def assess_plausibility(case: Case, rules: RuleBook) -> tuple[Assessment, ...]:
             _check_person,
             _check_fatal_event,
             _check_nodule_sizes,
-            _check_lab_ranges,
             _check_spans,
             _check_event_after_drug,
             _check_after_death,
@@ -158,18 +157,6 @@ def _list_sizes(pattern: NodulePattern | None) -> list[float]:
         return []
     sizes = (pattern.min_diameter_mm, pattern.median_diameter_mm, pattern.max_diameter_mm)
     return [size for size in sizes if size is not None]
-
-
-def _check_lab_ranges(case: Case, book: RuleBook) -> Iterator[Assessment]:
-    for lab in case.labs:
-        if lab.low is not None and lab.high is not None and lab.low > lab.high:
-            yield raise_finding(
-                book.row("lab_range"),
-                f"{lab.analyte.replace('_', ' ')}: its range runs from {lab.low:g} to {lab.high:g}.",
-                [(path_of("labs", lab.id, "low"), lab.low), (path_of("labs", lab.id, "high"), lab.high)],
-                book,
-                item_id=lab.id,
-            )
 
 
 def _is_before(first: When, second: When) -> bool:

@@ -6,7 +6,6 @@ total per day with the label region named.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
@@ -373,5 +372,4 @@ def _describe_trial(row: Row) -> str:
         if ratio:
             span = f" ({ratio[1]:g}-{ratio[2]:g})" if len(ratio) == 3 else ""
             parts.append(f"hazard ratio of {word} {ratio[0]:g}{span}")
-    name = re.sub("_", " ", row.id).upper()
-    return f"{name}, {row['dose']} against {row['comparator']}: {', '.join(parts)}"
+    return f"{row['name']}, {row['dose']} against {row['comparator']}: {', '.join(parts)}"

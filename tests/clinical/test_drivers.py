@@ -1,0 +1,161 @@
+"""Drivers: what a test can tell, what is complete, and what frequencies are shown for whom."""
+
+import pytest
+
+from miliary.assessment import Basis, Verdict
+from miliary.case import Case, GeneResult
+from miliary.clinical.drivers import (
+    GeneStatus,
+    assess,
+    find_gene_status,
+    find_method_row,
+    normalize_alteration,
+)
+from miliary.clinical.rulebook import load_rules
+from miliary.vocabulary import Result
+from tests.clinical.cases import make_case, read_rows
+
+STATUS = read_rows("drivers/status.toml", "status")
+TESTS = ("molecular", "immunostains")
+NINE = ("EGFR", "ALK", "ROS1", "BRAF", "NTRK1", "MET", "RET", "ERBB2", "KRAS")
+
+
+def panel(*genes, **more):
+    results = [{"gene": gene, "result": "negative"} for gene in genes]
+    return {"molecular": [{"id": "m", "analytes": ["dna", "rna"], "genes": results} | more]}
+
+
+def find(case, rule_id):
+    (item,) = [item for item in assess(case) if item.rule_id == rule_id]
+    return item
+
+
+@pytest.mark.parametrize("row", STATUS, ids=lambda row: row["name"])
+def test_a_gene_has_the_status_its_tests_can_support(row):
+    facts = {key: row[key] for key in TESTS if key in row}
+    status = {finding.gene: finding.status.value for finding in find_gene_status(make_case(facts))}
+    assert status[row["gene"]] == row["expect"]
+
+
+def test_every_status_is_reached_by_a_case():
+    assert {row["expect"] for row in STATUS} == {status.value for status in GeneStatus}
+
+
+def test_every_method_is_reached_by_a_case():
+    used = {
+        row.id
+        for facts in STATUS
+        for finding in find_gene_status(make_case({k: facts[k] for k in facts if k in TESTS}))
+        for item in finding.evidence
+        if (row := find_method_row(item, load_rules("drivers", "2026-11"))) is not None
+    }
+    assert used == {row.id for row in load_rules("drivers", "2026-11").rows("method")}
+
+
+def test_an_inadequate_negative_says_why():
+    item = find(
+        make_case(panel("RET") | {"molecular": [panel("RET")["molecular"][0] | {"analytes": ["dna"]}]}),
+        "drivers.gene.ret",
+    )
+    assert item.verdict is Verdict.NOT_ASSESSABLE
+    assert "introns" in item.reason
+
+
+def test_nothing_is_said_where_no_lung_cancer_and_no_test_is_recorded():
+    assert assess(Case("empty")) == ()
+    assert assess(make_case({"specimens": [{"id": "s", "histology": "granuloma"}]})) == ()
+
+
+def test_an_adenocarcinoma_without_any_test_has_no_gene_stated():
+    case = make_case({"specimens": [{"id": "s", "histology": "adenocarcinoma"}]})
+    genes = [item for item in assess(case) if item.rule_id.startswith("drivers.gene.")]
+    assert {item.value for item in genes} == {"not_stated"}
+    assert not any(item.inputs for item in genes)
+
+
+def test_nine_genes_and_pd_l1_are_complete():
+    stain = {"immunostains": [{"id": "p", "target": "PD-L1", "tps_percent": 10}]}
+    item = find(make_case(panel(*NINE) | stain), "drivers.completeness.esmo_nccn_2023")
+    assert item.verdict is Verdict.MET
+    assert item.values == ()
+
+
+def test_without_pd_l1_the_set_is_not_complete():
+    item = find(make_case(panel(*NINE)), "drivers.completeness.esmo_nccn_2023")
+    assert item.values == ("PD-L1",)
+
+
+@pytest.mark.parametrize("gene", NINE)
+def test_each_gene_of_the_set_counts(gene):
+    others = [name for name in NINE if name != gene]
+    item = find(make_case(panel(*others)), "drivers.completeness.esmo_nccn_2023")
+    assert item.values == ("NTRK" if gene == "NTRK1" else gene, "PD-L1")
+
+
+def test_an_unknown_date_of_the_panel_is_said():
+    stain = {"immunostains": [{"id": "i", "target": "ALK", "clone": "D5F3", "result": "positive"}]}
+    report = panel("EGFR", assay="Oncomine Dx Target Test", region="JP", claims_no_other_driver=True)
+    item = find(make_case(report | stain), "drivers.discordance.alk.m")
+    assert item.verdict is Verdict.NOT_ASSESSABLE
+    assert "date" in item.reason
+    dated = report["molecular"][0] | {"when": "2020-05-01"}
+    item = find(make_case({"molecular": [dated]} | stain), "drivers.discordance.alk.m")
+    assert item.verdict is Verdict.MET
+    assert "2020-05-01" in item.statement
+
+
+def test_a_screening_stain_asks_for_another_principle():
+    case = make_case({"immunostains": [{"id": "i", "target": "ROS1", "clone": "D4D6", "result": "positive"}]})
+    assert "screening" in find(case, "drivers.single_method.ros1").statement
+    assert next(g for g in find_gene_status(case) if g.gene == "ROS1").alterations == ()
+
+
+def test_frequencies_are_shown_for_the_patients_own_groups_only():
+    east = find(make_case(panel("EGFR") | {"patient": {"region": "JP"}}), "drivers.frequency.egfr")
+    assert "40-55 %" in east.statement
+    assert "63 %" not in east.statement
+    never = {"patient": {"region": "KR", "sex": "female", "smoking": "never"}}
+    assert "63 %" in find(make_case(panel("EGFR") | never), "drivers.frequency.egfr").statement
+    word = {"patient": {"region": "KR", "sex": "female", "smoking": "non_smoker"}}
+    assert "63 %" not in find(make_case(panel("EGFR") | word), "drivers.frequency.egfr").statement
+    west = find(make_case(panel("EGFR") | {"patient": {"region": "US"}}), "drivers.frequency.egfr")
+    assert "10-17 %" in west.statement
+    assert "not as a result" in west.statement
+
+
+def test_an_unknown_population_gets_no_population_frequency():
+    found = assess(make_case(panel("EGFR") | {"patient": {"region": "BR"}}))
+    assert not [item for item in found if item.rule_id == "drivers.frequency.egfr"]
+
+
+@pytest.mark.parametrize(
+    ("gene", "text", "expected"),
+    [
+        ("EGFR", "exon 19 deletion", "ex19del"),
+        ("EGFR", "L858R", "L858R"),
+        ("EGFR", "p.L858R", "L858R"),
+        ("EGFR", "exon 20 insertion", "ex20ins"),
+        ("MET", "exon 14 skipping", "ex14"),
+        ("ALK", "rearrangement", "fusion"),
+        ("ALK", "", "fusion"),
+        ("EGFR", "", ""),
+        ("BRAF", "V600E", "V600E"),
+    ],
+)
+def test_alterations_are_read_in_the_words_of_reports(gene, text, expected):
+    assert normalize_alteration(GeneResult(gene, Result.POSITIVE, text), gene) == expected
+
+
+def test_what_rests_on_unread_sources_says_so():
+    assert find(make_case(panel("EGFR")), "drivers.completeness.esmo_nccn_2023").basis is Basis.UNVERIFIED
+    assert find(make_case(panel("EGFR")), "drivers.completeness.cap_iaslc_amp_2018").basis is Basis.READ
+
+
+def test_every_gene_a_rule_names_is_a_gene_row():
+    rules = load_rules("drivers", "2026-11")
+    known = {row["symbol"] for row in rules.rows("gene")}
+    for table in ("guideline", "method", "scope"):
+        for row in rules.rows(table):
+            assert set(row["genes"]) <= known, row.id
+    for table in ("frequency", "pattern", "site"):
+        assert {row["gene"] for row in rules.rows(table)} <= known

@@ -1,0 +1,170 @@
+"""Therapy: options of a driver by region and line, and a dose against its label as a total per day."""
+
+import pytest
+
+from miliary.assessment import Severity, Verdict
+from miliary.case import Case, Treatment
+from miliary.clinical.rulebook import load_rules
+from miliary.clinical.therapy import assess, find_daily_totals_mg, find_label_region
+from tests.clinical.cases import make_case
+
+RULES = load_rules("therapy", "2026-11")
+
+
+def find(facts, rule_id):
+    (item,) = [item for item in assess(make_case(facts)) if item.rule_id == rule_id]
+    return item
+
+
+def treated(**more):
+    return {"treatments": [{"id": "t", "name": "alectinib", "unit": "mg", "region": "JP"} | more]}
+
+
+@pytest.mark.parametrize(
+    ("drug", "region", "population", "dose", "times", "verdict", "severity"),
+    [
+        ("alectinib", "JP", "nsclc", 300, 2, "met", "info"),
+        ("alectinib", "JP", "nsclc", 600, 2, "not_met", "query"),
+        ("alectinib", "JP", "adjuvant", 600, 2, "met", "info"),
+        ("alectinib", "JP", "adjuvant", 300, 2, "not_met", "query"),
+        ("alectinib", "JP", "nsclc", 300, 1, "not_met", "query"),
+        ("alectinib", "JP", "nsclc", 150, 2, "not_met", "query"),
+        ("alectinib", "US", "nsclc", 600, 2, "met", "info"),
+        ("alectinib", "US", "nsclc", 450, 2, "met", "note"),
+        ("alectinib", "US", "nsclc", 300, 2, "met", "note"),
+        ("alectinib", "US", "nsclc", 300, 1, "not_met", "query"),
+        ("alectinib", "DE", "nsclc", 600, 2, "met", "info"),
+        ("crizotinib", "JP", "nsclc", 250, 2, "met", "info"),
+        ("crizotinib", "JP", "nsclc", 250, 1, "met", "note"),
+        ("ceritinib", "US", "nsclc", 450, 1, "met", "info"),
+        ("brigatinib", "US", "nsclc", 90, 1, "met", "note"),
+        ("brigatinib", "US", "nsclc", 180, 1, "met", "info"),
+        ("lorlatinib", "EU", "nsclc", 100, 1, "met", "info"),
+        ("lorlatinib", "EU", "nsclc", 75, 1, "met", "note"),
+        ("lorlatinib", "EU", "nsclc", 100, 2, "not_met", "query"),
+        ("ensartinib", "US", "nsclc", 225, 1, "met", "info"),
+        ("ensartinib", "JP", "nsclc", 225, 1, "not_assessable", "note"),
+    ],
+)
+def test_a_dose_is_compared_as_a_total_per_day(drug, region, population, dose, times, verdict, severity):
+    facts = treated(name=drug, region=region, population=population, dose=dose, times_per_day=times)
+    item = find(facts, "therapy.dose.t")
+    assert (item.verdict, item.severity) == (verdict, severity)
+    assert ("?" in item.statement) is (verdict == "not_met")
+
+
+def test_a_dose_without_a_frequency_shows_both_readings():
+    item = find(treated(dose=300), "therapy.dose.t")
+    assert item.verdict is Verdict.NOT_ASSESSABLE
+    assert item.facts_item == "j6"
+    assert "50%" in item.statement
+    assert "100%" in item.statement
+
+
+def test_the_region_is_always_named():
+    assert "JP label" in find(treated(dose=300, times_per_day=1), "therapy.dose.t").statement
+    anywhere = find(treated(dose=300, times_per_day=1, region=""), "therapy.dose.t").statement
+    assert all(region in anywhere for region in ("JP label", "US label", "EU label"))
+
+
+def test_three_hundred_a_day_is_a_level_for_light_children_only():
+    assert "alcl below 35 kg" in find(treated(dose=300, dose_is_daily_total=True), "therapy.dose.t").statement
+
+
+def test_a_query_never_proposes_a_dose():
+    item = find(treated(dose=300, dose_is_daily_total=True), "therapy.dose.t")
+    assert item.severity is Severity.QUERY
+    assert "should" not in item.statement
+    assert "correct" not in item.statement
+
+
+def test_grams_are_read_and_unknown_units_are_not():
+    assert find_daily_totals_mg(Treatment("t", "x", dose=0.3, unit="g", times_per_day=2)) == (600.0,)
+    assert find_daily_totals_mg(Treatment("t", "x", dose=2, unit="mL", times_per_day=2)) == ()
+    item = find(treated(dose=2, unit="mL", times_per_day=2), "therapy.dose.t")
+    assert item.verdict is Verdict.NOT_ASSESSABLE
+    assert "mL" in item.reason
+
+
+def test_a_drug_without_a_label_here_is_not_judged():
+    assert not assess(Case("c", treatments=(Treatment("t", "aspirin", dose=100, unit="mg"),)))
+
+
+def test_label_regions_follow_the_country():
+    assert find_label_region("FR", RULES) == "EU"
+    assert find_label_region("JP", RULES) == "JP"
+    assert find_label_region("BR", RULES) == ""
+
+
+def positive(gene, alteration, region="", **more):
+    report = {"id": "m", "analytes": ["dna", "rna"]}
+    genes = [{"gene": gene, "result": "positive", "alteration": alteration}]
+    return {"patient": {"region": region}, "molecular": [report | {"genes": genes}], **more}
+
+
+@pytest.mark.parametrize(
+    ("gene", "alteration", "region", "holds", "lacks"),
+    [
+        ("ALK", "rearrangement", "JP", "alectinib", "ensartinib"),
+        ("ALK", "rearrangement", "US", "ensartinib", "neladalkib"),
+        ("EGFR", "L858R", "JP", "osimertinib", "sunvozertinib"),
+        ("EGFR", "exon 20 insertion", "US", "amivantamab + carboplatin + pemetrexed", "osimertinib"),
+        ("ROS1", "rearrangement", "JP", "repotrectinib", "zidesamtinib"),
+        ("BRAF", "V600E", "EU", "dabrafenib + trametinib", "osimertinib"),
+        ("NTRK1", "rearrangement", "JP", "larotrectinib", "alectinib"),
+        ("MET", "exon 14 skipping", "JP", "gumarontinib", "osimertinib"),
+        ("RET", "rearrangement", "EU", "selpercatinib", "pralsetinib"),
+        ("RET", "rearrangement", "US", "pralsetinib", "alectinib"),
+    ],
+)
+def test_first_line_options_follow_driver_and_region(gene, alteration, region, holds, lacks):
+    symbol = "ntrk" if gene.startswith("NTRK") else gene.lower()
+    item = find(positive(gene, alteration, region), f"therapy.options.{symbol}")
+    assert holds in item.values
+    assert lacks not in item.values
+    assert item.as_of is not None
+
+
+@pytest.mark.parametrize(
+    ("gene", "alteration", "region", "holds"),
+    [
+        ("KRAS", "G12C", "JP", "sotorasib"),
+        ("ERBB2", "exon 20 insertion", "US", "zongertinib"),
+        ("MET", "exon 14 skipping", "EU", "capmatinib"),
+        ("ALK", "rearrangement", "JP", "lorlatinib"),
+        ("NRG1", "rearrangement", "US", "zenocutuzumab"),
+        ("EGFR", "exon 20 insertion", "US", "sunvozertinib"),
+    ],
+)
+def test_later_line_options_appear_in_a_later_line(gene, alteration, region, holds):
+    later = positive(gene, alteration, region, treatments=[{"id": "t", "name": "carboplatin", "line": 2}])
+    assert holds in find(later, f"therapy.options.{gene.lower()}").values
+
+
+def test_kras_g12c_has_no_first_line_option():
+    item = find(positive("KRAS", "G12C", "US"), "therapy.options.kras")
+    assert item.verdict is Verdict.NOT_ASSESSABLE
+    assert item.values == ()
+
+
+def test_another_kras_mutation_has_no_option_in_any_line():
+    later = positive("KRAS", "G12D", "US", treatments=[{"id": "t", "name": "carboplatin", "line": 2}])
+    assert find(later, "therapy.options.kras").values == ()
+
+
+def test_an_unnamed_alteration_says_so():
+    assert "not named" in find(positive("EGFR", "", "JP"), "therapy.options.egfr").reason
+
+
+def test_options_say_where_no_region_is_stated():
+    assert "not stated" in find(positive("ALK", "rearrangement"), "therapy.options.alk").statement
+
+
+def test_an_empty_case_has_no_therapy():
+    assert assess(Case("empty")) == ()
+
+
+def test_every_dose_row_starts_with_its_starting_dose():
+    for row in RULES.rows("dose"):
+        assert row["unit_dose_mg"] * row["times_per_day"] == row["steps_daily_mg"][0], row.id
+        assert list(row["steps_daily_mg"]) == sorted(row["steps_daily_mg"], reverse=True)
