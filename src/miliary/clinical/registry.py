@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from importlib import import_module
 
 from miliary.assessment import Assessment, Severity, Verdict
 from miliary.case import Case
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
+from miliary.vocabulary import Origin
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
-RULES: tuple[str, ...] = ("staging",)
+RULES: tuple[str, ...] = (
+    *("definition", "differential", "staging", "drivers", "therapy", "monitoring"),
+    *("consistency", "care", "literature"),
+)
 
+_ID = re.compile(r"\[([^\]]+)\]")
+_DISTANCE = (Origin.PUBLISHED, Origin.RECORDED, Origin.CORRECTED, Origin.MEASURED, Origin.SIMULATED)
 _ORDER = (Severity.ERROR, Severity.QUERY, Severity.NOTE, Severity.INFO)
 
 
@@ -29,7 +37,23 @@ def assess_case(case: Case) -> tuple[Assessment, ...]:
     found = [
         assessment for name in RULES for assessment in import_module(f"miliary.clinical.{name}").assess(case)
     ]
+    origins = _find_origins(case)
+    found = [replace(a, origin=_origin_of(a, origins, case.origin)) for a in found]
     return tuple(sorted(found, key=lambda assessment: _ORDER.index(assessment.severity)))
+
+
+def _find_origins(case: Case) -> dict[str, Origin]:
+    """Origin of every item of a case that has an id."""
+    parts = [getattr(case, part.name) for part in fields(case)]
+    parts += [getattr(case.staging, part.name) for part in fields(case.staging)]
+    items = [item for part in parts if isinstance(part, tuple) for item in part]
+    return {item.id: item.origin for item in items if hasattr(item, "origin")}
+
+
+def _origin_of(assessment: Assessment, origins: Mapping[str, Origin], default: Origin) -> Origin:
+    """Of the facts it rests on; of several, the one furthest from a record."""
+    used = {origins.get(name, default) for path, _ in assessment.inputs for name in _ID.findall(path)}
+    return max(used or {default}, key=_DISTANCE.index)
 
 
 def resolve_citations(assessments: Iterable[Assessment]) -> Mapping[str, Citation]:

@@ -28,7 +28,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
@@ -101,12 +101,13 @@ class RuleBook:
         """The rows of every table."""
         return tuple(row for rows in self.tables.values() for row in rows)
 
+    @cached_property
+    def _by_id(self) -> Mapping[str, Row]:
+        return {row.id: row for row in self.all_rows()}
+
     def row(self, row_id: str) -> Row:
         """The row of this id; KeyError if there is none."""
-        for row in self.all_rows():
-            if row.id == row_id:
-                return row
-        raise KeyError(row_id)
+        return self._by_id[row_id]
 
     def credit(self, *rows: Row | str) -> dict[str, Any]:
         """The fields `edition`, `citations`, `basis`, `as_of` of an assessment resting on these rows.
