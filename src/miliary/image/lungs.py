@@ -481,7 +481,11 @@ def _warn(lungs: Lungs, airways: Mask, sides: npt.NDArray[np.int32]) -> tuple[Sc
         out.append(ScanWarning("lungs_cut_off", "Part of the lungs lies outside the scan."))
     n_right, n_left = (np.count_nonzero(sides == label) for label in (LABEL_RIGHT, LABEL_LEFT))
     if not n_right or not n_left:
-        out.append(ScanWarning("single_lung", "Only one lung was found; its side is a guess from where there is more tissue."))
+        out.append(
+            ScanWarning(
+                "single_lung", "Only one lung was found; its side is a guess from where there is more tissue."
+            )
+        )
     elif not 0.5 < n_right / n_left < 2.5:
         out.append(
             ScanWarning(
