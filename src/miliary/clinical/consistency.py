@@ -7,12 +7,13 @@ none knows a patient. Verdict `met` means that the gap was found.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from miliary.assessment import Assessment
 from miliary.case import AdverseEvent, Case, Lesion, Metastasis, When, days_between, path_of
 from miliary.clinical.plausibility import assess_plausibility, raise_finding
 from miliary.clinical.rulebook import RuleBook, load_rules
-from miliary.vocabulary import Finding, Presence, Result, Smoking
+from miliary.vocabulary import Finding, Origin, Presence, Result, Smoking
 
 EDITION = "1"
 
@@ -50,7 +51,10 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         )
         for outcome in check(case, book)
     )
-    return (*gaps, *assess_plausibility(case, book))
+    found = (*gaps, *assess_plausibility(case, book))
+    return tuple(
+        replace(item, origin=case.origin) if item.origin is Origin.RECORDED else item for item in found
+    )
 
 
 def _check_test_specimen(case: Case, book: RuleBook) -> Iterator[Assessment]:
@@ -111,7 +115,10 @@ def is_measured_twice(lesion: Lesion) -> bool:
 
 def _check_response_in_words(case: Case, book: RuleBook) -> Iterator[Assessment]:
     """A response that no two measurements of one lesion stand behind."""
-    facts = [(path_of("responses", r.id, "text"), r.text or r.category or None) for r in case.responses]
+    facts = [
+        (path_of("responses", r.id, "text" if r.text else "category"), r.text or r.category or None)
+        for r in case.responses
+    ]
     facts += [(path_of("claims", c.id, "text"), c.text or None) for c in case.claims if c.kind == "response"]
     if not facts or any(is_measured_twice(lesion) for lesion in case.lesions):
         return

@@ -199,7 +199,7 @@ def _check_own_size(case: Case, book: RuleBook) -> Iterator[Assessment]:
         inputs=(Input(path_of("claims", claim.id, "kind"), claim.kind),),
         origin=claim.origin,
         facts_item="j9",
-        **book.credit("satoh_2021"),
+        **book.credit(*(row for row in book.rows("definition") if row.get("max_diameter_mm"))),
     )
 
 

@@ -66,7 +66,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         are recorded, the ranking and one assessment per cause that has findings for it.
     """
     book = rules or load_rules("differential", EDITION)
-    frequencies = tuple(_list_frequencies(book))
+    frequencies = tuple(_list_frequencies(case, book))
     tuberculosis = tuple(_check_tuberculosis(case, book))
     if best_described_study(case) is None and not case.has_claim("miliary"):
         return (*frequencies, *tuberculosis)
@@ -174,7 +174,7 @@ def find_distribution(case: Case) -> tuple[Distribution | None, tuple[Input, ...
 # --- what is said of it
 
 
-def _list_frequencies(book: RuleBook) -> Iterator[Assessment]:
+def _list_frequencies(case: Case, book: RuleBook) -> Iterator[Assessment]:
     for row in book.rows("frequency"):
         shares = tuple(f"{name.replace('_', ' ')} {share:g} %" for name, share in row["percent"].items())
         doubt = "" if row.drives else " Shown only; nothing rests on it."
@@ -185,6 +185,7 @@ def _list_frequencies(book: RuleBook) -> Iterator[Assessment]:
             Severity.INFO,
             f"{row['setting']} (n = {row['n']}): {', '.join(shares)}.{doubt}",
             values=shares,
+            origin=case.origin,
             **book.credit(row),
         )
 

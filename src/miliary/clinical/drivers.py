@@ -93,7 +93,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         return ()
     genes = find_gene_status(case, book)
     return (
-        *(_assess_gene(finding, book) for finding in genes),
+        *(_assess_gene(finding, case, book) for finding in genes),
         *_assess_completeness(case, genes, book),
         *_assess_single_method(case, genes, book),
         *_assess_discordance(case, genes, book),
@@ -236,7 +236,7 @@ def _explain(item: Evidence, book: RuleBook) -> str:
     return f"nothing is known here of {item.method} {item.clone} for {item.gene}".replace("  ", " ")
 
 
-def _assess_gene(finding: GeneFinding, book: RuleBook) -> Assessment:
+def _assess_gene(finding: GeneFinding, case: Case, book: RuleBook) -> Assessment:
     gene, status = finding.gene, finding.status
     rows: list[Row] = [book.row(gene.lower())]
     rows += [row for item in finding.evidence if (row := find_method_row(item, book)) is not None]
@@ -257,7 +257,7 @@ def _assess_gene(finding: GeneFinding, book: RuleBook) -> Assessment:
         value=status.value,
         values=finding.alterations,
         inputs=tuple(item.fact for item in finding.evidence),
-        origin=finding.evidence[0].origin if finding.evidence else Origin.RECORDED,
+        origin=finding.evidence[0].origin if finding.evidence else case.origin,
         **book.credit(*rows),
     )
 
@@ -280,6 +280,7 @@ def _assess_completeness(case: Case, genes: tuple[GeneFinding, ...], book: RuleB
             f"{row['name']}: " + (f"no usable result for {', '.join(missing)}." if missing else "complete."),
             values=tuple(missing),
             inputs=facts,
+            origin=case.origin,
             facts_item="j16" if missing and not optional else None,
             **book.credit(row),
         )
@@ -410,6 +411,7 @@ def _list_frequencies(case: Case, genes: tuple[GeneFinding, ...], book: RuleBook
             f"{finding.gene} elsewhere, as context and not as a result: " + "; ".join(texts) + ".",
             values=texts,
             inputs=(Input("patient.region", case.patient.region or None),),
+            origin=case.origin,
             **book.credit(*rows),
         )
 

@@ -83,9 +83,11 @@ def _list_row_features(row: Row) -> list[str]:
 
 
 def _is_same(row: Row, case: Case, book: RuleBook) -> bool:
-    """The report is what the case was taken from, told by its DOI."""
-    dois = [book.citations[name].doi.lower() for name in row.citations if book.citations[name].doi]
-    return any(doi in source.lower() for doi in dois for source in case.sources)
+    """The report is what the case was taken from, told by its DOI or by journal, year and pages."""
+    cited = [book.citations[name] for name in row.citations]
+    marks = [citation.doi for citation in cited if citation.doi]
+    marks += [citation.text.rpartition(", ")[2] for citation in cited]
+    return any(mark.lower() in source.lower() for mark in marks for source in case.sources)
 
 
 def _list_neighbors(case: Case, book: RuleBook) -> Iterator[Assessment]:
