@@ -7,6 +7,8 @@ import pytest
 import miliary
 
 PUBLIC = {
+    "Assessment",
+    "Case",
     "CtResult",
     "Grid",
     "InputError",
@@ -16,6 +18,8 @@ PUBLIC = {
     "Scan",
     "ScanProtocol",
     "__version__",
+    "assess_case",
+    "read_case",
     "find_nodules",
     "read_ct",
     "simulate_scan",
@@ -52,6 +56,7 @@ def test_the_version_is_written_once_in_effect(root):
         ("import miliary.cli", {"numpy", "numba", "pydicom", "pandas", "pyarrow", "rich", "PIL"}),
         ("import miliary.image", {"pydicom", "pandas", "pyarrow"}),
         ("from miliary.image import project", {"pydicom", "pandas", "pyarrow", "numba"}),
+        ("from miliary import assess_case", {"numpy", "numba", "pydicom", "pandas", "pyarrow", "rich"}),
         ("from miliary.exchange import store", {"pandas", "pyarrow", "PIL", "numba"}),
         ("from miliary import find_nodules", {"pydicom", "pandas", "pyarrow", "rich", "click"}),
     ],

@@ -1,4 +1,4 @@
-"""Write the pages of `docs/` that come from the code: `ct.md` and `cli.md`."""
+"""Write the pages of `docs/` that come from the code: `ct.md`, `case.md` and `cli.md`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 import click
 
 from miliary.cli import cli
+from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
+from miliary.exchange.case_file import LAB_COLUMNS, read_case_schema
 from miliary.exchange.store import read_schema
 from miliary.nodules import COLUMNS, Attenuation, NoduleFlag
+from miliary.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _MADE = "<!-- Made by `make docs` from the code; do not edit. -->\n"
@@ -69,17 +72,77 @@ def _type_of(field: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
-        return " or ".join(f"`{value}`" for value in field["enum"])
+        return " or ".join(f"`{value}`" for value in field["enum"] if value is not None)
     kinds = field.get("type", "any")
     return " or ".join(kinds) if isinstance(kinds, list) else kinds
+
+
+def _commands(title: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Full name of a command and of everything below it."""
+    yield title, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from _commands(f"{title} {name}", command.commands[name])
+
+
+def render_case_page() -> str:
+    """The fields of `case.yaml`, its words, and the rules that are applied."""
+    lines = [
+        "# What a case holds",
+        "",
+        _MADE,
+        "`miliary case new FOLDER` writes a commented `case.yaml` to start from, and an empty `labs.csv`.",
+        "What is left out counts as not stated, never as absent; `absent` means that somebody looked.",
+        "A point in time is a date (`2021-03-09`), `day 90` counted from `day_zero`, or words.",
+        "An item without an `id` is named by its place; ids are unique within the case.",
+        "",
+        "## `case.yaml`",
+        "",
+        "| field | type |",
+        "|---|---|",
+        *(f"| `{name}` | {kind} |" for name, kind, _ in _fields(read_case_schema(), "")),
+        "",
+        "## `labs.csv`",
+        "",
+        f"Columns: {', '.join(f'`{name}`' for name in LAB_COLUMNS)}. `analyte` is needed.",
+        f"Analytes with rules or named here: {', '.join(f'`{name}`' for name in sorted(ANALYTES))}.",
+        "",
+        "## Words",
+        "",
+        *(line for name, words in _VOCABULARIES.items() for line in (f"- {name}: {_words(words)}",)),
+        "",
+        "## Claims",
+        "",
+        "| kind | meaning |",
+        "|---|---|",
+        *(f"| `{kind}` | {meaning} |" for kind, meaning in CLAIM_KINDS.items()),
+        "",
+        "## Rules",
+        "",
+        "| system | edition | title |",
+        "|---|---|---|",
+        *(_describe_book(load_rules(system, edition)) for system, edition in list_rules()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+_VOCABULARIES = {
+    "imaging findings": Finding,
+    "symptoms": Symptom,
+    "history": History,
+    "structures that a primary may involve": Structure,
+}
+
+
+def _describe_book(book: RuleBook) -> str:
+    return f"| `{book.system}` | {book.edition or '-'} | {book.title} |"
 
 
 def render_cli_page() -> str:
     """The help of every command."""
     lines = ["# Command line", "", _MADE]
-    for name in ("", *sorted(cli.commands)):
-        command = cli.commands[name] if name else cli
-        title = f"miliary {name}".strip()
+    for title, command in _commands("miliary", cli):
         context = click.Context(
             command,
             info_name=title,
@@ -91,7 +154,7 @@ def render_cli_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"ct.md": render_ct_page, "cli.md": render_cli_page}
+PAGES = {"ct.md": render_ct_page, "case.md": render_case_page, "cli.md": render_cli_page}
 
 
 def main() -> int:

@@ -17,8 +17,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from miliary.assessment import Assessment
+    from miliary.case import Case
+    from miliary.clinical.registry import assess_case
     from miliary.ct_result import CtResult, summarize
     from miliary.errors import InputError, MiliaryError
+    from miliary.exchange.case_file import read_case
     from miliary.exchange.ct_read import read_ct
     from miliary.exchange.store import write_ct_result
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Assessment": "miliary.assessment",
+    "Case": "miliary.case",
     "CtResult": "miliary.ct_result",
     "Grid": "miliary.scan",
     "InputError": "miliary.errors",
@@ -37,7 +43,9 @@ _HOMES = {
     "Nodules": "miliary.nodules",
     "Scan": "miliary.scan",
     "ScanProtocol": "miliary.image.simulate",
+    "assess_case": "miliary.clinical.registry",
     "find_nodules": "miliary.pipeline",
+    "read_case": "miliary.exchange.case_file",
     "read_ct": "miliary.exchange.ct_read",
     "simulate_scan": "miliary.image.simulate",
     "summarize": "miliary.ct_result",
@@ -45,6 +53,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Assessment",
+    "Case",
     "CtResult",
     "Grid",
     "InputError",
@@ -54,7 +64,9 @@ __all__ = [
     "Scan",
     "ScanProtocol",
     "__version__",
+    "assess_case",
     "find_nodules",
+    "read_case",
     "read_ct",
     "simulate_scan",
     "summarize",
