@@ -2,7 +2,7 @@
 
 import pytest
 
-from miliary.assessment import Basis, Verdict
+from miliary.assessment import Basis, Severity, Verdict
 from miliary.case import Case, GeneResult
 from miliary.clinical.drivers import (
     GeneStatus,
@@ -159,3 +159,11 @@ def test_every_gene_a_rule_names_is_a_gene_row():
             assert set(row["genes"]) <= known, row.id
     for table in ("frequency", "pattern", "site"):
         assert {row["gene"] for row in rules.rows(table)} <= known
+
+
+def test_a_set_younger_than_the_tests_is_noted_not_asked():
+    rule = "drivers.completeness.esmo_nccn_2023"
+    assert find(make_case(panel("EGFR", when="2022-12-31")), rule).severity is Severity.NOTE
+    asked = find(make_case(panel("EGFR", when="2023-01-01")), rule)
+    assert asked.severity is Severity.QUERY
+    assert "2023-01-01" in asked.statement

@@ -4,8 +4,9 @@ import pytest
 
 from miliary.assessment import Severity, Verdict
 from miliary.case import Case, Treatment
+from miliary.clinical.dose import find_daily_totals_mg, find_label_region
 from miliary.clinical.rulebook import load_rules
-from miliary.clinical.therapy import assess, find_daily_totals_mg, find_label_region
+from miliary.clinical.therapy import assess
 from tests.clinical.cases import make_case
 
 RULES = load_rules("therapy", "2026-11")
@@ -168,3 +169,24 @@ def test_every_dose_row_starts_with_its_starting_dose():
     for row in RULES.rows("dose"):
         assert row["unit_dose_mg"] * row["times_per_day"] == row["steps_daily_mg"][0], row.id
         assert list(row["steps_daily_mg"]) == sorted(row["steps_daily_mg"], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("weight", "dose", "verdict"),
+    [(34.9, 150, "met"), (34.9, 300, "not_met"), (35, 150, "not_met"), (35, 300, "met"), (None, 150, "met")],
+)
+def test_a_dose_by_weight_follows_the_weight(weight, dose, verdict):
+    facts = treated(population="alcl", dose=dose, times_per_day=2)
+    patient = {} if weight is None else {"patient": {"weight_kg": weight}}
+    assert find(facts | patient, "therapy.dose.t").verdict == verdict
+
+
+@pytest.mark.parametrize(("stop", "is_raised"), [("day 730", False), ("day 731", True)])
+def test_adjuvant_treatment_beyond_two_years_is_asked_about(stop, is_raised):
+    facts = treated(population="adjuvant", dose=600, times_per_day=2, start="day 0", stop=stop)
+    found = [item.rule_id for item in assess(make_case(facts))]
+    assert ("therapy.duration.t" in found) is is_raised
+
+
+def test_the_words_of_the_record_stand_beside_an_unclear_dose():
+    assert '"300 mg daily"' in find(treated(dose=300, dose_text="300 mg daily"), "therapy.dose.t").statement

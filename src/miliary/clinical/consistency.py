@@ -86,7 +86,7 @@ def _check_specimen_dates(case: Case, book: RuleBook) -> Iterator[Assessment]:
     facts = [(path_of("specimens", specimen.id, "when"), None) for specimen in undated]
     yield raise_finding(
         book.row("specimen_dates"),
-        f"{len(case.specimens)} specimens are recorded; without a date, and so out of order: {names}.",
+        f"{len(case.specimens)} specimens are recorded; having no date, these cannot be ordered: {names}.",
         facts,
         book,
         origin=undated[0].origin,

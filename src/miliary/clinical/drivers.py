@@ -14,30 +14,11 @@ from typing import NamedTuple
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
 from miliary.case import Case, GeneResult, MolecularReport, path_of
+from miliary.clinical.driver_context import describe_spread, list_frequencies
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
-from miliary.vocabulary import Origin, Result, Sex, Smoking
+from miliary.vocabulary import Origin, Result
 
 EDITION = "2026-11"
-_EAST_ASIA = ("JP", "KR", "CN", "TW", "HK")
-_EUROPE_US = (
-    "US",
-    "EU",
-    "AT",
-    "BE",
-    "CH",
-    "DE",
-    "DK",
-    "ES",
-    "FI",
-    "FR",
-    "GB",
-    "IE",
-    "IT",
-    "NL",
-    "NO",
-    "PT",
-    "SE",
-)
 
 
 class GeneStatus(StrEnum):
@@ -92,13 +73,18 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     if not _is_applicable(case):
         return ()
     genes = find_gene_status(case, book)
+    positive = {
+        finding.gene: tuple(item.fact for item in finding.evidence)
+        for finding in genes
+        if finding.status is GeneStatus.POSITIVE
+    }
     return (
         *(_assess_gene(finding, case, book) for finding in genes),
         *_assess_completeness(case, genes, book),
         *_assess_single_method(case, genes, book),
         *_assess_discordance(case, genes, book),
-        *_list_frequencies(case, genes, book),
-        *_describe_spread(genes, book),
+        *list_frequencies(case, [finding.gene for finding in genes], book),
+        *describe_spread(case, positive, book),
     )
 
 
@@ -267,21 +253,27 @@ def _assess_completeness(case: Case, genes: tuple[GeneFinding, ...], book: RuleB
     answered = {g.gene for g in genes if g.status in (GeneStatus.POSITIVE, GeneStatus.NEGATIVE_ADEQUATE)}
     facts = tuple(fact for g in genes for fact in (item.fact for item in g.evidence))
     pd_l1 = [s for s in case.immunostains if s.target.upper() == "PD-L1" and s.tps_percent is not None]
+    times = [report.when for report in case.molecular] + [stain.when for stain in case.immunostains]
+    dates = [when.date for when in times if when.date is not None]
     for row in book.rows("guideline"):
         missing = [gene for gene in row["genes"] if gene not in answered]
         if row.get("with_pd_l1") and not pd_l1:
             missing.append("PD-L1")
-        optional = bool(row.get("optional"))
+        is_later = bool(dates) and max(dates) < row["from"]
+        is_asked = bool(missing) and not is_later and not row.get("optional")
+        name = f"{row['name']} (in use here from {row['from']}" + (
+            ", after these tests)" if is_later else ")"
+        )
         yield Assessment(
             f"drivers.completeness.{row.id}",
             f"Complete by {row['name']}",
             Verdict.NOT_MET if missing else Verdict.MET,
-            (Severity.NOTE if optional else Severity.QUERY) if missing else Severity.INFO,
-            f"{row['name']}: " + (f"no usable result for {', '.join(missing)}." if missing else "complete."),
+            Severity.QUERY if is_asked else Severity.NOTE if missing else Severity.INFO,
+            f"{name}: " + (f"no usable result for {', '.join(missing)}." if missing else "complete."),
             values=tuple(missing),
             inputs=facts,
             origin=case.origin,
-            facts_item="j16" if missing and not optional else None,
+            facts_item="j16" if is_asked else None,
             **book.credit(row),
         )
 
@@ -392,85 +384,3 @@ def _check_scope(
         facts_item="j15" if finding.gene == "ALK" else None,
         **book.credit(row),
     )
-
-
-def _list_frequencies(case: Case, genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator[Assessment]:
-    """How often a driver is found in people like this one: context, never a result."""
-    population = _find_population(case)
-    for finding in genes:
-        rows = [row for row in book.rows("frequency") if _applies(row, finding.gene, population, case)]
-        rows += [row for row in book.rows("pattern") if row["gene"] == finding.gene and _is_diffuse(case)]
-        if not rows:
-            continue
-        texts = tuple(_describe_frequency(row) for row in rows)
-        yield Assessment(
-            f"drivers.frequency.{finding.gene.lower()}",
-            f"Expected frequency of {finding.gene}",
-            Verdict.MET,
-            Severity.INFO,
-            f"{finding.gene} elsewhere, as context and not as a result: " + "; ".join(texts) + ".",
-            values=texts,
-            inputs=(Input("patient.region", case.patient.region or None),),
-            origin=case.origin,
-            **book.credit(*rows),
-        )
-
-
-def _find_population(case: Case) -> str:
-    region = case.patient.region.upper()
-    if region in _EAST_ASIA:
-        return "east_asia"
-    return "europe_us" if region in _EUROPE_US else ""
-
-
-def _applies(row: Row, gene: str, population: str, case: Case) -> bool:
-    """A row applies where every group it names is stated of the patient."""
-    if row["gene"] != gene or row.get("population", population) != population:
-        return False
-    sex, smoking = case.patient.sex, case.patient.smoking
-    if row.get("sex") and (sex is None or sex is not Sex(row["sex"])):
-        return False
-    if row.get("smoking") and (smoking is None or smoking is not Smoking(row["smoking"])):
-        return False
-    histology = row.get("histology", "")
-    return not histology or any(histology in specimen.histology.lower() for specimen in case.specimens)
-
-
-def _is_diffuse(case: Case) -> bool:
-    return case.has_claim("miliary")
-
-
-def _describe_frequency(row: Row) -> str:
-    """One row in words."""
-    if row.table == "pattern":
-        return (
-            f"{row['mutant_percent']:g} % of mutant against {row['wild_type_percent']:g} % of wild-type: "
-            f"{row['setting']}"
-        )
-    low, high = row["low_percent"], row["high_percent"]
-    who = [str(row[key]).replace("_", " ") for key in ("population", "sex", "histology") if row.get(key)]
-    who += [f"{row['smoking']} smokers"] if row.get("smoking") else []
-    span = f"{low:g} %" if low == high else f"{low:g}-{high:g} %"
-    return span + (f" ({', '.join(who)})" if who else "")
-
-
-def _describe_spread(genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator[Assessment]:
-    """Where disease with this driver was found elsewhere, for a driver that is positive here."""
-    for row in book.rows("site"):
-        finding = next(g for g in genes if g.gene == row["gene"])
-        if finding.status is not GeneStatus.POSITIVE:
-            continue
-        texts = tuple(f"{site} {ratio:g}" for site, ratio in row["odds_ratios"].items())
-        none = " or ".join(row["none_for"])
-        yield Assessment(
-            f"drivers.spread.{finding.gene.lower()}",
-            f"Spread of {finding.gene}-positive disease elsewhere",
-            Verdict.MET,
-            Severity.INFO,
-            f"Odds ratios of metastatic sites in {finding.gene}-positive disease elsewhere: "
-            f"{', '.join(texts)}; no predisposition to {none} was found.",
-            values=texts,
-            inputs=tuple(item.fact for item in finding.evidence),
-            origin=finding.evidence[0].origin,
-            **book.credit(row),
-        )

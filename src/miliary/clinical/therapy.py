@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
 from miliary.case import Case, Treatment, path_of
+from miliary.clinical.dose import assess_dose, check_details, check_duration, find_drug, find_label_region
 from miliary.clinical.drivers import GeneFinding, GeneStatus, find_gene_status
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
 from miliary.vocabulary import History, Presence, Sex
 
 EDITION = "2026-11"
-_MG_PER_UNIT = {"mg": 1.0, "g": 1000.0, "ug": 0.001}
 
 
 def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
@@ -43,24 +43,11 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 
 def _assess_drug(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
-    yield from assess_dose(drug, book)
-    yield from _check_details(drug, case, book)
+    yield from assess_dose(drug, book, weight_kg=case.patient.weight_kg)
+    yield from check_duration(drug, book)
+    yield from check_details(drug, case, book)
     yield from _check_contraception(drug, case, book)
     yield from _list_trials(drug, book)
-
-
-def find_drug(treatment: Treatment) -> str:
-    """The generic name as the rule file writes it."""
-    return treatment.name.strip().lower()
-
-
-def find_label_region(region: str, book: RuleBook) -> str:
-    """Region of the label (US, EU, JP) for a country code; empty where the rules hold no label for it."""
-    row = book.row("label_regions")
-    return next((name for name in ("US", "EU", "JP") if region.upper() in row[name]), "")
-
-
-# --- options
 
 
 def _list_options(
@@ -138,182 +125,6 @@ def _check_immunotherapy(
             origin=drug.origin,
             **book.credit(row),
         )
-
-
-# --- dose
-
-
-def assess_dose(treatment: Treatment, rules: RuleBook) -> Iterator[Assessment]:
-    """Total daily dose of one treatment against every labeled level of its region.
-
-    Nothing is yielded for a drug without a labeled dose in the rules.
-    """
-    drug = find_drug(treatment)
-    rows = [row for row in rules.rows("dose") if row["drug"] == drug]
-    if not rows:
-        return
-    region = find_label_region(treatment.region, rules)
-    rows = [row for row in rows if not region or row["region"] == region]
-    rows = [row for row in rows if row["use"] == _find_use(treatment)]
-    totals = find_daily_totals_mg(treatment)
-    if not rows or not totals:
-        yield _cannot_check(treatment, rules, has_label=bool(rows))
-    elif len(totals) > 1:
-        yield _ask_frequency(treatment, totals, rows, rules)
-    else:
-        yield _compare_dose(treatment, totals[0], rows, rules)
-
-
-def _find_use(treatment: Treatment) -> str:
-    """Which labeled use a treatment belongs to; lung cancer that is not adjuvant counts as advanced."""
-    use = treatment.population.lower()
-    return use if use in ("adjuvant", "alcl") else "advanced"
-
-
-def find_daily_totals_mg(treatment: Treatment) -> tuple[float, ...]:
-    """Milligrams per day: one value, two (once, twice a day) where the frequency is not stated, or none."""
-    factor = _MG_PER_UNIT.get(treatment.unit.strip().lower())
-    if treatment.dose is None or factor is None:
-        return ()
-    dose = treatment.dose * factor
-    if treatment.dose_is_daily_total:
-        return (dose,)
-    if treatment.times_per_day is None:
-        return (dose, 2 * dose)
-    return (dose * treatment.times_per_day,)
-
-
-def _compare_dose(treatment: Treatment, total: float, rows: list[Row], book: RuleBook) -> Assessment:
-    """A level of every region asked: fine; of none: a query; below the starting dose: a note."""
-    fitting = [row for row in rows if total in row["steps_daily_mg"] or total == row.get("lead_in_daily_mg")]
-    starting = [row for row in fitting if total == row["steps_daily_mg"][0]]
-    details = "; ".join(_describe_ratio(row, total) for row in rows)
-    severity = Severity.QUERY
-    if fitting:
-        severity = Severity.INFO if starting and len(fitting) == len(rows) else Severity.NOTE
-    lead = "is a labeled level" if fitting else "is no labeled level"
-    return Assessment(
-        f"therapy.dose.{treatment.id}",
-        f"Dose of {treatment.name}",
-        Verdict.MET if fitting else Verdict.NOT_MET,
-        severity,
-        f"{treatment.name} {total:g} mg per day in total {lead}: {details}."
-        + ("" if fitting else _name_other_uses(total, treatment, book)),
-        value=total,
-        inputs=_list_dose_inputs(treatment),
-        origin=treatment.origin,
-        facts_item=None if fitting else "j6",
-        **book.credit(*rows),
-    )
-
-
-def _name_other_uses(total: float, treatment: Treatment, book: RuleBook) -> str:
-    """Where else that total is a labeled level, and the question."""
-    others = [
-        f"{row['region']} {row['use']}"
-        + (f" below {row['below_weight_kg']:g} kg" if row.get("below_weight_kg") else "")
-        for row in book.rows("dose")
-        if row["drug"] == find_drug(treatment) and total in row["steps_daily_mg"]
-    ]
-    found = f" It is one only for: {', '.join(others)}." if others else " It is one in no label held here."
-    return found + " Are the dose and its frequency recorded as given?"
-
-
-def _describe_ratio(row: Row, total: float) -> str:
-    full = float(row["steps_daily_mg"][0])
-    return f"{total / full:.0%} of {full:g} mg ({row['region']} label, {row['use']})"
-
-
-def _ask_frequency(
-    treatment: Treatment, totals: tuple[float, ...], rows: list[Row], book: RuleBook
-) -> Assessment:
-    ways = [
-        f"{word} a day it is {'; '.join(_describe_ratio(row, total) for row in rows)}"
-        for word, total in zip(("once", "twice"), totals, strict=True)
-    ]
-    return Assessment(
-        f"therapy.dose.{treatment.id}",
-        f"Dose of {treatment.name}",
-        Verdict.NOT_ASSESSABLE,
-        Severity.QUERY,
-        f"{treatment.name} {totals[0]:g} mg is stated without a frequency: {', '.join(ways)}.",
-        "the frequency is not stated",
-        inputs=_list_dose_inputs(treatment),
-        origin=treatment.origin,
-        facts_item="j6",
-        **book.credit(*rows),
-    )
-
-
-def _cannot_check(treatment: Treatment, book: RuleBook, *, has_label: bool) -> Assessment:
-    rows = [row for row in book.rows("dose") if row["drug"] == find_drug(treatment)]
-    if not has_label:
-        reason = f"no label for {treatment.region or 'any region'}, {_find_use(treatment)} use, is held here"
-    elif treatment.dose is None:
-        reason = "the dose is not stated"
-    else:
-        reason = f"the unit {treatment.unit!r} is not one of {', '.join(_MG_PER_UNIT)}"
-    return Assessment(
-        f"therapy.dose.{treatment.id}",
-        f"Dose of {treatment.name}",
-        Verdict.NOT_ASSESSABLE,
-        Severity.QUERY if has_label else Severity.NOTE,
-        f"The dose of {treatment.name} cannot be compared with a label.",
-        reason,
-        inputs=_list_dose_inputs(treatment),
-        origin=treatment.origin,
-        **book.credit(*rows),
-    )
-
-
-def _list_dose_inputs(treatment: Treatment) -> tuple[Input, ...]:
-    names = ("dose", "unit", "times_per_day", "dose_is_daily_total", "region", "population")
-    values = {name: getattr(treatment, name) for name in names}
-    return tuple(
-        Input(path_of("treatments", treatment.id, name), None if value == "" else value)
-        for name, value in values.items()
-    )
-
-
-def _check_details(treatment: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
-    """What a dose check needs besides the dose and the record does not say."""
-    rows = [row for row in book.rows("dose") if row["drug"] == find_drug(treatment)]
-    if not rows:
-        return
-    missing = [
-        name
-        for name, is_missing in (
-            ("frequency", treatment.times_per_day is None and not treatment.dose_is_daily_total),
-            ("route", not treatment.route),
-            ("start date", not treatment.start.is_known),
-            ("formulation", not treatment.formulation),
-            ("with or without food", not treatment.with_food.is_known and _asks_food(rows)),
-            ("body weight", case.patient.weight_kg is None),
-            ("region of the label", not treatment.region),
-        )
-        if is_missing
-    ]
-    if missing:
-        yield Assessment(
-            f"therapy.dose_details.{treatment.id}",
-            f"How {treatment.name} is given",
-            Verdict.NOT_ASSESSABLE,
-            Severity.QUERY,
-            f"For {treatment.name} the record does not state: {', '.join(missing)}.",
-            "not stated: " + ", ".join(missing),
-            values=tuple(missing),
-            inputs=(Input(path_of("treatments", treatment.id, "name"), treatment.name),),
-            origin=treatment.origin,
-            facts_item="j7",
-            **book.credit(*rows),
-        )
-
-
-def _asks_food(rows: list[Row]) -> bool:
-    return any(row.get("with_food") for row in rows)
-
-
-# --- around the treatment
 
 
 def _check_contraception(treatment: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
