@@ -76,6 +76,7 @@ train: all
 	@$(BIN)/python -m training.train
 
 validate: all
+	@$(BIN)/python -m validation.case_generator 10000
 	@$(BIN)/python -m validation.run $(VALIDATE)
 
 bench: all

@@ -14,6 +14,8 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from miliary import case as nouns
@@ -21,8 +23,10 @@ from miliary.assessment import Assessment
 from miliary.case import Case, When
 from miliary.clinical.registry import assess_case
 from miliary.exchange.case_decode import LIMITS
+from miliary.exchange.case_file import read_case
 from miliary.vocabulary import ANALYTES, CLAIM_KINDS, UNITS, Presence
 
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "index-case"
 _GENES = ("EGFR", "ALK", "ROS1", "BRAF", "KRAS", "MET", "RET", "NTRK1", "ERBB2", "NRG1", "TP53", "other:ABC1")
 _DRUGS = (
     "alectinib",
@@ -78,8 +82,17 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 
 
 def make_case(seed: int) -> Case:
-    """One random case; the same seed gives the same case. How much is stated varies from case to case."""
-    return _Maker(seed).make()
+    """One random case; the same seed gives the same case. How much is stated varies from case to case.
+
+    Even seeds give cases at random throughout; odd ones the worked example with gaps and other values.
+    """
+    maker = _Maker(seed)
+    return maker.make() if seed % 2 == 0 else maker.vary(_read_example())
+
+
+@cache
+def _read_example() -> Case:
+    return read_case(EXAMPLE)
 
 
 class _Maker:
@@ -90,6 +103,26 @@ class _Maker:
 
     def make(self) -> Case:
         return self._record(Case)
+
+    def vary(self, record: Any) -> Any:
+        """A record with some of its facts gone and some others in their place."""
+        hints = typing.get_type_hints(type(record), vars(nouns))
+        values = {}
+        for spec in dataclasses.fields(record):
+            value, chance = getattr(record, spec.name), self._random.random()
+            is_needed = spec.name in ("id", "study") or spec.default is spec.default_factory
+            if is_needed or chance > 0.35:
+                values[spec.name] = self._vary_value(value)
+            elif chance < 0.1:
+                values[spec.name] = self._value(hints[spec.name], spec.name)
+        return type(record)(**values)
+
+    def _vary_value(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._vary_value(item) for item in value if self._random.random() > 0.1)
+        if isinstance(value, Mapping):
+            return {key: held for key, held in value.items() if self._random.random() > 0.3}
+        return self.vary(value) if dataclasses.is_dataclass(value) and not isinstance(value, When) else value
 
     def _record(self, kind: type) -> Any:
         hints = typing.get_type_hints(kind, vars(nouns))
