@@ -7,6 +7,7 @@ import pytest
 from miliary.assessment import Verdict
 from miliary.case import Case, Modality, NodulePattern, Study
 from miliary.clinical.differential import assess, find_distribution, rank_causes
+from miliary.clinical.findings import look_up
 from miliary.clinical.rulebook import load_rules
 from miliary.vocabulary import Finding, Presence
 from tests.clinical.cases import make_case, read_rows
@@ -167,3 +168,73 @@ def test_a_non_smoker_is_not_taken_for_a_never_smoker():
     row = VIGNETTES[2]
     word = build(row | {"patient": row["patient"] | {"smoking": "non_smoker"}})
     assert place_of(word, "lung_adenocarcinoma")[1] == place_of(build(row), "lung_adenocarcinoma")[1] - 0.5
+
+
+STUDY = {"id": "ct", "modality": "ct", "nodules": {"distribution": "random"}}
+SIGNS = {
+    "symptom": lambda row: {"symptoms": {row["names"][0]: "present"}},
+    "history": lambda row: {"history": {row["names"][0]: "present"}},
+    "origin": lambda row: {"patient": {"region": row["regions"][0]}},
+    "imaging": lambda row: {"studies": [STUDY | {"findings": {row["names"][0]: "present"}}]},
+    "imaging_all": lambda row: {"studies": [STUDY | {"findings": dict.fromkeys(row["names"], "present")}]},
+    "test_positive": lambda row: {
+        "microbiology": [{"id": "t", "test": row["tests"][0], "result": "positive"}]
+    },
+    "test_negative": lambda row: {
+        "microbiology": [{"id": "t", "test": row["tests"][0], "result": "negative"}]
+    },
+    "lab_above": lambda row: {
+        "labs": [{"id": "l", "analyte": row["analytes"][0], "value": 2, "unit": "1", "high": 1}]
+    },
+    "lab_below": lambda row: {
+        "labs": [{"id": name, "analyte": name, "value": 1, "unit": "1", "low": 2} for name in row["analytes"]]
+    },
+    "histology": lambda row: {"specimens": [{"id": "s", "histology": f"{row['words'][0]} of the lung"}]},
+    "invasion": lambda row: {"specimens": [{"id": "s", "invasion": {row["names"][0]: "present"}}]},
+    "molecular": lambda row: {
+        "molecular": [{"id": "m", "genes": [{"gene": row["genes"][0], "result": "positive"}]}]
+    },
+    "sex": lambda row: {"patient": {"sex": row["value"]}},
+    "smoking": lambda row: {"patient": {"smoking": row["values"][0]}},
+    "age": lambda row: {
+        "patient": {"age_years": row["to_years"], "smoking": row.get("smoking", ["never"])[0]}
+    },
+    "stable": lambda _: {
+        "studies": [STUDY, {"id": "b", "modality": "ct", "change": "unchanged", "compared_with": "ct"}]
+    },
+}
+FINDINGS = load_rules("differential", "2026-11").rows("finding")
+
+
+@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: row.id)
+def test_every_finding_can_be_found_and_is_not_stated_in_an_empty_case(row):
+    assert look_up(row, Case("empty")) == (Presence.NOT_STATED, ())
+    found = look_up(row, make_case(SIGNS[row["kind"]](row)))
+    assert found.state is Presence.PRESENT
+    assert found.facts
+
+
+def test_every_finding_counts_for_or_against_some_cause():
+    used = {
+        name
+        for row in load_rules("differential", "2026-11").rows("diagnosis")
+        for key in ("decisive", "supporting", "context", "against", "weak_against")
+        for name in row.get(key, ())
+    }
+    assert used == {row.id for row in FINDINGS}
+
+
+@pytest.mark.parametrize(
+    ("value", "high", "state"),
+    [(1.1, 1.0, "present"), (1.0, 1.0, "absent"), (5.0, None, "not_stated")],
+)
+def test_a_value_is_raised_above_the_laboratorys_own_limit_only(value, high, state):
+    row = next(row for row in FINDINGS if row.id == "alp_raised")
+    lab = {"id": "l", "analyte": "alp", "value": value, "unit": "U/L"} | ({"high": high} if high else {})
+    assert look_up(row, make_case({"labs": [lab]})).state == state
+
+
+def test_an_age_bound_includes_itself():
+    row = next(row for row in FINDINGS if row.id == "age_at_most_30")
+    assert look_up(row, make_case({"patient": {"age_years": 30}})).state is Presence.PRESENT
+    assert look_up(row, make_case({"patient": {"age_years": 31}})).state is Presence.ABSENT
