@@ -1,0 +1,229 @@
+"""Responses of whole cases: what is read from lesions and studies, and what cannot be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from miliary.assessment import Assessment, Severity, Verdict
+from miliary.case import AssertedResponse, Case, Lesion, Measurement, Study, Treatment, When
+from miliary.clinical.recist import AfterResponse, Cavity, Options
+from miliary.clinical.response import assess
+from miliary.vocabulary import LesionState, Modality
+
+ABSENT, PRESENT, EQUIVOCAL = LesionState.ABSENT, LesionState.PRESENT, LesionState.EQUIVOCAL
+DAYS = {"ct0": -7, "ct1": 56, "ct2": 112}
+STUDIES = tuple(
+    Study(id=name, modality=Modality.CT, when=When(day=day), slice_thickness_mm=1.0)
+    for name, day in DAYS.items()
+)
+DRUG = Treatment(id="t", name="alectinib", start=When(day=0))
+
+
+def mass(name: str, *sizes: float | LesionState | None, **kwargs: Any) -> Lesion:
+    return Lesion(
+        **{"id": name, "organ": "lung", "kind": "mass", "role": "target", **kwargs},
+        measurements=measure(*sizes),
+    )
+
+
+def measure(*sizes: float | LesionState | None) -> tuple[Measurement, ...]:
+    return tuple(
+        Measurement(study, state=size)
+        if isinstance(size, LesionState)
+        else Measurement(study, longest_mm=size)
+        for study, size in zip(DAYS, sizes, strict=False)
+        if size is not None
+    )
+
+
+def nothing_new(n: int = 3) -> Lesion:
+    return mass("new", *([ABSENT] * n), role="new")
+
+
+def build(*lesions: Lesion, **kwargs: Any) -> Case:
+    return Case(**{"id": "c", "studies": STUDIES, "lesions": lesions, "treatments": (DRUG,), **kwargs})
+
+
+def pick(found: tuple[Assessment, ...], rule: str) -> list[Assessment]:
+    return [assessment for assessment in found if assessment.rule_id == rule]
+
+
+def responses(case: Case, options: Options | None = None, rule: str = "recist.time_point") -> list[str]:
+    return [" or ".join(a.values) for a in pick(assess(case, options=options), rule)]
+
+
+def test_a_course_with_raw_percentages() -> None:
+    case = build(mass("a", 50.0, 25.0, 31.0), nothing_new())
+    found = assess(case)
+    first, second = pick(found, "recist.time_point")
+    assert (first.value, second.value) == ("PR", "PD")
+    assert "-38.0 % against baseline" in second.statement
+    assert "+24.0 % against the smallest sum before" in second.statement
+    (best,) = pick(found, "recist.best_response")
+    assert best.value == "PR"
+    assert "Progression on day 112 from treatment" in best.statement
+    assert not pick(found, "recist.baseline")
+
+
+def test_new_lesions_not_mentioned_leave_the_response_open() -> None:
+    (first,) = pick(assess(build(mass("a", 50.0, 25.0))), "recist.time_point")
+    assert first.verdict is Verdict.NOT_ASSESSABLE
+    assert first.values == ("PD", "PR")
+    assert "new lesions" in first.reason
+
+
+def test_a_new_lesion_is_progression_from_when_it_was_first_seen() -> None:
+    new = mass("n", None, EQUIVOCAL, PRESENT, role="new")
+    found = assess(build(mass("a", 50.0, 40.0, 40.0), new))
+    assert [a.value for a in pick(found, "recist.time_point")] == ["SD", "PD"]
+    assert "Progression on day 56" in pick(found, "recist.best_response")[0].statement
+
+
+def test_studies_are_ordered_by_date_and_the_last_one_before_treatment_is_the_baseline() -> None:
+    days = {"ct2": -60, "ct0": -7, "ct1": 56}
+    studies = tuple(Study(id=name, modality=Modality.CT, when=When(day=day)) for name, day in days.items())
+    case = build(mass("a", 50.0, 30.0, 20.0), nothing_new(), studies=studies[::-1])
+    (only,) = pick(assess(case), "recist.time_point")
+    assert only.value == "PR"  # 50 -> 30; against the older 20 it would be progression
+
+
+def test_nodes_are_read_by_their_short_axis() -> None:
+    node = Lesion(
+        id="n",
+        organ="node",
+        role="target",
+        measurements=(
+            Measurement("ct0", 30.0, short_axis_mm=20.0),
+            Measurement("ct1", 25.0, short_axis_mm=9.0),
+        ),
+    )
+    assert responses(build(node, nothing_new(2))) == ["CR"]
+
+
+def test_a_merged_lesion_counts_with_its_host() -> None:
+    b = Lesion(
+        id="b",
+        organ="liver",
+        kind="mass",
+        role="target",
+        measurements=(Measurement("ct0", 20.0), Measurement("ct1", merged_into="a")),
+    )
+    case = build(mass("a", 20.0, 28.0), b, nothing_new(2))
+    (found,) = pick(assess(case), "recist.time_point")
+    assert found.value == "PR"
+    assert "28 mm" in found.statement
+
+
+def test_fragments_are_added_and_the_too_small_count_five() -> None:
+    split = Lesion(
+        id="a",
+        organ="lung",
+        kind="mass",
+        role="target",
+        measurements=(Measurement("ct0", 40.0), Measurement("ct1", fragments_mm=(15.0, 14.0))),
+    )
+    assert "29 mm" in pick(assess(build(split, nothing_new(2))), "recist.time_point")[0].statement
+    small = build(mass("a", 40.0, LesionState.TOO_SMALL), nothing_new(2))
+    assert "5 mm" in pick(assess(small), "recist.time_point")[0].statement
+
+
+def test_non_target_miliary_disease_alone() -> None:
+    miliary = mass("m", PRESENT, PRESENT, role="non_target", kind="miliary_nodules")
+    assert responses(build(miliary, nothing_new(2))) == ["NON_CR_NON_PD"]
+    worse = mass("m", PRESENT, LesionState.PROGRESSED, role="non_target", kind="miliary_nodules")
+    assert responses(build(worse, nothing_new(2))) == ["PD"]
+
+
+def test_a_followed_lesion_without_a_second_measurement_is_not_computable() -> None:
+    case = build(mass("a", 19.0), responses=(AssertedResponse(id="r", text="marked regression"),))
+    found = pick(assess(case), "recist.best_response")[0]
+    assert found.verdict is Verdict.NOT_ASSESSABLE
+    assert found.severity is Severity.QUERY
+    assert found.facts_item == "j34"
+    assert "no follow-up measurement" in found.reason
+
+
+def test_a_response_in_words_alone_is_not_computable_and_an_empty_case_says_nothing() -> None:
+    case = Case(id="c", responses=(AssertedResponse(id="r", text="decreased considerably"),))
+    (found,) = assess(case)
+    assert found.facts_item == "j34"
+    assert assess(Case(id="c")) == ()
+
+
+def test_undated_studies_cannot_be_ordered() -> None:
+    studies = (STUDIES[0], replace(STUDIES[1], when=When(text="later")))
+    found = pick(assess(build(mass("a", 50.0, 25.0), studies=studies)), "recist.best_response")[0]
+    assert "when study ct1 was made" in found.reason
+
+
+def test_a_target_without_a_baseline_size_is_named() -> None:
+    found = pick(assess(build(mass("a", None, 25.0, 20.0), mass("b", 20.0, 20.0))), "recist.best_response")[0]
+    assert "target a has no size" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("lesion", "verdict"),
+    [
+        (mass("a", 9.0, 9.0), Verdict.NOT_MET),
+        (mass("a", 10.0, 9.0), None),
+        (mass("a", 30.0, 30.0, kind="effusion"), Verdict.NOT_MET),
+        (mass("a", 30.0, 30.0, kind="cyst"), Verdict.NOT_ASSESSABLE),
+    ],
+)
+def test_targets_that_cannot_be_targets(lesion: Lesion, verdict: Verdict | None) -> None:
+    found = pick(assess(build(lesion, nothing_new())), "recist.baseline")
+    assert [a.verdict for a in found] == ([] if verdict is None else [verdict])
+
+
+def test_three_targets_in_the_lungs_are_an_error_and_two_are_not() -> None:
+    three = [mass(name, 20.0, 20.0) for name in "abc"]
+    assert [a.value for a in pick(assess(build(*three)), "recist.baseline")] == ["too_many_in_organ"]
+    assert not pick(assess(build(*three[:2])), "recist.baseline")
+
+
+@pytest.mark.parametrize(
+    ("category", "verdict"),
+    [("PR", Verdict.MET), ("SD", Verdict.NOT_MET), ("non-CR/non-PD", Verdict.NOT_MET)],
+)
+def test_a_recorded_response_is_checked(category: str, verdict: Verdict) -> None:
+    recorded = AssertedResponse(id="r", category=category, study="ct1")
+    case = build(mass("a", 50.0, 25.0), nothing_new(), responses=(recorded,))
+    assert pick(assess(case), "recist.recorded")[0].verdict is verdict
+
+
+def test_a_recorded_response_that_the_measurements_do_not_decide() -> None:
+    recorded = AssertedResponse(id="r", category="PR", study="ct1")
+    case = build(mass("a", 50.0, 25.0), responses=(recorded,))
+    assert pick(assess(case), "recist.recorded")[0].verdict is Verdict.NOT_ASSESSABLE
+
+
+def test_the_strict_reading_is_an_option() -> None:
+    case = build(mass("a", 100.0, 69.0, 79.0), nothing_new())
+    assert responses(case) == ["PR", "PR"]
+    assert responses(case, Options(after_response=AfterResponse.STRICT)) == ["PR", "SD"]
+
+
+def test_the_cavity_reading_is_second_and_labeled() -> None:
+    hollow = Lesion(
+        id="a",
+        organ="lung",
+        kind="mass",
+        role="target",
+        measurements=(Measurement("ct0", 19.0, cavity_mm=9.0), Measurement("ct1", 17.0, cavity_mm=12.0)),
+    )
+    case = build(hollow, nothing_new(2))
+    assert responses(case, Options(cavity=Cavity.SUBTRACTED)) == ["SD"]
+    (second,) = pick(assess(case, options=Options(cavity=Cavity.SUBTRACTED)), "recist.cavity_reading")
+    assert second.value == "PR"
+    assert second.statement.startswith("Not RECIST 1.1")
+    assert second.basis.value == "unverified"
+    assert not pick(assess(case), "recist.cavity_reading")
+
+
+def test_the_immune_reading_is_an_option() -> None:
+    case = build(mass("a", 50.0, 62.0, 67.0), nothing_new())
+    assert not pick(assess(case), "irecist.time_point")
+    assert responses(case, Options(is_immune=True), "irecist.time_point") == ["iUPD", "iCPD"]
