@@ -319,17 +319,18 @@ def case_check(folder: Path) -> int:
 def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
     """Derive and check what the facts allow: stage, response, grades, drivers, contradictions.
 
-    FOLDER holds case.yaml (and labs.csv). Writes case.json and summary.md, the gravest first. States and
-    cites; what cannot be told is listed with its reason.
+    FOLDER holds case.yaml (and labs.csv); its studies may point to results of 'miliary ct'. Writes
+    case.json and summary.md, the gravest first. States and cites; what cannot be told is listed with its
+    reason.
     """
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
-    from miliary.exchange.case_file import read_case
+    from miliary.exchange.case_file import read_case, read_scans
     from miliary.exchange.case_result import Source, render_summary, summarize_case, write_case_result
     from miliary.exchange.store import CASE_KIND, check_output
 
     check_output(out, kind=CASE_KIND)
     facts = read_case(folder)
-    found = assess_case(facts)
+    found = assess_case(facts, scans=read_scans(facts, folder))
     sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
     provenance = {"program": "miliary", "version": __version__}
     summary = summarize_case(facts, found, sources, counts=count_outcomes(found), provenance=provenance)

@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from importlib import import_module
+from typing import Any
 
 from miliary.assessment import Assessment, Severity, Verdict
 from miliary.case import Case
+from miliary.clinical.bridge import assess_scans
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.vocabulary import Origin
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
 RULES: tuple[str, ...] = (
-    *("definition", "differential", "staging", "drivers", "therapy", "monitoring"),
+    *("definition", "differential", "staging", "drivers", "therapy", "monitoring", "toxicity"),
     *("consistency", "care", "literature"),
 )
 
@@ -23,12 +25,16 @@ _DISTANCE = (Origin.PUBLISHED, Origin.RECORDED, Origin.CORRECTED, Origin.MEASURE
 _ORDER = (Severity.ERROR, Severity.QUERY, Severity.NOTE, Severity.INFO)
 
 
-def assess_case(case: Case) -> tuple[Assessment, ...]:
+def assess_case(
+    case: Case, *, scans: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Assessment, ...]:
     """What every rule says of a case, the gravest first, then in the order of `RULES`.
 
     Parameters
     ----------
     case : Case
+    scans : mapping of str to mapping, optional
+        `scan.json` of the studies that were measured, by study id.
 
     Returns
     -------
@@ -39,6 +45,7 @@ def assess_case(case: Case) -> tuple[Assessment, ...]:
     ]
     origins = _find_origins(case)
     found = [replace(a, origin=_origin_of(a, origins, case.origin)) for a in found]
+    found += assess_scans(case, scans or {})
     return tuple(sorted(found, key=lambda assessment: _ORDER.index(assessment.severity)))
 
 

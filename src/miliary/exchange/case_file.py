@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from miliary.case import Case, LabResult
+from miliary.ct_result import SUMMARY_KIND
 from miliary.errors import CaseError, OutputError
 from miliary.exchange.case_decode import Decoder, Problem, suggest
 from miliary.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
@@ -98,6 +99,37 @@ def read_case_text(text: str, *, name: str = CASE_NAME) -> Case:
     if case is None or decoder.problems:
         raise CaseError(_describe(name, min(decoder.problems)))
     return case
+
+
+def read_scans(case: Case, path: str | Path) -> dict[str, dict[str, Any]]:
+    """What `miliary ct` measured on the studies of a case that point to a result, by study id.
+
+    Parameters
+    ----------
+    case : Case
+    path : path
+        Where the case was read from; results are found relative to it.
+
+    Raises
+    ------
+    CaseError
+        If a study points to what is no result.
+    """
+    home = _locate(Path(path)).parent
+    return {study.id: _read_scan(home, study.result, study.id) for study in case.studies if study.result}
+
+
+def _read_scan(home: Path, result: str, study_id: str) -> dict[str, Any]:
+    where = f"{CASE_NAME}: studies[{study_id}].result"
+    try:
+        content = json.loads((home / result / "scan.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        raise CaseError(
+            f"{where}: no scan.json in that folder; give a folder that 'miliary ct' wrote"
+        ) from None
+    if not isinstance(content, dict) or content.get("kind") != SUMMARY_KIND:
+        raise CaseError(f"{where}: is not a result of 'miliary ct'")
+    return content
 
 
 def read_case_schema() -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""What was measured on a scan beside what the case says."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from miliary.assessment import Severity, Verdict
+from miliary.case import Case, NodulePattern, SeparateNodules, Staging, Study
+from miliary.clinical.bridge import assess_scans, is_in_both_lungs
+from miliary.clinical.registry import assess_case
+from miliary.clinical.rulebook import load_rules
+from miliary.clinical.staging import derive_m
+from miliary.ct_result import summarize
+from miliary.errors import CaseError
+from miliary.exchange.case_file import read_case, read_scans
+from miliary.vocabulary import Lobe, Origin, Presence, Side
+
+
+def scan(right, left, *, p90=2.5, origin="measured"):
+    return {
+        "kind": "miliary.ct",
+        "origin": origin,
+        "nodules": {
+            "by_side": {"right": {"count": right}, "left": {"count": left}},
+            "diameter_mm": {"median": 1.8, "p90": p90},
+        },
+    }
+
+
+def case(*, nodules=None, **staging):
+    return Case("x", studies=(Study("ct", nodules=nodules),), staging=Staging(**staging))
+
+
+def outcomes(facts, measured):
+    return {a.rule_id: a for a in assess_scans(facts, {"ct": measured})}
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "both"),
+    [(10, 10, True), (9, 10, False), (10, 90, True), (10, 91, False), (0, 500, False)],
+)
+def test_both_lungs_on_both_sides_of_the_limits(right, left, both):
+    book = load_rules("bridge", "1")
+    assert is_in_both_lungs(right, left, book=book) is both
+    assert is_in_both_lungs(left, right, book=book) is both
+
+
+def test_nodules_of_the_other_lung_are_a_proposal_and_change_no_stage():
+    facts = case(lobe=Lobe.LUL)
+    found = outcomes(facts, scan(400, 300))["bridge.proposed_m"]
+    assert (found.value, found.severity, found.origin) == ("M1a", Severity.QUERY, Origin.MEASURED)
+    assert "400 nodules in the right lung" in found.statement
+    assert derive_m(facts.staging, book=load_rules("tnm", "9")).stated == ()
+    assert "bridge.proposed_m" not in outcomes(facts, scan(0, 300))
+
+
+@pytest.mark.parametrize("said", [Presence.PRESENT, Presence.ABSENT])
+def test_a_case_that_says_what_they_are_is_not_asked(said):
+    facts = case(
+        lobe=Lobe.LUL, separate_nodules=(SeparateNodules("s", side=Side.RIGHT, are_metastases=said),)
+    )
+    assert not outcomes(facts, scan(400, 300))["bridge.proposed_m"].is_raised
+
+
+def test_without_the_side_of_the_primary_nothing_is_proposed():
+    assert outcomes(case(), scan(400, 300))["bridge.proposed_m"].verdict is Verdict.NOT_ASSESSABLE
+
+
+@pytest.mark.parametrize(
+    ("pattern", "measured", "rule", "differs"),
+    [
+        (NodulePattern(is_bilateral=Presence.ABSENT), scan(400, 300), "bilateral", True),
+        (NodulePattern(is_bilateral=Presence.PRESENT), scan(400, 300), "bilateral", False),
+        (NodulePattern(is_bilateral=Presence.PRESENT), scan(400, 0), "bilateral", True),
+        (NodulePattern(max_diameter_mm=3.0), scan(9, 9, p90=3.9), "max_diameter_mm", False),
+        (NodulePattern(max_diameter_mm=3.0), scan(9, 9, p90=4.0), "max_diameter_mm", True),
+        (NodulePattern(count=100), scan(100, 99), "count", False),
+        (NodulePattern(count=100), scan(100, 100), "count", True),
+        (NodulePattern(count=100), scan(0, 0), "count", True),
+    ],
+)
+def test_measured_against_recorded(pattern, measured, rule, differs):
+    found = outcomes(case(nodules=pattern), measured)[f"bridge.conflict.{rule}"]
+    assert (found.verdict is Verdict.MET, found.severity is Severity.QUERY) == (differs, differs)
+
+
+def test_what_is_not_recorded_conflicts_with_nothing():
+    found = outcomes(case(nodules=NodulePattern()), scan(400, 300))
+    assert not any("conflict" in rule for rule in found)
+
+
+def test_a_simulated_scan_says_so():
+    found = outcomes(case(lobe=Lobe.LUL), scan(400, 300, origin="simulated"))
+    assert {a.origin for a in found.values()} == {Origin.SIMULATED}
+
+
+def test_a_result_folder_is_read_from_where_the_case_is(tmp_path, make_result):
+    (tmp_path / "ct-0").mkdir()
+    (tmp_path / "ct-0" / "scan.json").write_text(json.dumps(summarize(make_result())))
+    (tmp_path / "case.yaml").write_text("id: x\nstudies: [{id: ct, result: ct-0}]\n")
+    facts = read_case(tmp_path)
+    found = assess_case(facts, scans=read_scans(facts, tmp_path))
+    assert any(a.rule_id == "bridge.measured" and a.value == len(make_result().burden) for a in found)
+    lost = replace(facts, studies=(Study("ct", result="elsewhere"),))
+    with pytest.raises(CaseError, match=r"studies\[ct\]\.result"):
+        read_scans(lost, tmp_path)
