@@ -4,8 +4,9 @@ from importlib import import_module
 
 import pytest
 
-from miliary.assessment import Severity
+from miliary.assessment import Severity, Verdict
 from miliary.case import Case, Patient
+from miliary.clinical import monitoring
 from miliary.clinical.consistency import assess
 from miliary.clinical.plausibility import is_possible
 from miliary.clinical.rulebook import load_rules
@@ -65,3 +66,18 @@ def test_an_impossible_number_inside_a_list_is_named_with_its_place():
     broken = type(case)("c", adverse_events=(type(event)(**vars(event) | {"grade": 7}),))
     (found,) = assess(broken)
     assert found.inputs == (("adverse_events[rash].grade", 7.0),)
+
+
+def test_a_hold_rule_that_depends_on_an_unknown_fact_cannot_be_told():
+    labs = [
+        {"id": "a", "analyte": "alt", "value": 201, "unit": "U/L", "high": 40, "when": "day 14"},
+        {"id": "b", "analyte": "alt", "value": 201, "unit": "U/L", "when": "day 21"},
+    ]
+    drug = {"id": "t", "name": "alectinib", "start": "day 0"}
+    found = {a.rule_id: a for a in monitoring.assess(make_case({"treatments": [drug], "labs": labs}))}
+    without_bilirubin = found["therapy.hold.transaminase.a"]
+    assert without_bilirubin.verdict is Verdict.NOT_ASSESSABLE
+    assert "depends" in without_bilirubin.reason
+    without_limit = found["therapy.hold.transaminase.b"]
+    assert without_limit.verdict is Verdict.NOT_ASSESSABLE
+    assert "upper limit" in without_limit.reason

@@ -238,3 +238,11 @@ def test_an_age_bound_includes_itself():
     row = next(row for row in FINDINGS if row.id == "age_at_most_30")
     assert look_up(row, make_case({"patient": {"age_years": 30}})).state is Presence.PRESENT
     assert look_up(row, make_case({"patient": {"age_years": 31}})).state is Presence.ABSENT
+
+
+@pytest.mark.parametrize(("uniform", "words"), [("present", "uniform size"), ("absent", "varying size")])
+def test_the_sizes_are_named_as_recorded(uniform, words):
+    study = STUDY | {"nodules": {"distribution": "random", "is_uniform": uniform}}
+    causes = rank_causes(make_case({"studies": [study]}))
+    tuberculosis = next(cause for cause in causes if cause.id == "miliary_tuberculosis")
+    assert words in tuberculosis.list_names(is_for=uniform == "present")
