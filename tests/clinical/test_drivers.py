@@ -167,3 +167,12 @@ def test_a_set_younger_than_the_tests_is_noted_not_asked():
     asked = find(make_case(panel("EGFR", when="2023-01-01")), rule)
     assert asked.severity is Severity.QUERY
     assert "2023-01-01" in asked.statement
+
+
+@pytest.mark.parametrize(
+    ("score", "level"),
+    [(0, "negative"), (0.9, "negative"), (1, "low"), (10, "low"), (49.9, "low"), (50, "high"), (100, "high")],
+)
+def test_a_pd_l1_score_has_its_level(score, level):
+    stain = {"immunostains": [{"id": "p", "target": "PD-L1", "tps_percent": score}]}
+    assert find(make_case(panel("EGFR") | stain), "drivers.pd_l1.p").value == level

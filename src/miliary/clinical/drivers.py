@@ -81,6 +81,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     return (
         *(_assess_gene(finding, case, book) for finding in genes),
         *_assess_completeness(case, genes, book),
+        *_assess_pd_l1(case, book),
         *_assess_single_method(case, genes, book),
         *_assess_discordance(case, genes, book),
         *list_frequencies(case, [finding.gene for finding in genes], book),
@@ -274,6 +275,26 @@ def _assess_completeness(case: Case, genes: tuple[GeneFinding, ...], book: RuleB
             inputs=facts,
             origin=case.origin,
             facts_item="j16" if is_asked else None,
+            **book.credit(row),
+        )
+
+
+def _assess_pd_l1(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """The level of each PD-L1 score; it says nothing of immunity."""
+    for stain in case.immunostains:
+        score = stain.tps_percent
+        if stain.target.upper() != "PD-L1" or score is None or score < 0:
+            continue
+        row = [row for row in book.rows("pd_l1") if score >= row["from_percent"]][-1]
+        yield Assessment(
+            f"drivers.pd_l1.{stain.id}",
+            "PD-L1 level",
+            Verdict.MET,
+            Severity.INFO,
+            f"PD-L1 tumor proportion score {score:g} %: {row['level']}.",
+            value=str(row["level"]),
+            inputs=(Input(path_of("immunostains", stain.id, "tps_percent"), score),),
+            origin=stain.origin,
             **book.credit(row),
         )
 
