@@ -310,7 +310,11 @@ def _not_computable(case: Case, reason: str, book: RuleBook) -> Assessment:
         severity=Severity.QUERY if is_claimed else Severity.INFO,
         statement="No response by RECIST 1.1 can be computed.",
         reason=reason,
-        inputs=tuple(Input(path_of("responses", r.id, "text"), r.text or r.category) for r in case.responses),
+        inputs=tuple(
+            Input(path_of("responses", r.id, name), getattr(r, name))
+            for r in case.responses
+            for name in ("text" if r.text else "category",)
+        ),
         facts_item="j34" if is_claimed else None,
         **book.credit("response_fall_percent"),
     )
