@@ -284,9 +284,9 @@ def _observe_lab(case: Case, lab: LabResult, term: Row, book: RuleBook) -> _Seen
         if number is not None
     ]
     missing = [] if limits.high is not None or limits.low is not None else [_NO_RANGE]
-    if base is None and not is_baseline:
+    if base is None and not is_baseline and _needs_baseline(term, book):
         missing.append("a value before treatment")
-    elif other is not None and not is_baseline:
+    elif base is not None and other is not None:
         inputs.append(Input(path_of("labs", other.id, "value"), other.value))
     if value is None:
         missing.append(f"a unit that can be read as {term['unit']}")
@@ -315,6 +315,11 @@ def _is_relative(term: Row, book: RuleBook) -> bool:
     """The term compares with limits and baseline only, so that its unit does not matter."""
     rows = [row for row in book.rows("criterion") if row["term"] == term.id]
     return not any(relation in row.data for row in rows for relation in ("over", "upto", "from", "below"))
+
+
+def _needs_baseline(term: Row, book: RuleBook) -> bool:
+    rows = [row for row in book.rows("criterion") if row["term"] == term.id]
+    return any("baseline" in key for row in rows for key in row.data)
 
 
 def _times(number: float | None, factor: float | None) -> float | None:
