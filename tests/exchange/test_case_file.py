@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import random
 
 import jsonschema
 import pytest
@@ -243,6 +244,42 @@ def test_the_schema_takes_what_the_reader_takes_and_refuses_what_it_refuses():
             jsonschema.validate(bad, schema)
         with pytest.raises(CaseError):
             read_case_text(yaml.safe_dump(bad))
+
+
+def test_damaged_text_is_read_or_refused_in_one_line(root):
+    text = (root / "examples/index-case/case.yaml").read_text()
+    chance = random.Random(5)
+    junk = [
+        *"[]{}:,-#&*!|>'\"%@`\n\t 09a\x00\x85",
+        "null",
+        "~",
+        "- ",
+        "? ",
+        "<<: ",
+        ".inf",
+        "1e400",
+        "9" * 400,
+    ]
+    for _ in range(100):
+        damaged = text
+        for _ in range(chance.randrange(1, 5)):
+            start = chance.randrange(len(damaged))
+            end = start + chance.choice((0, 1, 3, 20))
+            damaged = damaged[:start] + chance.choice(junk) + damaged[end:]
+        message = ""
+        try:
+            read_case_text(damaged)
+        except CaseError as error:
+            message = str(error)
+        assert "\n" not in message
+
+
+def test_a_table_that_is_none_is_refused(tmp_path):
+    (tmp_path / "case.yaml").write_text("id: x\n")
+    (tmp_path / "labs.csv").write_text("analyte,value\n" + '"' + "x" * 200_000)
+    _, problems = inspect_case(tmp_path)
+    assert len(problems) == 1
+    assert "not a table of comma-separated values" in problems[0]
 
 
 def test_days_are_told_only_between_points_of_one_kind():

@@ -16,7 +16,17 @@ from miliary.vocabulary import Origin
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
 RULES: tuple[str, ...] = (
-    *("definition", "differential", "staging", "drivers", "therapy", "monitoring", "response", "toxicity"),
+    *(
+        "definition",
+        "differential",
+        "staging",
+        "drivers",
+        "therapy",
+        "monitoring",
+        "response",
+        "toxicity",
+        "labs",
+    ),
     *("consistency", "care", "literature"),
 )
 

@@ -267,6 +267,14 @@ def _gene_word(symbol: str) -> str:
 def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
     """Rows of `labs.csv`; the line of a problem is that of the row."""
     reader = csv.DictReader(io.StringIO(text))
+    try:
+        return _decode_rows(reader, decoder)
+    except csv.Error as error:
+        decoder.note(reader.line_num, "", f"not a table of comma-separated values ({error})")
+        return ()
+
+
+def _decode_rows(reader: csv.DictReader[str], decoder: Decoder) -> tuple[LabResult, ...]:
     unknown = [name for name in reader.fieldnames or () if name not in LAB_COLUMNS]
     for name in unknown:
         decoder.note(1, name, f"no such column; {suggest(name, LAB_COLUMNS)}")
