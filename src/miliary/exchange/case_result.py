@@ -89,7 +89,9 @@ def _section(title: str, found: Iterable[Assessment], sources: Mapping[str, Sour
 
 
 def _line(assessment: Assessment, sources: Mapping[str, Source]) -> str:
-    reason = f" Cannot be told: {assessment.reason.rstrip('.')}." if assessment.reason else ""
+    missing = assessment.reason.rstrip(".")
+    is_said = missing.removeprefix("not stated: ") in assessment.statement
+    reason = f" Cannot be told: {missing}." if missing and not is_said else ""
     cited = "; ".join(sources[name].text for name in assessment.citations if name in sources)
     basis = "" if assessment.basis is Basis.READ else f", {assessment.basis.value}"
     as_of = f", as of {assessment.as_of.isoformat()}" if assessment.as_of else ""
