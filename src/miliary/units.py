@@ -81,11 +81,6 @@ def _parse(text: str, *, is_enzyme: bool) -> Any:
         return None
 
 
-def is_unit(text: str) -> bool:
-    """Whether this is a unit that can be read."""
-    return bool(text) and _parse(text, is_enzyme=False) is not None
-
-
 def convert_value(value: float, unit: str, to: str, *, is_enzyme: bool = False) -> float | None:
     """A value in another unit.
 

@@ -317,10 +317,10 @@ GENE_ALIASES: Mapping[str, str] = MappingProxyType(
 
 # Units as UCUM writes them, and the spellings that records use for them.
 _UNITS = """
-% /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm d fL g g/L
+% /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy IU/L IU/mL L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm d fL g g/L
 g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm mm[Hg]
 mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L umol/L
-{copies}/mL {score} {spots}
+{copies}/mL {score} {spots} [pH]
 """
 UNITS = frozenset(_UNITS.split())
 UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
@@ -341,11 +341,12 @@ UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
 # Analytes that rules know; another name is taken as it is unless it looks like a slip of one of these.
 _ANALYTES = """
 ace albumin alp alt amylase_creatinine_clearance_ratio amylase_pancreatic amylase_salivary
-amylase_salivary_fraction amylase_total aptt ast bilirubin_direct bilirubin_total
-blood_pressure_diastolic blood_pressure_systolic ca_19_9 calcium cd4 cea cholesterol_total ck creatinine
-crp cyfra_21_1 d_dimer elastase_1 eosinophils esr fibrinogen ggt glucose haptoglobin hba1c hcg heart_rate
-hemoglobin inr ldh lipase lymphocytes magnesium neutrophils nse oxygen_saturation phosphate platelets
-potassium progrp qtc reticulocytes scc sodium soluble_il2_receptor temperature thyroglobulin
+amylase_salivary_fraction amylase_total aptt ast bilirubin_direct bilirubin_total blood_ph
+blood_pressure_diastolic blood_pressure_systolic ca_19_9 calcium calcium_corrected calcium_ionized cd4
+cea cholesterol_hdl cholesterol_ldl cholesterol_total ck creatinine creatinine_clearance crp cyfra_21_1
+d_dimer elastase_1 eosinophils esr fibrinogen ggt glucose glucose_fasting haptoglobin hba1c hcg
+heart_rate hemoglobin inr ldh lipase lymphocytes magnesium neutrophils nse oxygen_saturation phosphate
+platelets potassium progrp qtc reticulocytes scc sodium soluble_il2_receptor temperature thyroglobulin
 triglycerides trypsin urea uric_acid weight white_cells
 """
 ANALYTES = frozenset(_ANALYTES.split())

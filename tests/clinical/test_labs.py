@@ -107,9 +107,10 @@ def test_a_pancreatic_share_of_a_third_is_not_called_foreign() -> None:
 
 
 def test_measured_salivary_amylase_goes_before_subtraction() -> None:
-    evidence = weigh_amylase(add(amylase_case(), lab("amylase_salivary", 100.0)))
-    assert evidence.items["non_pancreatic"] is False
-    assert not evidence.is_inferred
+    for measured in (lab("amylase_salivary", 100.0), lab("amylase_salivary_fraction", 20.0, "%")):
+        evidence = weigh_amylase(add(amylase_case(), measured))
+        assert evidence.items["non_pancreatic"] is False
+        assert not evidence.is_inferred
 
 
 def test_a_stated_fall_without_a_value_shows_nothing() -> None:
@@ -127,7 +128,7 @@ def test_other_sources_are_asked_for_until_all_are_stated() -> None:
         add(
             amylase_case(),
             lab("lipase", 30.0, high=60.0),
-            lab("macroamylase", 0.0, "%"),
+            lab("amylase_creatinine_clearance_ratio", 2.0, "%"),
             lab("creatinine", 0.6, "mg/dL"),
             lab("amylase_total", 100.0, day=60),
         ),

@@ -19,8 +19,6 @@ from miliary.clinical.rulebook import Row, RuleBook
 SEVERITIES = ("none", "mild", "moderate", "severe")
 _RELATIONS = ("over", "upto", "from", "below")
 _REFERENCES = ("uln", "lln", "baseline")
-# Facts that are tried both ways at once; beyond it the grades of the rest are all taken as possible.
-_MAX_OPEN_FACTS = 8
 
 
 @dataclass(frozen=True)
@@ -185,12 +183,26 @@ def _compare(relation: str, value: float | None, threshold: float | None) -> boo
 def _complete(rows: Sequence[Row], observed: Observed) -> Iterator[Observed]:
     """The event with everything a criterion asks for filled in, in every way that makes a difference."""
     rows = [row for row in rows if row.get("analyte") in {None, observed.analyte}]
-    facts = sorted(_asked_facts(rows) - set(observed.facts))[:_MAX_OPEN_FACTS]
+    answers = [{**observed.facts, **stated} for stated in _answers(rows, observed)]
     for known in _complete_numbers(rows, observed):
-        for severity in observed.severities:
-            for answers in product((False, True), repeat=len(facts)):
-                stated = {**observed.facts, **dict(zip(facts, answers, strict=True))}
-                yield replace(known, severities=(severity,), facts=stated)
+        for severity, facts in product(observed.severities, answers):
+            yield replace(known, severities=(severity,), facts=facts)
+
+
+def _answers(rows: Sequence[Row], observed: Observed) -> Iterator[dict[str, bool]]:
+    """Answers to what is not stated.
+
+    A fact that only raises a grade needs to be tried alone: the highest criterion that holds rests on one of
+    them. Facts that also forbid a criterion are tried in every combination.
+    """
+    asked = _asked_facts(rows) - set(observed.facts)
+    forbidding = sorted(asked & {fact for row in rows for fact in row.get("no_fact", ())})
+    raising = sorted(asked - set(forbidding))
+    for chosen in product((False, True), repeat=len(forbidding)):
+        base = {**dict.fromkeys(raising, False), **dict(zip(forbidding, chosen, strict=True))}
+        yield base
+        for fact in raising:
+            yield {**base, fact: True}
 
 
 def _asked_facts(rows: Iterable[Row]) -> set[str]:

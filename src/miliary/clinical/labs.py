@@ -20,6 +20,7 @@ from miliary.clinical.rulebook import Row
 from miliary.vocabulary import Finding, History, Presence, Result, Symptom
 
 _TOTAL, _PANCREATIC, _SALIVARY = "amylase_total", "amylase_pancreatic", "amylase_salivary"
+_FRACTION = "amylase_salivary_fraction"
 
 
 def assess(case: Case) -> tuple[Assessment, ...]:
@@ -356,6 +357,8 @@ def _find_share(case: Case) -> tuple[float | None, bool]:
     """Share of amylase that is not pancreatic, and whether it was only inferred by subtraction."""
     totals = [lab for lab in _valued(case) if lab.analyte == _TOTAL]
     for lab in _valued(case):
+        if lab.analyte == _FRACTION and (share := convert_lab(lab, "1")) is not None:
+            return share, False
         if lab.analyte == _SALIVARY and totals:
             part, whole = convert_lab(lab, "U/L"), convert_lab(totals[0], "U/L")
             if part is not None and whole:
