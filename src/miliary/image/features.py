@@ -379,7 +379,7 @@ def _measure(  # type: ignore[no-untyped-def]
     n_queue,
     place,
     out,
-):  # type: ignore[no-untyped-def]
+):
     n_dir, n_rad = directions.shape[0], radii.shape[0]
     half = np.empty(3, dtype=np.int64)
     for a in range(3):

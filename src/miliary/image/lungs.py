@@ -97,8 +97,8 @@ def _inner_air(coarse: Coarse) -> Mask:
     is_lung = (sizes[border] * coarse.voxel_ml > CUT_LUNG_ML) & (means[border] > CUT_LUNG_HU)
     is_lung &= contact < CUT_RIM_SHARE * len(rim)
     if is_lung.any():
-        between = np.bincount(labels.ravel(), _is_between_walls(coarse).ravel())[border]
-        between = between / np.maximum(sizes[border], 1)
+        walled = np.bincount(labels.ravel(), _is_between_walls(coarse).ravel())
+        between = walled[border] / np.maximum(sizes[border], 1)
         is_lung &= between > BETWEEN_WALLS_SHARE
     inside[border[~is_lung]] = False
     inner: Mask = inside[labels]
