@@ -317,10 +317,10 @@ GENE_ALIASES: Mapping[str, str] = MappingProxyType(
 
 # Units as UCUM writes them, and the spellings that records use for them.
 _UNITS = """
-% /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy IU/L IU/mL L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm d fL g g/L
-g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm mm[Hg]
-mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L umol/L
-{copies}/mL {score} {spots} [pH]
+% /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy IU/L IU/mL L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm
+d fL g g/L g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm
+mm[Hg] mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L
+umol/L {copies}/mL {score} {spots} [pH]
 """
 UNITS = frozenset(_UNITS.split())
 UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
