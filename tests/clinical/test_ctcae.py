@@ -156,3 +156,10 @@ def test_an_emergency_ruled_out_is_not_named() -> None:
     book = load_rules("ctcae", "5.0")
     facts = dict.fromkeys(("life_threatening", "transfusion", "urgent_intervention"), False)
     assert not find_grades(book.row("anemia"), Observed(value=9.5, lln=12.0, facts=facts), book=book).unstated
+
+
+def test_an_emergency_of_no_higher_grade_is_not_named() -> None:
+    book = load_rules("ctcae", "5.0")
+    found = find_grades(book.row("anemia"), Observed(value=7.5, lln=12.0), book=book)
+    assert found.possible == (3,)
+    assert found.unstated == ("life_threatening", "urgent_intervention")

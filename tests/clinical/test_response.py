@@ -227,3 +227,35 @@ def test_the_immune_reading_is_an_option() -> None:
     case = build(mass("a", 50.0, 62.0, 67.0), nothing_new())
     assert not pick(assess(case), "irecist.time_point")
     assert responses(case, Options(is_immune=True), "irecist.time_point") == ["iUPD", "iCPD"]
+
+
+def test_a_scan_on_the_day_treatment_starts_is_the_baseline() -> None:
+    studies = tuple(
+        replace(study, when=When(day=day)) for study, day in zip(STUDIES, (-20, 0, 56), strict=True)
+    )
+    case = build(mass("a", 20.0, 50.0, 30.0), nothing_new(), studies=studies)
+    assert responses(case) == ["PR"]
+
+
+@pytest.mark.parametrize(("size", "expected"), [(9.9, "CR"), (10.0, "NON_CR_NON_PD")])
+def test_a_non_target_node_is_disease_from_ten_millimeters(size: float, expected: str) -> None:
+    node = Lesion(
+        id="n",
+        organ="node",
+        role="non_target",
+        measurements=(Measurement("ct0", short_axis_mm=12.0), Measurement("ct1", short_axis_mm=size)),
+    )
+    assert responses(build(node, nothing_new(2))) == [expected]
+
+
+def test_a_merged_lesion_is_not_gone_while_its_host_is_seen() -> None:
+    node = Lesion(
+        id="a",
+        organ="lung",
+        kind="mass",
+        role="target",
+        measurements=(Measurement("ct0", 20.0), Measurement("ct1", merged_into="b")),
+    )
+    host = mass("b", 20.0, 3.0)
+    assert responses(build(node, host, nothing_new(2))) == ["PR"]
+    assert responses(build(node, mass("b", 20.0, 0.0), nothing_new(2))) == ["CR"]

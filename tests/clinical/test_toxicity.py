@@ -214,3 +214,25 @@ def test_the_edition_changes_the_grade() -> None:
     neutrophils = lab(analyte="neutrophils", value=1.2, unit="10*9/L", low=2.0, high=None)
     assert [found.value for found in grade_labs(neutrophils)] == [2]
     assert [found.value for found in grade_labs(neutrophils, edition="6.0")] == [1]
+
+
+def test_limits_are_converted_with_the_value() -> None:
+    calcium = lab(analyte="calcium_corrected", value=103.0, unit="mg/L", high=102.0, is_symptomatic=ABSENT)
+    (found,) = grade_labs(calcium)
+    assert found.value == 1
+
+
+def test_a_value_of_the_day_treatment_starts_is_the_baseline() -> None:
+    labs = (lab(0, value=60.0), lab(28, value=170.0))
+    assert grade_labs(*labs, treatments=(ALECTINIB,))[-1].value == 1
+
+
+def test_treatment_starts_with_its_first_drug() -> None:
+    second = Treatment(id="u", name="lorlatinib", start=When(day=100))
+    labs = (lab(-1, value=60.0), lab(28, value=20.0), lab(130, value=170.0))
+    assert grade_labs(*labs, treatments=(second, ALECTINIB))[-1].value == 1
+
+
+def test_a_value_marked_as_baseline_goes_before_the_last_one() -> None:
+    labs = (lab(-30, value=60.0, is_baseline=True), lab(-1, value=20.0), lab(28, value=170.0))
+    assert grade_labs(*labs, treatments=(ALECTINIB,))[-1].value == 1
