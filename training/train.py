@@ -40,10 +40,12 @@ REFERENCE_PRIOR = 0.02
 # Share of nodules that the screen may lose.
 SCREEN_LOSS = 0.004
 SCREEN_ROUNDS = 80
+# Raw score of what the screen drops.
+DROPPED = -30.0
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
-    "num_leaves": 31,
-    "learning_rate": 0.07,
+    "num_leaves": 63,
+    "learning_rate": 0.06,
     "min_data_in_leaf": 60,
     "feature_fraction": 0.35,
     "bagging_fraction": 0.7,
@@ -155,22 +157,28 @@ def load_tables(recipes: Sequence[Recipe], work: Path, data: Path | None) -> lis
     return out
 
 
-def fit_trees(tables: Sequence[Table], *, seed: int, rounds: int) -> lightgbm.Booster:
-    """Boosted trees on all tables; simulated and real scans weigh as much in total."""
+def fit_trees(
+    tables: Sequence[Table], screen: tuple[lightgbm.Booster, float], *, seed: int, rounds: int
+) -> lightgbm.Booster:
+    """Boosted trees on what passes the screen; simulated and real scans weigh as much in total."""
     real = np.array([t.recipe.patient is not None for t in tables])
     scale = np.ones(len(tables))
     if real.any() and not real.all():
         scale[real] = REAL_SHARE / (1 - REAL_SHARE) * (~real).sum() / real.sum()
-    rng = np.random.default_rng(seed)
-    kept = [_thin(t, rng) for t in tables]
-    weight = np.concatenate([w * s for (_, w), s in zip(kept, scale, strict=True)])
+    kept = [_pass_screen(t, screen) for t in tables]
+    weight = np.concatenate([t.weight[rows] * s for t, rows, s in zip(tables, kept, scale, strict=True)])
     dataset = lightgbm.Dataset(
-        np.concatenate([t.features[rows] for t, (rows, _) in zip(tables, kept, strict=True)]),
-        np.concatenate([t.label[rows] for t, (rows, _) in zip(tables, kept, strict=True)]),
+        np.concatenate([t.features[rows] for t, rows in zip(tables, kept, strict=True)]),
+        np.concatenate([t.label[rows] for t, rows in zip(tables, kept, strict=True)]),
         weight=weight / weight.mean(),
         free_raw_data=True,
     )
     return lightgbm.train({**PARAMETERS, "seed": seed}, dataset, rounds)
+
+
+def _pass_screen(table: Table, screen: tuple[lightgbm.Booster, float]) -> npt.NDArray[np.int64]:
+    model, floor = screen
+    return np.flatnonzero(np.asarray(model.predict(table.quick, raw_score=True)) >= floor)
 
 
 def fit_screen(tables: Sequence[Table], *, seed: int) -> tuple[lightgbm.Booster, float]:
@@ -216,8 +224,10 @@ def fit_calibration(raws: Sequence[F64], tables: Sequence[Table]) -> tuple[float
         [np.full(len(r), logit(s) - logit(REFERENCE_PRIOR)) for r, s in zip(raws, shares, strict=True)]
     )
     raw = np.concatenate(raws)
+    passed = raw > DROPPED
     label = np.concatenate([t.label for t in tables])
     weight = np.concatenate([t.weight for t in tables])
+    raw, shift, label, weight = raw[passed], shift[passed], label[passed], weight[passed]
 
     def loss(p: F64) -> float:
         z = p[0] * raw + p[1] + shift
@@ -302,10 +312,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=classify.WEIGHTS_PATH)
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "miliary-training")
-    parser.add_argument("--simulated", type=int, default=48)
+    parser.add_argument("--simulated", type=int, default=40)
     parser.add_argument("--inserted", type=int, default=3)
     parser.add_argument("--without", default=None, help="patient left out")
-    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--folds", type=int, default=N_FOLDS, help="folds that calibration is made on")
     parser.add_argument("--threshold", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tables-only", action="store_true")
@@ -325,12 +336,12 @@ def main() -> None:
         report = []
     else:
         calibration, report = cross_fit(tables, args)
-    model = fit_trees(tables, seed=args.seed, rounds=args.rounds)
-    screen, floor = fit_screen(tables, seed=args.seed)
+    screen = fit_screen(tables, seed=args.seed)
+    model = fit_trees(tables, screen, seed=args.seed, rounds=args.rounds)
     card = {
         "features": list(features.FEATURE_NAMES),
         "quick_features": list(features.QUICK_NAMES),
-        "screen_floor": floor,
+        "screen_floor": screen[1],
         "calibration": calibration,
         "threshold": args.threshold,
         "seed": args.seed,
@@ -342,27 +353,33 @@ def main() -> None:
         "n_nodules": int(sum(t.label.sum() for t in tables)),
         "unseen_anatomy": report,
     }
-    write_weights(screen, model, args.out, card)
+    write_weights(screen[0], model, args.out, card)
     print(f"written: {args.out.name}")
 
 
 def cross_fit(tables: list[Table], args: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Calibration and figures from models that never saw the anatomy they judge."""
-    raws: list[F64] = [np.empty(0)] * len(tables)
-    for fold in split_folds(tables):
+    raws: list[F64] = []
+    judged: list[Table] = []
+    for fold in split_folds(tables)[: args.folds]:
         rest = [t for i, t in enumerate(tables) if i not in fold]
-        model = fit_trees(rest, seed=args.seed, rounds=args.rounds)
-        for i in fold:
-            raws[i] = np.asarray(model.predict(tables[i].features, raw_score=True))
-    slope, offset = fit_calibration(raws, tables)
+        screen = fit_screen(rest, seed=args.seed)
+        model = fit_trees(rest, screen, seed=args.seed, rounds=args.rounds)
+        for table in (tables[i] for i in fold):
+            raw = np.full(len(table.label), DROPPED)
+            rows = _pass_screen(table, screen)
+            raw[rows] = np.asarray(model.predict(table.features[rows], raw_score=True))
+            raws.append(raw)
+            judged.append(table)
+    slope, offset = fit_calibration(raws, judged)
     calibration = {"slope": slope, "offset": offset, "prior": REFERENCE_PRIOR}
     print(f"calibration: slope {slope:.3f}, offset {offset:.3f}")
     report = []
-    for raw, table in zip(raws, tables, strict=True):
+    for raw, table in zip(raws, judged, strict=True):
         row = score_table(table, slope * raw + offset, args.threshold)
         report.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
         print(report[-1], flush=True)
-    np.savez(args.work / "unseen.npz", **{t.recipe.name: r for t, r in zip(tables, raws, strict=True)})
+    np.savez(args.work / "unseen.npz", **{t.recipe.name: r for t, r in zip(judged, raws, strict=True)})
     return calibration, report
 
 

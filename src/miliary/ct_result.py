@@ -54,11 +54,15 @@ class Lungs:
 
 @dataclass(frozen=True)
 class Psf:
-    """Blur of the scan as a Gaussian: one-sigma widths [mm] in plane and along z."""
+    """Blur of the scan: one-sigma widths [mm] of its core in plane and along z.
+
+    `ring` is the share by which a sharp kernel undershoots around what is bright, 0 for a plain Gaussian.
+    """
 
     sigma_xy_mm: float
     sigma_z_mm: float
     source: str = "assumed"
+    ring: float = 0.0
 
 
 @dataclass(frozen=True)

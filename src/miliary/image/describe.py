@@ -18,8 +18,10 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 MG_PER_HU_MM3 = 0.001
+MIN_CONTRAST_HU = 100.0
 # Brighter than any soft tissue by more than noise: calcium.
 CALCIFIED_HU = 160.0
+CALCIFIED_EXCESS_HU = 100.0
 # Half-maximum width over that of a solid ball of the same excess: broader means less dense.
 SUBSOLID_WIDTH_RATIO = 1.22
 RESOLVED_FWHM = 2.0
@@ -65,7 +67,8 @@ def describe_nodules(
     if not n:
         return Nodules.empty()
     index = fit.position_mm / np.asarray(box.spacing_zyx_mm)
-    contrast = REFERENCE_HU - fit.background_hu
+    # Inside dense tissue a solid nodule has hardly any contrast, and its volume means little.
+    contrast = np.maximum(REFERENCE_HU - fit.background_hu, MIN_CONTRAST_HU)
     volume = fit.excess_hu_mm3 / contrast
     volume_err = fit.excess_hu_mm3_err / contrast
     diameter = np.cbrt(6.0 * volume / np.pi)
@@ -103,7 +106,9 @@ def _classify_attenuation(
     blur = np.hypot(fwhm, 0.5 * 2.3548)
     expected = np.sqrt((0.92 * diameter) ** 2 + 0.8 * blur**2)
     ratio = features[:, COLUMN["width_mid"]] / expected
+    # A sharp kernel makes solid nodules overshoot too; the model, which does so as well, tells how far.
     bright = fit.peak_hu > CALCIFIED_HU + 2.0 * noise.sd_hu
+    bright &= fit.peak_hu - fit.model_peak_hu > CALCIFIED_EXCESS_HU + 2.0 * noise.sd_hu
     resolved = diameter >= RESOLVED_FWHM * fwhm
     return np.select(
         [bright, ~resolved, ratio > SUBSOLID_WIDTH_RATIO],

@@ -35,7 +35,8 @@ STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
 CALIBRATOR_MAX_HU = 60.0
-CALIBRATION_LIMITS = (0.7, 1.35)
+CALIBRATION_RINGS = (0.0, 0.15, 0.3, 0.45, 0.6)
+RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
 
 
@@ -45,7 +46,8 @@ class Fit:
 
     `position_mm` (n, 3) is measured from the first voxel of the box; `excess_hu_mm3` is the integral of the
     excess attenuation; `misfit` the weighted residual per voxel in units of the expected scatter;
-    `outlier_share` the share of voxels around the nodule that belong to something else.
+    `outlier_share` the share of voxels around the nodule that belong to something else. `peak_hu` is the
+    attenuation where the model is highest, neighbors taken off, `model_peak_hu` the model there.
     """
 
     position_mm: F64
@@ -55,6 +57,7 @@ class Fit:
     misfit: F64
     outlier_share: F64
     peak_hu: F64
+    model_peak_hu: F64
 
 
 @nb.njit(cache=True)
@@ -92,9 +95,9 @@ def _profile(out, low, size, spacing, position, diameter, sigma2, weights, varia
     radius2 = 0.25 * diameter * diameter
     out[:, : size[0], : size[1], : size[2]] = 0.0
     for g in range(weights.shape[0]):
-        vz = sigma2[0] + radius2 * variances[g]
-        vy = sigma2[1] + radius2 * variances[g]
-        vx = sigma2[2] + radius2 * variances[g]
+        vz = sigma2[0] + radius2 * variances[g, 0]
+        vy = sigma2[1] * variances[g, 1] + radius2 * variances[g, 0]
+        vx = sigma2[2] * variances[g, 1] + radius2 * variances[g, 0]
         _gauss(ez, size[0], low[0], spacing[0], position[0], vz)
         _gauss(ey, size[1], low[1], spacing[1], position[1], vy)
         _gauss(ex, size[2], low[2], spacing[2], position[2], vx)
@@ -140,7 +143,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     right = np.empty(5)
     column = np.empty(5)
     p = old[m].copy()
-    volume_mm3 = max(p[4], 1.0) / (reference_hu - p[3])
+    volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
     diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
     for a in range(3):
         r = 0.5 * diameter + 2.2 * np.sqrt(sigma2[a]) + 0.6
@@ -153,7 +156,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     other = np.zeros((size[0], size[1], size[2]))
     for q in range(first[m], first[m + 1]):
         o = neighbors[q]
-        v = max(old[o, 4], 1.0) / (reference_hu - old[o, 3])
+        v = max(old[o, 4], 1.0) / max(reference_hu - old[o, 3], 100.0)
         d = min((6.0 * v / np.pi) ** (1.0 / 3.0), 8.0)
         _profile(model, low, size, spacing, old[o, :3], d, sigma2, weights, variances)
         for k in range(size[0]):
@@ -164,7 +167,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     n_out = 0
     chi = 0.0
     for _ in range(steps):
-        volume_mm3 = max(p[4], 1.0) / (reference_hu - p[3])
+        volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
         diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
         _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
         normal[:] = 0.0
@@ -214,13 +217,21 @@ def _fit_one(  # type: ignore[no-untyped-def]
         for a in range(3):
             p[a] += min(max(right[a], -0.3), 0.3)
             p[a] = min(max(p[a], start_mm[m, a] - 1.0), start_mm[m, a] + 1.0)
-        p[3] += right[3]
+        p[3] = min(p[3] + right[3], reference_hu)
         p[4] = max(p[4] + right[4], 1.0)
     new[m] = p
     # Variance of the excess: last diagonal of the inverse, from the Cholesky factor.
     quality[m, 0] = 1.0 / normal[4, 4]
     quality[m, 1] = np.sqrt(chi / max(n_used, 1))
     quality[m, 2] = n_out / max(n_used, 1)
+    best = 0.0
+    for k in range(size[0]):
+        for j in range(size[1]):
+            for i in range(size[2]):
+                if model[0, k, j, i] > best:
+                    best = model[0, k, j, i]
+                    quality[m, 3] = p[3] + p[4] * best
+                    quality[m, 4] = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i]
 
 
 @nb.njit(nogil=True, cache=True)
@@ -297,9 +308,9 @@ def fit_balls(
     first, neighbors = _list_neighbors(position_mm)
     spread = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
     old = np.column_stack([position_mm, background_hu, np.maximum(contrast_hu, 30.0) * spread])
-    new, quality = np.empty_like(old), np.zeros((n, 3))
+    new, quality = np.empty_like(old), np.zeros((n, 5))
     arguments = (box.voxels_hu, spacing, sigma2, max(noise.sd_hu, 1.0))
-    mixture = (np.asarray(BALL_WEIGHTS), np.asarray(BALL_VARIANCES))
+    mixture = _mix(psf.ring)
     for _ in range(ROUNDS):
         _kernels.run_rows(
             _fit_round,
@@ -320,9 +331,16 @@ def fit_balls(
     area = spacing[1] * spacing[2]
     correlated = np.sqrt(1.0 + 4.0 * np.pi * noise.correlation_mm**2 / area)
     err = np.hypot(quality[:, 0] * correlated, 0.03 * old[:, 4])
-    at = np.clip(np.round(old[:, :3] / spacing).astype(int), 0, np.asarray(box.voxels_hu.shape) - 1)
-    peak = box.voxels_hu[at[:, 0], at[:, 1], at[:, 2]].astype(np.float64)
-    return Fit(old[:, :3].copy(), old[:, 3].copy(), old[:, 4].copy(), err, quality[:, 1], quality[:, 2], peak)
+    return Fit(
+        position_mm=old[:, :3].copy(),
+        background_hu=old[:, 3].copy(),
+        excess_hu_mm3=old[:, 4].copy(),
+        excess_hu_mm3_err=err,
+        misfit=quality[:, 1],
+        outlier_share=quality[:, 2],
+        peak_hu=quality[:, 4],
+        model_peak_hu=quality[:, 3],
+    )
 
 
 def calibrate_psf(
@@ -350,8 +368,13 @@ def calibrate_psf(
     if len(rows) < MIN_CALIBRATORS:
         return psf
     rows = rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
-    for axis in ("sigma_xy_mm", "sigma_z_mm"):
-        trial = [replace(psf, **{axis: getattr(psf, axis) * factor}) for factor in CALIBRATION_FACTORS]
+    for axis in ("sigma_xy_mm", "sigma_z_mm", "ring", "sigma_xy_mm"):
+        if axis == "ring":
+            at = np.asarray(CALIBRATION_RINGS)
+            trials = [replace(psf, ring=value) for value in CALIBRATION_RINGS]
+        else:
+            at = np.asarray(CALIBRATION_FACTORS) * getattr(psf, axis)
+            trials = [replace(psf, **{axis: value}) for value in at]
         misfit = np.stack(
             [
                 fit_balls(
@@ -359,15 +382,14 @@ def calibrate_psf(
                     position_mm[rows],
                     background_hu=background_hu[rows],
                     contrast_hu=contrast_hu[rows],
-                    psf=one,
+                    psf=trial,
                     noise=noise,
                 ).misfit
-                for one in trial
+                for trial in trials
             ]
         )
-        factor = float(np.median(_find_minimum(np.asarray(CALIBRATION_FACTORS), misfit)))
-        factor = float(np.clip(factor, *CALIBRATION_LIMITS))
-        psf = replace(psf, source="nodules", **{axis: getattr(psf, axis) * factor})
+        best = float(np.clip(np.median(_find_minimum(at, misfit)), at[0], at[-1]))
+        psf = replace(psf, source="nodules", **{axis: best})
     return psf
 
 
@@ -387,6 +409,20 @@ def _find_minimum(at: F64, values: F64) -> F64:
     bend = np.maximum(low - 2.0 * mid + high, 1e-9)
     shift = np.clip(0.5 * (low - high) / bend, -1.0, 1.0)
     return np.asarray(at[k] + shift * (at[1] - at[0]))
+
+
+def _mix(ring: float) -> tuple[F64, F64]:
+    """Weights, and variance of the ball with factor on the in-plane blur, of all Gaussians of the model.
+
+    A sharp kernel undershoots around what is bright: a share `ring` of the blur is taken away again at
+    `RING_WIDTH` times its width, the sum staying one.
+    """
+    weights, variances = np.asarray(BALL_WEIGHTS), np.asarray(BALL_VARIANCES)
+    core = np.column_stack([variances, np.ones(2)])
+    if ring == 0.0:
+        return weights, core
+    wide = np.column_stack([variances, np.full(2, RING_WIDTH**2)])
+    return np.concatenate([(1.0 + ring) * weights, -ring * weights]), np.concatenate([core, wide])
 
 
 def _list_neighbors(position_mm: F64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
