@@ -38,6 +38,7 @@ def _describe(box, *, index=((15, 25, 18),), is_clipped=False, width_ratio=1.0, 
         "misfit": 1.0,
         "outlier_share": 0.0,
         "peak_hu": 0.0,
+        "model_peak_hu": 0.0,
         **given,
     }
     fit = Fit(
@@ -141,3 +142,10 @@ def test_distance_to_the_pleura_is_from_the_centre(box):
     found = _describe(box, index=((15, 25, 18), (15, 25, 10)))
     # The right lung spans x from 6.5 to 28.5.
     np.testing.assert_allclose(found["distance_to_pleura_mm"], [10.5 * 0.7, 3.5 * 0.7], atol=1.0)
+
+
+def test_overshoot_that_the_model_explains_is_not_calcium(box):
+    sharp = _describe(box, peak_hu=300.0, model_peak_hu=260.0)
+    assert sharp["attenuation"][0] == "solid"
+    dense = _describe(box, peak_hu=420.0, model_peak_hu=260.0)
+    assert dense["attenuation"][0] == "calcified"

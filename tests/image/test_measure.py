@@ -179,3 +179,28 @@ def test_a_nodule_at_the_border_of_the_box_is_fitted():
     fit = _fit(volume, centers)
     assert np.isfinite(fit.excess_hu_mm3).all()
     assert fit.excess_hu_mm3_err[0] > 0
+
+
+def test_the_ring_of_a_sharp_kernel_is_measured_and_leaves_the_volume():
+    spacing, ring = (1.0, 0.7, 0.7), 0.3
+    centers = lattice_mm((3, 4, 4), 9.0, seed=6)
+    shape = np.ceil((centers.max(axis=0) + 9.0) / spacing).astype(int)
+    diameters = np.linspace(1.8, 3.0, len(centers))
+    core = render_balls(shape, spacing, centers, diameters, sigma_mm=(0.5, 0.5, 0.5))
+    wide = render_balls(shape, spacing, centers, diameters, sigma_mm=(0.5, 1.0, 1.0))
+    box = make_box((1.0 + ring) * core - ring * wide, spacing)
+    start = {"background_hu": np.full(len(centers), LUNG_HU), "contrast_hu": np.full(len(centers), 500.0)}
+    psf = calibrate_psf(box, centers, **start, psf=Psf(0.45, 0.5), noise=QUIET)
+    assert psf.ring == pytest.approx(ring, abs=0.12)
+    fit = fit_balls(box, centers, **start, psf=psf, noise=QUIET)
+    total = _volume_mm3(fit).sum() / _sphere_mm3(diameters).sum()
+    assert total == pytest.approx(1.0, abs=0.05)
+    plain = fit_balls(box, centers, **start, psf=replace(psf, ring=0.0), noise=QUIET)
+    assert abs(_volume_mm3(plain).sum() / _sphere_mm3(diameters).sum() - 1.0) > 1.5 * abs(total - 1.0)
+
+
+def test_a_mark_inside_dense_tissue_stays_finite():
+    volume = np.full((24, 30, 30), 45.0, dtype=np.float32)
+    fit = _fit(volume, [[12.0, 10.0, 9.0]], background=40.0, contrast=20.0)
+    for values in (fit.position_mm, fit.background_hu, fit.excess_hu_mm3, fit.excess_hu_mm3_err):
+        assert np.isfinite(values).all()

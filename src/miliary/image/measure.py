@@ -8,6 +8,7 @@ follows from the excess at the reference density.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -35,7 +36,8 @@ STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
 CALIBRATOR_MAX_HU = 60.0
-CALIBRATION_RINGS = (0.0, 0.15, 0.3, 0.45, 0.6)
+CALIBRATION_RINGS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+RING_FACTORS = (0.85, 1.0, 1.15, 1.3, 1.45, 1.6)
 RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
 
@@ -368,29 +370,38 @@ def calibrate_psf(
     if len(rows) < MIN_CALIBRATORS:
         return psf
     rows = rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
-    for axis in ("sigma_xy_mm", "sigma_z_mm", "ring", "sigma_xy_mm"):
-        if axis == "ring":
-            at = np.asarray(CALIBRATION_RINGS)
-            trials = [replace(psf, ring=value) for value in CALIBRATION_RINGS]
-        else:
-            at = np.asarray(CALIBRATION_FACTORS) * getattr(psf, axis)
-            trials = [replace(psf, **{axis: value}) for value in at]
-        misfit = np.stack(
-            [
-                fit_balls(
-                    box,
-                    position_mm[rows],
-                    background_hu=background_hu[rows],
-                    contrast_hu=contrast_hu[rows],
-                    psf=trial,
-                    noise=noise,
-                ).misfit
-                for trial in trials
-            ]
-        )
-        best = float(np.clip(np.median(_find_minimum(at, misfit)), at[0], at[-1]))
-        psf = replace(psf, source="nodules", **{axis: best})
-    return psf
+    chosen = {
+        "position_mm": position_mm[rows],
+        "background_hu": background_hu[rows],
+        "contrast_hu": contrast_hu[rows],
+        "noise": noise,
+    }
+    factors = np.asarray(CALIBRATION_FACTORS)
+    misfit = _try(box, chosen, [replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f) for f in factors])
+    psf = replace(psf, sigma_xy_mm=psf.sigma_xy_mm * _find_typical(factors, misfit))
+    misfit = _try(box, chosen, [replace(psf, sigma_z_mm=psf.sigma_z_mm * f) for f in factors])
+    psf = replace(psf, sigma_z_mm=psf.sigma_z_mm * _find_typical(factors, misfit), source="nodules")
+    # A wider core with a ring looks much like a narrow one without: both are varied together.
+    best, best_misfit = psf, np.inf
+    for ring in CALIBRATION_RINGS:
+        trials = [replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * f) for f in RING_FACTORS]
+        misfit = _try(box, chosen, trials)
+        typical = np.median(misfit, axis=1)
+        if typical.min() < best_misfit - 1e-6:
+            factor = _find_typical(np.asarray(RING_FACTORS), misfit)
+            best = replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * factor)
+            best_misfit = float(typical.min())
+    return best
+
+
+def _try(box: LungBox, chosen: dict[str, Any], trials: list[Psf]) -> F64:
+    """Misfit of every nodule at every trial, shape (trials, n)."""
+    return np.stack([fit_balls(box, psf=trial, **chosen).misfit for trial in trials])
+
+
+def _find_typical(at: F64, misfit: F64) -> float:
+    """Median over the nodules of where each fits best, within the values tried."""
+    return float(np.clip(np.median(_find_minimum(at, misfit)), at[0], at[-1]))
 
 
 def _is_isolated(position_mm: F64) -> npt.NDArray[np.bool_]:
