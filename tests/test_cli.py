@@ -253,6 +253,8 @@ def test_a_simulation_never_replaces_a_result(measured, simulated, tmp_path, cap
 
 _INTERRUPTED = """
 import os, signal, sys, time
+# A shell that runs the tests in the background has its children ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import miliary.cli
 from miliary.exchange import ct_read
 

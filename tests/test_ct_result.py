@@ -4,7 +4,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from miliary.ct_result import summarize
+from miliary.ct_result import COMMON_VOLUME_ERROR, summarize
 from miliary.exchange.store import read_schema
 
 
@@ -42,7 +42,9 @@ def test_calcified_nodules_are_counted_apart(make_result, make_nodules):
     assert nodules["count"] == 4
     assert nodules["count_per_litre"] == pytest.approx(4 / 3.5, rel=1e-5)
     assert nodules["total_volume_mm3"] == 107.0
-    assert nodules["total_volume_mm3_err"] == pytest.approx(0.5)
+    assert nodules["total_volume_mm3_err"] == pytest.approx(
+        np.hypot(0.5, COMMON_VOLUME_ERROR * 107.0), rel=1e-5
+    )
     assert summary["calcified"] == {"count": 1, "total_volume_mm3": 50.0}
     assert nodules["by_attenuation"] == {"solid": 2, "subsolid": 1, "unresolved": 1}
 

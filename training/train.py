@@ -317,7 +317,7 @@ def main() -> None:
     parser.add_argument("--without", default=None, help="patient left out")
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--folds", type=int, default=N_FOLDS, help="folds that calibration is made on")
-    parser.add_argument("--threshold", type=float, default=0.25)
+    parser.add_argument("--threshold", type=float, default=0.32)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tables-only", action="store_true")
     parser.add_argument("--no-folds", action="store_true", help="take the calibration of the packaged card")

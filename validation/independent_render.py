@@ -267,6 +267,9 @@ def _paint_bodies(out, first, step, centre, to_ball, radius, lobulation, hu):
                     for i in range(i0, i1):
                         px = first[0] + i * step[0] - centre[n, 0]
                         total += _coverage(px, py, pz, to_ball[n], radius[n], lobulation[n], grow, ramp)
+            if total == 0.0:
+                # Smaller than the lattice and between its points: only on coarse test grids.
+                break
             gain = volume / (total * cell)
             if abs(gain - 1) < 0.002:
                 break

@@ -53,7 +53,9 @@ def test_the_best_operating_point_leaves_weak_false_marks_out() -> None:
 def test_a_process_is_measured_and_stopped() -> None:
     grow = run_limited([sys.executable, "-c", "x = bytearray(300_000_000)"])
     assert grow.error == ""
-    assert 0.3 < grow.peak_gb < 0.5
+    # A child counts its parent's memory at the fork, which is large in a long test run.
+    idle = run_limited([sys.executable, "-c", "pass"])
+    assert 0.3 < grow.peak_gb < max(0.5, idle.peak_gb + 0.4)
     assert "ValueError: no" in run_limited([sys.executable, "-c", "raise ValueError('no')"]).error
     slow = run_limited([sys.executable, "-c", "import time; time.sleep(60)"], time_s=0.3)
     assert "stopped" in slow.error
