@@ -184,7 +184,7 @@ def _pass_screen(table: Table, screen: tuple[lightgbm.Booster, float]) -> npt.ND
 def fit_screen(tables: Sequence[Table], *, seed: int) -> tuple[lightgbm.Booster, float]:
     """Small trees on the quick features, and the floor that keeps all but `SCREEN_LOSS` of the nodules."""
     rng = np.random.default_rng(seed)
-    kept = [_thin(t, rng)[0] for t in tables]
+    kept = [_thin(t, rng) for t in tables]
     quick = np.concatenate([t.quick[rows] for t, rows in zip(tables, kept, strict=True)])
     label = np.concatenate([t.label[rows] for t, rows in zip(tables, kept, strict=True)])
     parameters = {
@@ -201,13 +201,12 @@ def fit_screen(tables: Sequence[Table], *, seed: int) -> tuple[lightgbm.Booster,
     return model, floor
 
 
-def _thin(table: Table, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], F64]:
-    """All nodules and some of the rest, which weigh the more for it."""
+def _thin(table: Table, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Rows of all nodules and of some of the rest."""
     negative = np.flatnonzero(table.label == 0)
     share = min(1.0, FIT_NEGATIVES / max(1, len(negative)))
     kept = negative[rng.random(len(negative)) < share]
-    rows = np.sort(np.concatenate([np.flatnonzero(table.label == 1), kept]))
-    return rows, np.where(table.label[rows] == 1, 1.0, table.weight[rows] / share)
+    return np.sort(np.concatenate([np.flatnonzero(table.label == 1), kept]))
 
 
 def split_folds(tables: Sequence[Table]) -> list[list[int]]:

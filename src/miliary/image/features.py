@@ -22,7 +22,6 @@ F64 = npt.NDArray[np.float64]
 
 N_AXES = 48
 RADII_MM = (0.6, 1.1, 1.6, 2.1, 2.7, 3.3, 4.0, 5.0, 6.5, 8.5)
-SHELL = (5, 6, 7)
 MOMENT_AT = (1, 2, 4, 6, 7)
 BRANCH_AT = (3, 5, 7)
 # What hangs together with the centre above these shares of its contrast: a vessel runs on round a bend.

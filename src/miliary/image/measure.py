@@ -27,10 +27,12 @@ REFERENCE_HU = 40.0
 # (weights sum to one, variances per axis); found by least squares on the blurred profile.
 BALL_WEIGHTS = (89.51189173, -88.51189173)
 BALL_VARIANCES = (0.11363172, 0.11258081)
+# Share of the model that is its own error, texture of the lung, and how far background and place may go.
 MODEL_ERROR = 0.08
 TEXTURE_HU = 12.0
 BACKGROUND_SD_HU = 40.0
 POSITION_SD_MM = 0.5
+MAX_DIAMETER_MM = 8.0
 ROUNDS = 4
 STEPS = 3
 NEIGHBOR_MM = 7.0
@@ -146,7 +148,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     column = np.empty(5)
     p = old[m].copy()
     volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
-    diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
+    diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
     for a in range(3):
         r = 0.5 * diameter + 2.2 * np.sqrt(sigma2[a]) + 0.6
         reach[a] = max(1, int(np.ceil(r / spacing[a])))
@@ -159,7 +161,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     for q in range(first[m], first[m + 1]):
         o = neighbors[q]
         v = max(old[o, 4], 1.0) / max(reference_hu - old[o, 3], 100.0)
-        d = min((6.0 * v / np.pi) ** (1.0 / 3.0), 8.0)
+        d = min((6.0 * v / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
         _profile(model, low, size, spacing, old[o, :3], d, sigma2, weights, variances)
         for k in range(size[0]):
             for j in range(size[1]):
@@ -170,7 +172,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
     chi = 0.0
     for _ in range(steps):
         volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
-        diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), 8.0)
+        diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
         _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
         normal[:] = 0.0
         right[:] = 0.0
@@ -187,7 +189,7 @@ def _fit_one(  # type: ignore[no-untyped-def]
                         continue
                     fit = p[4] * model[0, k, j, i]
                     r = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i] - p[3] - fit
-                    s2 = noise_sd**2 + 144.0 + (0.08 * fit) ** 2
+                    s2 = noise_sd**2 + TEXTURE_HU**2 + (MODEL_ERROR * fit) ** 2
                     z = r / np.sqrt(s2)
                     w = 1.0
                     # What is brighter than the model is a vessel or the pleura more often than noise.
@@ -210,10 +212,10 @@ def _fit_one(  # type: ignore[no-untyped-def]
                         for b in range(a + 1):
                             normal[a, b] += w * column[a] * column[b]
         for a in range(3):
-            normal[a, a] += 4.0
-            right[a] += 4.0 * (start_mm[m, a] - p[a])
-        normal[3, 3] += 1.0 / 1600.0
-        right[3] += (shell_hu[m] - p[3]) / 1600.0
+            normal[a, a] += 1.0 / POSITION_SD_MM**2
+            right[a] += (start_mm[m, a] - p[a]) / POSITION_SD_MM**2
+        normal[3, 3] += 1.0 / BACKGROUND_SD_HU**2
+        right[3] += (shell_hu[m] - p[3]) / BACKGROUND_SD_HU**2
         normal[4, 4] += 1e-12
         _solve(normal, right, 5)
         for a in range(3):
