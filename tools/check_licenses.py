@@ -16,7 +16,10 @@ from pathlib import Path
 LGPL_ALLOWED: dict[str, str] = {}
 
 # Locked for another platform or Python only, so not installed to be asked.
-NOT_HERE = {"colorama": "BSD-3-Clause, Windows only"}
+NOT_HERE = {
+    "colorama": "BSD-3-Clause, Windows only",
+    "msgspec": "BSD-3-Clause, from Python 3.12",
+}
 
 _PINNED = re.compile(r"^([a-z0-9._-]+)==", re.MULTILINE)
 _GPL = re.compile(r"(?<!L)(?<!LESSER )\bA?GPL|(?<!LESSER )GENERAL PUBLIC|AFFERO")
