@@ -7,6 +7,7 @@ import pytest
 
 from miliary.ct_result import CtResult
 from miliary.errors import NoLungsError
+from miliary.figure import summarize_figure
 from miliary.image.simulate import ScanProtocol, simulate_scan
 from miliary.nodules import COLUMN_NAMES
 from miliary.pipeline import find_nodules
@@ -24,8 +25,11 @@ def _same(one: CtResult, other: CtResult) -> None:
         np.testing.assert_array_equal(one.nodules[name], other.nodules[name], err_msg=name)
     np.testing.assert_array_equal(one.lungs.labels, other.lungs.labels)
     np.testing.assert_array_equal(one.preview_rgb, other.preview_rgb)
+    assert [summarize_figure(f) for f in one.figures] == [summarize_figure(f) for f in other.figures]
+    for figure, twin in zip(one.figures, other.figures, strict=True):
+        np.testing.assert_array_equal(figure.pixels, twin.pixels, err_msg=figure.name)
     for field in fields(CtResult):
-        if field.name not in {"nodules", "lungs", "preview_rgb", "stages"}:
+        if field.name not in {"nodules", "lungs", "preview_rgb", "figures", "stages"}:
             assert getattr(one, field.name) == getattr(other, field.name), field.name
 
 

@@ -13,14 +13,16 @@ from miliary.exchange import store
 from miliary.exchange.store import CT_FILES, check_output, write_ct_result, write_nodules_csv
 from miliary.nodules import COLUMN_NAMES, COLUMNS
 
+WITHOUT_VOLUME = sorted(name for name in CT_FILES if name != "volume.zarr")
+
 
 def _listing(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_result_folder_holds_five_files_and_nothing_else(make_result, tmp_path):
+def test_a_result_folder_holds_its_files_and_nothing_else(make_result, small_scan, tmp_path):
     result = make_result()
-    write_ct_result(result, tmp_path / "deep" / "out")
+    write_ct_result(result, tmp_path / "deep" / "out", scan=small_scan)
     assert _listing(tmp_path / "deep" / "out") == sorted(CT_FILES)
     assert _listing(tmp_path / "deep") == ["out"]
     assert json.loads((tmp_path / "deep/out/scan.json").read_text()) == json.loads(
@@ -130,7 +132,7 @@ def test_a_failing_rename_brings_the_earlier_result_back(make_result, tmp_path, 
     with pytest.raises(OutputError, match="permission denied"):
         write_ct_result(make_result(), tmp_path / "out")
     assert _listing(tmp_path) == ["out"]
-    assert _listing(tmp_path / "out") == sorted(CT_FILES)
+    assert _listing(tmp_path / "out") == WITHOUT_VOLUME
 
 
 def _foreign_file(folder):
@@ -182,7 +184,7 @@ def test_an_empty_folder_may_be_filled(make_result, tmp_path):
     (tmp_path / "out").mkdir()
     check_output(tmp_path / "out")
     write_ct_result(make_result(), tmp_path / "out")
-    assert _listing(tmp_path / "out") == sorted(CT_FILES)
+    assert _listing(tmp_path / "out") == WITHOUT_VOLUME
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_work(make_result, tmp_path):

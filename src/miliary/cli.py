@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from miliary import __version__
+from miliary.cli_exchange import case_export, case_import
 from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
@@ -104,8 +105,18 @@ def cli() -> None:
 @click.option(
     "--series", metavar="S", help="Which series of several: its number, or its place counted from 1."
 )
+@click.option("--no-volume", is_flag=True, help="Keep no copy of the scan; a viewer will have none to show.")
 @_output_options
-def ct(scan: Path, *, out: Path, series: str | None, quiet: bool, as_json: bool, threads: int | None) -> None:
+def ct(
+    scan: Path,
+    *,
+    out: Path,
+    series: str | None,
+    no_volume: bool,
+    quiet: bool,
+    as_json: bool,
+    threads: int | None,
+) -> None:
     """Find and measure every nodule on one chest CT.
 
     SCAN is a folder of DICOM files, a zip of them, one multi-frame DICOM file, or a NIfTI, NRRD or
@@ -120,7 +131,7 @@ def ct(scan: Path, *, out: Path, series: str | None, quiet: bool, as_json: bool,
 
     volume = read_ct(scan, series=series, n_threads=threads)
     try:
-        result = _measure(volume, out, progress, threads)
+        result = _measure(volume, out, progress, threads, keep_volume=not no_volume)
     except NoLungsError as error:
         # The pipeline sees voxels, not files: the name is added here.
         raise NoLungsError(f"{scan.name}: {error}") from None
@@ -279,6 +290,42 @@ The patient is simulated, so the truth is known:
 result in {out}: start with {out / "preview.png"}""")
 
 
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="Any free by default.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Numeric address to listen on. Another than this machine's own lets others on the network in.",
+)
+@click.option("--reader", default="", metavar="AB", help="Your initials, for corrections.")
+@click.option("--no-browser", is_flag=True, help="Do not open the browser.")
+def view(study: Path, *, port: int, host: str, reader: str, no_browser: bool) -> None:
+    """Look at saved results, and correct them.
+
+    STUDY is a study folder, or what 'miliary ct' wrote for one scan. Corrections are appended to
+    corrections.jsonl; 'miliary ct --apply-corrections' measures anew with them.
+    """
+    from miliary.viewer.server import open_server
+    from miliary.viewer.study import read_shown_study
+
+    server = open_server(read_shown_study(study), host=host, port=port, reader=reader)
+    print(f"{server.url}\n", flush=True)
+    print("The address is for you alone; Ctrl-C ends the viewer.", file=sys.stderr, flush=True)
+    if not no_browser:
+        import webbrowser
+
+        webbrowser.open(server.url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+
+
 @cli.group()
 def case() -> None:
     """Keep and check the facts about one patient."""
@@ -343,6 +390,10 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
         print(f"result in {out}")
 
 
+case.add_command(case_export)
+case.add_command(case_import)
+
+
 @cli.group()
 def rules() -> None:
     """Look at the rules that cases are checked against."""
@@ -396,7 +447,9 @@ def _count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _measure(volume: Scan, out: Path, progress: Progress, threads: int | None) -> CtResult:
+def _measure(
+    volume: Scan, out: Path, progress: Progress, threads: int | None, *, keep_volume: bool = True
+) -> CtResult:
     """Measure a scan in memory and write its folder."""
     from miliary.ct_result import Stage
     from miliary.exchange.store import write_ct_result
@@ -407,7 +460,7 @@ def _measure(volume: Scan, out: Path, progress: Progress, threads: int | None) -
     before = tuple(Stage(name, progress.seconds[name]) for name in ("read",) if name in progress.seconds)
     result = replace(result, stages=(*before, *result.stages))
     progress("write")
-    write_ct_result(result, out)
+    write_ct_result(result, out, scan=volume if keep_volume else None)
     progress.finish()
     return result
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from miliary.figure import Figure
 from miliary.nodules import Attenuation, Nodules
 from miliary.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder, Zone
 
@@ -108,6 +109,8 @@ class CtResult:
     provenance : mapping
         Versions, settings, seed, weights' SHA-256; plain JSON values.
     preview_rgb : ndarray of uint8, shape (rows, columns, 3), or None
+    figures : tuple of Figure
+        Pictures for a report; saved beside the summary, not in it.
     """
 
     grid: Grid
@@ -126,6 +129,7 @@ class CtResult:
     stages: tuple[Stage, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     preview_rgb: npt.NDArray[np.uint8] | None = None
+    figures: tuple[Figure, ...] = ()
 
     @property
     def burden(self) -> Nodules:

@@ -11,7 +11,7 @@ import numpy as np
 
 from miliary import __version__
 from miliary.ct_result import CtResult, Stage
-from miliary.image import classify, describe, features, find, geometry, lungs, measure, project
+from miliary.image import classify, describe, features, figures, find, geometry, lungs, measure, project
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
 from miliary.scan import Scan, Side
@@ -110,6 +110,8 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
         )
     with clock.stage("preview"):
         preview = project.render_preview(scan, lung_mask.labels, nodules)
+    with clock.stage("figures"):
+        pictures = figures.render_figures(scan, lung_mask.labels, nodules)
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,
@@ -127,6 +129,7 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
         stages=tuple(clock.stages),
         provenance=_state_provenance(classifier, share, seed),
         preview_rgb=preview,
+        figures=pictures,
     )
 
 

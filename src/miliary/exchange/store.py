@@ -1,4 +1,4 @@
-"""The folder that `miliary ct` writes: five files, complete or not there at all.
+"""The folder that `miliary ct` writes, complete or not there at all.
 
 ::
 
@@ -7,6 +7,8 @@
     DIR/nodules.parquet   the same with full precision
     DIR/lungs.nii.gz      1 right, 2 left, on the grid of the source
     DIR/preview.png       slabs without and with the nodules marked, where the result has a picture
+    DIR/figures/          pictures for a report; figures.json says what each is and what is marked on it
+    DIR/volume.zarr       int16 HU cropped to the body, unless left out
 
 What `miliary simulate` writes (volume.nii.gz or dicom/, truth.csv, truth_lungs.nii.gz,
 simulation.json) follows the same rule: a folder is written beside its final name and renamed at the
@@ -21,7 +23,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +33,19 @@ import numpy.typing as npt
 
 from miliary.ct_result import SUMMARY_KIND, CtResult, summarize
 from miliary.errors import OutputError
+from miliary.exchange.volume_store import VOLUME_NAME, write_stored_volume
+from miliary.figure import FIGURES_VERSION, Figure, summarize_figure
 from miliary.nodules import COLUMN_NAMES, COLUMNS, Nodules
 from miliary.scan import Scan
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CT_FILES = ("scan.json", "nodules.csv", "nodules.parquet", "lungs.nii.gz", "preview.png")
+FIGURES_NAME = "figures"
+CT_FILES = (
+    *("scan.json", "nodules.csv", "nodules.parquet", "lungs.nii.gz", "preview.png"),
+    *(FIGURES_NAME, VOLUME_NAME),
+)
 SIMULATION_KIND = "miliary.simulation"
 SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volume.nii.gz", "dicom")
 
@@ -83,7 +91,7 @@ def check_output(folder: str | Path, *, kind: str = SUMMARY_KIND) -> None:
         Path(probe).rmdir()
 
 
-def write_ct_result(result: CtResult, folder: str | Path) -> None:
+def write_ct_result(result: CtResult, folder: str | Path, *, scan: Scan | None = None) -> None:
     """Write a result folder, whole or not at all.
 
     Parameters
@@ -91,6 +99,8 @@ def write_ct_result(result: CtResult, folder: str | Path) -> None:
     result : CtResult
     folder : path
         New, empty, or an earlier result of `miliary ct`, which is replaced at the end.
+    scan : Scan, optional
+        What was measured, to keep its voxels beside the result; left out, no volume is kept.
 
     Raises
     ------
@@ -101,6 +111,8 @@ def write_ct_result(result: CtResult, folder: str | Path) -> None:
     _check_replaceable(target, SUMMARY_KIND)
     with _writable(target), replacing_folder(target) as draft:
         _write_files(result, draft)
+        if scan is not None:
+            write_stored_volume(scan, draft / VOLUME_NAME)
 
 
 def write_simulation(
@@ -259,6 +271,29 @@ def _write_files(result: CtResult, folder: Path) -> None:
     write_label_volume(folder / "lungs.nii.gz", result.lungs.labels, result.grid, result.source_order)
     if result.preview_rgb is not None:
         _write_png(result.preview_rgb, folder / "preview.png")
+    write_figures(result.figures, folder / FIGURES_NAME)
+
+
+def write_figures(figures: Iterable[Figure], folder: str | Path) -> None:
+    """Write pictures and `figures.json` into a new folder.
+
+    Parameters
+    ----------
+    figures : iterable of Figure
+    folder : path
+        Made here; must not exist.
+    """
+    place = Path(folder)
+    place.mkdir()
+    listed = []
+    for figure in figures:
+        if figure.pixels is not None:
+            _write_png(figure.pixels, place / f"{figure.name}.png")
+        listed.append(summarize_figure(figure))
+    content = {"schema_version": FIGURES_VERSION, "kind": "miliary.figures", "figures": listed}
+    # Thousands of marks: one line of text is a third of the indented form.
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    (place / "figures.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _write_json(content: Mapping[str, Any], path: Path) -> None:
@@ -307,8 +342,8 @@ def _parquet_array(values: npt.NDArray[Any], dtype: type) -> pa.Array:
     return pa.array(values.astype(dtype, copy=False))
 
 
-def _write_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
+def _write_png(pixels: npt.NDArray[np.uint8], path: Path) -> None:
     from PIL import Image
 
     # Level 4 is a third of the default's time for a tenth more bytes.
-    Image.fromarray(rgb).save(path, compress_level=4)
+    Image.fromarray(pixels).save(path, compress_level=4)

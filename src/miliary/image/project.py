@@ -7,6 +7,7 @@ Radiological convention: the patient's left is on the right of the picture, the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ COLORS: dict[str, Rgb] = {
     Attenuation.CALCIFIED: (204, 121, 167),
 }
 
-_PANEL_WIDTH_PX = 500
+PANEL_WIDTH_PX = 500
 _MARGIN_MM = 8.0
 _GAP_PX = 6
 _CAPTION_PX = 22
@@ -63,7 +64,7 @@ def render_slab_mip(
     ndarray
         The two remaining axes in their order, dtype of `volume`.
     """
-    first, last = _slab_range(volume.shape[axis], center_index, thickness_mm / spacing_mm)
+    first, last = slab_range(volume.shape[axis], center_index, thickness_mm / spacing_mm)
     slab = volume[(slice(None),) * axis + (slice(first, last),)]
     projection: npt.NDArray[np.generic] = slab.max(axis=axis)
     return projection
@@ -87,9 +88,9 @@ def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) 
     -------
     ndarray of uint8, shape (rows, columns, 3)
     """
-    box = _lung_box(labels, scan.grid)
-    pixel_mm = max((box[2].stop - box[2].start) * scan.grid.spacing_zyx_mm[2] / _PANEL_WIDTH_PX, 0.2)
-    panels = [_make_panel(scan, nodules, view, box, pixel_mm) for view in _choose_views(labels, box)]
+    box = find_lung_box(labels, scan.grid)
+    pixel_mm = find_pixel_mm(box, scan.grid)
+    panels = [make_panel(scan, nodules, view, box, pixel_mm) for view in _choose_views(labels, box)]
     height = max(panel.image.height for panel in panels)
     width = sum(panel.image.width + _GAP_PX for panel in panels) + _GAP_PX
     row_px = height + _CAPTION_PX
@@ -105,31 +106,47 @@ def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) 
 
 
 @dataclass(frozen=True)
-class _View:
-    """One slab: caption, axis projected along, index of its middle."""
+class View:
+    """One slab: caption, axis projected along, index of its middle, thickness [mm]."""
 
     caption: str
     axis: int
     center: int
+    thickness_mm: float = SLAB_MM
+
+
+class Circle(NamedTuple):
+    """A nodule on a panel: row of the table, column, row and radius [px], attenuation class."""
+
+    nodule: int
+    column: float
+    row: float
+    radius: float
+    attenuation: str
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """A slab as a picture, with the circles (column, row, radius in pixels, color) that mark it."""
+class Panel:
+    """A slab as a gray picture, with the circles that mark it."""
 
-    view: _View
+    view: View
     image: Image.Image
-    circles: tuple[tuple[float, float, float, Rgb], ...]
+    circles: tuple[Circle, ...]
 
 
-def _slab_range(n: int, center: int, thickness: float) -> tuple[int, int]:
+def find_pixel_mm(box: tuple[slice, slice, slice], grid: Grid) -> float:
+    """Side of a picture's pixel [mm], so that the lungs fill its width."""
+    return max((box[2].stop - box[2].start) * grid.spacing_zyx_mm[2] / PANEL_WIDTH_PX, 0.2)
+
+
+def slab_range(n: int, center: int, thickness: float) -> tuple[int, int]:
     """First and one past the last index of a slab of `thickness` voxels, at least one voxel."""
     count = max(1, round(thickness))
     first = min(max(center - (count - 1) // 2, 0), n - 1)
     return first, min(first + count, n)
 
 
-def _lung_box(labels: npt.NDArray[np.uint8], grid: Grid) -> tuple[slice, slice, slice]:
+def find_lung_box(labels: npt.NDArray[np.uint8], grid: Grid) -> tuple[slice, slice, slice]:
     """Bounding box of the lungs with a margin; the whole scan where there are none."""
     # A coarse look is enough: the margin is wider than its step.
     steps = tuple(max(1, int(3.0 / spacing)) for spacing in grid.spacing_zyx_mm)
@@ -148,20 +165,20 @@ def _lung_box(labels: npt.NDArray[np.uint8], grid: Grid) -> tuple[slice, slice, 
     return (box[0], box[1], box[2])
 
 
-def _choose_views(labels: npt.NDArray[np.uint8], box: tuple[slice, slice, slice]) -> list[_View]:
+def _choose_views(labels: npt.NDArray[np.uint8], box: tuple[slice, slice, slice]) -> list[View]:
     """Three axial slabs by height, the middle coronal one by where the lung tissue lies."""
     bottom, top = box[0].start, box[0].stop - 1
     middle_slice = labels[(bottom + top) // 2] > 0
     depth = np.flatnonzero(middle_slice.any(axis=1))
     center_y = int(np.median(depth)) if len(depth) else (box[1].start + box[1].stop) // 2
     heights = (("upper", 0.78), ("middle", 0.52), ("lower", 0.27))
-    views = [_View(f"axial, {name}", 0, round(bottom + part * (top - bottom))) for name, part in heights]
-    return [*views, _View("coronal, middle", 1, center_y)]
+    views = [View(f"axial, {name}", 0, round(bottom + part * (top - bottom))) for name, part in heights]
+    return [*views, View("coronal, middle", 1, center_y)]
 
 
-def _make_panel(
-    scan: Scan, nodules: Nodules, view: _View, box: tuple[slice, slice, slice], pixel_mm: float
-) -> _Panel:
+def make_panel(
+    scan: Scan, nodules: Nodules, view: View, box: tuple[slice, slice, slice], pixel_mm: float
+) -> Panel:
     """Project, window and resample one slab to square pixels, and place its circles."""
     spacing = scan.grid.spacing_zyx_mm
     across = list(box)
@@ -170,7 +187,7 @@ def _make_panel(
         scan.voxels_hu[tuple(across)],
         axis=view.axis,
         center_index=view.center,
-        thickness_mm=SLAB_MM,
+        thickness_mm=view.thickness_mm,
         spacing_mm=spacing[view.axis],
     )
     row_axis = 1 if view.axis == 0 else 0
@@ -183,19 +200,19 @@ def _make_panel(
         max(1, round(gray.shape[0] * spacing[row_axis] / pixel_mm)),
     )
     image = Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BICUBIC)
-    return _Panel(view, image, _place_circles(scan.grid, nodules, view, box, pixel_mm))
+    return Panel(view, image, _place_circles(scan.grid, nodules, view, box, pixel_mm))
 
 
 def _place_circles(
-    grid: Grid, nodules: Nodules, view: _View, box: tuple[slice, slice, slice], pixel_mm: float
-) -> tuple[tuple[float, float, float, Rgb], ...]:
+    grid: Grid, nodules: Nodules, view: View, box: tuple[slice, slice, slice], pixel_mm: float
+) -> tuple[Circle, ...]:
     """Circles of the nodules whose sphere meets the slab, in pixels of the panel."""
     if len(nodules) == 0:
         return ()
     spacing = np.asarray(grid.spacing_zyx_mm)
     index = grid.index_from_lps(nodules.position_lps_mm)
     radius_mm = np.nan_to_num(nodules["diameter_mm"] / 2.0)
-    first, last = _slab_range(grid.shape_zyx[view.axis], view.center, SLAB_MM / spacing[view.axis])
+    first, last = slab_range(grid.shape_zyx[view.axis], view.center, view.thickness_mm / spacing[view.axis])
     reach = radius_mm / spacing[view.axis]
     along = index[:, view.axis]
     shown = np.flatnonzero((along + reach >= first - 0.5) & (along - reach <= last - 0.5))
@@ -206,13 +223,13 @@ def _place_circles(
         rows = (box[0].stop - 0.5 - index[:, 0]) * spacing[0] / pixel_mm
     radii = (radius_mm + _CIRCLE_MARGIN_MM) / pixel_mm
     return tuple(
-        (float(columns[i]), float(rows[i]), float(radii[i]), COLORS[str(nodules["attenuation"][i])])
+        Circle(int(i), float(columns[i]), float(rows[i]), float(radii[i]), str(nodules["attenuation"][i]))
         for i in shown
     )
 
 
 def _place_panel(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, panel: _Panel, corner: tuple[int, int], *, is_marked: bool
+    canvas: Image.Image, draw: ImageDraw.ImageDraw, panel: Panel, corner: tuple[int, int], *, is_marked: bool
 ) -> None:
     """Paste one panel with its caption, sides and, in the lower row, its circles."""
     left, top = corner
@@ -224,8 +241,9 @@ def _place_panel(
     picture = panel.image.convert("RGB")
     if is_marked:
         pen = ImageDraw.Draw(picture)
-        for column, row, radius, color in panel.circles:
-            pen.ellipse([column - radius, row - radius, column + radius, row + radius], outline=color)
+        for _, column, row, radius, attenuation in panel.circles:
+            corners = [column - radius, row - radius, column + radius, row + radius]
+            pen.ellipse(corners, outline=COLORS[attenuation])
     canvas.paste(picture, (left, top))
     for text, column in (("R", left + 5), ("L", left + panel.image.width - 15)):
         draw.text((column, top + 3), text, fill=_TEXT, font=_font(15), stroke_width=2, stroke_fill=(0, 0, 0))
