@@ -10,8 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # The locks name no package index: uv and pip use whichever this machine is set up for.
-SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes
-INSTALL_SELF := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+# Compiled to bytecode once, here: where Python may not write its cache every run would pay for it again.
+SYNC := $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode
+INSTALL_SELF := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . && \
+	$(BIN)/python -m compileall -q src
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 DEMO_OUT ?= demo-result

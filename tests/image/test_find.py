@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from miliary.ct_result import Lungs
-from miliary.image.find import SCALES_MM, crop_to_lungs, find_candidates, smooth_finest
+from miliary.image import _kernels
+from miliary.image.find import SCALES_MM, LungBox, crop_to_lungs, find_candidates, smooth_finest
 from miliary.scan import Grid, Scan
 from tests.image.balls import LUNG_HU, lattice_mm, make_box, render_balls
 
@@ -112,3 +113,19 @@ def test_the_box_holds_the_lungs_with_a_margin(small_scan, small_labels):
 def test_labels_without_lung_are_refused(small_scan, small_labels):
     with pytest.raises(ValueError, match="no lung"):
         crop_to_lungs(small_scan, Lungs(np.zeros_like(small_labels), 1.0))
+
+
+def test_filtering_only_around_the_lungs_finds_what_filtering_everything_finds(monkeypatch):
+    rng = np.random.default_rng(8)
+    voxels = rng.normal(-850.0, 60.0, (40, 60, 110)).astype(np.float32)
+    labels = np.zeros(voxels.shape, dtype=np.uint8)
+    labels[12:28, 20:44, 12:40], labels[9:31, 14:38, 70:96] = 1, 2
+    labels[0, 0, 0], labels[-1, -1, -1] = 1, 2
+    box = LungBox(voxels, labels, (0, 0, 0), (1.2, 0.7, 0.8))
+    smooth = smooth_finest(box)
+    near = find_candidates(box, smooth)
+    monkeypatch.setattr(_kernels, "span_labels", lambda labels, margin: _kernels.span_whole(labels.shape))
+    whole = find_candidates(box, smooth)
+    assert len(near) > 50
+    np.testing.assert_array_equal(near.index_zyx, whole.index_zyx)
+    np.testing.assert_array_equal(near.responses_hu, whole.responses_hu)

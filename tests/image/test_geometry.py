@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from miliary.image.geometry import DEPTH_GRID_MM, locate, measure_depth, measure_distance_to_surface
+from miliary.image.geometry import (
+    DEPTH_GRID_MM,
+    locate,
+    measure_depth,
+    measure_distance,
+    measure_distance_to_surface,
+)
 
 
 def _ball(shape, spacing, radius):
@@ -107,3 +114,29 @@ def test_distance_without_a_surface_is_infinite():
     everywhere = np.ones((4, 4, 4), dtype=np.uint8)
     assert measure_distance_to_surface(everywhere, (1.0, 1.0, 1.0), np.array([[1.0, 1.0, 1.0]])) == np.inf
     assert len(measure_distance_to_surface(everywhere, (1.0, 1.0, 1.0), np.empty((0, 3)))) == 0
+
+
+@pytest.mark.parametrize("share", [0.002, 0.5, 0.998])
+def test_measure_distance_agrees_with_scipy_on_an_anisotropic_grid(share):
+    inside = np.random.default_rng(3).random((21, 34, 45)) > share
+    expected = ndimage.distance_transform_edt(inside, sampling=(2.0, 0.7, 1.1))
+    np.testing.assert_allclose(measure_distance(inside, (2.0, 0.7, 1.1)), expected, atol=1e-4)
+
+
+def test_measure_distance_is_infinite_where_nothing_is_outside():
+    assert np.isinf(measure_distance(np.ones((3, 4, 5), dtype=bool), (1.0, 1.0, 1.0))).all()
+
+
+def test_distance_to_surface_agrees_with_a_search_over_all_faces():
+    labels = (np.random.default_rng(4).random((9, 11, 13)) > 0.7).astype(np.uint8)
+    spacing = np.array([2.0, 0.7, 1.1])
+    index = np.random.default_rng(5).random((40, 3)) * (8, 10, 12)
+    faces = []
+    for axis in range(3):
+        where = np.argwhere(np.diff(labels.view(np.int8), axis=axis)).astype(float)
+        where[:, axis] += 0.5
+        faces.append(where)
+    gaps = (index[:, None] - np.concatenate(faces)[None]) * spacing
+    expected = np.sqrt((gaps**2).sum(axis=2)).min(axis=1)
+    got = measure_distance_to_surface(labels, tuple(spacing), index)
+    np.testing.assert_allclose(np.abs(got), expected, atol=1e-9)

@@ -164,3 +164,13 @@ def test_suppression_equals_slow_twin(n, data):
         if not any(i in expected for i, k in chosen if k == j):
             expected.append(j)
     assert np.flatnonzero(kept).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [1, 7, 96, 288, 1500])
+def test_sort_floats_orders_as_numpy_does(n):
+    rng = np.random.default_rng(n)
+    values = rng.normal(0.0, 300.0, n).astype(np.float32)
+    values[: n // 3] = np.round(values[: n // 3], -2)
+    expected = np.sort(values)
+    _kernels.sort_floats(values, _kernels.make_sorting(n))
+    np.testing.assert_array_equal(values, expected)

@@ -34,6 +34,7 @@ WEIGHTS_VARIABLE = "MILIARY_WEIGHTS"
 SEPARATION_MM = 1.6
 PRIOR_LIMITS = (0.002, 0.05)
 PRIOR_ROUNDS = 60
+TREE_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Trees:
     def sum_leaves(self, features: F32) -> F64:
         """Sum over the trees of the leaf each row falls into, shape (n,)."""
         out = np.empty(len(features))
-        arrays = (self.feature, self.split, self.left, self.right, self.value, self.roots)
+        child = np.stack([self.left, self.right], axis=1).ravel()
+        arrays = (self.feature, self.split, child, self.value, self.roots)
         _kernels.run_rows(_sum_trees, len(features), features, *arrays, out)
         return out
 
@@ -123,15 +125,31 @@ def _parse_classifier(path: Path, card: dict[str, Any]) -> Classifier:
 
 
 @nb.njit(nogil=True, cache=True)
-def _sum_trees(first, last, features, feature, split, left, right, value, roots, out):  # type: ignore[no-untyped-def]
-    for m in range(first, last):
-        total = 0.0
+def _sum_trees(first, last, features, feature, split, child, value, roots, out):  # type: ignore[no-untyped-def]
+    # All rows of a block go down one tree side by side, a level at a time and without a branch: the walk of
+    # a single row waits at every level for the one before.
+    node = np.empty(TREE_BLOCK, dtype=np.int64)
+    active = np.empty(TREE_BLOCK, dtype=np.int64)
+    for begin in range(first, last, TREE_BLOCK):
+        size = min(TREE_BLOCK, last - begin)
+        out[begin : begin + size] = 0.0
         for root in roots:
-            node = root
-            while left[node] >= 0:
-                node = left[node] if features[m, feature[node]] <= split[node] else right[node]
-            total += value[node]
-        out[m] = total
+            for m in range(size):
+                node[m] = root
+                active[m] = m
+            n = size if child[2 * root] >= 0 else 0
+            while n > 0:
+                kept = 0
+                for k in range(n):
+                    m = active[k]
+                    here = node[m]
+                    here = child[2 * here + (not features[begin + m, feature[here]] <= split[here])]
+                    node[m] = here
+                    active[kept] = m
+                    kept += child[2 * here] >= 0
+                n = kept
+            for m in range(size):
+                out[begin + m] += value[node[m]]
 
 
 def screen_candidates(quick: F32, classifier: Classifier) -> npt.NDArray[np.int64]:

@@ -89,19 +89,37 @@ QUICK_NAMES = (
 N_RAY_FEATURES = FEATURE_NAMES.index(f"flood_mm3_{FLOOD_LEVELS[0]}")
 
 
+def _offset_rays(directions: F64, radii_mm: tuple[float, ...], spacing_zyx_mm: F64) -> F32:
+    """Where rays are sampled, from the candidate [voxels], shape (3, radii, directions)."""
+    offsets = np.asarray(radii_mm)[:, None, None] * directions / spacing_zyx_mm
+    return np.ascontiguousarray(np.moveaxis(offsets, -1, 0), dtype=np.float32)
+
+
 @nb.njit(cache=True, fastmath=True)
-def _sample(volume, z, y, x):  # type: ignore[no-untyped-def]
+def _sample_rays(volume, point, offsets, rays):  # type: ignore[no-untyped-def]
+    """Attenuation at `point` + `offsets`, interpolated along all axes, into `rays`; single precision."""
     nz, ny, nx = volume.shape
-    z = min(max(z, 0.0), nz - 1.001)
-    y = min(max(y, 0.0), ny - 1.001)
-    x = min(max(x, 0.0), nx - 1.001)
-    k, j, i = int(z), int(y), int(x)
-    wz, wy, wx = z - k, y - j, x - i
-    a = volume[k, j, i] * (1 - wx) + volume[k, j, i + 1] * wx
-    b = volume[k, j + 1, i] * (1 - wx) + volume[k, j + 1, i + 1] * wx
-    c = volume[k + 1, j, i] * (1 - wx) + volume[k + 1, j, i + 1] * wx
-    d = volume[k + 1, j + 1, i] * (1 - wx) + volume[k + 1, j + 1, i + 1] * wx
-    return (a * (1 - wy) + b * wy) * (1 - wz) + (c * (1 - wy) + d * wy) * wz
+    flat = volume.ravel()
+    zero, edge = np.float32(0.0), np.float32(1.001)
+    top_z, top_y, top_x = np.float32(nz) - edge, np.float32(ny) - edge, np.float32(nx) - edge
+    z0, y0, x0 = np.float32(point[0]), np.float32(point[1]), np.float32(point[2])
+    step_z = ny * nx
+    for r in range(offsets.shape[1]):
+        for d in range(offsets.shape[2]):
+            z = min(max(z0 + offsets[0, r, d], zero), top_z)
+            y = min(max(y0 + offsets[1, r, d], zero), top_y)
+            x = min(max(x0 + offsets[2, r, d], zero), top_x)
+            k, j, i = int(z), int(y), int(x)
+            wz, wy, wx = z - np.float32(k), y - np.float32(j), x - np.float32(i)
+            p = k * step_z + j * nx + i
+            q = p + step_z
+            a = flat[p] + (flat[p + 1] - flat[p]) * wx
+            b = flat[p + nx] + (flat[p + nx + 1] - flat[p + nx]) * wx
+            c = flat[q] + (flat[q + 1] - flat[q]) * wx
+            e = flat[q + nx] + (flat[q + nx + 1] - flat[q + nx]) * wx
+            a += (b - a) * wy
+            c += (e - c) * wy
+            rays[r, d] = a + (c - a) * wz
 
 
 @nb.njit(cache=True)
@@ -134,42 +152,86 @@ def _count_pieces(bright, near, n_near, stack, seen):  # type: ignore[no-untyped
 
 
 @nb.njit(cache=True)
-def _flood(volume, point, spacing, level, reach_mm, half, seen, stamp, queue):  # type: ignore[no-untyped-def]
+def _make_window(spacing, reach_mm):  # type: ignore[no-untyped-def]
+    """Work space of `_flood`: squared distance [mm2] from the middle, and the stamps of visited voxels.
+
+    What lies farther than `reach_mm` carries a stamp that no flood will ever reach, so that one comparison
+    tells both "visited" and "too far".
+    """
+    half = np.empty(3, dtype=np.int64)
+    for a in range(3):
+        half[a] = int(reach_mm / spacing[a]) + 1
+    distance = np.empty((2 * half[0] + 1, 2 * half[1] + 1, 2 * half[2] + 1), dtype=np.float32)
+    seen = np.zeros(distance.shape, dtype=np.int32)
+    for z in range(distance.shape[0]):
+        for y in range(distance.shape[1]):
+            for x in range(distance.shape[2]):
+                dz, dy, dx = (
+                    (z - half[0]) * spacing[0],
+                    (y - half[1]) * spacing[1],
+                    (x - half[2]) * spacing[2],
+                )
+                d = dz * dz + dy * dy + dx * dx
+                distance[z, y, x] = d
+                if d > reach_mm * reach_mm:
+                    seen[z, y, x] = np.iinfo(np.int32).max
+    return distance.ravel(), seen.ravel(), half
+
+
+@nb.njit(cache=True)
+def _flood(volume, point, level, distance, seen, half, stamp, places, cells):  # type: ignore[no-untyped-def]
     """Volume [voxels] and farthest distance [mm] of what is connected to a point above a level.
 
-    Face neighbors within `reach_mm`; stops when `queue` is full. `seen` is a window of `half` voxels each
-    way that holds the stamp of the last flood that came by.
+    Face neighbors within the window of `_make_window`; stops when `places`, flat indices of the voxels
+    reached, is full. `cells` are the same in the window; `stamp` grows from flood to flood.
     """
     nz, ny, nx = volume.shape
+    flat = volume.ravel()
     cz, cy, cx = round(point[0]), round(point[1]), round(point[2])
     cz, cy, cx = min(max(cz, 0), nz - 1), min(max(cy, 0), ny - 1), min(max(cx, 0), nx - 1)
-    limit = reach_mm * reach_mm
-    far = 0.0
-    queue[0, 0], queue[0, 1], queue[0, 2] = cz, cy, cx
-    seen[half[0], half[1], half[2]] = stamp
+    wy, wx = 2 * half[1] + 1, 2 * half[2] + 1
+    steps = (ny * nx, -ny * nx, nx, -nx, 1, -1)
+    strides = (wy * wx, -wy * wx, wx, -wx, 1, -1)
+    is_inner = half[0] <= cz < nz - half[0] and half[1] <= cy < ny - half[1] and half[2] <= cx < nx - half[2]
+    far = np.float32(0.0)
+    places[0] = (cz * ny + cy) * nx + cx
+    cells[0] = (half[0] * wy + half[1]) * wx + half[2]
+    seen[cells[0]] = stamp
     head = 0
     tail = 1
-    while head < tail < queue.shape[0] - 6:
-        z, y, x = queue[head, 0], queue[head, 1], queue[head, 2]
+    while head < tail < places.shape[0] - 6:
+        place, cell = places[head], cells[head]
         head += 1
         for k in range(6):
-            step = 1 if k % 2 == 0 else -1
-            a = z + (step if k < 2 else 0)
-            b = y + (step if 2 <= k < 4 else 0)
-            c = x + (step if k >= 4 else 0)
-            if a < 0 or b < 0 or c < 0 or a >= nz or b >= ny or c >= nx:
+            other = cell + strides[k]
+            if seen[other] >= stamp:
                 continue
-            dz, dy, dx = (a - cz) * spacing[0], (b - cy) * spacing[1], (c - cx) * spacing[2]
-            d = dz * dz + dy * dy + dx * dx
-            if d > limit or seen[a - cz + half[0], b - cy + half[1], c - cx + half[2]] == stamp:
+            if not is_inner and _leaves(place, k, nz, ny, nx):
                 continue
-            seen[a - cz + half[0], b - cy + half[1], c - cx + half[2]] = stamp
-            if volume[a, b, c] < level:
+            seen[other] = stamp
+            if flat[place + steps[k]] < level:
                 continue
-            far = max(far, d)
-            queue[tail, 0], queue[tail, 1], queue[tail, 2] = a, b, c
+            far = max(far, distance[other])
+            places[tail] = place + steps[k]
+            cells[tail] = other
             tail += 1
     return tail, math.sqrt(far)
+
+
+@nb.njit(cache=True)
+def _leaves(place, k, nz, ny, nx):  # type: ignore[no-untyped-def]
+    """Whether step `k` of a flood from a flat index goes out of the volume."""
+    if k == 0:
+        return place >= (nz - 1) * ny * nx
+    if k == 1:
+        return place < ny * nx
+    if k == 2:
+        return place // nx % ny == ny - 1
+    if k == 3:
+        return place // nx % ny == 0
+    if k == 4:
+        return place % nx == nx - 1
+    return place % nx == 0
 
 
 @nb.njit(cache=True)
@@ -215,7 +277,7 @@ def _moments(g, directions, out):  # type: ignore[no-untyped-def]
 def _measure_one(  # type: ignore[no-untyped-def]
     volume,
     point,
-    spacing,
+    offsets,
     directions,
     radii,
     cosine,
@@ -225,11 +287,13 @@ def _measure_one(  # type: ignore[no-untyped-def]
     rays,
     reach,
     line,
+    sorting,
     flags,
     stack,
+    here,
     row,
 ):
-    """All ray features of one candidate into `row`; the arrays after `noise_sd` are work space."""
+    """All ray features of one candidate into `row`; arrays after `noise_sd` are work space, `here` zeros."""
     n_dir, n_rad = directions.shape[0], radii.shape[0]
     half = n_dir // 2
     ordered = line[:n_dir]
@@ -238,19 +302,12 @@ def _measure_one(  # type: ignore[no-untyped-def]
     shell = line[3 * n_dir : 6 * n_dir]
     bright, seen = flags[0], flags[1]
     triple = np.empty(3)
-    z0, y0, x0 = point[0], point[1], point[2]
-    for r in range(n_rad):
-        for d in range(n_dir):
-            rays[r, d] = _sample(
-                volume,
-                z0 + radii[r] * directions[d, 0] / spacing[0],
-                y0 + radii[r] * directions[d, 1] / spacing[1],
-                x0 + radii[r] * directions[d, 2] / spacing[2],
-            )
-    center = _sample(volume, z0, y0, x0)
+    _sample_rays(volume, point, here, rays)
+    center = rays[0, 0]
+    _sample_rays(volume, point, offsets, rays)
     for s in range(3):
         shell[s * n_dir : (s + 1) * n_dir] = rays[5 + s]
-    shell.sort()
+    _kernels.sort_floats(shell, sorting)
     background = shell[int(0.3 * shell.shape[0])]
     contrast = max(center - background, 20.0)
     spread = 0.7413 * (shell[int(0.6 * shell.shape[0])] - shell[int(0.1 * shell.shape[0])])
@@ -271,7 +328,7 @@ def _measure_one(  # type: ignore[no-untyped-def]
             mean += g / n_dir
             reach[r, d] = g if r == 0 else min(g, reach[r - 1, d])
         ordered[:] = rays[r]
-        ordered.sort()
+        _kernels.sort_floats(ordered, sorting)
         row[f] = ordered[n_dir - 1]
         row[f + 1] = ordered[int(0.9 * n_dir)]
         row[f + 2] = ordered[int(0.75 * n_dir)]
@@ -367,6 +424,7 @@ def _measure(  # type: ignore[no-untyped-def]
     volume,
     index,
     spacing,
+    offsets,
     directions,
     radii,
     cosine,
@@ -380,23 +438,23 @@ def _measure(  # type: ignore[no-untyped-def]
     out,
 ):
     n_dir, n_rad = directions.shape[0], radii.shape[0]
-    half = np.empty(3, dtype=np.int64)
-    for a in range(3):
-        half[a] = int(flood_mm / spacing[a]) + 1
+    distance, seen, half = _make_window(spacing, flood_mm)
     voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
     rays = np.empty((n_rad, n_dir), dtype=np.float32)
     reach = np.empty((n_rad, n_dir), dtype=np.float32)
     line = np.empty(6 * n_dir, dtype=np.float32)
+    sorting = _kernels.make_sorting(3 * n_dir)
+    here = np.zeros((3, 1, 1), dtype=np.float32)
     flags = np.empty((2, n_dir), dtype=np.bool_)
     stack = np.empty(n_dir, dtype=np.int64)
-    seen = np.zeros((2 * half[0] + 1, 2 * half[1] + 1, 2 * half[2] + 1), dtype=np.int32)
-    queue = np.empty((n_queue, 3), dtype=np.int64)
+    places = np.empty(n_queue, dtype=np.int64)
+    cells = np.empty(n_queue, dtype=np.int64)
     stamp = 0
     for m in range(first, last):
         _measure_one(
             volume,
             index[m],
-            spacing,
+            offsets,
             directions,
             radii,
             cosine,
@@ -406,40 +464,38 @@ def _measure(  # type: ignore[no-untyped-def]
             rays,
             reach,
             line,
+            sorting,
             flags,
             stack,
+            here,
             out[m],
         )
         for k in range(levels.shape[0]):
             stamp += 1
             level = out[m, 1] + levels[k] * out[m, 0]
-            n, far = _flood(volume, index[m], spacing, level, flood_mm, half, seen, stamp, queue)
+            n, far = _flood(volume, index[m], level, distance, seen, half, stamp, places, cells)
             out[m, place + 2 * k] = n * voxel_mm3
             out[m, place + 2 * k + 1] = far
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _measure_quick(first, last, volume, index, spacing, directions, radii, out):  # type: ignore[no-untyped-def]
-    n_dir, n_rad = directions.shape[0], radii.shape[0]
+def _measure_quick(first, last, volume, index, offsets, out):  # type: ignore[no-untyped-def]
+    n_rad, n_dir = offsets.shape[1], offsets.shape[2]
     half = n_dir // 2
     rays = np.empty((n_rad, n_dir), dtype=np.float32)
+    here = np.zeros((3, 1, 1), dtype=np.float32)
     reach = np.empty(n_dir, dtype=np.float32)
     shell = np.empty(2 * n_dir, dtype=np.float32)
+    sorting = _kernels.make_sorting(2 * n_dir)
     for m in range(first, last):
-        z0, y0, x0 = index[m]
-        for r in range(n_rad):
-            for d in range(n_dir):
-                rays[r, d] = _sample(
-                    volume,
-                    z0 + radii[r] * directions[d, 0] / spacing[0],
-                    y0 + radii[r] * directions[d, 1] / spacing[1],
-                    x0 + radii[r] * directions[d, 2] / spacing[2],
-                )
+        _sample_rays(volume, index[m], here, rays)
+        center = rays[0, 0]
+        _sample_rays(volume, index[m], offsets, rays)
         shell[:n_dir] = rays[n_rad - 2]
         shell[n_dir:] = rays[n_rad - 1]
-        shell.sort()
+        _kernels.sort_floats(shell, sorting)
         background = shell[int(0.3 * shell.shape[0])]
-        contrast = max(_sample(volume, z0, y0, x0) - background, 20.0)
+        contrast = max(center - background, 20.0)
         out[m, 0] = contrast
         out[m, 1] = background
         reach[:] = 9.0
@@ -486,9 +542,7 @@ def measure_quick_features(smooth_hu: F32, candidates: Candidates, box: LungBox)
         len(candidates),
         smooth_hu,
         candidates.index_zyx,
-        np.asarray(box.spacing_zyx_mm),
-        QUICK_DIRECTIONS,
-        np.asarray(QUICK_RADII_MM),
+        _offset_rays(QUICK_DIRECTIONS, QUICK_RADII_MM, np.asarray(box.spacing_zyx_mm)),
         out,
     )
     out[:, -5:-1] = candidates.responses_hu / np.maximum(candidates.spread_hu, 1.0)
@@ -526,6 +580,7 @@ def measure_features(
         smooth_hu,
         candidates.index_zyx,
         spacing,
+        _offset_rays(DIRECTIONS, RADII_MM, spacing),
         DIRECTIONS,
         np.asarray(RADII_MM),
         COSINE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
     """
     spacing = np.asarray(box.spacing_zyx_mm)
     mask = _dilate(box.labels > 0, box.spacing_zyx_mm)
-    fields = _filter_scales(smooth_hu, spacing)
+    fields = _filter_scales(smooth_hu, box.labels, spacing)
     inner = np.flatnonzero(box.labels.ravel())[:: max(1, int(box.labels.sum() // 200_000))]
     spread = np.array([1.4826 * np.median(np.abs(f.ravel()[inner])) for f in fields])
     found = [
@@ -136,18 +137,37 @@ def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
     return Candidates(position, scale.astype(np.int64), responses.astype(np.float32), spread)
 
 
-def _filter_scales(smooth_hu: F32, spacing: npt.NDArray[np.float64]) -> list[F32]:
-    """Responses at all scales; each scale is smoothed from the one before."""
+def _filter_scales(
+    smooth_hu: F32, labels: npt.NDArray[np.uint8], spacing: npt.NDArray[np.float64]
+) -> list[F32]:
+    """Responses at all scales; each scale is smoothed from the one before.
+
+    Only where they are needed: in the mask that maxima are sought in with one voxel around, each earlier
+    scale as much farther as the filters after it reach. Elsewhere the arrays hold anything.
+    """
+    steps = [np.sqrt(b**2 - a**2) / spacing for a, b in pairwise(SCALES_MM)]
+    reaches = [[len(_kernels.sample_gaussian(s)) - 1 for s in step] for step in steps]
+    margin = np.ceil(MASK_MARGIN_MM / spacing).astype(int) + 2
+    margins = [margin]
+    for reach in reaches[::-1]:
+        margins.insert(0, margins[0] + reach)
+    response_spans = _kernels.span_labels(labels, tuple(margin))
     buffer = np.empty_like(smooth_hu)
     smooth = smooth_hu
     fields = []
     for k, sigma in enumerate(SCALES_MM):
         if k:
-            sz, sy, sx = np.sqrt(sigma**2 - SCALES_MM[k - 1] ** 2) / spacing
-            smooth = _kernels.filter_gaussian(smooth, (sz, sy, sx), buffer=buffer)
+            wide = margins[k] + [0, *reaches[k - 1][1:]]
+            smooth = _kernels.filter_gaussian(
+                smooth,
+                tuple(steps[k - 1]),
+                buffer=buffer,
+                spans=_kernels.span_labels(labels, tuple(margins[k])),
+                wide_spans=_kernels.span_labels(labels, tuple(wide)),
+            )
         field = np.empty_like(smooth)
         weights = np.asarray(sigma**2 / spacing**2, dtype=np.float32)
-        _kernels.laplacian(smooth, weights, field)
+        _kernels.laplacian(smooth, weights, field, spans=response_spans)
         fields.append(field)
     return fields
 

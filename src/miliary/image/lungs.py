@@ -84,6 +84,27 @@ def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     return labels, sizes
 
 
+@nb.njit(nogil=True, cache=True)
+def _sum_by_label(labels, values, total):  # type: ignore[no-untyped-def]
+    for i in range(labels.size):
+        total[labels[i]] += values[i]
+
+
+def _mean_by_label(
+    labels: npt.NDArray[np.int32], values: npt.NDArray[np.generic], sizes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Mean of `values` over each label; 0 for the background, whose size counts as 0."""
+    total = np.zeros(len(sizes))
+    _sum_by_label(labels.ravel(), values.ravel(), total)
+    return np.where(sizes > 0, total / np.maximum(sizes, 1), 0.0)
+
+
+def _center_x(mask: Mask) -> float:
+    """Mean index along x."""
+    count = np.count_nonzero(mask, axis=(0, 1))
+    return float(np.average(np.arange(len(count)), weights=count))
+
+
 def _inner_air(coarse: Coarse) -> Mask:
     """Air that is not connected to the border of the field of view within the slices."""
     air = coarse.hu < AIR_MAX_HU
@@ -93,13 +114,12 @@ def _inner_air(coarse: Coarse) -> Mask:
     inside = sizes > 0
     # A narrow field of view cuts through the lungs themselves. Air outside the body is darker than lung, and
     # foam under the patient, which is not, has no chest wall on both sides.
-    means = np.bincount(labels.ravel(), coarse.hu.ravel()) / np.maximum(sizes, 1)
+    means = _mean_by_label(labels, coarse.hu, sizes)
     is_lung = (sizes[border] * coarse.voxel_ml > CUT_LUNG_ML) & (means[border] > CUT_LUNG_HU)
     is_lung &= contact < CUT_RIM_SHARE * len(rim)
     if is_lung.any():
-        walled = np.bincount(labels.ravel(), _is_between_walls(coarse).ravel())
-        between = walled[border] / np.maximum(sizes[border], 1)
-        is_lung &= between > BETWEEN_WALLS_SHARE
+        between = _mean_by_label(labels, _is_between_walls(coarse), sizes)
+        is_lung &= between[border] > BETWEEN_WALLS_SHARE
     inside[border[~is_lung]] = False
     inner: Mask = inside[labels]
     if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
@@ -259,7 +279,7 @@ def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
     """
     labels, sizes = _label(air)
     order = np.argsort(sizes)[::-1]
-    means = np.bincount(labels.ravel(), coarse.hu.ravel()) / np.maximum(sizes, 1)
+    means = _mean_by_label(labels, coarse.hu, sizes)
     lungs = [int(i) for i in order if sizes[i] * coarse.voxel_ml > 60.0 and -960.0 < means[i] < -480.0][:2]
     if not lungs or sum(sizes[lungs]) * coarse.voxel_ml < MIN_LUNGS_ML:
         raise NoLungsError(
@@ -273,11 +293,11 @@ def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
         box = _box(labels == lungs[0], margin=1)
         out[box] = _split_sides(np.ascontiguousarray(labels[box] == lungs[0]), coarse)
     n_sides = int(out.max())
-    centers = ndimage.center_of_mass(np.ones_like(out), out, list(range(1, n_sides + 1)))
-    if n_sides == 2 and centers[0][2] > centers[1][2]:
+    centers = [_center_x(out == side) for side in range(1, n_sides + 1)]
+    if n_sides == 2 and centers[0] > centers[1]:
         out = np.where(out > 0, 3 - out, 0).astype(np.int32)
     if n_sides == 1:
-        out *= _side_of_single(coarse, centers[0][2])
+        out *= _side_of_single(coarse, centers[0])
     _add_parts(out, coarse, labels, sizes, means, lungs)
     return out
 

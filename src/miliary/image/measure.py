@@ -8,7 +8,6 @@ follows from the excess at the reference density.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numba as nb
 import numpy as np
@@ -34,6 +33,7 @@ BACKGROUND_SD_HU = 40.0
 POSITION_SD_MM = 0.5
 MAX_DIAMETER_MM = 8.0
 ROUNDS = 4
+TRIAL_ROUNDS = 1
 STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
@@ -306,32 +306,9 @@ def fit_balls(
     Fit
         Errors are from the curvature of the fit, widened for correlated noise and the model's own error.
     """
-    n = len(position_mm)
+    start = _start_fit(position_mm, background_hu, contrast_hu, psf)
+    old, quality = _fit_rounds(box, position_mm, background_hu, start, psf, noise, n_rounds=ROUNDS)
     spacing = np.asarray(box.spacing_zyx_mm)
-    sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
-    first, neighbors = _list_neighbors(position_mm)
-    spread = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
-    old = np.column_stack([position_mm, background_hu, np.maximum(contrast_hu, 30.0) * spread])
-    new, quality = np.empty_like(old), np.zeros((n, 5))
-    arguments = (box.voxels_hu, spacing, sigma2, max(noise.sd_hu, 1.0))
-    mixture = _mix(psf.ring)
-    for _ in range(ROUNDS):
-        _kernels.run_rows(
-            _fit_round,
-            n,
-            *arguments,
-            *mixture,
-            first,
-            neighbors,
-            position_mm,
-            background_hu,
-            old,
-            new,
-            quality,
-            STEPS,
-            REFERENCE_HU,
-        )
-        old, new = new, old
     area = spacing[1] * spacing[2]
     correlated = np.sqrt(1.0 + 4.0 * np.pi * noise.correlation_mm**2 / area)
     err = np.hypot(quality[:, 0] * correlated, 0.03 * old[:, 4])
@@ -345,6 +322,50 @@ def fit_balls(
         peak_hu=quality[:, 4],
         model_peak_hu=quality[:, 3],
     )
+
+
+def _start_fit(position_mm: F64, background_hu: F64, contrast_hu: F64, psf: Psf) -> F64:
+    """First parameters (n, 5): z, y, x [mm], background [HU], excess [HU mm3]."""
+    sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
+    spread = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
+    return np.column_stack([position_mm, background_hu, np.maximum(contrast_hu, 30.0) * spread])
+
+
+def _fit_rounds(
+    box: LungBox,
+    position_mm: F64,
+    background_hu: F64,
+    start: F64,
+    psf: Psf,
+    noise: Noise,
+    *,
+    n_rounds: int,
+) -> tuple[F64, F64]:
+    """Parameters (n, 5) and quality (n, 5) after some rounds from `start`, which stays as it is."""
+    sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
+    first, neighbors = _list_neighbors(position_mm)
+    old, new, quality = start.copy(), np.empty_like(start), np.zeros((len(start), 5))
+    for _ in range(n_rounds):
+        _kernels.run_rows(
+            _fit_round,
+            len(start),
+            box.voxels_hu,
+            np.asarray(box.spacing_zyx_mm),
+            sigma2,
+            max(noise.sd_hu, 1.0),
+            *_mix(psf.ring),
+            first,
+            neighbors,
+            position_mm,
+            background_hu,
+            old,
+            new,
+            quality,
+            STEPS,
+            REFERENCE_HU,
+        )
+        old, new = new, old
+    return old, quality
 
 
 def calibrate_psf(
@@ -372,22 +393,16 @@ def calibrate_psf(
     if len(rows) < MIN_CALIBRATORS:
         return psf
     rows = rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
-    chosen = {
-        "position_mm": position_mm[rows],
-        "background_hu": background_hu[rows],
-        "contrast_hu": contrast_hu[rows],
-        "noise": noise,
-    }
+    trials = _Trials(box, position_mm[rows], background_hu[rows], contrast_hu[rows], psf, noise)
     factors = np.asarray(CALIBRATION_FACTORS)
-    misfit = _try(box, chosen, [replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f) for f in factors])
+    misfit = trials.run([replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f) for f in factors])
     psf = replace(psf, sigma_xy_mm=psf.sigma_xy_mm * _find_typical(factors, misfit))
-    misfit = _try(box, chosen, [replace(psf, sigma_z_mm=psf.sigma_z_mm * f) for f in factors])
+    misfit = trials.run([replace(psf, sigma_z_mm=psf.sigma_z_mm * f) for f in factors])
     psf = replace(psf, sigma_z_mm=psf.sigma_z_mm * _find_typical(factors, misfit), source="nodules")
     # A wider core with a ring looks much like a narrow one without: both are varied together.
     best, best_misfit = psf, np.inf
     for ring in CALIBRATION_RINGS:
-        trials = [replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * f) for f in RING_FACTORS]
-        misfit = _try(box, chosen, trials)
+        misfit = trials.run([replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * f) for f in RING_FACTORS])
         typical = np.median(misfit, axis=1)
         if typical.min() < best_misfit - 1e-6:
             factor = _find_typical(np.asarray(RING_FACTORS), misfit)
@@ -396,9 +411,26 @@ def calibrate_psf(
     return best
 
 
-def _try(box: LungBox, chosen: dict[str, Any], trials: list[Psf]) -> F64:
-    """Misfit of every nodule at every trial, shape (trials, n)."""
-    return np.stack([fit_balls(box, psf=trial, **chosen).misfit for trial in trials])
+class _Trials:
+    """Fits the same few nodules at one blur after another, each from where the last one ended."""
+
+    def __init__(
+        self, box: LungBox, position_mm: F64, background_hu: F64, contrast_hu: F64, psf: Psf, noise: Noise
+    ) -> None:
+        self._data = (box, position_mm, background_hu)
+        self._noise = noise
+        start = _start_fit(position_mm, background_hu, contrast_hu, psf)
+        self._last, _ = _fit_rounds(*self._data, start, psf, noise, n_rounds=ROUNDS)
+
+    def run(self, trials: list[Psf]) -> F64:
+        """Misfit of every nodule at every trial, shape (trials, n)."""
+        misfit = []
+        for psf in trials:
+            self._last, quality = _fit_rounds(
+                *self._data, self._last, psf, self._noise, n_rounds=TRIAL_ROUNDS
+            )
+            misfit.append(quality[:, 1])
+        return np.stack(misfit)
 
 
 def _find_typical(at: F64, misfit: F64) -> float:
