@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import InputError
+from miliary.image.resample import resample_volume
 from miliary.image.simulate.acquisition import ScanProtocol, acquire, average_slices
 from miliary.image.simulate.anatomy import (
     AnatomyParameters,
@@ -36,6 +37,7 @@ from miliary.image.simulate.raster import add_tubes, blend, paint_chest, run_sla
 from miliary.image.simulate.vessels import Pieces, Trees, grow_trees
 from miliary.nodules import COLUMN_NAMES, Attenuation, NoduleFlag
 from miliary.scan import Acquisition, Grid, Scan, ScanWarning, Side, Zone
+from miliary.transform import Transform
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -44,6 +46,7 @@ TRUTH_COLUMN_NAMES = (*COLUMN_NAMES, "kind", "density_hu", "shape")
 SUBSOLID_BELOW_HU = -100.0
 CALCIFIED_ABOVE_HU = 150.0
 AIR_IN_AIRWAYS_HU = -990.0
+AERATED_BELOW_HU = -500.0
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,64 @@ def simulate_scan(
         Voxels are int16.
     """
     p = draw_anatomy(seed) if anatomy is None else anatomy
-    hard = _hard(hard_negatives, seed)
-    chest = build_fields(p, hard)
-    trees = grow_trees(p, chest, hard)
+    model = build_chest(p, read_hard_negatives(hard_negatives, seed=seed))
+    bodies, kinds = draw_bodies(
+        model,
+        frame_box(protocol, p),
+        seed=seed,
+        population=population,
+        lesion=lesion,
+        n_calcified=n_calcified,
+    )
+    return render_scan(protocol, model, bodies, kinds, seed=seed, n_threads=n_threads)
+
+
+@dataclass(frozen=True)
+class ChestModel:
+    """One chest without disease, ready to be rendered on any grid."""
+
+    anatomy: AnatomyParameters
+    hard: HardNegatives
+    chest: CoarseField
+    trees: Trees
+
+
+def build_chest(anatomy: AnatomyParameters, hard: HardNegatives) -> ChestModel:
+    """Shape the fields of a chest and grow its trees."""
+    chest = build_fields(anatomy, hard)
+    return ChestModel(anatomy, hard, chest, grow_trees(anatomy, chest, hard))
+
+
+def render_scan(
+    protocol: ScanProtocol,
+    model: ChestModel,
+    bodies: list[Body],
+    kinds: list[str],
+    *,
+    seed: int,
+    motion: Transform | None = None,
+    n_threads: int = 2,
+) -> SimulatedScan:
+    """Scan a chest with nodules in it.
+
+    Parameters
+    ----------
+    protocol : ScanProtocol
+    model : ChestModel
+    bodies, kinds : list
+        Nodules where they are on this scan, and what each is.
+    seed : int
+        Of the noise.
+    motion : Transform, optional
+        From points of this scan to points of the chest as it was built, where the chest has moved. Lung
+        is denser where it has shrunk.
+    n_threads : int
+
+    Returns
+    -------
+    SimulatedScan
+    """
+    p, hard, chest, trees = model.anatomy, model.hard, model.chest, model.trees
     start, grid = _frame(protocol, p)
     n = protocol.n_sub_slices
     fine_step = np.array(protocol.spacing_zyx_mm) / (n, 1, 1)
@@ -114,16 +172,15 @@ def simulate_scan(
     volume = np.empty(fine_shape, np.float32)
     depth = np.empty(fine_shape, np.float32)
     _paint_background(volume, depth, p, chest, fine_start, fine_step, n_threads)
-    labels = _labels(depth[(n - 1) // 2 :: n], depth[n // 2 :: n], p, start, protocol)
+    surface = depth if motion is None else _move(depth, fine_start, fine_step, motion, fill=-99.0)
+    labels = _labels(surface[(n - 1) // 2 :: n], surface[n // 2 :: n], p, start, protocol)
     share = depth
     share.fill(0)
     _paint_trees(volume, share, p, trees, fine_start, fine_step, n_threads)
     _paint_negatives(volume, share, p, hard, chest, fine_start, fine_step, n_threads)
-
-    box = np.stack([start, start + (np.array(protocol.shape_zyx) - 1) * protocol.spacing_zyx_mm])
-    bodies, kinds = _draw_bodies(
-        chest, trees, box, seed=seed, population=population, lesion=lesion, n_calcified=n_calcified
-    )
+    if motion is not None:
+        volume = _move(volume, fine_start, fine_step, motion, fill=-1000.0)
+        _change_density(volume, surface > 0, fine_start, fine_step, motion)
     for body in bodies:
         _paint_body(volume, body, fine_start, fine_step)
     truth = _truth(bodies, kinds, p, chest, trees, labels, start, protocol)
@@ -142,7 +199,41 @@ def simulate_scan(
     return SimulatedScan(Scan(voxels, grid, _acquisition(protocol), (_label(),)), truth, labels, p)
 
 
-def _hard(given: bool | HardNegatives | Mapping[str, Any], seed: int) -> HardNegatives:
+def _fine_grid(shape: tuple[int, ...], start: FloatArray, step: FloatArray) -> Grid:
+    return Grid(
+        (shape[0], shape[1], shape[2]),
+        (float(step[0]), float(step[1]), float(step[2])),
+        (float(start[2]), float(start[1]), float(start[0])),
+    )
+
+
+def _move(
+    values: Float32Array, start: FloatArray, step: FloatArray, motion: Transform, *, fill: float
+) -> Float32Array:
+    """What lies at each voxel after the chest has moved."""
+    grid = _fine_grid(values.shape, start, step)
+    return resample_volume(values, grid, grid, transform=motion, fill=fill)
+
+
+def _change_density(
+    volume: Float32Array,
+    is_lung: npt.NDArray[np.bool_],
+    start: FloatArray,
+    step: FloatArray,
+    motion: Transform,
+) -> None:
+    """The same tissue in another volume: aerated lung only, vessels keep their density."""
+    grid = _fine_grid(volume.shape, start, step)
+    if motion.grid is None:
+        factor = np.full(volume.shape, np.linalg.det(motion.matrix), np.float32)
+    else:
+        factor = resample_volume(motion.jacobian().astype(np.float32), motion.grid, grid, fill=1.0)
+    aerated = is_lung & (volume < AERATED_BELOW_HU)
+    volume[aerated] = (volume[aerated] + 1000.0) * factor[aerated] - 1000.0
+
+
+def read_hard_negatives(given: bool | HardNegatives | Mapping[str, Any], *, seed: int) -> HardNegatives:
+    """What `simulate_scan` was given, as `HardNegatives`."""
     if isinstance(given, HardNegatives):
         return given
     if isinstance(given, Mapping):
@@ -173,6 +264,12 @@ def _frame(protocol: ScanProtocol, p: AnatomyParameters) -> tuple[FloatArray, Gr
         protocol.shape_zyx, protocol.spacing_zyx_mm, (float(start[2]), float(start[1]), float(start[0]))
     )
     return start, grid
+
+
+def frame_box(protocol: ScanProtocol, p: AnatomyParameters) -> FloatArray:
+    """First and last voxel center of a scan, shape (2, 3), (z, y, x) [mm]."""
+    start, _ = _frame(protocol, p)
+    return np.stack([start, start + (np.array(protocol.shape_zyx) - 1) * protocol.spacing_zyx_mm])
 
 
 def _paint_background(
@@ -289,17 +386,17 @@ def _paint_negatives(
         paint_plaques(volume, p, chest, hard, start, step)
 
 
-def _draw_bodies(
-    chest: CoarseField,
-    trees: Trees,
+def draw_bodies(
+    model: ChestModel,
     box: FloatArray,
     *,
     seed: int,
-    population: NodulePopulation | None,
-    lesion: DominantLesion | None,
-    n_calcified: int,
+    population: NodulePopulation | None = None,
+    lesion: DominantLesion | None = None,
+    n_calcified: int = 0,
 ) -> tuple[list[Body], list[str]]:
-    """All nodules and lesions, the lesion first."""
+    """All nodules and lesions inside a box (2, 3), the lesion first, and what each is."""
+    chest, trees = model.chest, model.trees
     bodies: list[Body] = []
     kinds: list[str] = []
     rng = np.random.default_rng([seed, 8])
