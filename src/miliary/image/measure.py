@@ -33,7 +33,7 @@ BACKGROUND_SD_HU = 40.0
 POSITION_SD_MM = 0.5
 MAX_DIAMETER_MM = 8.0
 ROUNDS = 4
-TRIAL_ROUNDS = 1
+TRIAL_ROUNDS = 3
 STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
@@ -403,11 +403,12 @@ def calibrate_psf(
     best, best_misfit = psf, np.inf
     for ring in CALIBRATION_RINGS:
         misfit = trials.run([replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * f) for f in RING_FACTORS])
-        typical = np.median(misfit, axis=1)
-        if typical.min() < best_misfit - 1e-6:
-            factor = _find_typical(np.asarray(RING_FACTORS), misfit)
-            best = replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * factor)
-            best_misfit = float(typical.min())
+        typical = float(np.median(misfit, axis=1).min())
+        # One minimum over the rings: past it nothing better comes.
+        if typical > best_misfit - 1e-6:
+            break
+        factor = _find_typical(np.asarray(RING_FACTORS), misfit)
+        best, best_misfit = replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * factor), typical
     return best
 
 
