@@ -67,15 +67,12 @@ def describe_nodules(
     if not n:
         return Nodules.empty()
     index = fit.position_mm / np.asarray(box.spacing_zyx_mm)
-    # Inside dense tissue a solid nodule has hardly any contrast, and its volume means little.
-    contrast = np.maximum(REFERENCE_HU - fit.background_hu, MIN_CONTRAST_HU)
-    volume = fit.excess_hu_mm3 / contrast
-    volume_err = fit.excess_hu_mm3_err / contrast
+    volume, volume_err = measure_volume(fit)
     diameter = np.cbrt(6.0 * volume / np.pi)
     depth = geometry.measure_distance_to_surface(box.labels, box.spacing_zyx_mm, index)
     side, zone = geometry.locate(box.labels, index)
     point = grid.lps_from_index(index + np.asarray(box.start_zyx))
-    attenuation = _classify_attenuation(fit, features, diameter, psf=psf, noise=noise)
+    attenuation = classify_attenuation(fit, features, diameter, psf=psf, noise=noise)
     flags = _collect_flags(
         fit, features, diameter, depth, attenuation, index=index, box=box, grid=grid, is_clipped=is_clipped
     )
@@ -97,7 +94,14 @@ def describe_nodules(
     return Nodules(dict(zip(COLUMN_NAMES, values, strict=True)))
 
 
-def _classify_attenuation(
+def measure_volume(fit: Fit) -> tuple[F64, F64]:
+    """Solid-equivalent volume of each fit and its one-sigma error [mm3]."""
+    # Inside dense tissue a solid nodule has hardly any contrast, and its volume means little.
+    contrast = np.maximum(REFERENCE_HU - fit.background_hu, MIN_CONTRAST_HU)
+    return fit.excess_hu_mm3 / contrast, fit.excess_hu_mm3_err / contrast
+
+
+def classify_attenuation(
     fit: Fit, features: F32, diameter: F64, *, psf: Psf, noise: Noise
 ) -> npt.NDArray[np.object_]:
     """Attenuation class; `unresolved` under two blur widths, unless plainly calcified."""

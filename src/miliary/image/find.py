@@ -104,7 +104,9 @@ def smooth_finest(box: LungBox) -> F32:
     return _kernels.filter_gaussian(box.voxels_hu, (sz, sy, sx))
 
 
-def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
+def find_candidates(
+    box: LungBox, smooth_hu: F32, *, spread_hu: npt.NDArray[np.float64] | None = None
+) -> Candidates:
     """Maxima of the scale-normalized negative Laplacian of Gaussian in and just around the lungs.
 
     Parameters
@@ -112,6 +114,8 @@ def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
     box : LungBox
     smooth_hu : ndarray of float32
         From `smooth_finest`.
+    spread_hu : ndarray, shape (scales,), optional
+        Spread of the response in the lung, where it is known from a larger part of the scan.
 
     Returns
     -------
@@ -121,8 +125,7 @@ def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
     spacing = np.asarray(box.spacing_zyx_mm)
     mask = _dilate(box.labels > 0, box.spacing_zyx_mm)
     fields = _filter_scales(smooth_hu, box.labels, spacing)
-    inner = np.flatnonzero(box.labels.ravel())[:: max(1, int(box.labels.sum() // 200_000))]
-    spread = np.array([1.4826 * np.median(np.abs(f.ravel()[inner])) for f in fields])
+    spread = _measure_spread(fields, box) if spread_hu is None else spread_hu
     found = [
         _list_maxima(field, mask, max(FLOOR_HU, FLOOR_SIGMAS * s))
         for field, s in zip(fields, spread, strict=True)
@@ -135,6 +138,12 @@ def find_candidates(box: LungBox, smooth_hu: F32) -> Candidates:
     responses = np.stack([f.ravel()[index] for f in fields], axis=1) if len(index) else np.zeros((0, 4))
     position = _refine(fields, index, scale, box.voxels_hu.shape)
     return Candidates(position, scale.astype(np.int64), responses.astype(np.float32), spread)
+
+
+def _measure_spread(fields: list[F32], box: LungBox) -> npt.NDArray[np.float64]:
+    """Robust spread of each response inside the lungs."""
+    inner = np.flatnonzero(box.labels.ravel())[:: max(1, int(box.labels.sum() // 200_000))]
+    return np.array([1.4826 * np.median(np.abs(f.ravel()[inner])) for f in fields])
 
 
 def _filter_scales(
