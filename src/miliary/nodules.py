@@ -117,3 +117,71 @@ class Nodules:
         import pandas as pd
 
         return pd.DataFrame(dict(self.columns))
+
+
+class Fate(enum.StrEnum):
+    """What became of a nodule between two scans."""
+
+    KEPT = "kept"
+    SHRUNK = "shrunk"
+    GROWN = "grown"
+    GONE = "gone"
+    NEW = "new"
+
+
+TRACK_COLUMNS: tuple[Column, ...] = (
+    Column("id", np.int64, "", "number of the track, from 1"),
+    Column("fate", object, "", "kept, shrunk, grown, gone or new"),
+    Column("baseline_id", np.int64, "", "id in the baseline's nodules.csv, 0 for a new nodule"),
+    Column("followup_id", np.int64, "", "id in the follow-up's nodules.csv, 0 for one that is gone"),
+    Column("probability", np.float64, "", "that this is what became of it: identity, disappearance, arrival"),
+    Column("x_mm", np.float64, "mm", "patient LPS x in the baseline scan"),
+    Column("y_mm", np.float64, "mm", "patient LPS y in the baseline scan"),
+    Column("z_mm", np.float64, "mm", "patient LPS z in the baseline scan"),
+    Column("side", object, "", "right or left lung"),
+    Column("zone", object, "", "upper, middle or lower third of the lung's height at baseline"),
+    Column("baseline_volume_mm3", np.float64, "mm3", "volume at baseline"),
+    Column("followup_volume_mm3", np.float64, "mm3", "volume at follow-up"),
+    Column("volume_change_fraction", np.float64, "", "follow-up volume over baseline volume, less 1"),
+    Column("volume_change_fraction_err", np.float64, "", "one-sigma error of `volume_change_fraction`"),
+)
+TRACK_COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in TRACK_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Nodules followed from one scan to the next, one row each; zero rows where there are none.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray
+        Exactly the columns of `TRACK_COLUMNS`, all of one length. What does not apply is NaN.
+    """
+
+    columns: Mapping[str, npt.NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        if tuple(self.columns) != TRACK_COLUMN_NAMES:
+            raise ValueError(f"columns must be {TRACK_COLUMN_NAMES}, found {tuple(self.columns)}")
+        lengths = {len(values) for values in self.columns.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"columns differ in length: {sorted(lengths)}")
+
+    @classmethod
+    def empty(cls) -> Tracks:
+        """A table of no rows."""
+        return cls({column.name: np.empty(0, dtype=column.dtype) for column in TRACK_COLUMNS})
+
+    def __len__(self) -> int:
+        return len(self.columns["id"])
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
+
+    def select(self, keep: npt.NDArray[Any]) -> Tracks:
+        """The rows of a boolean mask or index array, ids unchanged."""
+        return Tracks({name: values[keep] for name, values in self.columns.items()})
+
+    def count(self, fate: Fate) -> int:
+        """How many met this fate."""
+        return int(np.count_nonzero(self.columns["fate"] == fate.value))

@@ -1,0 +1,628 @@
+"""Two scans of one patient as a page of calls; opens no user files, prints nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from miliary import __version__
+from miliary.clinical import comparability as rules
+from miliary.clinical.rulebook import RuleBook
+from miliary.comparison import (
+    Comparability,
+    ComparabilityVerdict,
+    Comparison,
+    Exam,
+    Interval,
+    LesionChange,
+    Opacity,
+    RegionResponse,
+    ZoneMatching,
+)
+from miliary.ct_result import CtResult, Stage, summarize
+from miliary.errors import InputError
+from miliary.image import common_lung, match, opacity, response
+from miliary.image.common_lung import PARTS, CommonLung, Place
+from miliary.image.register import register_lungs
+from miliary.image.resample import resample_volume
+from miliary.nodules import TRACK_COLUMNS, Attenuation, Fate, Nodules, Tracks
+from miliary.scan import Grid, Scan, ScanWarning, Side
+from miliary.transform import Transform
+
+Progress = Callable[[str], None]
+F64 = npt.NDArray[np.float64]
+
+MIN_DIAMETER_MM = 1.0
+LESION_MARGIN_MM = 1.0
+# The registered follow-up is kept no finer than this: it is for looking at.
+REGISTERED_PITCH_MM = 1.0
+
+
+def make_exam(name: str, scan: Scan, result: CtResult) -> Exam:
+    """One side of a comparison, from a scan and what was measured on it.
+
+    Parameters
+    ----------
+    name : str
+        How messages call it.
+    scan : Scan
+    result : CtResult
+        Of the same scan.
+    """
+    return Exam(name, summarize(result), result.nodules, scan, result.lungs)
+
+
+def compare_scans(
+    baseline: Exam,
+    followup: Exam,
+    *,
+    days_between: int | None = None,
+    days_to_treatment: int | None = None,
+    warnings: Sequence[ScanWarning] = (),
+    progress: Progress | None = None,
+    n_threads: int | None = None,
+) -> Comparison:
+    """Compare two scans of one patient.
+
+    Parameters
+    ----------
+    baseline, followup : Exam
+    days_between : int, optional
+        From baseline to follow-up.
+    days_to_treatment : int, optional
+        From the baseline scan to the start of treatment.
+    warnings : sequence of ScanWarning
+        Passed on to the result.
+    progress : callable, optional
+        Called with the name of each stage as it starts.
+    n_threads : int, optional
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        The scans cannot be a pair: different lungs, or different parts of them.
+    """
+    before = nb.get_num_threads()
+    nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
+    try:
+        found = _compare(baseline, followup, _Clock(progress), days_between)
+    finally:
+        nb.set_num_threads(before)
+    timing = rules.judge_baseline(days_to_treatment, rules.load_comparison_rules())
+    more = (*warnings, *((ScanWarning("baseline_timing", timing),) if timing else ()))
+    return replace(found, warnings=(*more, *found.warnings))
+
+
+class _Clock:
+    """Names and times the stages of one run."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.stages: list[Stage] = []
+        self._progress = progress
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self._progress is not None:
+            self._progress(name)
+        start = time.perf_counter()
+        yield
+        self.stages.append(Stage(name, time.perf_counter() - start))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One scan's disease: nodules that count, where they lie, how they were found."""
+
+    nodules: Nodules
+    place: Place
+    finding: _Finding
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """How well one scan shows nodules: completeness by diameter, and the diameters that follow from it."""
+
+    diameter_mm: F64
+    completeness: F64
+    completeness_err: F64
+    min_diameter_mm: float
+    d50_mm: float | None
+    d90_mm: float | None
+    is_measured: bool
+
+    def at(self, diameter_mm: F64) -> tuple[F64, F64]:
+        """Completeness and its error at given diameters."""
+        if not self.is_measured:
+            return np.ones(len(diameter_mm)), np.zeros(len(diameter_mm))
+        known = np.nan_to_num(diameter_mm, nan=float(self.diameter_mm[-1]))
+        return (
+            np.interp(known, self.diameter_mm, self.completeness),
+            np.interp(known, self.diameter_mm, self.completeness_err),
+        )
+
+
+def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) -> Comparison:
+    book = rules.load_comparison_rules()
+    lesions = tuple(_list_lesions(exam) for exam in (baseline, followup))
+    burdens = tuple(_list_burden(e, found) for e, found in zip((baseline, followup), lesions, strict=True))
+    with clock.stage("register"):
+        transform, registration = _register(baseline, followup, lesions)
+    with clock.stage("common lung"):
+        grids = (baseline.scan.grid, followup.scan.grid)
+        common = common_lung.find_common_lung(baseline.lungs, grids[0], followup.lungs, grids[1], transform)
+        problem = rules.find_impossibility(
+            coverage=common.coverage, agreement=registration.get("agreement"), book=book
+        )
+        if problem:
+            raise InputError(f"{baseline.name} and {followup.name} {problem}")
+        sides = tuple(
+            _place(burden, exam, baseline, followup, transform)
+            for burden, exam in zip(burdens, (baseline, followup), strict=True)
+        )
+    comparability = _judge(baseline, followup, sides, common, book)
+    with clock.stage("new shadows"):
+        opacities, dense = _find_opacities(baseline, followup, transform, lesions[0], book)
+    with clock.stage("match"):
+        tracks, zones, error_mm = _match(sides, common, transform, registration, book)
+    with clock.stage("response"):
+        measured = _respond(sides, common, comparability, dense)
+    with clock.stage("registered volume"):
+        registered, grid = _bring_to_baseline(baseline, followup, transform)
+    lesion = _compare_lesions(lesions[0], lesions[1], transform)
+    category, reason = rules.name_change(measured.total.volume_ratio, comparability.verdict, book)
+    return Comparison(
+        baseline=baseline,
+        followup=followup,
+        days_between=days,
+        comparability=comparability,
+        regions=measured.regions,
+        total=measured.total,
+        min_diameter_mm=measured.min_diameter_mm,
+        count_diameter_mm=measured.count_diameter_mm,
+        is_corrected=measured.is_corrected,
+        category=category,
+        category_reason=reason,
+        tracks=tracks,
+        matching=zones,
+        match_error_mm=error_mm,
+        lesion=lesion,
+        recist=_judge_recist(lesion, days),
+        opacities=opacities,
+        transform=transform,
+        registration=registration,
+        registered_hu=registered,
+        registered_grid=grid,
+        warnings=tuple(_find_warnings(baseline, followup, opacities, is_corrected=measured.is_corrected)),
+        stages=tuple(clock.stages),
+        provenance={"miliary_version": __version__, "rules": book.label},
+    )
+
+
+# --- what each scan holds --------------------------------------------------------------------------------
+
+
+def _list_lesions(exam: Exam) -> tuple[Mapping[str, Any], ...]:
+    """Lesions of one scan, largest first."""
+    found = exam.summary.get("lesions") or ()
+    return tuple(sorted(found, key=lambda lesion: -(lesion.get("long_axis_mm") or 0.0)))
+
+
+def _list_burden(exam: Exam, lesions: Sequence[Mapping[str, Any]]) -> Nodules:
+    """The nodules that count: not calcified, not part of a lesion, with a measured volume."""
+    nodules = exam.nodules
+    keep = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & np.isfinite(nodules["volume_mm3"])
+    points = nodules.position_lps_mm
+    for lesion in lesions:
+        center, reach = _lesion_place(lesion)
+        keep &= np.linalg.norm(points - center, axis=1) > reach + LESION_MARGIN_MM
+    return nodules.select(keep)
+
+
+def _lesion_place(lesion: Mapping[str, Any]) -> tuple[F64, float]:
+    """Center [LPS mm] and radius [mm]."""
+    return np.asarray(lesion["centroid_lps_mm"], dtype=np.float64), 0.5 * float(lesion["long_axis_mm"])
+
+
+def _read_finding(exam: Exam) -> _Finding:
+    """Completeness as the scan's summary states it; plain ones where it was not measured."""
+    measured = exam.summary.get("completeness")
+    if not measured:
+        flat = np.array([0.0, 100.0])
+        return _Finding(flat, np.ones(2), np.zeros(2), MIN_DIAMETER_MM, None, None, is_measured=False)
+    raise NotImplementedError
+
+
+def _place(burden: Nodules, exam: Exam, baseline: Exam, followup: Exam, transform: Transform) -> _Side:
+    place = common_lung.locate_points(
+        burden.position_lps_mm,
+        baseline_labels=baseline.lungs.labels,
+        baseline_grid=baseline.scan.grid,
+        followup_grid=followup.scan.grid,
+        transform=transform,
+        is_baseline=exam is baseline,
+    )
+    return _Side(burden, place, _read_finding(exam))
+
+
+# --- registration and gate -------------------------------------------------------------------------------
+
+
+def _register(
+    baseline: Exam, followup: Exam, lesions: Sequence[Sequence[Mapping[str, Any]]]
+) -> tuple[Transform, dict[str, float | None]]:
+    """Baseline points to follow-up points; disease is painted over, so that its change moves nothing."""
+    found = register_lungs(
+        baseline.scan,
+        baseline.lungs,
+        followup.scan,
+        followup.lungs,
+        fixed_marks=_mark_disease(baseline.nodules, lesions[0]),
+        moving_marks=_mark_disease(followup.nodules, lesions[1]),
+    )
+    names = ("agreement", "tre_estimate_mm", "overlap", "min_jacobian", "folded_share", "n_landmarks")
+    return found.transform, {name: getattr(found, name) for name in names}
+
+
+def _mark_disease(nodules: Nodules, lesions: Sequence[Mapping[str, Any]]) -> F64:
+    """Centers and radii (n, 4) [LPS mm, mm] of what may come and go."""
+    radius = np.nan_to_num(nodules["diameter_mm"], nan=2.0) / 2.0
+    marks = [np.column_stack([nodules.position_lps_mm, radius])]
+    marks += [np.append(*_lesion_place(lesion))[None] for lesion in lesions]
+    return np.concatenate(marks)
+
+
+def _judge(
+    baseline: Exam, followup: Exam, sides: Sequence[_Side], common: CommonLung, book: RuleBook
+) -> Comparability:
+    first, second = sides
+
+    def both(*names: str) -> tuple[float | None, float | None]:
+        values: list[float | None] = []
+        for exam in (baseline, followup):
+            value: Any = exam.summary
+            for name in names:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            values.append(None if value is None else float(value))
+        return values[0], values[1]
+
+    def blur(exam: Exam) -> float:
+        psf = exam.summary["psf"]
+        return float(psf["sigma_xy_mm"] ** (2 / 3) * psf["sigma_z_mm"] ** (1 / 3))
+
+    sizes = first.nodules["diameter_mm"]
+    thickness = both("acquisition", "slice_thickness_mm")
+    if None in thickness:
+        spacing = [exam.scan.grid.spacing_zyx_mm[0] for exam in (baseline, followup)]
+        thickness = (thickness[0] or spacing[0], thickness[1] or spacing[1])
+    facts = rules.PairFacts(
+        coverage=common.coverage,
+        lung_volume_ratio=float(common.followup_ml.sum() / max(common.baseline_ml.sum(), 1e-6)),
+        slice_thickness_mm=thickness,
+        blur_mm=(blur(baseline), blur(followup)),
+        noise_hu=both("noise", "sd_hu"),
+        d50_mm=(first.finding.d50_mm, second.finding.d50_mm),
+        median_diameter_mm=float(np.median(sizes)) if len(sizes) else None,
+    )
+    return rules.judge_pair(facts, book)
+
+
+def _find_opacities(
+    baseline: Exam,
+    followup: Exam,
+    transform: Transform,
+    lesions: Sequence[Mapping[str, Any]],
+    book: RuleBook,
+) -> tuple[tuple[Opacity, ...], npt.NDArray[np.bool_]]:
+    """New shadows, and the parts of the lung that leave the ratio for them."""
+    numbers = rules.read_numbers(book.row("new_opacity"))
+    places = [_lesion_place(lesion) for lesion in lesions]
+    found, share = opacity.find_new_opacities(
+        baseline.scan,
+        baseline.lungs,
+        followup.scan,
+        transform,
+        min_rise_hu=numbers["min_rise_hu"],
+        consolidation_min_hu=numbers["consolidation_min_hu"],
+        min_volume_ml=numbers["min_volume_ml"],
+        lesions_mm=[(float(c[0]), float(c[1]), float(c[2]), radius) for c, radius in places],
+    )
+    return found, share > numbers["max_zone_share"]
+
+
+def _bring_to_baseline(
+    baseline: Exam, followup: Exam, transform: Transform
+) -> tuple[npt.NDArray[np.int16], Grid]:
+    """The follow-up in the frame of the baseline, over the box of its lungs."""
+    grid = baseline.scan.grid
+    filled = [
+        np.flatnonzero((baseline.lungs.labels > 0).any(axis=tuple(o for o in range(3) if o != axis)))
+        for axis in range(3)
+    ]
+    margin = [round(10.0 / step) for step in grid.spacing_zyx_mm]
+    low = [max(int(f[0]) - m, 0) for f, m in zip(filled, margin, strict=True)]
+    high = [min(int(f[-1]) + m + 1, n) for f, m, n in zip(filled, margin, grid.shape_zyx, strict=True)]
+    cut = grid.crop(low, [b - a for a, b in zip(low, high, strict=True)])
+    step = [max(REGISTERED_PITCH_MM, s) for s in cut.spacing_zyx_mm]
+    shape = [
+        max(1, int((n - 1) * s / t) + 1)
+        for n, s, t in zip(cut.shape_zyx, cut.spacing_zyx_mm, step, strict=True)
+    ]
+    target = replace(
+        cut, shape_zyx=(shape[0], shape[1], shape[2]), spacing_zyx_mm=(step[0], step[1], step[2])
+    )
+    volume = resample_volume(followup.scan.voxels_hu, followup.scan.grid, target, transform=transform)
+    return np.clip(np.rint(volume), -32768, 32767).astype(np.int16), target
+
+
+# --- identities ------------------------------------------------------------------------------------------
+
+
+def _match(
+    sides: Sequence[_Side],
+    common: CommonLung,
+    transform: Transform,
+    registration: Mapping[str, float | None],
+    book: RuleBook,
+) -> tuple[Tracks, tuple[ZoneMatching, ...], float]:
+    """Tracks of the commonly covered lung, and how well identities can be told in each zone."""
+    first, second = sides
+    rows, others = np.flatnonzero(first.place.is_common), np.flatnonzero(second.place.is_common)
+    before, after = first.nodules.select(rows), second.nodules.select(others)
+    limits = book.row("matching")
+    pairs = match.match_nodules(
+        transform.apply(before.position_lps_mm),
+        after.position_lps_mm,
+        volume_mm3=before["volume_mm3"],
+        other_volume_mm3=after["volume_mm3"],
+        lung_mm3=float(common.followup_ml.sum()) * 1000.0,
+        error_mm=registration.get("tre_estimate_mm") or 1.0,
+        min_probability=limits["min_probability"],
+    )
+    part, other_part = first.place.part[rows], second.place.part[others]
+    is_kept, is_open = np.zeros(len(rows), dtype=bool), np.zeros(len(PARTS), dtype=bool)
+    zones = []
+    for number, (side, zone) in enumerate(PARTS):
+        own = (part == number) & (pairs.partner >= 0)
+        keep, false_share = match.keep_certain(
+            pairs.probability, own, max_expected_false_share=limits["max_expected_false_share"]
+        )
+        is_open[number] = keep.sum() >= limits["min_kept_share"] * own.sum()
+        if is_open[number]:
+            is_kept |= keep
+        zones.append(
+            ZoneMatching(
+                side.value,
+                zone.value,
+                int(np.count_nonzero(part == number)),
+                int(np.count_nonzero(other_part == number)),
+                int(keep.sum()) if is_open[number] else 0,
+                false_share,
+                is_given=bool(is_open[number]),
+            )
+        )
+    partner = np.where(is_kept, pairs.partner, match.UNMATCHED)
+    tracks = _make_tracks(
+        (before, first.place.baseline_mm[rows], part, first.finding),
+        (after, second.place.baseline_mm[others], other_part, second.finding),
+        partner=partner,
+        probability=pairs.probability,
+        is_uncertain=(pairs.partner >= 0) & ~is_kept,
+        is_open=is_open,
+        share_found=pairs.share_found,
+        limits=rules.read_numbers(book.row("change")),
+    )
+    return tracks, tuple(zones), pairs.error_mm
+
+
+_Half = tuple[Nodules, F64, npt.NDArray[np.int64], _Finding]
+
+
+def _make_tracks(
+    first: _Half,
+    second: _Half,
+    *,
+    partner: npt.NDArray[np.int64],
+    probability: F64,
+    is_uncertain: npt.NDArray[np.bool_],
+    is_open: npt.NDArray[np.bool_],
+    share_found: float,
+    limits: Mapping[str, float],
+) -> Tracks:
+    """One row per nodule whose fate can be told; zones without identities have none."""
+    before, place, part, finding = first
+    after, other_place, other_part, other_finding = second
+    matched = np.flatnonzero(partner >= 0)
+    taken = np.zeros(len(after), dtype=bool)
+    taken[partner[matched]] = True
+    gone = np.flatnonzero((partner < 0) & ~is_uncertain & is_open[part])
+    new = np.flatnonzero(~taken & is_open[other_part])
+    # A nodule without a partner may have been missed: the likelier, the less the other scan shows.
+    seen, _ = other_finding.at(before["diameter_mm"][gone])
+    seen_before, _ = finding.at(after["diameter_mm"][new])
+    p_gone = (1.0 - share_found) / np.maximum(1.0 - share_found * seen, 1e-9) * probability[gone]
+    p_new = (
+        (1.0 - share_found) / np.maximum(1.0 - share_found * seen_before, 1e-9) * after["probability"][new]
+    )
+    v1, v2 = before["volume_mm3"][matched], after["volume_mm3"][partner[matched]]
+    change = v2 / v1 - 1.0
+    error = np.hypot(
+        before["volume_mm3_err"][matched] / v1, after["volume_mm3_err"][partner[matched]] / v2
+    ) * (change + 1.0)
+    fate = np.full(len(matched), Fate.KEPT.value, dtype=object)
+    is_sure = (np.abs(change) > limits["min_sigmas"] * error) & (np.abs(change) > limits["min_volume_change"])
+    fate[is_sure & (change > 0)], fate[is_sure & (change < 0)] = Fate.GROWN.value, Fate.SHRUNK.value
+    n = len(matched) + len(gone) + len(new)
+    nan_gone, nan_new = np.full(len(gone), np.nan), np.full(len(new), np.nan)
+    points = np.concatenate([place[matched], place[gone], other_place[new]])
+    parts = np.concatenate([part[matched], part[gone], other_part[new]])
+    columns: dict[str, npt.NDArray[Any]] = {
+        "id": np.arange(1, n + 1),
+        "fate": np.concatenate([fate, _repeat(Fate.GONE, gone), _repeat(Fate.NEW, new)]),
+        "baseline_id": np.concatenate([before["id"][matched], before["id"][gone], np.zeros(len(new))]),
+        "followup_id": np.concatenate([after["id"][partner[matched]], np.zeros(len(gone)), after["id"][new]]),
+        "probability": np.concatenate([probability[matched], p_gone, p_new]),
+        "x_mm": points[:, 0],
+        "y_mm": points[:, 1],
+        "z_mm": points[:, 2],
+        "side": np.array([PARTS[p][0].value for p in parts], dtype=object),
+        "zone": np.array([PARTS[p][1].value for p in parts], dtype=object),
+        "baseline_volume_mm3": np.concatenate([v1, before["volume_mm3"][gone], nan_new]),
+        "followup_volume_mm3": np.concatenate([v2, nan_gone, after["volume_mm3"][new]]),
+        "volume_change_fraction": np.concatenate([change, np.full(len(gone), -1.0), nan_new]),
+        "volume_change_fraction_err": np.concatenate([error, nan_gone, nan_new]),
+    }
+    return Tracks({c.name: np.asarray(columns[c.name]).astype(c.dtype) for c in TRACK_COLUMNS})
+
+
+def _repeat(fate: Fate, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    return np.full(len(rows), fate.value, dtype=object)
+
+
+# --- response --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Response:
+    regions: tuple[RegionResponse, ...]
+    total: RegionResponse
+    min_diameter_mm: float
+    count_diameter_mm: float
+    is_corrected: bool
+
+
+# Marks on healthy lung, where the scan's own summary does not state them.
+_FALSE_PER_LITRE, _FALSE_PER_LITRE_SD = 2.0, 2.0
+_FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD = 3.0, 4.0
+# Relative error that all volumes of one scan share, beyond what both scans share: its blur.
+_COMMON_ERROR = 0.03
+
+
+def _respond(
+    sides: Sequence[_Side], common: CommonLung, gate: Comparability, dense: npt.NDArray[np.bool_]
+) -> _Response:
+    first, second = sides
+    least = max(first.finding.min_diameter_mm, second.finding.min_diameter_mm)
+    counted = max(first.finding.d90_mm or least, second.finding.d90_mm or least, least)
+    samples = [_sample(side) for side in (first, second)]
+    volumes_ml = (common.baseline_ml, common.followup_ml)
+
+    def measure(parts: Sequence[int], *, side: str, zone: str | None, excluded: str = "") -> RegionResponse:
+        burdens = [
+            response.measure_burden(
+                sample.select(np.isin(sample.part, parts)),
+                lung_ml=float(ml[list(parts)].sum()),
+                min_diameter_mm=least,
+                count_diameter_mm=counted,
+                false_marks=_expect_false_marks(counted),
+                common_err=_COMMON_ERROR,
+            )
+            for sample, ml in zip(samples, volumes_ml, strict=True)
+        ]
+        before, after = burdens
+        if gate.verdict is ComparabilityVerdict.NOT_COMPARABLE:
+            nothing = Interval(None, reason="the scans are not comparable: " + "; ".join(gate.reasons))
+            return RegionResponse(side, zone, before, after, nothing, nothing, excluded)
+        return RegionResponse(
+            side,
+            zone,
+            before,
+            after,
+            response.estimate_ratio(
+                before.volume_mm3, before.volume_mm3_err, after.volume_mm3, after.volume_mm3_err
+            ),
+            response.estimate_ratio(before.count, before.count_err, after.count, after.count_err),
+            excluded,
+        )
+
+    why = "new shadows on the follow-up"
+    used = [number for number in range(len(PARTS)) if not dense[number]]
+    regions = []
+    for side in Side:
+        own = [number for number in used if PARTS[number][0] is side]
+        regions.append(measure(own, side=side.value, zone=None, excluded="" if own else why))
+    regions += [
+        measure([number], side=side.value, zone=zone.value, excluded=why if dense[number] else "")
+        for number, (side, zone) in enumerate(PARTS)
+    ]
+    return _Response(
+        tuple(regions),
+        measure(used, side="both", zone=None, excluded="" if used else why),
+        least,
+        counted,
+        first.finding.is_measured and second.finding.is_measured,
+    )
+
+
+def _sample(side: _Side) -> response.Sample:
+    nodules = side.nodules.select(side.place.is_common)
+    share, share_err = side.finding.at(nodules["diameter_mm"])
+    return response.Sample(
+        volume_mm3=nodules["volume_mm3"],
+        volume_mm3_err=np.nan_to_num(nodules["volume_mm3_err"]),
+        diameter_mm=nodules["diameter_mm"],
+        diameter_mm_err=np.nan_to_num(nodules["diameter_mm_err"]),
+        completeness=share,
+        completeness_err=share_err,
+        part=side.place.part[side.place.is_common],
+    )
+
+
+def _expect_false_marks(count_diameter_mm: float) -> response.FalseMarks:
+    share = float(np.clip(1.5 / max(count_diameter_mm, 0.1), 0.2, 1.0))
+    return response.FalseMarks(
+        _FALSE_PER_LITRE, _FALSE_PER_LITRE_SD, _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD, share
+    )
+
+
+# --- lesion and warnings -----------------------------------------------------------------------------------
+
+
+def _compare_lesions(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], transform: Transform
+) -> LesionChange:
+    """The dominant lesion of the baseline and the lesion that lies where it was."""
+    if not first:
+        return LesionChange(None, None, None, None, "no lesion of 8 mm or more was found at baseline")
+    lesion = first[0]
+    center, radius = _lesion_place(lesion)
+    there = transform.apply(center[None])[0]
+    near = [
+        other
+        for other in second
+        if np.linalg.norm(_lesion_place(other)[0] - there) <= radius + _lesion_place(other)[1]
+    ]
+    baseline_mm = float(lesion["long_axis_mm"])
+    if not near:
+        reason = "no lesion of 8 mm or more was found where it was"
+        return LesionChange(baseline_mm, None, lesion, None, reason)
+    return LesionChange(baseline_mm, float(near[0]["long_axis_mm"]), lesion, near[0])
+
+
+def _judge_recist(lesion: LesionChange, days: int | None) -> dict[str, Any]:
+    before = {} if lesion.baseline_mm is None else {"dominant": lesion.baseline_mm}
+    return rules.judge_targets(before, {"dominant": lesion.followup_mm}, days=days)
+
+
+def _find_warnings(
+    baseline: Exam, followup: Exam, opacities: Sequence[Opacity], *, is_corrected: bool
+) -> Iterator[ScanWarning]:
+    if not is_corrected:
+        text = "what each scan misses was not measured: totals and counts are as reported, uncorrected"
+        yield ScanWarning("uncorrected", text)
+    if opacities:
+        text = f"{len(opacities)} new shadows on the follow-up are for a reader to judge"
+        yield ScanWarning("new_opacities", text)
+    for exam in (baseline, followup):
+        if exam.summary["lungs"].get("is_cut_off"):
+            yield ScanWarning("lung_cut_off", f"{exam.name}: a part of the lung was not scanned")

@@ -1,0 +1,174 @@
+"""What two scans hold of disease, corrected for what each misses, and the ratio with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.comparison import Burden, Interval
+
+F64 = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_N_DRAWS = 20_000
+_LEAST_COMPLETENESS = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The nodules of one scan that enter a comparison, with how they were found.
+
+    Parameters
+    ----------
+    volume_mm3, volume_mm3_err, diameter_mm, diameter_mm_err : ndarray, shape (n,)
+    completeness, completeness_err : ndarray, shape (n,)
+        Chance that a nodule of this size is reported on this scan, 1 where nothing is corrected, and its
+        one-sigma error, which all nodules of the scan share.
+    part : ndarray of int, shape (n,)
+        Number of the part of the lung.
+    """
+
+    volume_mm3: F64
+    volume_mm3_err: F64
+    diameter_mm: F64
+    diameter_mm_err: F64
+    completeness: F64
+    completeness_err: F64
+    part: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.volume_mm3)
+
+    def select(self, keep: BoolArray) -> Sample:
+        """The nodules of a mask."""
+        return Sample(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class FalseMarks:
+    """What is expected of false marks: number per litre with its spread, and their sizes.
+
+    `per_litre` and `per_litre_sd` count marks of at least `min_diameter_mm`; `count_share` is the share of
+    them that reaches the diameter of the counts.
+    """
+
+    per_litre: float
+    per_litre_sd: float
+    volume_mm3: float
+    volume_mm3_sd: float
+    count_share: float
+
+
+def measure_burden(
+    sample: Sample,
+    *,
+    lung_ml: float,
+    min_diameter_mm: float,
+    count_diameter_mm: float,
+    false_marks: FalseMarks,
+    common_err: float,
+) -> Burden:
+    """Total volume and number in a part of the lung, corrected for what is missed and what is false.
+
+    Every reported nodule stands for ``1 / completeness`` of its kind; the volume of the false marks that
+    are expected in so much lung is taken off.
+
+    Parameters
+    ----------
+    sample : Sample
+    lung_ml : float
+        Lung that was searched [mL].
+    min_diameter_mm, count_diameter_mm : float
+        Smallest diameter that enters the volume, and the number.
+    false_marks : FalseMarks
+    common_err : float
+        Relative error that all volumes of the scan share.
+
+    Returns
+    -------
+    Burden
+        Values may fall a little below zero where fewer marks were found than false ones are expected.
+    """
+    large = sample.select(sample.diameter_mm >= min_diameter_mm)
+    share = np.clip(large.completeness, _LEAST_COMPLETENESS, 1.0)
+    volume = large.volume_mm3 / share
+    missed = (1.0 - share) * large.volume_mm3**2 / share**2
+    litres = lung_ml / 1000.0
+    n_false = false_marks.per_litre * litres
+    mean_size = false_marks.volume_mm3
+    # Their number varies by chance and between patients, their sizes by chance.
+    false_variance = (
+        n_false * (mean_size**2 + false_marks.volume_mm3_sd**2)
+        + (false_marks.per_litre_sd * litres * mean_size) ** 2
+    )
+    total = float(volume.sum())
+    variance = (
+        missed.sum()
+        + np.sum((large.volume_mm3_err / share) ** 2)
+        + np.sum(volume * large.completeness_err / share) ** 2
+        + (common_err * total) ** 2
+        + false_variance
+    )
+    count, count_variance = _count(sample, count_diameter_mm, n_false * false_marks.count_share)
+    count_variance += (false_marks.per_litre_sd * litres * false_marks.count_share) ** 2
+    return Burden(
+        n_reported=len(large),
+        volume_mm3=total - n_false * mean_size,
+        volume_mm3_err=float(np.sqrt(variance)),
+        count=count,
+        count_err=float(np.sqrt(count_variance)),
+        lung_ml=float(lung_ml),
+    )
+
+
+def _count(sample: Sample, diameter_mm: float, n_false: float) -> tuple[float, float]:
+    """Corrected number of at least `diameter_mm` and its variance."""
+    above = sample.diameter_mm >= diameter_mm
+    share = np.clip(sample.completeness[above], _LEAST_COMPLETENESS, 1.0)
+    spread = np.maximum(sample.diameter_mm_err, 1e-3)
+    # A nodule near the limit may by its error be counted or not.
+    chance = 1.0 / (1.0 + np.exp(-1.702 * (sample.diameter_mm - diameter_mm) / spread))
+    variance = (
+        np.sum((1.0 - share) / share**2)
+        + np.sum(chance * (1.0 - chance))
+        + np.sum(sample.completeness_err[above] / share**2) ** 2
+        + n_false
+    )
+    return float(np.sum(1.0 / share)) - n_false, float(variance)
+
+
+def estimate_ratio(
+    before: float, before_err: float, after: float, after_err: float, *, seed: int = 0
+) -> Interval:
+    """Ratio of two totals with its 95 % interval, by drawing both from what their errors allow.
+
+    Parameters
+    ----------
+    before, before_err, after, after_err : float
+        Totals with one-sigma errors.
+    seed : int
+
+    Returns
+    -------
+    Interval
+        Without a value where the first total cannot be told from nothing.
+    """
+    if before <= 0 or before < 2.0 * before_err:
+        return Interval(None, reason="the baseline shows too little disease to divide by")
+    rng = np.random.default_rng(seed)
+    ratio = _draw(rng, after, after_err) / _draw(rng, before, before_err)
+    low, high = np.percentile(ratio, [2.5, 97.5])
+    value = max(after, 0.0) / before
+    return Interval(value, float(min(low, value)), float(max(high, value)))
+
+
+def _draw(rng: np.random.Generator, mean: float, err: float) -> F64:
+    """Non-negative values with this mean and spread."""
+    if mean <= 0:
+        return np.abs(rng.normal(0.0, max(err, 1e-9), _N_DRAWS))
+    if err <= 0:
+        return np.full(_N_DRAWS, mean)
+    shape = (mean / err) ** 2
+    return rng.gamma(shape, mean / shape, _N_DRAWS)
