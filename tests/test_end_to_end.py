@@ -17,18 +17,15 @@ from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
 
 @pytest.fixture(scope="module")
 def simulated():
-    """A whole chest on a coarse grid, so its nodules are large.
-
-    Voxels of 2.5 mm are far outside what the classifier was trained on: few are found, and rightly.
-    """
+    """The middle of a chest, cut off above and below, on a grid as coarse as any the classifier knows."""
     protocol = ScanProtocol(
-        shape_zyx=(112, 128, 128),
-        spacing_zyx_mm=(2.2, 2.5, 2.5),
-        psf_fwhm_mm=2.6,
-        slice_thickness_mm=2.2,
-        noise_sd_hu=10.0,
+        shape_zyx=(80, 208, 208),
+        spacing_zyx_mm=(1.6, 1.4, 1.4),
+        psf_fwhm_mm=1.6,
+        slice_thickness_mm=1.6,
+        noise_sd_hu=12.0,
     )
-    population = NodulePopulation(n=150, diameter_mm=(4.0, 6.0), shape="sphere", min_gap_mm=4.0)
+    population = NodulePopulation(n=200, diameter_mm=(3.0, 4.5), shape="sphere", min_gap_mm=4.0)
     return simulate_scan(protocol, seed=11, population=population)
 
 
@@ -67,9 +64,10 @@ def test_the_nodules_are_where_the_truth_has_them(folder, simulated):
     scan = miliary.read_ct(folder / "scan/dicom")
     result = miliary.find_nodules(scan)
     found = compare_with_truth(result.nodules, simulated.truth)
-    assert found.n_hits >= 0.15 * found.n_true
+    assert found.n_hits >= 0.95 * found.n_true
     assert found.n_false <= 0.2 * found.n_hits
-    assert found.diameter_error_mm < 0.5
+    assert found.diameter_error_mm < 0.15
+    assert found.volume_reported_mm3 == pytest.approx(found.volume_true_mm3, rel=0.1)
     table = pd.read_csv(folder / "out2/nodules.csv")
     assert np.allclose(table["x_mm"], result.to_frame()["x_mm"], atol=6e-4)
 
