@@ -371,7 +371,8 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
     reason.
     """
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
-    from miliary.exchange.case_file import read_case, read_scans
+    from miliary.clinical.lab_ranges import find_range
+    from miliary.exchange.case_file import find_scans, read_case, read_scans
     from miliary.exchange.case_result import Source, render_summary, summarize_case, write_case_result
     from miliary.exchange.store import CASE_KIND, check_output
 
@@ -380,9 +381,12 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
     found = assess_case(facts, scans=read_scans(facts, folder))
     sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
     provenance = {"program": "miliary", "version": __version__}
-    summary = summarize_case(facts, found, sources, counts=count_outcomes(found), provenance=provenance)
+    bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
+    summary = summarize_case(
+        facts, found, sources, counts=count_outcomes(found), provenance=provenance, bands=bands
+    )
     text = render_summary(facts, found, sources)
-    write_case_result(summary, text, out)
+    write_case_result(summary, text, out, scans=find_scans(facts, folder))
     if as_json:
         print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
     elif not quiet:

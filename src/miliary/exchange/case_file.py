@@ -119,6 +119,12 @@ def read_scans(case: Case, path: str | Path) -> dict[str, dict[str, Any]]:
     return {study.id: _read_scan(home, study.result, study.id) for study in case.studies if study.result}
 
 
+def find_scans(case: Case, path: str | Path) -> dict[str, Path]:
+    """The result folders that studies of a case point to, by study id."""
+    home = _locate(Path(path)).parent
+    return {study.id: home / study.result for study in case.studies if study.result}
+
+
 def _read_scan(home: Path, result: str, study_id: str) -> dict[str, Any]:
     where = f"{CASE_NAME}: studies[{study_id}].result"
     try:

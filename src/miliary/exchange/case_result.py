@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 
 from miliary.assessment import Assessment, Basis, Severity, Verdict, summarize_assessment
 from miliary.case import SCHEMA_VERSION, Case
+from miliary.exchange.case_record import Band, summarize_record
 from miliary.exchange.store import CASE_KIND, replacing_folder
+from miliary.exchange.study_file import write_study_file
 
 _HEADINGS = {
     Severity.ERROR: "Errors",
@@ -36,6 +40,7 @@ def summarize_case(
     *,
     counts: Mapping[str, int],
     provenance: Mapping[str, Any],
+    bands: Mapping[str, Band] | None = None,
 ) -> dict[str, Any]:
     """What `case.json` holds, as plain JSON values."""
     return {
@@ -49,12 +54,24 @@ def summarize_case(
             name: {"text": s.text, "basis": s.basis.value} | ({"doi": s.doi} if s.doi else {})
             for name, s in sources.items()
         },
+        "record": summarize_record(case, bands=bands),
         "provenance": dict(provenance),
     }
 
 
-def write_case_result(summary: Mapping[str, Any], text: str, folder: str | Path) -> None:
-    """Write `case.json` and `summary.md`, complete or not at all.
+def write_case_result(
+    summary: Mapping[str, Any], text: str, folder: str | Path, *, scans: Mapping[str, Path] | None = None
+) -> None:
+    """Write `case.json`, `summary.md` and `study.json`, complete or not at all.
+
+    Parameters
+    ----------
+    summary, text
+        What `summarize_case` and `render_summary` made.
+    folder : path
+    scans : mapping of str to path, optional
+        Result folders of the scans that the case points to, by study id. They are kept in ``ct/`` as hard
+        links where the file system has them, so that the study is whole and costs no space.
 
     Raises
     ------
@@ -65,6 +82,22 @@ def write_case_result(summary: Mapping[str, Any], text: str, folder: str | Path)
         content = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (draft / "case.json").write_text(content + "\n", encoding="utf-8")
         (draft / "summary.md").write_text(text, encoding="utf-8")
+        for name, source in (scans or {}).items():
+            shutil.copytree(source, draft / "ct" / name, copy_function=_link_or_copy)
+        write_study_file(
+            draft,
+            title=str(summary["record"].get("title") or summary["case_id"]),
+            scans=[(name, f"ct/{name}") for name in scans or {}],
+            case="case.json",
+            origin=str(summary["origin"]),
+        )
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def render_summary(case: Case, assessments: Sequence[Assessment], sources: Mapping[str, Source]) -> str:

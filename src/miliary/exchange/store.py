@@ -50,7 +50,7 @@ SIMULATION_KIND = "miliary.simulation"
 SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volume.nii.gz", "dicom")
 
 CASE_KIND = "miliary.case"
-CASE_FILES = ("case.json", "summary.md")
+CASE_FILES = ("case.json", "summary.md", "study.json", "ct")
 
 # For each kind of folder its files; the first says in `kind` what the folder is.
 _FILES = {SUMMARY_KIND: CT_FILES, SIMULATION_KIND: SIMULATION_FILES, CASE_KIND: CASE_FILES}

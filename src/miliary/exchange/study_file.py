@@ -1,0 +1,300 @@
+"""`study.json` and the folder around it: written whole, read as far as it goes.
+
+::
+
+    STUDY/study.json            members by relative path
+    STUDY/ct/<label>/           what `miliary ct` wrote
+    STUDY/compare/<a>__<b>/     what `miliary compare` wrote
+    STUDY/case/case.json        what `miliary case run` wrote (or STUDY/case.json)
+    STUDY/radiographs/          pictures a person put there
+    STUDY/corrections.jsonl     a reader's changes
+
+Made by hand the folder needs no study.json: members are found by their place. The folder of one scan, of
+one comparison or of one case is a study of one member.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from miliary.ct_result import SUMMARY_KIND
+from miliary.errors import InputError
+from miliary.exchange.store import CASE_KIND
+from miliary.study import (
+    STUDY_KIND,
+    STUDY_VERSION,
+    Picture,
+    Problem,
+    SavedComparison,
+    SavedScan,
+    StudyResult,
+)
+
+STUDY_NAME = "study.json"
+COMPARE_KIND = "miliary.compare"
+_KNOWN_MAJOR = 1
+_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
+_MAX_PICTURE_BYTES = 8 * 2**20
+_FIRST = ("baseline", "initial", "before")
+
+
+def write_study_file(
+    folder: str | Path,
+    *,
+    title: str = "",
+    scans: Sequence[tuple[str, str]] = (),
+    comparisons: Sequence[tuple[str, str, str]] = (),
+    case: str = "",
+    origin: str = "",
+) -> None:
+    """Write `study.json` into a folder that holds, or will hold, the members.
+
+    Parameters
+    ----------
+    folder : path
+    title : str
+    scans : sequence of (label, path)
+        Paths relative to the folder, baseline first.
+    comparisons : sequence of (baseline label, follow-up label, path)
+    case : str
+        Path of ``case.json`` relative to the folder.
+    origin : str
+        Of the whole study, where it has one: simulated, published...
+    """
+    content = {
+        "schema_version": STUDY_VERSION,
+        "kind": STUDY_KIND,
+        "title": title,
+        "origin": origin or None,
+        "ct": [{"label": label, "path": _portable(path)} for label, path in scans],
+        "compare": [
+            {"baseline": first, "followup": second, "path": _portable(path)}
+            for first, second, path in comparisons
+        ],
+        "case": _portable(case) if case else None,
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    (Path(folder) / STUDY_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _portable(path: str) -> str:
+    if Path(path).is_absolute():
+        raise ValueError("members of a study are named by relative paths")
+    return PurePosixPath(path).as_posix()
+
+
+def read_study(folder: str | Path) -> StudyResult:
+    """Read what was saved; what cannot be read is named, not raised.
+
+    Parameters
+    ----------
+    folder : path
+        A study, or the result folder of one scan, one comparison or one case.
+
+    Raises
+    ------
+    InputError
+        If it is no folder, or nothing in it was written by this program.
+    """
+    return _Reader(Path(folder)).read()
+
+
+class _Reader:
+    """Reads one study and keeps what went wrong."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.resolve().name
+        self.problems: list[Problem] = []
+
+    def read(self) -> StudyResult:
+        if not self.folder.is_dir():
+            raise InputError(f"{self.name}: is no folder; give a study folder or a result of 'miliary ct'")
+        stated = self._read_index()
+        scans = [self._read_scan(label, path) for label, path in self._list_scans(stated)]
+        compared = [self._read_comparison(*entry) for entry in self._list_comparisons(stated)]
+        case_path, case = self._read_case(stated)
+        if not (any(s.summary for s in scans) or any(c.summary for c in compared) or case):
+            raise InputError(
+                f"{self.name}: holds no readable result (scan.json, response.json or case.json); "
+                "give a study folder, or one that 'miliary ct', 'compare' or 'case run' wrote"
+            )
+        return StudyResult(
+            title=str(stated.get("title") or self.name),
+            scans=tuple(scans),
+            comparisons=tuple(compared),
+            case=case,
+            case_path=case_path,
+            radiographs=tuple(self._read_pictures(self.folder / "radiographs", "radiographs")),
+            n_corrections=self._count_corrections(),
+            problems=tuple(self.problems),
+        )
+
+    def _note(self, member: str, code: str, detail: str = "") -> None:
+        self.problems.append(Problem(member, code, detail))
+
+    def _read_index(self) -> Mapping[str, Any]:
+        if not (self.folder / STUDY_NAME).exists():
+            return {}
+        return self._read_json(STUDY_NAME, STUDY_KIND)
+
+    def _read_json(self, member: str, kind: str) -> Mapping[str, Any]:
+        """A member's JSON object; empty, with the problem noted, where it cannot be used."""
+        path = self.folder / member
+        if not path.is_file():
+            self._note(member, "missing")
+            return {}
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            self._note(member, "damaged", type(error).__name__)
+            return {}
+        if not isinstance(content, dict) or content.get("kind", kind) != kind:
+            self._note(member, "not_a_result")
+            return {}
+        self._check_version(member, content.get("schema_version"))
+        return content
+
+    def _check_version(self, member: str, version: object) -> None:
+        major = str(version).split(".", maxsplit=1)[0]
+        if version is None or not major.isdigit():
+            self._note(member, "no_version")
+        elif int(major) > _KNOWN_MAJOR:
+            self._note(member, "newer", str(version))
+        elif int(major) < _KNOWN_MAJOR:
+            self._note(member, "older", str(version))
+
+    def _list_scans(self, stated: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Label and path of every scan: as stated, then what else lies in its place."""
+        if (self.folder / "scan.json").exists():
+            return [(self.name, ".")]
+        listed = []
+        for entry in _list_of(stated.get("ct")):
+            path = entry.get("path") if isinstance(entry, Mapping) else entry
+            if not isinstance(path, str) or not path or Path(path).is_absolute():
+                self._note(STUDY_NAME, "damaged", "ct")
+                continue
+            label = entry.get("label") if isinstance(entry, Mapping) else None
+            listed.append((str(label or PurePosixPath(path).name), PurePosixPath(path).as_posix()))
+        known = {path for _, path in listed}
+        found = sorted(p.name for p in (self.folder / "ct").glob("*") if p.is_dir() and p.name[0] != ".")
+        rest = [(name, f"ct/{name}") for name in found if f"ct/{name}" not in known]
+        return listed + sorted(rest, key=lambda item: (item[0].lower() not in _FIRST, item[0]))
+
+    def _read_scan(self, label: str, path: str) -> SavedScan:
+        here = self.folder / path
+        if not here.is_dir():
+            self._note(path, "missing")
+            return SavedScan(label, path)
+        prefix = "" if path == "." else f"{path}/"
+        summary = self._read_json(f"{prefix}scan.json", SUMMARY_KIND)
+        listed = self._read_figures(here / "figures", f"{prefix}figures")
+        loose = self._read_pictures(here, prefix.rstrip("/") or ".", skip={"preview"} if listed else set())
+        return SavedScan(label, path, summary, (*listed, *loose))
+
+    def _list_comparisons(self, stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        if (self.folder / "response.json").exists():
+            first, _, second = self.name.partition("__")
+            return [(first, second, ".")]
+        listed = []
+        for entry in _list_of(stated.get("compare")):
+            path = entry.get("path") if isinstance(entry, Mapping) else entry
+            if not isinstance(path, str) or not path or Path(path).is_absolute():
+                self._note(STUDY_NAME, "damaged", "compare")
+                continue
+            first, _, second = PurePosixPath(path).name.partition("__")
+            if isinstance(entry, Mapping):
+                first, second = str(entry.get("baseline") or first), str(entry.get("followup") or second)
+            listed.append((first, second, PurePosixPath(path).as_posix()))
+        known = {path for _, _, path in listed}
+        found = sorted(p.name for p in (self.folder / "compare").glob("*__*") if p.is_dir())
+        return listed + [
+            (*_split_pair(name), f"compare/{name}") for name in found if f"compare/{name}" not in known
+        ]
+
+    def _read_comparison(self, first: str, second: str, path: str) -> SavedComparison:
+        here = self.folder / path
+        if not here.is_dir():
+            self._note(path, "missing")
+            return SavedComparison(first, second, path)
+        prefix = "" if path == "." else f"{path}/"
+        summary = self._read_json(f"{prefix}response.json", COMPARE_KIND)
+        listed = self._read_figures(here / "figures", f"{prefix}figures", is_needed=False)
+        loose = self._read_pictures(here, prefix.rstrip("/") or ".")
+        return SavedComparison(first, second, path, summary, (*listed, *loose))
+
+    def _read_case(self, stated: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        named = stated.get("case")
+        usual = [p for p in ("case/case.json", "case.json") if (self.folder / p).is_file()]
+        if isinstance(named, str) and named and not Path(named).is_absolute():
+            usual.insert(0, PurePosixPath(named).as_posix())
+        return (usual[0], self._read_json(usual[0], CASE_KIND)) if usual else ("", {})
+
+    def _read_figures(self, folder: Path, member: str, *, is_needed: bool = True) -> list[Picture]:
+        """Pictures that `figures.json` lists."""
+        if not (folder / "figures.json").exists():
+            if is_needed:
+                self._note(f"{member}/figures.json", "missing")
+            return self._read_pictures(folder, member)
+        content = self._read_json(f"{member}/figures.json", "miliary.figures")
+        pictures = []
+        for about in _list_of(content.get("figures")):
+            if not isinstance(about, Mapping) or not isinstance(about.get("name"), str):
+                self._note(f"{member}/figures.json", "damaged", "figures")
+                continue
+            file = about.get("file")
+            if file is None:
+                pictures.append(Picture(about["name"], about))
+            elif isinstance(file, str) and PurePosixPath(file).name == file:
+                pictures += self._read_picture(folder / file, f"{member}/{file}", about["name"], about)
+        return pictures
+
+    def _read_pictures(self, folder: Path, member: str, *, skip: Iterable[str] = ()) -> list[Picture]:
+        """Every picture that lies in a folder."""
+        files = (
+            sorted(p for p in folder.glob("*") if p.suffix.lower() in _PICTURES) if folder.is_dir() else []
+        )
+        found = []
+        for file in files:
+            if file.stem not in skip:
+                found += self._read_picture(file, f"{member}/{file.name}", file.stem, {})
+        return found
+
+    def _read_picture(self, file: Path, member: str, name: str, about: Mapping[str, Any]) -> list[Picture]:
+        media_type = _PICTURES.get(file.suffix.lower(), "image/png")
+        try:
+            data = file.read_bytes() if file.stat().st_size <= _MAX_PICTURE_BYTES else b""
+        except OSError:
+            self._note(member, "missing")
+            return []
+        if not data.startswith(_SIGNATURES[media_type]) or not _is_whole(data, media_type):
+            self._note(member, "damaged")
+            return []
+        return [Picture(name, about, data, media_type)]
+
+    def _count_corrections(self) -> int:
+        from miliary.exchange.corrections import find_corrections_file, read_corrections
+
+        try:
+            return len(read_corrections(find_corrections_file(self.folder)))
+        except InputError as error:
+            self._note("corrections.jsonl", "damaged", str(error))
+            return 0
+
+
+def _is_whole(data: bytes, media_type: str) -> bool:
+    """A file cut short by an interrupted copy has no end mark."""
+    return (b"IEND" in data[-16:]) if media_type == "image/png" else data.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def _list_of(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _split_pair(name: str) -> tuple[str, str]:
+    first, _, second = name.partition("__")
+    return first, second

@@ -1,0 +1,92 @@
+"""`StudyResult`: everything saved about one patient, as far as it can be read.
+
+Nothing is derived here. What is missing or damaged is named in `problems`; the rest stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+STUDY_KIND = "miliary.study"
+STUDY_VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What could not be shown: the member's path in the study and a sentence.
+
+    `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version.
+    """
+
+    member: str
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A saved picture: its entry in ``figures.json`` (or only a name) and the file's bytes."""
+
+    name: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+    data: bytes = b""
+    media_type: str = "image/png"
+
+    @property
+    def kind(self) -> str:
+        """Word for what it shows."""
+        return str(self.about.get("kind", "other"))
+
+
+@dataclass(frozen=True)
+class SavedScan:
+    """What `miliary ct` wrote for one scan; `summary` is ``scan.json``, empty if it cannot be read."""
+
+    label: str
+    path: str
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class SavedComparison:
+    """What `miliary compare` wrote for two scans; `summary` is ``response.json``."""
+
+    baseline: str
+    followup: str
+    path: str
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Scans, comparisons and case of one patient as they were saved.
+
+    Parameters
+    ----------
+    title : str
+        As ``study.json`` states it, else the folder's name.
+    scans : tuple of SavedScan
+        In the order of the study.
+    comparisons : tuple of SavedComparison
+    case : mapping
+        ``case.json``; empty where there is none.
+    case_path : str
+        Its path in the study.
+    radiographs : tuple of Picture
+    n_corrections : int
+        A reader's corrections that stand in ``corrections.jsonl``.
+    problems : tuple of Problem
+    """
+
+    title: str
+    scans: tuple[SavedScan, ...] = ()
+    comparisons: tuple[SavedComparison, ...] = ()
+    case: Mapping[str, Any] = field(default_factory=dict)
+    case_path: str = ""
+    radiographs: tuple[Picture, ...] = ()
+    n_corrections: int = 0
+    problems: tuple[Problem, ...] = ()
