@@ -1,0 +1,290 @@
+"""What the viewer shows: the scans of a study folder, or one result folder, as they were saved.
+
+Nothing is measured here. A damaged or partial folder is shown as far as it goes, with what is missing said.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.ct_result import SUMMARY_KIND
+from miliary.errors import InputError, MiliaryError
+from miliary.exchange.corrections import find_corrections_file
+from miliary.exchange.nifti import read_nifti
+from miliary.exchange.volume_store import StoredVolume, read_stored_volume
+from miliary.nodules import COLUMNS
+from miliary.scan import Grid
+from miliary.transform import Transform
+
+I16 = npt.NDArray[np.int16]
+
+MAX_SCANS = 16
+LUNG_MARGIN_MM = 6.0
+_TEXT_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is object)
+_NUMBER_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is not object)
+_TRANSFORM_NAMES = ("transform.npz", "transform/transform.npz")
+
+
+class LazyVolume:
+    """Voxels of one scan: single slabs straight from the chunks, everything once it is in memory."""
+
+    def __init__(self, stored: StoredVolume, find_lungs: Callable[[], tuple[slice, slice, slice]]) -> None:
+        self.grid: Grid = stored.grid
+        self._stored = stored
+        self._whole: I16 | None = None
+        self._lock = threading.Lock()
+        self._find_lungs = find_lungs
+        self._lungs: tuple[slice, slice, slice] | None = None
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> I16:
+        if self._whole is None:
+            return np.asarray(self._stored.array[key])
+        return self._whole[key]
+
+    def load(self) -> I16:
+        """Every voxel, read once."""
+        with self._lock:
+            if self._whole is None:
+                self._whole = self._stored.read()
+        return self._whole
+
+    def lung_box(self) -> tuple[slice, slice, slice]:
+        """The part that holds the lungs; all of it where their outline was not saved."""
+        with self._lock:
+            if self._lungs is None:
+                self._lungs = self._find_lungs()
+        return self._lungs
+
+
+@dataclass(frozen=True)
+class ShownScan:
+    """One scan as saved.
+
+    Parameters
+    ----------
+    label : str
+        Name of its folder.
+    summary : mapping
+        `scan.json`; empty where it cannot be read.
+    nodules : mapping of str to list
+        The columns of `nodules.csv`; NaN is None.
+    volume : LazyVolume or None
+    problems : tuple of str
+        What is missing or damaged, one sentence each.
+    """
+
+    label: str
+    summary: Mapping[str, Any]
+    nodules: Mapping[str, list[Any]]
+    volume: LazyVolume | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShownStudy:
+    """All that one viewer shows.
+
+    Parameters
+    ----------
+    title : str
+        Name of the folder given.
+    scans : tuple of ShownScan
+        In the order of the study: baseline first.
+    links : mapping of (str, str) to Transform
+        From the first scan's points to the second's.
+    pairs : mapping of (str, str) to list of (int, int)
+        Numbers of the nodules that `compare` found to be the same.
+    corrections_file : Path
+    problems : tuple of str
+    """
+
+    title: str
+    scans: tuple[ShownScan, ...]
+    links: Mapping[tuple[str, str], Transform]
+    pairs: Mapping[tuple[str, str], list[tuple[int, int]]]
+    corrections_file: Path
+    problems: tuple[str, ...] = field(default=())
+
+    def scan(self, label: str) -> ShownScan | None:
+        """The scan of this label."""
+        return next((scan for scan in self.scans if scan.label == label), None)
+
+    def map_point(self, start: str, end: str, point_lps_mm: tuple[float, float, float]) -> list[float] | None:
+        """Where a point of one scan lies in another; None where the two are not registered."""
+        if (start, end) in self.links:
+            found = self.links[start, end].apply([point_lps_mm])[0]
+        elif (end, start) in self.links:
+            found = self.links[end, start].invert_points([point_lps_mm])[0]
+        else:
+            return None
+        return [float(value) for value in found] if np.isfinite(found).all() else None
+
+
+def read_shown_study(folder: str | Path) -> ShownStudy:
+    """Read what there is to show.
+
+    Parameters
+    ----------
+    folder : path
+        A study, or the result folder of one scan.
+
+    Raises
+    ------
+    InputError
+        There is no scan's result in it.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise InputError(f"{place.name}: is not a folder; give a study or what 'miliary ct' wrote")
+    members = [place] if (place / "scan.json").is_file() else _find_members(place)
+    if not members:
+        raise InputError(f"{place.name}: holds no result of 'miliary ct' (scan.json); give a study folder")
+    scans = tuple(_read_scan(member) for member in members[:MAX_SCANS])
+    problems = []
+    if len(members) > MAX_SCANS:
+        problems.append(f"Only the first {MAX_SCANS} of {len(members)} scans are shown.")
+    links: dict[tuple[str, str], Transform] = {}
+    pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for compared in sorted((place / "compare").glob("*__*")):
+        first, _, second = compared.name.partition("__")
+        labels = {scan.label for scan in scans}
+        if not {first, second} <= labels:
+            continue
+        try:
+            links[first, second] = _read_transform(compared)
+        except (MiliaryError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            problems.append(f"{first} and {second} are not linked: their registration cannot be read.")
+        pairs[first, second] = _read_pairs(compared / "matches.csv")
+    return ShownStudy(
+        title=place.resolve().name,
+        scans=scans,
+        links=links,
+        pairs=pairs,
+        corrections_file=find_corrections_file(place),
+        problems=tuple(problems),
+    )
+
+
+def _find_members(study: Path) -> list[Path]:
+    """Result folders of the scans, in the order that the study states, else by name."""
+    found = sorted(path.parent for path in (study / "ct").glob("*/scan.json"))
+    stated: list[str] = []
+    content = _read_json(study / "study.json")
+    for entry in content.get("ct", []) if isinstance(content.get("ct"), list) else []:
+        name = entry.get("path") if isinstance(entry, dict) else entry
+        stated.append(Path(name).name if isinstance(name, str) else "")
+    order = {name: place for place, name in enumerate(stated)}
+    usual = {"baseline": -2, "followup": -1, "follow-up": -1, "follow_up": -1}
+    return sorted(found, key=lambda p: (order.get(p.name, len(order)), usual.get(p.name.lower(), 0), p.name))
+
+
+def _read_scan(folder: Path) -> ShownScan:
+    problems = []
+    summary = _read_json(folder / "scan.json")
+    if summary.get("kind") != SUMMARY_KIND:
+        problems.append("scan.json cannot be read: its measurements are not shown.")
+        summary = {}
+    try:
+        nodules = _read_nodules(folder / "nodules.csv")
+    except (OSError, ValueError, KeyError, csv.Error):
+        nodules = {column.name: [] for column in COLUMNS}
+        problems.append("nodules.csv cannot be read: no nodule is shown.")
+    volume = None
+    try:
+        stored = read_stored_volume(folder)
+        volume = LazyVolume(stored, lambda: _find_lung_box(folder / "lungs.nii.gz", stored.grid))
+    except MiliaryError:
+        problems.append("This result holds no images (volume.zarr): run 'miliary ct' without --no-volume.")
+    return ShownScan(folder.resolve().name, summary, nodules, volume, tuple(problems))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_nodules(path: Path) -> dict[str, list[Any]]:
+    """Columns of the table; a column that an older version did not write holds None."""
+    with path.open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file)
+        rows = list(table)
+    if not {"id", "x_mm", "y_mm", "z_mm"} <= set(table.fieldnames or ()):
+        raise ValueError("the table has no places")
+    columns: dict[str, list[Any]] = {}
+    for name in _NUMBER_COLUMNS:
+        columns[name] = [_number(row.get(name)) for row in rows]
+    for name in _TEXT_COLUMNS:
+        columns[name] = [row.get(name) or "" for row in rows]
+    columns["id"] = [int(row["id"]) for row in rows]
+    if any(columns[axis][row] is None for axis in ("x_mm", "y_mm", "z_mm") for row in range(len(rows))):
+        raise ValueError("a nodule has no place")
+    return columns
+
+
+def _number(text: str | None) -> float | None:
+    if not text:
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _read_transform(folder: Path) -> Transform:
+    for name in _TRANSFORM_NAMES:
+        if (folder / name).is_file():
+            # Opened here, since numpy leaves a file open that it cannot read.
+            with (folder / name).open("rb") as file:
+                return Transform.from_arrays(dict(np.load(file, allow_pickle=False)))
+    raise InputError("there is no transform")
+
+
+def _read_pairs(path: Path) -> list[tuple[int, int]]:
+    """Matched nodules; none where they cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            names = next(rows)
+            columns = [place for place, name in enumerate(names) if name.endswith("id")][:2]
+            return [
+                (int(row[columns[0]]), int(row[columns[1]])) for row in rows if all(row[c] for c in columns)
+            ]
+    except (OSError, ValueError, IndexError, StopIteration):
+        return []
+
+
+def _find_lung_box(path: Path, grid: Grid) -> tuple[slice, slice, slice]:
+    """Box around the labelled lungs in the stored volume; the whole volume where there are none."""
+    whole = tuple(slice(0, size) for size in grid.shape_zyx)
+    try:
+        labels = read_nifti(path)
+    except (MiliaryError, OSError):
+        return whole  # type: ignore[return-value]
+    ends = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        where = np.flatnonzero(labels.values.any(axis=others))
+        if not len(where):
+            return whole  # type: ignore[return-value]
+        ends.append((where[0], where[-1]))
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = labels.origin_lps_mm + corners * labels.spacing_mm @ labels.axes_lps
+    index = grid.index_from_lps(points)
+    margin = LUNG_MARGIN_MM / np.asarray(grid.spacing_zyx_mm)
+    low = np.floor(index.min(axis=0) - margin).astype(int).clip(0)
+    high = np.minimum(np.ceil(index.max(axis=0) + margin).astype(int) + 1, grid.shape_zyx)
+    if (high <= low).any():
+        return whole  # type: ignore[return-value]
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))  # type: ignore[return-value]
