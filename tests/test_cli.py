@@ -289,6 +289,6 @@ def test_an_interrupt_while_writing_leaves_nothing(measured, tmp_path, monkeypat
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_write_png", interrupt)
+    monkeypatch.setattr(store, "write_png", interrupt)
     assert main(["ct", "scan", "--out", str(tmp_path / "out")]) == 130
     assert list(tmp_path.iterdir()) == []

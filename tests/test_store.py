@@ -98,7 +98,7 @@ def test_a_failing_run_leaves_nothing_new(make_result, tmp_path, monkeypatch, er
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(store, "_write_png", fail)
+    monkeypatch.setattr(store, "write_png", fail)
     with pytest.raises(type(error)):
         write_ct_result(make_result(), tmp_path / "deep" / "out")
     assert _listing(tmp_path) == []
@@ -112,7 +112,7 @@ def test_a_failing_run_leaves_the_earlier_result(make_result, make_nodules, tmp_
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(store, "_write_png", fail)
+    monkeypatch.setattr(store, "write_png", fail)
     with pytest.raises(type(error)):
         write_ct_result(make_result(nodules=make_nodules(1)), tmp_path / "out")
     assert _listing(tmp_path) == ["out"]

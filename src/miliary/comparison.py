@@ -96,10 +96,12 @@ class SeriesFacts:
 class Identity:
     """Whose scan it is and when it was made, in memory only: nothing of it is ever written.
 
-    `patient` is a hash of patient id and birth date, None where the files do not say; `day` counts days.
+    `patient` and `birth` are hashes of patient id and birth date, None where the files do not say; `day`
+    counts days.
     """
 
     patient: str | None = None
+    birth: str | None = None
     day: int | None = None
 
 

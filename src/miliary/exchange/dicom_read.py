@@ -51,7 +51,7 @@ def read_dicom(
     ScanReadError, ScanGeometryError
         One line that names the file, what was expected and what to do.
     """
-    with _quiet_parser():
+    with quiet_parser():
         found = _read_headers(files, n_threads=n_threads)
         slices = _ct_slices(found, name=name, n_files=len(files.names))
         choice = choose_series(slices, name=name, series=series)
@@ -62,8 +62,14 @@ def read_dicom(
         return _read_stack(files, stack, choice, name=name, source_format=source_format, n_threads=n_threads)
 
 
+def read_ct_slices(files: DicomFiles, *, name: str, n_threads: int = 4) -> list[CtSlice]:
+    """The headers of all CT slices among DICOM files; errors as of `read_dicom`."""
+    with quiet_parser():
+        return _ct_slices(_read_headers(files, n_threads=n_threads), name=name, n_files=len(files.names))
+
+
 @contextlib.contextmanager
-def _quiet_parser() -> Iterator[None]:
+def quiet_parser() -> Iterator[None]:
     """Silence pydicom: its warnings and log lines quote the header, which may identify a patient."""
     logger = logging.getLogger("pydicom")
     level = logger.level

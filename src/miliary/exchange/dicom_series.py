@@ -109,7 +109,7 @@ def choose_series(slices: Sequence[CtSlice], *, name: str, series: str | None) -
     ScanReadError
         Only localizers, or no such series; the message lists the choices.
     """
-    candidates = _group(slices)
+    candidates = group_series(slices)
     if not candidates:
         raise ScanReadError(
             f"{name} holds only localizers or derived pictures ({len(slices)} images), no stack of CT "
@@ -148,7 +148,7 @@ def is_sharp_kernel(kernel: str | None) -> bool | None:
     return None
 
 
-def _group(slices: Sequence[CtSlice]) -> list[Series]:
+def group_series(slices: Sequence[CtSlice]) -> list[Series]:
     """The series that are stacks of slices, by series number and then file name."""
     groups: dict[str, list[CtSlice]] = defaultdict(list)
     for one in slices:

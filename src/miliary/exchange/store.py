@@ -37,6 +37,7 @@ from miliary.exchange.volume_store import VOLUME_NAME, write_stored_volume
 from miliary.figure import FIGURES_VERSION, Figure, summarize_figure
 from miliary.nodules import COLUMN_NAMES, COLUMNS, Nodules
 from miliary.scan import Scan
+from miliary.study import STUDY_KIND
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,11 +53,27 @@ SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volum
 CASE_KIND = "miliary.case"
 CASE_FILES = ("case.json", "summary.md", "study.json", "ct")
 
+COMPARISON_KIND = "miliary.compare"
+COMPARISON_FILES = (
+    *("response.json", "matches.csv", "tracks.csv", "transform.npz", "registered.zarr", "response.png"),
+    FIGURES_NAME,
+)
+SERIES_KIND = "miliary.series"
+SERIES_FILES = ("series.json", "compare")
+STUDY_FILES = ("study.json", "ct", "compare", "case", "corrections.jsonl")
+
 # For each kind of folder its files; the first says in `kind` what the folder is.
-_FILES = {SUMMARY_KIND: CT_FILES, SIMULATION_KIND: SIMULATION_FILES, CASE_KIND: CASE_FILES}
+_FILES = {
+    SUMMARY_KIND: CT_FILES,
+    SIMULATION_KIND: SIMULATION_FILES,
+    CASE_KIND: CASE_FILES,
+    COMPARISON_KIND: COMPARISON_FILES,
+    SERIES_KIND: SERIES_FILES,
+    STUDY_KIND: STUDY_FILES,
+}
 
 # Digits after the point in the CSV: finer than any error of the measurement, and a file that reads well.
-_DECIMALS = {"mm": 3, "mm3": 4, "mg": 5, "": 4}
+DECIMALS = {"mm": 3, "mm3": 4, "mg": 5, "": 4}
 
 
 def read_schema() -> dict[str, Any]:
@@ -153,7 +170,7 @@ def write_simulation(
     _check_replaceable(target, SIMULATION_KIND)
     with _writable(target), replacing_folder(target) as draft:
         about = {"schema_version": "1.0", "kind": SIMULATION_KIND, "origin": "simulated", "seed": seed}
-        _write_json({**about, "parameters": dict(parameters)}, draft / "simulation.json")
+        write_json({**about, "parameters": dict(parameters)}, draft / "simulation.json")
         nodules = Nodules({name: truth[name] for name in COLUMN_NAMES})
         extra = {name: values for name, values in truth.items() if name not in COLUMN_NAMES}
         write_nodules_csv(nodules, draft / "truth.csv", extra=extra)
@@ -164,6 +181,21 @@ def write_simulation(
             )
         else:
             write_volume(draft / "volume.nii.gz", scan.voxels_hu, scan.grid)
+
+
+@contextlib.contextmanager
+def writing(folder: str | Path, *, kind: str) -> Iterator[Path]:
+    """A draft of a result folder that takes its place when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        Where something else stands there, or the place cannot be written to.
+    """
+    target = Path(folder)
+    _check_replaceable(target, kind)
+    with _writable(target), replacing_folder(target) as draft:
+        yield draft
 
 
 @contextlib.contextmanager
@@ -265,12 +297,12 @@ def _is_of_kind(folder: Path, kind: str) -> bool:
 def _write_files(result: CtResult, folder: Path) -> None:
     from miliary.exchange.volume_file import write_label_volume
 
-    _write_json(summarize(result), folder / "scan.json")
+    write_json(summarize(result), folder / "scan.json")
     write_nodules_csv(result.nodules, folder / "nodules.csv")
     _write_parquet(result.nodules, folder / "nodules.parquet")
     write_label_volume(folder / "lungs.nii.gz", result.lungs.labels, result.grid, result.source_order)
     if result.preview_rgb is not None:
-        _write_png(result.preview_rgb, folder / "preview.png")
+        write_png(result.preview_rgb, folder / "preview.png")
     write_figures(result.figures, folder / FIGURES_NAME)
 
 
@@ -288,7 +320,7 @@ def write_figures(figures: Iterable[Figure], folder: str | Path) -> None:
     listed = []
     for figure in figures:
         if figure.pixels is not None:
-            _write_png(figure.pixels, place / f"{figure.name}.png")
+            write_png(figure.pixels, place / f"{figure.name}.png")
         listed.append(summarize_figure(figure))
     content = {"schema_version": FIGURES_VERSION, "kind": "miliary.figures", "figures": listed}
     # Thousands of marks: one line of text is a third of the indented form.
@@ -296,7 +328,8 @@ def write_figures(figures: Iterable[Figure], folder: str | Path) -> None:
     (place / "figures.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _write_json(content: Mapping[str, Any], path: Path) -> None:
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write plain values as indented JSON; NaN is refused."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
@@ -305,15 +338,13 @@ def write_nodules_csv(
     nodules: Nodules, path: str | Path, *, extra: Mapping[str, npt.NDArray[Any]] | None = None
 ) -> None:
     """Write nodules as CSV: the declared columns, then those of `extra`; NaN is left empty."""
-    columns = {
-        column.name: _format_column(nodules[column.name], _DECIMALS[column.unit]) for column in COLUMNS
-    }
-    columns |= {name: _format_column(values, 3) for name, values in (extra or {}).items()}
+    columns = {column.name: format_column(nodules[column.name], DECIMALS[column.unit]) for column in COLUMNS}
+    columns |= {name: format_column(values, 3) for name, values in (extra or {}).items()}
     lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def _format_column(values: npt.NDArray[Any], decimals: int) -> list[str]:
+def format_column(values: npt.NDArray[Any], decimals: int) -> list[str]:
     """Texts of one column; vocabulary words hold no comma or quote, so none needs quoting."""
     if np.issubdtype(values.dtype, np.floating):
         return ["" if np.isnan(value) else f"{value:.{decimals}f}" for value in values.tolist()]
@@ -342,7 +373,8 @@ def _parquet_array(values: npt.NDArray[Any], dtype: type) -> pa.Array:
     return pa.array(values.astype(dtype, copy=False))
 
 
-def _write_png(pixels: npt.NDArray[np.uint8], path: Path) -> None:
+def write_png(pixels: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write a picture of gray or RGB bytes."""
     from PIL import Image
 
     # Level 4 is a third of the default's time for a tenth more bytes.
