@@ -36,6 +36,7 @@ class NoduleFlag(enum.StrEnum):
     BELOW_RESOLUTION = "below_resolution"
     CLIPPED_HU = "clipped_hu"
     EDGE_OF_SCAN = "edge_of_scan"
+    READER_ADDED = "reader_added"
 
 
 @dataclass(frozen=True)
