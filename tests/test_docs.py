@@ -7,7 +7,7 @@ import pytest
 import miliary
 from miliary.nodules import COLUMN_NAMES
 
-PAGES = ("ct.md", "case.md", "cli.md")
+PAGES = ("ct.md", "case.md", "cli.md", "interchange.md")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import click
 from miliary.cli import cli
 from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
 from miliary.exchange.case_file import LAB_COLUMNS, read_case_schema
+from miliary.exchange.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
 from miliary.exchange.store import read_schema
 from miliary.nodules import COLUMNS, Attenuation, NoduleFlag
 from miliary.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
@@ -139,6 +140,37 @@ def _describe_book(book: RuleBook) -> str:
     return f"| `{book.system}` | {book.edition or '-'} | {book.title} |"
 
 
+def render_interchange_page() -> str:
+    """The page on exchange formats, its table made anew between the two marks."""
+    before, rest = (DOCS / "interchange.md").read_text("utf-8").split(_TABLE_STARTS)
+    _, after = rest.split(_TABLE_ENDS)
+    table = [
+        "| part of the case | resource | mCODE profile | code | what it is |",
+        "|---|---|---|---|---|",
+        *(_describe_kind(kind) for kind in sorted(KINDS, key=lambda kind: kind.section)),
+        *(_describe_patient_fact(name) for name in PATIENT_OBSERVATIONS),
+    ]
+    return "\n".join([before + _TABLE_STARTS, *table, _TABLE_ENDS + after])
+
+
+_TABLE_STARTS, _TABLE_ENDS = "<!-- made by `make docs` -->", "<!-- to here -->"
+
+
+def _describe_kind(kind: Kind) -> str:
+    codes = [
+        f"{c['system'].rpartition('/')[2]} {c['code']}" for c in kind.fixed.get("code", {}).get("coding", [])
+    ]
+    profile = f"mcode-{kind.profile}" if kind.profile else "-"
+    return f"| `{kind.section}` | {kind.resource} | {profile} | {', '.join(codes) or '-'} | {kind.title} |"
+
+
+def _describe_patient_fact(name: str) -> str:
+    code, _, _, profile = PATIENT_OBSERVATIONS[name]
+    coding = code["coding"][0]
+    profile = f"mcode-{profile}" if profile else "-"
+    return f"| `patient.{name}` | Observation | {profile} | loinc.org {coding['code']} | {code['text']} |"
+
+
 def render_cli_page() -> str:
     """The help of every command."""
     lines = ["# Command line", "", _MADE]
@@ -155,6 +187,7 @@ def render_cli_page() -> str:
 
 
 PAGES = {"ct.md": render_ct_page, "case.md": render_case_page, "cli.md": render_cli_page}
+PAGES["interchange.md"] = render_interchange_page
 
 
 def main() -> int:
