@@ -7,6 +7,8 @@ import pytest
 from miliary.cli import main
 from miliary.exchange.case_file import read_case
 
+ODD_PATIENT = {"resourceType": "Patient", "identifier": 3}
+
 
 @pytest.fixture
 def example(root):
@@ -82,8 +84,7 @@ def test_an_export_that_cannot_be_is_explained(capsys, example, tmp_path, monkey
         ("no json", "is not JSON"),
         ("[]", "is neither a FHIR bundle nor a phenopacket"),
         (
-            '{"resourceType": "Bundle", '
-            '"entry": [{"resource": {"resourceType": "Patient", "identifier": 3}}]}',
+            json.dumps({"resourceType": "Bundle", "entry": [{"resource": ODD_PATIENT}]}),
             "is not built",
         ),
         ('{"subject": {}}', "is required in a phenopacket"),
