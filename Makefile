@@ -5,6 +5,7 @@
 #   make check     what CI runs: lint, types, import contracts, licenses, tests
 #   make train     fit the classifier anew            make validate  the accuracy tables
 #   make bench     time and memory                    make lock      resolve the dependencies anew
+#   make viewer    the viewer's part for the graphics card (Node.js, or a wheel that brings it)
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ TESTS ?=
 VALIDATE ?=
 BENCH ?=
 
-.PHONY: demo test check lint types contracts licenses train validate bench lock core all docs clean
+.PHONY: demo test check lint types contracts licenses train validate bench lock core all docs viewer clean
 .DEFAULT_GOAL := demo
 
 # --- set-up -------------------------------------------------------------------------------------
@@ -56,7 +57,16 @@ demo: core
 test: all
 	@$(BIN)/python -m pytest $(TESTS)
 
-check: lint types contracts licenses test
+check: lint types contracts licenses viewer test
+
+# The viewer's part for the graphics card: built from a lock, never committed. Without it the viewer works
+# and says so.
+BUNDLE := src/miliary/viewer/static/webgl.js
+viewer: $(BUNDLE)
+
+$(BUNDLE): web/webgl.js web/build.mjs web/package.json web/package-lock.json tools/build_viewer.py \
+		$(VENV)/bootstrap.stamp
+	@$(BIN)/python tools/build_viewer.py
 
 lint: all
 	@$(BIN)/ruff check .
@@ -89,7 +99,9 @@ lock: $(VENV)/bootstrap.stamp
 	@$(COMPILE) pyproject.toml --group build --output-file requirements/core.txt
 	@$(COMPILE) pyproject.toml --all-extras --group build --group dev \
 		--constraints requirements/core.txt --output-file requirements/all.txt
+	@$(COMPILE) --group node --output-file requirements/node.txt
 	@$(BIN)/python tools/check_locks.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+		web/node_modules $(BUNDLE) src/miliary/viewer/static/webgl.licenses.txt
