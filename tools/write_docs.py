@@ -12,6 +12,7 @@ import click
 from miliary.cli import cli
 from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
 from miliary.exchange.case_file import LAB_COLUMNS, read_case_schema
+from miliary.exchange.case_result import read_case_result_schema
 from miliary.exchange.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
 from miliary.exchange.store import read_schema
 from miliary.nodules import COLUMNS, Attenuation, NoduleFlag
@@ -70,6 +71,8 @@ def _fields(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str
 
 
 def _type_of(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
@@ -107,6 +110,14 @@ def render_case_page() -> str:
         "",
         f"Columns: {', '.join(f'`{name}`' for name in LAB_COLUMNS)}. `analyte` is needed.",
         f"Analytes with rules or named here: {', '.join(f'`{name}`' for name in sorted(ANALYTES))}.",
+        "",
+        "## What `miliary case run` writes",
+        "",
+        "`summary.md` in words, the gravest first, and `case.json`:",
+        "",
+        "| field | type | meaning |",
+        "|---|---|---|",
+        *(f"| `{n}` | {kind} | {meaning} |" for n, kind, meaning in _fields(read_case_result_schema(), "")),
         "",
         "## Words",
         "",

@@ -32,7 +32,7 @@ def summarize_record(case: Case, *, bands: Mapping[str, Band] | None = None) -> 
         ``day_zero``, ``patient``, ``events`` in order of time, ``labs``, ``lesions`` and what else a page
         shows beside the assessments.
     """
-    zero, words = _find_day_zero(case)
+    zero, words = find_day_zero(case)
     return _without_empty(
         {
             "title": case.title,
@@ -68,7 +68,7 @@ def _dated(case: Case) -> Iterator[dt.date]:
             yield when.date
 
 
-def _find_day_zero(case: Case) -> tuple[dt.date | None, str]:
+def find_day_zero(case: Case) -> tuple[dt.date | None, str]:
     """Date that days are counted from, and what it is in words."""
     starts = [
         (t.start.date, t.name) for t in case.treatments if t.kind == "drug" and t.start.date is not None

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ def summarize_case(
         "record": summarize_record(case, bands=bands),
         "provenance": dict(provenance),
     }
+
+
+def read_case_result_schema() -> dict[str, Any]:
+    """The published JSON schema of `case.json`."""
+    text = resources.files("miliary.exchange").joinpath("schemas/case_result.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def write_case_result(
