@@ -372,13 +372,14 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
     """
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.clinical.lab_ranges import find_range
+    from miliary.exchange.case_days import count_days
     from miliary.exchange.case_file import find_scans, read_case, read_scans
     from miliary.exchange.case_result import Source, render_summary, summarize_case, write_case_result
     from miliary.exchange.store import CASE_KIND, check_output
 
     check_output(out, kind=CASE_KIND)
     facts = read_case(folder)
-    found = assess_case(facts, scans=read_scans(facts, folder))
+    found = count_days(facts, assess_case(facts, scans=read_scans(facts, folder)))
     sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
     provenance = {"program": "miliary", "version": __version__}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
