@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from miliary import __version__
+from miliary.cli_compare import compare
 from miliary.cli_exchange import case_export, case_import
+from miliary.cli_progress import Progress, output_options, progress_style
 from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
@@ -35,60 +36,6 @@ PATTERNS = ("random", "perilymphatic", "centrilobular", "none")
 SHAPES = ("sphere", "ellipsoid", "lobulated")
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
-
-
-class Progress:
-    """Tells on standard error which stage runs and how long each took.
-
-    Called with a stage's name when it starts; `finish` ends the last one.
-
-    Parameters
-    ----------
-    style : str
-        "quiet" says nothing, "json" writes JSON lines, "text" writes one line per stage.
-    """
-
-    def __init__(self, style: str) -> None:
-        self._style = style
-        self._name = ""
-        self._start = 0.0
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, name: str) -> None:
-        """Start a stage, ending the one before."""
-        self.finish()
-        self._name, self._start = name, time.perf_counter()
-        if self._style == "json":
-            self._write(json.dumps({"event": "start", "stage": name}) + "\n")
-        elif self._style == "text" and sys.stderr.isatty():
-            self._write(f"  {name} ...")
-
-    def finish(self) -> None:
-        """End the stage that runs, if one does."""
-        if not self._name:
-            return
-        name, seconds = self._name, time.perf_counter() - self._start
-        self._name = ""
-        self.seconds[name] = seconds
-        if self._style == "json":
-            self._write(json.dumps({"event": "done", "stage": name, "seconds": round(seconds, 3)}) + "\n")
-        elif self._style == "text":
-            again = "\r" if sys.stderr.isatty() else ""
-            self._write(f"{again}  {name:<22} {seconds:6.1f} s\n")
-
-    @staticmethod
-    def _write(text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-
-
-def _output_options(command: Any) -> Any:
-    """The options that every measuring command has."""
-    command = click.option("--json", "as_json", is_flag=True, help="Progress and result as JSON.")(command)
-    command = click.option("--quiet", is_flag=True, help="Say nothing but errors.")(command)
-    return click.option(
-        "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use; all cores by default."
-    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -106,7 +53,7 @@ def cli() -> None:
     "--series", metavar="S", help="Which series of several: its number, or its place counted from 1."
 )
 @click.option("--no-volume", is_flag=True, help="Keep no copy of the scan; a viewer will have none to show.")
-@_output_options
+@output_options
 def ct(
     scan: Path,
     *,
@@ -125,7 +72,7 @@ def ct(
     from miliary.exchange.store import check_output
 
     check_output(out)
-    progress = Progress(_progress_style(quiet=quiet, as_json=as_json))
+    progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     progress("read")
     from miliary.exchange.ct_read import read_ct
 
@@ -187,7 +134,7 @@ def ct(
     help="Voxels; by default 358 x 358 x 350 mm.",
 )
 @click.option("--dicom", is_flag=True, help="Write a DICOM series in place of a NIfTI file.")
-@_output_options
+@output_options
 def simulate(
     *, out: Path, seed: int, dicom: bool, quiet: bool, as_json: bool, threads: int | None, **settings: Any
 ) -> None:
@@ -200,7 +147,7 @@ def simulate(
     from miliary.exchange.store import SIMULATION_KIND, check_output, write_simulation
 
     check_output(out, kind=SIMULATION_KIND)
-    progress = Progress(_progress_style(quiet=quiet, as_json=as_json))
+    progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     progress("simulate")
     simulated = _simulate(seed, threads, **settings)
     progress("write")
@@ -261,7 +208,7 @@ def _simulate(seed: int, threads: int | None, **settings: Any) -> SimulatedScan:
     metavar="DIR",
     help="Folder for the result.",
 )
-@_output_options
+@output_options
 def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
     """Simulate a patient with miliary disease, measure the scan, compare with the truth.
 
@@ -270,7 +217,7 @@ def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
     from miliary.exchange.store import check_output
 
     check_output(out)
-    progress = Progress(_progress_style(quiet=quiet, as_json=as_json))
+    progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     progress("simulate")
     from miliary.image.match import compare_with_truth
     from miliary.image.simulate import demo_case, simulate_scan
@@ -326,6 +273,9 @@ def view(study: Path, *, port: int, host: str, reader: str, no_browser: bool) ->
         server.server_close()
 
 
+cli.add_command(compare)
+
+
 @cli.group()
 def case() -> None:
     """Keep and check the facts about one patient."""
@@ -370,8 +320,8 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
     case.json and summary.md, the gravest first. States and cites; what cannot be told is listed with its
     reason.
     """
-    from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.clinical.lab_ranges import find_range
+    from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case_days import count_days
     from miliary.exchange.case_file import find_scans, read_case, read_scans
     from miliary.exchange.case_result import Source, render_summary, summarize_case, write_case_result
@@ -468,12 +418,6 @@ def _measure(
     write_ct_result(result, out, scan=volume if keep_volume else None)
     progress.finish()
     return result
-
-
-def _progress_style(*, quiet: bool, as_json: bool) -> str:
-    if quiet:
-        return "quiet"
-    return "json" if as_json else "text"
 
 
 def _show_result(result: CtResult, *, quiet: bool, as_json: bool) -> None:

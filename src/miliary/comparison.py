@@ -343,10 +343,8 @@ def _summarize_exam(exam: Exam) -> dict[str, Any]:
         **_told("count_per_litre", summary["nodules"].get("count_per_litre"), "the lung has no volume"),
         "lung_ml": summary["lungs"]["total_ml"],
         **_told("slice_thickness_mm", _thickness(exam), "not stated in the file"),
-        **_text_or_reason("kernel", summary["acquisition"].get("kernel"), "not stated in the file"),
-        **_text_or_reason(
-            "series", summary["acquisition"].get("series_choice"), "there was nothing to choose"
-        ),
+        **_text_or_reason("kernel", acquisition.get("kernel"), "not stated in the file"),
+        **_text_or_reason("series", acquisition.get("series_choice"), "there was nothing to choose"),
     }
 
 

@@ -16,6 +16,7 @@ from miliary import __version__
 from miliary.clinical import comparability as rules
 from miliary.clinical.rulebook import RuleBook
 from miliary.comparison import (
+    Burden,
     Comparability,
     ComparabilityVerdict,
     Comparison,
@@ -135,21 +136,29 @@ class _Finding:
 
     diameter_mm: F64
     completeness: F64
-    completeness_err: F64
     min_diameter_mm: float
     d50_mm: float | None
     d90_mm: float | None
-    is_measured: bool
+    at_least: tuple[Mapping[str, Any], ...]
 
-    def at(self, diameter_mm: F64) -> tuple[F64, F64]:
-        """Completeness and its error at given diameters."""
-        if not self.is_measured:
-            return np.ones(len(diameter_mm)), np.zeros(len(diameter_mm))
+    @property
+    def is_measured(self) -> bool:
+        """Whether the scan says what it misses."""
+        return bool(self.at_least)
+
+    def at(self, diameter_mm: F64) -> F64:
+        """Completeness at given diameters."""
         known = np.nan_to_num(diameter_mm, nan=float(self.diameter_mm[-1]))
-        return (
-            np.interp(known, self.diameter_mm, self.completeness),
-            np.interp(known, self.diameter_mm, self.completeness_err),
+        return np.asarray(np.interp(known, self.diameter_mm, self.completeness), dtype=np.float64)
+
+    def total(self, name: str, diameter_mm: float) -> tuple[float, float]:
+        """Corrected ``count`` or ``total_volume_mm3`` of at least a diameter, and its one-sigma error."""
+        at = [row["diameter_mm"] for row in self.at_least]
+        value = np.interp(diameter_mm, at, [row[name] for row in self.at_least])
+        low, high = (
+            np.interp(diameter_mm, at, [row[f"{name}_ci95"][k] for row in self.at_least]) for k in (0, 1)
         )
+        return float(value), float(high - low) / 3.92
 
 
 def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) -> Comparison:
@@ -236,11 +245,22 @@ def _lesion_place(lesion: Mapping[str, Any]) -> tuple[F64, float]:
 
 def _read_finding(exam: Exam) -> _Finding:
     """Completeness as the scan's summary states it; plain ones where it was not measured."""
-    measured = exam.summary.get("completeness")
-    if not measured:
+    curve = (exam.summary.get("completeness") or {}).get("curve")
+    corrected = exam.summary.get("corrected") or {}
+    if not curve or not corrected.get("at_least"):
         flat = np.array([0.0, 100.0])
-        return _Finding(flat, np.ones(2), np.zeros(2), MIN_DIAMETER_MM, None, None, is_measured=False)
-    raise NotImplementedError
+        return _Finding(flat, np.ones(2), MIN_DIAMETER_MM, None, None, ())
+    facts = exam.summary["completeness"]
+    # The curve is by true diameter; a nodule is looked up by the diameter it is measured at.
+    diameter = np.asarray(curve["diameter_mm"]) * (1.0 + np.asarray(curve["size_bias"]))
+    return _Finding(
+        np.maximum.accumulate(diameter),
+        np.asarray(curve["probability"]),
+        float(corrected["min_diameter_mm"]),
+        facts.get("diameter_50_mm"),
+        facts.get("diameter_90_mm"),
+        tuple(corrected["at_least"]),
+    )
 
 
 def _place(burden: Nodules, exam: Exam, baseline: Exam, followup: Exam, transform: Transform) -> _Side:
@@ -448,8 +468,8 @@ def _make_tracks(
     gone = np.flatnonzero((partner < 0) & ~is_uncertain & is_open[part])
     new = np.flatnonzero(~taken & is_open[other_part])
     # A nodule without a partner may have been missed: the likelier, the less the other scan shows.
-    seen, _ = other_finding.at(before["diameter_mm"][gone])
-    seen_before, _ = finding.at(after["diameter_mm"][new])
+    seen = other_finding.at(before["diameter_mm"][gone])
+    seen_before = finding.at(after["diameter_mm"][new])
     p_gone = (1.0 - share_found) / np.maximum(1.0 - share_found * seen, 1e-9) * probability[gone]
     p_new = (
         (1.0 - share_found) / np.maximum(1.0 - share_found * seen_before, 1e-9) * after["probability"][new]
@@ -517,17 +537,12 @@ def _respond(
     samples = [_sample(side) for side in (first, second)]
     volumes_ml = (common.baseline_ml, common.followup_ml)
 
+    is_corrected = first.finding.is_measured and second.finding.is_measured
+
     def measure(parts: Sequence[int], *, side: str, zone: str | None, excluded: str = "") -> RegionResponse:
         burdens = [
-            response.measure_burden(
-                sample.select(np.isin(sample.part, parts)),
-                lung_ml=float(ml[list(parts)].sum()),
-                min_diameter_mm=least,
-                count_diameter_mm=counted,
-                false_marks=_expect_false_marks(counted),
-                common_err=_COMMON_ERROR,
-            )
-            for sample, ml in zip(samples, volumes_ml, strict=True)
+            _measure_side(one, sample, ml, parts, (least, counted), is_corrected=is_corrected)
+            for one, sample, ml in zip(sides, samples, volumes_ml, strict=True)
         ]
         before, after = burdens
         if gate.verdict is ComparabilityVerdict.NOT_COMPARABLE:
@@ -560,21 +575,54 @@ def _respond(
         measure(used, side="both", zone=None, excluded="" if used else why),
         least,
         counted,
-        first.finding.is_measured and second.finding.is_measured,
+        is_corrected,
+    )
+
+
+def _measure_side(
+    side: _Side,
+    sample: response.Sample,
+    lung_ml: F64,
+    parts: Sequence[int],
+    diameters_mm: tuple[float, float],
+    *,
+    is_corrected: bool,
+) -> Burden:
+    """What one scan shows in parts of the lung."""
+    own = sample.select(np.isin(sample.part, parts) & side.place.is_common)
+    here_ml = float(lung_ml[list(parts)].sum())
+    least, counted = diameters_mm
+    if not is_corrected:
+        return response.measure_burden(
+            own,
+            lung_ml=here_ml,
+            min_diameter_mm=least,
+            count_diameter_mm=counted,
+            false_marks=_expect_false_marks(counted),
+            common_err=_COMMON_ERROR,
+        )
+    return response.share_burden(
+        own,
+        sample,
+        volume_mm3=side.finding.total("total_volume_mm3", least),
+        count=side.finding.total("count", counted),
+        lung_ml=here_ml,
+        lung_share=here_ml / max(float(lung_ml.sum()), 1e-6),
+        min_diameter_mm=least,
+        count_diameter_mm=counted,
     )
 
 
 def _sample(side: _Side) -> response.Sample:
-    nodules = side.nodules.select(side.place.is_common)
-    share, share_err = side.finding.at(nodules["diameter_mm"])
+    nodules = side.nodules
     return response.Sample(
         volume_mm3=nodules["volume_mm3"],
         volume_mm3_err=np.nan_to_num(nodules["volume_mm3_err"]),
         diameter_mm=nodules["diameter_mm"],
         diameter_mm_err=np.nan_to_num(nodules["diameter_mm_err"]),
-        completeness=share,
-        completeness_err=share_err,
-        part=side.place.part[side.place.is_common],
+        completeness=side.finding.at(nodules["diameter_mm"]),
+        completeness_err=np.zeros(len(nodules)),
+        part=side.place.part,
     )
 
 
@@ -626,3 +674,39 @@ def _find_warnings(
     for exam in (baseline, followup):
         if exam.summary["lungs"].get("is_cut_off"):
             yield ScanWarning("lung_cut_off", f"{exam.name}: a part of the lung was not scanned")
+
+
+def summarize_series(found: Sequence[Comparison]) -> dict[str, Any]:
+    """What ``series.json`` holds: each follow-up against the baseline, and the nadir of the volume ratio.
+
+    Parameters
+    ----------
+    found : sequence of Comparison
+        In the order of time, all with one baseline.
+    """
+    points = []
+    for place, one in enumerate(found):
+        ratio = one.total.volume_ratio
+        lowest = rules.find_nadir(other.total.volume_ratio.value for other in found[: place + 1])
+        least = None if lowest is None else found[lowest].total.volume_ratio.value
+        from_nadir = ratio.value / least if ratio.value is not None and least else None
+        points.append(
+            {
+                "followup": one.followup.name,
+                "days_between": one.days_between,
+                "comparability": one.comparability.verdict.value,
+                "volume_ratio": ratio.value,
+                "volume_ratio_ci95": None if ratio.value is None else [ratio.low, ratio.high],
+                "ratio_to_nadir": from_nadir,
+                "category": one.category.value,
+                "lesion_mm": one.lesion.followup_mm,
+                "path": f"compare/{one.baseline.name}__{one.followup.name}",
+            }
+        )
+    nadir = rules.find_nadir(one.total.volume_ratio.value for one in found)
+    return {
+        "origin": "simulated" if any(one.is_simulated for one in found) else "measured",
+        "baseline": found[0].baseline.name,
+        "nadir": None if nadir is None else found[nadir].followup.name,
+        "time_points": points,
+    }

@@ -123,6 +123,61 @@ def measure_burden(
     )
 
 
+def share_burden(
+    part: Sample,
+    whole: Sample,
+    *,
+    volume_mm3: tuple[float, float],
+    count: tuple[float, float],
+    lung_ml: float,
+    lung_share: float,
+    min_diameter_mm: float,
+    count_diameter_mm: float,
+) -> Burden:
+    """The part that some nodules have in the corrected numbers of their scan.
+
+    Parameters
+    ----------
+    part, whole : Sample
+        Nodules of a part of the lung, and all of the scan that the corrected numbers were made from.
+    volume_mm3, count : pair of float
+        Corrected total of the scan above the two diameters, and its one-sigma error.
+    lung_ml : float
+        Lung of the part [mL].
+    lung_share : float
+        That lung over all lung of the scan.
+    min_diameter_mm, count_diameter_mm : float
+
+    Returns
+    -------
+    Burden
+        Where the scan has no nodules to share by, the lung's share of what is left open.
+    """
+    values = []
+    for (total, err), diameter, weight in (
+        (volume_mm3, min_diameter_mm, lambda s: s.volume_mm3),
+        (count, count_diameter_mm, lambda s: np.ones(len(s))),
+    ):
+        own, all_ = (s.select(s.diameter_mm >= diameter) for s in (part, whole))
+        found, seen = (weight(s) / np.clip(s.completeness, _LEAST_COMPLETENESS, 1.0) for s in (own, all_))
+        if seen.sum() <= 0:
+            values.append((total * lung_share, err * lung_share))
+            continue
+        share = float(found.sum() / seen.sum())
+        # Which of the missed ones lie in this part is chance.
+        missed = np.sum((1.0 - np.clip(own.completeness, _LEAST_COMPLETENESS, 1.0)) * found**2)
+        apart = float(np.sqrt(missed * (1.0 - share)))
+        values.append((total * share, float(np.hypot(err * max(share, lung_share * (share == 0)), apart))))
+    return Burden(
+        n_reported=int(np.count_nonzero(part.diameter_mm >= min_diameter_mm)),
+        volume_mm3=values[0][0],
+        volume_mm3_err=values[0][1],
+        count=values[1][0],
+        count_err=values[1][1],
+        lung_ml=float(lung_ml),
+    )
+
+
 def _count(sample: Sample, diameter_mm: float, n_false: float) -> tuple[float, float]:
     """Corrected number of at least `diameter_mm` and its variance."""
     above = sample.diameter_mm >= diameter_mm
