@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from miliary.figure import Figure
 from miliary.nodules import Attenuation, Nodules
+from miliary.pattern import Pattern, summarize_pattern
 from miliary.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder, Zone
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class CtResult:
     preview_rgb : ndarray of uint8, shape (rows, columns, 3), or None
     figures : tuple of Figure
         Pictures for a report; saved beside the summary, not in it.
+    pattern : Pattern or None
+        How the nodules are spread over the lungs.
     """
 
     grid: Grid
@@ -130,6 +133,7 @@ class CtResult:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     preview_rgb: npt.NDArray[np.uint8] | None = None
     figures: tuple[Figure, ...] = ()
+    pattern: Pattern | None = None
 
     @property
     def burden(self) -> Nodules:
@@ -186,6 +190,7 @@ def summarize(result: CtResult) -> dict[str, Any]:
             "count": int(np.count_nonzero(calcified)),
             "total_volume_mm3": _short(np.nansum(result.nodules["volume_mm3"][calcified])),
         },
+        "pattern": summarize_pattern(result.pattern),
         "operating_point": {
             "threshold": _short(result.threshold),
             "n_candidates": result.n_candidates,

@@ -8,15 +8,32 @@ from contextlib import contextmanager
 
 import numba as nb
 import numpy as np
+import numpy.typing as npt
 
 from miliary import __version__
 from miliary.ct_result import CtResult, Stage
-from miliary.image import classify, describe, features, figures, find, geometry, lungs, measure, project
+from miliary.image import (
+    classify,
+    describe,
+    features,
+    figures,
+    find,
+    geometry,
+    lungs,
+    measure,
+    pattern,
+    pattern_figure,
+    project,
+    surroundings,
+)
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
+from miliary.nodules import Attenuation, Nodules
+from miliary.pattern import Pattern
 from miliary.scan import Scan, Side
 
 Progress = Callable[[str], None]
+F64 = npt.NDArray[np.float64]
 
 CLIPPED_CODE = "clipped_high"
 
@@ -108,10 +125,13 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
             noise=noise,
             is_clipped=any(w.code == CLIPPED_CODE for w in scan.warnings),
         )
+    with clock.stage("pattern"):
+        spread = _estimate_pattern(box, smooth, nodules, fit.position_mm, seed)
     with clock.stage("preview"):
         preview = project.render_preview(scan, lung_mask.labels, nodules)
     with clock.stage("figures"):
         pictures = figures.render_figures(scan, lung_mask.labels, nodules)
+        pictures = (*pictures, pattern_figure.render_pattern(spread))
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,
@@ -130,6 +150,22 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
         provenance=_state_provenance(classifier, share, seed),
         preview_rgb=preview,
         figures=pictures,
+        pattern=spread,
+    )
+
+
+def _estimate_pattern(
+    box: find.LungBox, smooth: npt.NDArray[np.float32], nodules: Nodules, position_mm: F64, seed: int
+) -> Pattern:
+    """Pattern of the burden; what is carved from the vessels is every mark."""
+    around = surroundings.find_surroundings(box, smooth, position_mm, nodules["diameter_mm"])
+    disease = nodules["attenuation"] != Attenuation.CALCIFIED.value
+    return pattern.estimate_pattern(
+        position_mm[disease],
+        nodules["diameter_mm"][disease],
+        diameter_mm_err=nodules["diameter_mm_err"][disease],
+        surroundings=around,
+        seed=seed,
     )
 
 

@@ -1,0 +1,207 @@
+"""`Pattern`: how the nodules of one scan are spread over the lungs, and on what evidence."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+class PatternLabel(enum.StrEnum):
+    """Spatial pattern of small nodules."""
+
+    RANDOM = "random"
+    PERILYMPHATIC = "perilymphatic"
+    CENTRILOBULAR = "centrilobular"
+    NONE = "none"
+    INDETERMINATE = "indeterminate"
+
+
+# What probabilities are given to; they sum to one.
+CLASSES = (
+    PatternLabel.RANDOM,
+    PatternLabel.PERILYMPHATIC,
+    PatternLabel.CENTRILOBULAR,
+    PatternLabel.NONE,
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One measure of the pattern, beside what randomly placed nodules would show.
+
+    Parameters
+    ----------
+    name : str
+    meaning : str
+        One plain sentence.
+    unit : str
+    value, expected : float
+        Measured; mean of random placements in the same lungs.
+    ratio : float
+        Effect size: value over expected.
+    ratio_low, ratio_high : float
+        Its 95 % interval.
+    p_value : float
+        Two-sided, against the random placements.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    value: float
+    expected: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure as a function: observed, and mean and 95 % band of random placements.
+
+    Parameters
+    ----------
+    name, x_label : str
+    x : tuple of float
+        Middles of the bins.
+    observed, expected, low, high : tuple of float
+    """
+
+    name: str
+    x_label: str
+    x: tuple[float, ...]
+    observed: tuple[float, ...]
+    expected: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SizeUniformity:
+    """Spread of the diameters without what measurement adds.
+
+    `cv` and its one-sigma `cv_err`; `cv_measured` still has the measurement error in it. All None, with
+    `reason`, where it cannot be told.
+    """
+
+    cv: float | None
+    cv_err: float | None
+    cv_measured: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Spatial pattern of the nodules of one scan.
+
+    Parameters
+    ----------
+    label : PatternLabel
+    reason : str
+        Why the label is what it is, one sentence.
+    probabilities : mapping of PatternLabel to float
+        Of `CLASSES`; empty where the answer was withheld for want of nodules.
+    n_nodules, n_used : int
+        Nodules of the scan; those the evidence rests on.
+    randomness_p : float or None
+        Of a joint test of contact, distance and clustering against random placement; broad gradients
+        are allowed for.
+    evidence, gradients : tuple of Evidence
+    size : SizeUniformity
+    fissures : str
+        How fissures were used.
+    completeness : str
+        ``shipped`` or ``measured``: where the chance of detection by place comes from.
+    n_placements, seed : int
+        Random placements drawn.
+    curves : tuple of Curve
+        For the figure; not part of the summary.
+    """
+
+    label: PatternLabel
+    reason: str
+    probabilities: Mapping[PatternLabel, float]
+    n_nodules: int
+    n_used: int
+    size: SizeUniformity
+    randomness_p: float | None = None
+    evidence: tuple[Evidence, ...] = ()
+    gradients: tuple[Evidence, ...] = ()
+    fissures: str = ""
+    completeness: str = "shipped"
+    n_placements: int = 0
+    seed: int = 0
+    curves: tuple[Curve, ...] = field(default=(), repr=False)
+
+    @property
+    def is_random_rejected(self) -> bool | None:
+        """Whether random placement is rejected at 5 %, None where it was not tested."""
+        return None if self.randomness_p is None else self.randomness_p <= REJECTED_AT
+
+
+REJECTED_AT = 0.05
+
+
+def summarize_pattern(pattern: Pattern | None) -> dict[str, Any]:
+    """What `scan.json` holds under ``pattern``: plain JSON values; a label of None where none was sought."""
+    if pattern is None:
+        return {"label": None, "label_reason": "the pattern was not assessed"}
+    untested = "too few nodules to test" if pattern.randomness_p is None else ""
+    size = pattern.size
+    out: dict[str, Any] = {
+        "label": pattern.label.value,
+        "reason": pattern.reason,
+        "probabilities": {
+            c.value: _short(pattern.probabilities[c]) if pattern.probabilities else None for c in CLASSES
+        },
+        "n_nodules": pattern.n_nodules,
+        "n_used": pattern.n_used,
+        "randomness": {
+            "p_value": _short(pattern.randomness_p),
+            "is_rejected": pattern.is_random_rejected,
+            "level": REJECTED_AT,
+            "n_placements": pattern.n_placements,
+        },
+        "evidence": [_summarize_evidence(item) for item in pattern.evidence],
+        "gradients": [_summarize_evidence(item) for item in pattern.gradients],
+        "size_uniformity": {
+            "cv": _short(size.cv),
+            "cv_err": _short(size.cv_err),
+            "cv_measured": _short(size.cv_measured),
+        },
+        "fissures": pattern.fissures,
+        "completeness": pattern.completeness,
+        "seed": pattern.seed,
+    }
+    if not pattern.probabilities:
+        out["probabilities_reason"] = pattern.reason
+    if untested:
+        out["randomness"]["p_value_reason"] = untested
+        out["randomness"]["is_rejected_reason"] = untested
+    if size.cv is None:
+        for name in ("cv", "cv_err", "cv_measured"):
+            if out["size_uniformity"][name] is None:
+                out["size_uniformity"][f"{name}_reason"] = size.reason
+    return out
+
+
+def _summarize_evidence(item: Evidence) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "meaning": item.meaning,
+        "unit": item.unit,
+        "value": _short(item.value),
+        "expected": _short(item.expected),
+        "ratio": _short(item.ratio),
+        "ratio_ci95": [_short(item.ratio_low), _short(item.ratio_high)],
+        "p_value": _short(item.p_value),
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(f"{float(value):.4g}")

@@ -1,0 +1,242 @@
+"""Patterns of points in a ball of lung with rods for vessels."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from miliary.image import _points, pattern, surroundings
+from miliary.image.find import LungBox
+from miliary.image.pattern_figure import render_pattern
+from miliary.pattern import CLASSES, PatternLabel, summarize_pattern
+
+N, RADIUS, MIDDLE = 100, 44.0, 49.5
+SPACING = (1.0, 0.7, 0.7)
+NONE_MM, NONE = np.empty((0, 3)), np.empty(0)
+
+
+@pytest.fixture(scope="module")
+def box():
+    shape = [round(N / step) for step in SPACING]
+    z, y, x = np.meshgrid(
+        *(np.arange(n) * d - MIDDLE for n, d in zip(shape, SPACING, strict=True)), indexing="ij"
+    )
+    inside = z**2 + y**2 + x**2 < RADIUS**2
+    voxels = np.where(inside, -860.0, 40.0).astype(np.float32)
+    rods = np.hypot((y + 10.0) % 20 - 10, (x + 10.0) % 20 - 10) < 1.6
+    voxels[inside & rods] = 30.0
+    return LungBox(voxels, inside.astype(np.uint8), (0, 0, 0), SPACING)
+
+
+@pytest.fixture(scope="module")
+def around(box):
+    return surroundings.find_surroundings(box, box.voxels_hu, NONE_MM, NONE)
+
+
+def _uniform(n, rng, low=0.0, high=RADIUS - 1.2):
+    """Points of the ball between two radii, outside the rods."""
+    points = rng.uniform(-RADIUS, RADIUS, (80 * n + 400, 3))
+    r = np.linalg.norm(points, axis=1)
+    gap = np.hypot((points[:, 1] + 10.0) % 20 - 10, (points[:, 2] + 10.0) % 20 - 10) - 1.6
+    points = points[(r >= low) & (r < high) & (gap > 0.5)]
+    assert len(points) >= n
+    return points[:n] + MIDDLE
+
+
+def _estimate(around, points, seed=1, **keywords):
+    return pattern.estimate_pattern(
+        points, np.full(len(points), 2.0), surroundings=around, seed=seed, **keywords
+    )
+
+
+def test_depth_and_vessel_distance_are_those_of_the_shapes(around):
+    points = _uniform(400, np.random.default_rng(0))
+    depth = RADIUS - np.linalg.norm(points - MIDDLE, axis=1)
+    gap = np.hypot(*((points[:, 1:] - MIDDLE + 10.0) % 20 - 10).T) - 1.6
+    shallow = depth < 10
+    assert shallow.sum() > 100
+    assert np.abs(around.measure_depth_mm(points) - depth)[shallow].max() < 1.1
+    assert abs((around.measure_depth_mm(points) - depth)[shallow].mean()) < 0.3
+    # Near the rim what is bright may be chest wall, and rods end there.
+    inner = (depth > 16) & (gap < 9)
+    assert inner.sum() > 50
+    assert np.abs(around.measure_vessel_mm(points) - gap)[inner].max() < 1.2
+
+
+def test_search_agrees_with_looking_at_every_cell(around):
+    points = _uniform(60, np.random.default_rng(1)) + 0.123
+    half = around.cell_mm.mean() / 2
+    for field, measured in (
+        (around.lung == 0, around.measure_depth_mm(points)),
+        (around.vessel > 0, around.measure_vessel_mm(points)),
+    ):
+        cells = np.argwhere(field) * around.cell_mm + around.offset_mm
+        nearest = np.linalg.norm(points[:, None] - cells[None], axis=2).min(axis=1)
+        # The array's border is no surface: outside it nothing is known.
+        assert measured == pytest.approx(np.clip(nearest - half, 0, surroundings.REACH_MM), abs=1e-9)
+
+
+def test_a_nodule_is_no_vessel_whether_reported_or_missed(box):
+    at = np.array([[MIDDLE, MIDDLE + 10.0, MIDDLE + 10.0], [MIDDLE, MIDDLE, MIDDLE + 3.0]])
+    voxels = box.voxels_hu.copy()
+    place = np.stack(
+        np.meshgrid(*(np.arange(n) * d for n, d in zip(voxels.shape, SPACING, strict=True)), indexing="ij"),
+        -1,
+    )
+    for center in at:
+        voxels[np.linalg.norm(place - center, axis=-1) < 1.5] = 40.0
+    changed = dataclasses.replace(box, voxels_hu=voxels)
+    missed = surroundings.find_surroundings(changed, voxels, NONE_MM, NONE)
+    assert missed.measure_vessel_mm(at[:1])[0] > 6
+    assert missed.measure_vessel_mm(at[1:])[0] == 0
+    found = surroundings.find_surroundings(changed, voxels, at, np.array([3.0, 3.0]))
+    assert found.measure_vessel_mm(at[1:])[0] > 0.5
+
+
+def test_neighbors_are_those_of_every_pair():
+    rng = np.random.default_rng(2)
+    points = rng.uniform(0, 40, (300, 3))
+    points = points[np.argsort(points[:, 0])]
+    draws = np.sort(np.stack([rng.choice(300, 80, replace=False) for _ in range(5)]), axis=1).astype(np.int32)
+    kept, edges = np.empty_like(draws), np.array([3.0, 5.0, 9.0])
+    _points.drop_close(0, 5, points, draws, kept, 3.0)
+    sizes = (kept >= 0).sum(axis=1)
+    pairs, nearest = np.zeros((5, 2)), np.full(draws.shape, np.nan)
+    _points.count_neighbors(0, 5, points, kept, sizes, edges, pairs, nearest)
+    assert sizes.max() < 80
+    for k in range(5):
+        here = points[kept[k, : sizes[k]]]
+        distance = np.linalg.norm(here[:, None] - here[None], axis=2)
+        apart = distance[np.triu_indices(len(here), 1)]
+        assert apart.min() >= 3.0
+        assert pairs[k].tolist() == [np.sum((apart >= a) & (apart < b)) for a, b in ((3, 5), (5, 9))]
+        np.fill_diagonal(distance, np.inf)
+        assert nearest[k, : len(here)] == pytest.approx(distance.min(axis=1))
+        lost = np.setdiff1d(draws[k], kept[k])
+        assert all(np.linalg.norm(here - points[row], axis=1).min() < 3.0 for row in lost)
+
+
+@pytest.mark.parametrize("n", [120, 400, 2500])
+def test_uniform_points_are_random(around, n):
+    found = _estimate(around, _uniform(n, np.random.default_rng(n)))
+    assert found.label is PatternLabel.RANDOM
+    assert not found.is_random_rejected
+    assert [item.name for item in found.evidence] == list(pattern.MEASURES)
+    assert all(item.ratio_low < item.ratio < item.ratio_high for item in found.evidence)
+    assert sum(item.ratio_low < 1 < item.ratio_high for item in found.evidence) >= 5
+    assert (found.n_nodules, found.n_used <= pattern.MAX_USED) == (n, True)
+
+
+def test_points_on_the_surface_and_along_vessels_are_perilymphatic(around):
+    rng = np.random.default_rng(4)
+    surface = _uniform(100, rng, low=RADIUS - 1.6, high=RADIUS - 1.0)
+    z = rng.uniform(-25, 25, 100)
+    turn = rng.uniform(0, 2 * np.pi, 100)
+    beside = (
+        np.stack([z, 2.6 * np.sin(turn), 20.0 * rng.integers(-1, 2, 100) + 2.6 * np.cos(turn)], axis=1)
+        + MIDDLE
+    )
+    found = _estimate(around, np.concatenate([surface, beside]))
+    assert found.label is PatternLabel.PERILYMPHATIC
+    assert found.is_random_rejected
+    evidence = {item.name: item for item in found.evidence}
+    assert evidence["pleura_contact"].ratio_low > 2
+    assert evidence["vessel_contact"].ratio_low > 2
+
+
+def test_points_off_the_surface_are_centrilobular(around):
+    found = _estimate(around, _uniform(220, np.random.default_rng(5), high=RADIUS - 4.0))
+    assert found.label is PatternLabel.CENTRILOBULAR
+    assert found.is_random_rejected
+    assert found.evidence[0].ratio < 0.3
+
+
+def test_a_gradient_alone_is_still_random(around):
+    rng = np.random.default_rng(6)
+    points = _uniform(1500, rng)
+    height = (points[:, 0] - MIDDLE) / RADIUS
+    found = _estimate(around, points[rng.random(len(points)) < np.exp(-1.0 * (height + 1))])
+    assert found.label is PatternLabel.RANDOM
+    assert found.randomness_p > 0.05
+    gradient = {item.name: item for item in found.gradients}
+    assert gradient["upper_to_lower"].ratio_high < 0.7
+    assert not np.isfinite(gradient["left_to_right"].ratio)
+
+
+def test_too_few_nodules_give_no_pattern(around):
+    few = _estimate(around, _uniform(29, np.random.default_rng(7)))
+    assert few.label is PatternLabel.INDETERMINATE
+    assert "29" in few.reason
+    assert few.probabilities == {}
+    assert few.randomness_p is None
+    summary = summarize_pattern(few)
+    assert summary["probabilities"] == dict.fromkeys(c.value for c in CLASSES)
+    assert summary["probabilities_reason"] == few.reason
+    assert _estimate(around, NONE_MM).label is PatternLabel.NONE
+
+
+def test_the_same_seed_gives_the_same_and_leaves_its_input(around):
+    points = _uniform(150, np.random.default_rng(8))
+    before = points.copy()
+    one, other = _estimate(around, points), _estimate(around, points[::-1])
+    assert (points == before).all()
+    assert _estimate(around, points) == one
+    assert other.label is one.label
+    assert sum(one.probabilities.values()) == pytest.approx(1.0)
+    assert _estimate(around, points, seed=2).randomness_p != one.randomness_p
+
+
+def test_a_hole_in_detection_is_no_pattern_where_it_is_known(around):
+    rng = np.random.default_rng(9)
+
+    def chance(position_mm, diameter_mm):
+        del diameter_mm
+        return np.where(around.measure_depth_mm(position_mm) < 5.0, 0.1, 0.95)
+
+    points = _uniform(600, rng)
+    points = points[rng.random(len(points)) < chance(points, None)]
+    blind, told = _estimate(around, points), _estimate(around, points, detection_chance=chance)
+    assert blind.is_random_rejected
+    assert told.randomness_p > 0.02
+    assert told.label is PatternLabel.RANDOM
+    assert told.completeness == "measured"
+
+
+def test_the_joint_test_keeps_its_level_whatever_the_distribution():
+    rng = np.random.default_rng(10)
+    sets = rng.standard_exponential((1000, 100, 4)) @ rng.standard_normal((4, 4))
+    rejected = np.mean([pattern._test_jointly(s[0], s[1:]) <= 0.05 for s in sets])
+    assert 0.033 < rejected < 0.067
+    assert pattern._test_jointly(sets[0][0] + 50.0, sets[0][1:]) == pytest.approx(0.01)
+
+
+def test_uniformity_of_size_is_what_was_there_before_measurement():
+    rng = np.random.default_rng(11)
+    true = rng.normal(2.0, 0.3, 3000)
+    err = np.full(3000, 0.4)
+    size = pattern.estimate_uniformity(true + rng.normal(0, err), err)
+    assert size.cv == pytest.approx(0.15, abs=4 * size.cv_err)
+    assert size.cv_err < 0.02
+    assert size.cv_measured == pytest.approx(0.25, abs=0.01)
+    assert pattern.estimate_uniformity(np.array([2.0, np.nan]), None).cv is None
+
+
+def test_the_figure_shows_every_piece_of_evidence(around):
+    found = _estimate(around, _uniform(100, np.random.default_rng(12)))
+    assert [curve.name for curve in found.curves] == [
+        "gap to the pleura",
+        "gap to the nearest visible vessel",
+        "pair correlation",
+        "distance to the nearest nodule",
+    ]
+    figure = render_pattern(found)
+    few = render_pattern(_estimate(around, NONE_MM))
+    assert figure.name == few.name == "pattern"
+    assert figure.pixels.shape == few.pixels.shape
+    seen = (figure.pixels == (213, 94, 0)).all(axis=2)
+    half_y, quarter_x = seen.shape[0] // 2 + 30, seen.shape[1] // 4
+    for row in (seen[:half_y], seen[half_y:]):
+        for k in range(4):
+            assert row[:, k * quarter_x : (k + 1) * quarter_x].sum() > 100
+    json.dumps(summarize_pattern(found), allow_nan=False)
