@@ -99,3 +99,41 @@ def test_rules_that_are_not_there_are_one_line(capsys, arguments):
     code, _, err = run(capsys, "rules", "show", *arguments)
     assert code == 2
     assert err.count("\n") == 1
+
+
+COURSE = """
+id: p2
+treatments: [{id: t, name: alectinib, start: day 0}]
+studies:
+  - {id: a, modality: ct, when: day -7, slice_thickness_mm: 1}
+  - {id: b, modality: ct, when: day 56, slice_thickness_mm: 1}
+  - {id: c, modality: ct, when: day 112, slice_thickness_mm: 1}
+lesions:
+  - id: mass
+    organ: lung
+    kind: mass
+    role: target
+    measurements:
+      - {study: a, longest_mm: 100, cavity_mm: 10}
+      - {study: b, longest_mm: 69, cavity_mm: 10}
+      - {study: c, longest_mm: 79, cavity_mm: 10}
+  - {id: new, role: new, measurements: [{study: b, state: absent}, {study: c, state: absent}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "rule", "expected"),
+    [
+        ((), "recist.time_point", ["PR", "PR"]),
+        (("--strict-response",), "recist.time_point", ["PR", "SD"]),
+        (("--confirm-response",), "recist.best_response", ["SD"]),
+        (("--irecist",), "irecist.time_point", ["iPR", "iPR"]),
+        (("--cavities-off",), "recist.cavity_reading", ["PR", "PR"]),
+        ((), "irecist.time_point", []),
+    ],
+)
+def test_what_a_protocol_may_choose_can_be_chosen(capsys, folder, tmp_path, options, rule, expected):
+    (folder / "case.yaml").write_text(COURSE)
+    _, out, _ = run(capsys, "case", "run", folder, "--out", tmp_path / "out", "--json", *options)
+    found = [a.get("value") for a in json.loads(out)["assessments"] if a["rule_id"] == rule]
+    assert found == expected

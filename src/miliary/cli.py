@@ -311,9 +311,23 @@ def case_check(folder: Path) -> int:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result."
 )
+@click.option("--strict-response", is_flag=True, help="Judge every visit anew, also after a response.")
+@click.option("--confirm-response", is_flag=True, help="A response counts once it is confirmed.")
+@click.option("--irecist", is_flag=True, help="Show the immune reading (iRECIST) beside RECIST 1.1.")
+@click.option("--cavities-off", is_flag=True, help="Show a second reading with cavities taken off.")
 @click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
+def case_run(
+    folder: Path,
+    *,
+    out: Path,
+    strict_response: bool,
+    confirm_response: bool,
+    irecist: bool,
+    cavities_off: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Derive and check what the facts allow: stage, response, grades, drivers, contradictions.
 
     FOLDER holds case.yaml (and labs.csv); its studies may point to results of 'miliary ct'. Writes
@@ -321,6 +335,7 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
     reason.
     """
     from miliary.clinical.lab_ranges import find_range
+    from miliary.clinical.recist import AfterResponse, Cavity, Options
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case_days import count_days
     from miliary.exchange.case_file import find_scans, read_case, read_scans
@@ -329,7 +344,13 @@ def case_run(folder: Path, *, out: Path, as_json: bool, quiet: bool) -> None:
 
     check_output(out, kind=CASE_KIND)
     facts = read_case(folder)
-    found = count_days(facts, assess_case(facts, scans=read_scans(facts, folder)))
+    options = Options(
+        after_response=AfterResponse.STRICT if strict_response else AfterResponse.SUSTAINED,
+        needs_confirmation=confirm_response,
+        cavity=Cavity.SUBTRACTED if cavities_off else Cavity.WHOLE,
+        is_immune=irecist,
+    )
+    found = count_days(facts, assess_case(facts, scans=read_scans(facts, folder), response=options))
     sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
     provenance = {"program": "miliary", "version": __version__}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}

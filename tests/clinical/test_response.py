@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from miliary.assessment import Assessment, Severity, Verdict
-from miliary.case import AssertedResponse, Case, Lesion, Measurement, Study, Treatment, When
+from miliary.case import AssertedResponse, Case, LabResult, Lesion, Measurement, Study, Treatment, When
 from miliary.clinical.recist import AfterResponse, Cavity, Options
 from miliary.clinical.response import assess
 from miliary.vocabulary import LesionState, Modality
@@ -259,3 +259,46 @@ def test_a_merged_lesion_is_not_gone_while_its_host_is_seen() -> None:
     host = mass("b", 20.0, 3.0)
     assert responses(build(node, host, nothing_new(2))) == ["PR"]
     assert responses(build(node, mass("b", 20.0, 0.0), nothing_new(2))) == ["CR"]
+
+
+def cea(name: str, value: float, day: int, **kwargs: Any) -> LabResult:
+    return LabResult(name, "cea", value=value, unit="ng/mL", high=5.0, when=When(day=day), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("labs", "expected", "words"),
+    [
+        ((), "CR", ""),
+        ((cea("b", 5.0, -3),), "CR", ""),
+        ((cea("b", 9.0, -3), cea("f", 4.0, 60)), "CR", ""),
+        ((cea("b", 9.0, -3), cea("f", 5.1, 60)), "PR", "still above its limit (cea)"),
+        ((cea("b", 9.0, -3), cea("f", 4.0, 70)), "CR", ""),
+        ((cea("b", 9.0, -3), cea("f", 4.0, 71)), "PR", "not stated near this study: cea"),
+        ((cea("b", 9.0, -3), cea("f", 4.0, 60, comparator=">")), "PR", "not stated near this study: cea"),
+        ((cea("b", 9.0, -3),), "PR", "not stated near this study: cea"),
+    ],
+)
+def test_a_marker_raised_before_treatment_has_to_fall_for_a_complete_response(
+    labs: tuple[LabResult, ...], expected: str, words: str
+) -> None:
+    case = build(mass("a", 50.0, ABSENT), nothing_new(2), labs=labs)
+    (point,) = pick(assess(case), "recist.time_point")
+    assert point.value == expected
+    assert words in point.statement
+    near = any(lab.id == "f" and lab.when.day is not None and lab.when.day <= 70 for lab in labs)
+    assert ("labs[f].value" in {given.path for given in point.inputs}) == near
+
+
+def test_a_marker_plays_no_part_in_a_partial_response() -> None:
+    case = build(mass("a", 50.0, 20.0), nothing_new(2), labs=(cea("b", 9.0, -3), cea("f", 20.0, 60)))
+    (point,) = pick(assess(case), "recist.time_point")
+    assert point.value == "PR"
+    assert "marker" not in point.statement
+
+
+def test_what_would_confirm_progression_too_late_is_left_open_with_its_reason() -> None:
+    late = (*STUDIES[:2], replace(STUDIES[2], when=When(day=113)))
+    case = build(mass("a", 50.0, 62.0, 67.0), nothing_new(), studies=late)
+    second = pick(assess(case, options=Options(is_immune=True)), "irecist.time_point")[1]
+    assert second.values == ("iCPD", "iUPD")
+    assert "later than eight weeks" in second.reason

@@ -379,9 +379,13 @@ def find_progression_day(visits: Sequence[Visit], points: Sequence[TimePoint]) -
 
 @dataclass(frozen=True)
 class _Pending:
-    """Progression that waits for its confirmation: when, in what, and how large everything was."""
+    """Progression that waits for its confirmation: when, in what, and how large everything was.
+
+    `last_day` is the latest visit at which it still stood unconfirmed.
+    """
 
     day: int
+    last_day: int
     kinds: frozenset[str]
     sum_mm: float | None
     new_sum_mm: float | None
@@ -393,7 +397,8 @@ def find_immune_responses(
     """iRECIST: the first progression is iUPD and has to be confirmed as iCPD, or is reset.
 
     Parameters are those of `find_time_points`. New lesions never enter the sum: `Visit.new_sum_mm` and
-    `new_count` follow them. Several responses are given where nobody said whether there are new lesions.
+    `new_count` follow them. Several responses are given where nobody said whether there are new lesions,
+    and where what would confirm a progression was seen only after the time for it.
     """
     limits = read_limits(book)
     plain = [replace(visit, new=New.NO) for visit in visits]
@@ -404,14 +409,15 @@ def find_immune_responses(
     is_confirmed = False
     for visit, point in zip(visits[1:], points, strict=True):
         kinds = _progressed_kinds(visit, point, count)
-        is_confirmed = is_confirmed or (
-            pending is not None and _is_confirmed(visit, point, kinds, pending, limits)
-        )
+        confirms = pending is not None and _is_confirmed(visit, point, kinds, pending, limits)
+        is_late = confirms and pending is not None and is_too_late(visit.day, pending.last_day, limits)
+        is_confirmed = is_confirmed or (confirms and not is_late)
         if is_confirmed:
             found.append(("iCPD",))
-        elif kinds or (pending is not None and _persists(visit, pending)):
-            pending = pending or _Pending(visit.day, frozenset(kinds), point.sum_mm, visit.new_sum_mm)
-            found.append(("iUPD",))
+        elif kinds or confirms or (pending is not None and _persists(visit, pending)):
+            found.append(("iCPD", "iUPD") if is_late else ("iUPD",))
+            first = _Pending(visit.day, visit.day, frozenset(kinds), point.sum_mm, visit.new_sum_mm)
+            pending = replace(pending, last_day=visit.day) if pending is not None else first
         else:
             pending = None
             plain_name = f"i{point.overall[0].value}"
@@ -419,6 +425,11 @@ def find_immune_responses(
             found.append(("iUPD", plain_name) if is_open else (plain_name,))
         count = max(count, _count_new(visit))
     return tuple(found)
+
+
+def is_too_late(day: int, last_day: int, limits: Limits) -> bool:
+    """Whether a visit lies beyond the time in which an unconfirmed progression is to be confirmed."""
+    return day - last_day > limits["immune_confirmation_max_days"]
 
 
 def _count_new(visit: Visit) -> int:

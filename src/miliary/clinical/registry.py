@@ -11,6 +11,7 @@ from typing import Any
 from miliary.assessment import Assessment, Severity, Verdict
 from miliary.case import Case
 from miliary.clinical.bridge import assess_scans
+from miliary.clinical.recist import Options
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.vocabulary import Origin
 
@@ -36,7 +37,10 @@ _ORDER = (Severity.ERROR, Severity.QUERY, Severity.NOTE, Severity.INFO)
 
 
 def assess_case(
-    case: Case, *, scans: Mapping[str, Mapping[str, Any]] | None = None
+    case: Case,
+    *,
+    scans: Mapping[str, Mapping[str, Any]] | None = None,
+    response: Options | None = None,
 ) -> tuple[Assessment, ...]:
     """What every rule says of a case, the gravest first, then in the order of `RULES`.
 
@@ -45,13 +49,18 @@ def assess_case(
     case : Case
     scans : mapping of str to mapping, optional
         `scan.json` of the studies that were measured, by study id.
+    response : Options, optional
+        What a protocol may choose in reading a response; RECIST 1.1 with its defaults otherwise.
 
     Returns
     -------
     tuple of Assessment
     """
+    options: dict[str, dict[str, Any]] = {"response": {"options": response}}
     found = [
-        assessment for name in RULES for assessment in import_module(f"miliary.clinical.{name}").assess(case)
+        assessment
+        for name in RULES
+        for assessment in import_module(f"miliary.clinical.{name}").assess(case, **options.get(name, {}))
     ]
     origins = _find_origins(case)
     found = [replace(a, origin=_origin_of(a, origins, case.origin)) for a in found]

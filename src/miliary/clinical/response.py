@@ -10,12 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
-from miliary.case import Case, Lesion, Measurement, Study, When, days_between, path_of
-from miliary.clinical.lab_ranges import find_treatment_start
+from miliary.case import Case, LabResult, Lesion, Measurement, Study, When, days_between, path_of
+from miliary.clinical.lab_ranges import (
+    find_analyte,
+    find_baseline,
+    find_range,
+    find_treatment_start,
+)
 from miliary.clinical.lesions import Look, Measurability, classify_lesion, find_selection_problems
 from miliary.clinical.recist import (
     Cavity,
     Limits,
+    Markers,
     New,
     NonTarget,
     Options,
@@ -123,6 +129,7 @@ def _read_course(case: Case, options: Options, limits: Limits) -> tuple[_Course 
         _read_visit(case, study, day or 0, options, limits) for study, day in zip(studies, days, strict=True)
     )
     visits = _date_new(case, studies, visits)
+    visits = _with_markers(case, studies, visits, limits)
     unsized = [name for name, reading in visits[0].targets.items() if reading.mm is None]
     if unsized:
         return None, f"target {unsized[0]} has no size in the baseline study {studies[0].id}"
@@ -167,6 +174,59 @@ def _read_visit(case: Case, study: Study, day: int, options: Options, limits: Li
         non_targets={lesion.id: _read_state(lesion, study, limits) for lesion in by_role["non_target"]},
         new=_read_new(by_role["new"], study),
     )
+
+
+def _with_markers(
+    case: Case, studies: Sequence[Study], visits: tuple[Visit, ...], limits: Limits
+) -> tuple[Visit, ...]:
+    """Visits with their tumor markers; where none was raised before treatment they play no part."""
+    raised = list_raised_markers(case)
+    if not raised:
+        return visits
+    later = (
+        replace(visit, markers=_read_markers(case, study, raised, limits))
+        for study, visit in zip(studies[1:], visits[1:], strict=True)
+    )
+    return (replace(visits[0], markers=Markers.ELEVATED), *later)
+
+
+def _read_markers(case: Case, study: Study, raised: Sequence[str], limits: Limits) -> Markers:
+    """Whether the tumor markers that were raised before treatment still are, around one later study."""
+    near = _markers_near(case, study, raised, limits)
+    above = {lab.analyte: _is_above(case, lab) for lab in near}
+    if True in above.values():
+        return Markers.ELEVATED
+    is_complete = bool(raised) and all(above.get(name) is False for name in raised)
+    return Markers.NORMAL if is_complete else Markers.NOT_STATED
+
+
+def _markers_near(case: Case, study: Study, raised: Sequence[str], limits: Limits) -> list[LabResult]:
+    """Values of these markers that belong to a study, being near enough in time."""
+    return [
+        lab
+        for lab in case.labs
+        if lab.analyte in raised
+        and lab.value is not None
+        and (days := days_between(study.when, lab.when)) is not None
+        and abs(days) <= limits["marker_window_days"]
+    ]
+
+
+def list_raised_markers(case: Case) -> tuple[str, ...]:
+    """Tumor markers whose last value before treatment lies above the upper limit."""
+    markers = [lab for lab in case.labs if (row := find_analyte(lab.analyte)) and row.get("is_marker")]
+    first = {lab.analyte: base for lab in markers if (base := find_baseline(case, lab)) is not None}
+    return tuple(name for name, lab in first.items() if _is_above(case, lab))
+
+
+def _is_above(case: Case, lab: LabResult) -> bool | None:
+    """Above its upper limit, as far as both are known and the value is a number of its own."""
+    high = find_range(case, lab).high
+    if lab.value is None or high is None:
+        return None
+    if lab.value > high:
+        return None if lab.comparator == "<" else True
+    return None if lab.comparator == ">" else False
 
 
 def _measurement(lesion: Lesion, study: Study) -> Measurement | None:
@@ -335,6 +395,7 @@ def _say_time_point(case: Case, study: Study, visit: Visit, point: TimePoint, bo
             f" Sum of diameters {point.sum_mm:g} mm, {_percent(point.from_baseline_percent)} against "
             f"baseline, {_percent(point.from_nadir_percent)} against the smallest sum before."
         )
+    numbers += _say_markers(case, visit, point)
     reason = ""
     if not point.is_decided:
         reason = "it is not stated whether there are new lesions"
@@ -349,10 +410,30 @@ def _say_time_point(case: Case, study: Study, visit: Visit, point: TimePoint, bo
         reason=reason,
         value=point.overall[0].value if point.is_decided else None,
         values=tuple(response.value for response in point.overall),
-        inputs=tuple(_inputs(case, study)),
+        inputs=(*_inputs(case, study), *_marker_inputs(case, study, book)),
         origin=study.origin,
-        **book.credit("response_fall_percent", "progression_rise_percent", "sustained_response"),
+        **book.credit(
+            "response_fall_percent", "progression_rise_percent", "progression_rise_mm", "sustained_response"
+        ),
     )
+
+
+def _say_markers(case: Case, visit: Visit, point: TimePoint) -> str:
+    """What a raised tumor marker does to a response that would be complete without it."""
+    raised = list_raised_markers(case)
+    if not raised or point.target not in {Response.CR, Response.NONE}:
+        return ""
+    names = ", ".join(name.replace("_", " ") for name in raised)
+    return {
+        Markers.ELEVATED: f" A tumor marker raised before treatment is still above its limit ({names}).",
+        Markers.NOT_STATED: f" Raised before treatment and not stated near this study: {names}.",
+        Markers.NORMAL: "",
+    }[visit.markers]
+
+
+def _marker_inputs(case: Case, study: Study, book: RuleBook) -> Iterator[Input]:
+    for lab in _markers_near(case, study, list_raised_markers(case), read_limits(book)):
+        yield Input(path_of("labs", lab.id, "value"), lab.value)
 
 
 def _inputs(case: Case, study: Study) -> Iterator[Input]:
@@ -458,10 +539,16 @@ def _read_immune(case: Case, course: _Course, options: Options, book: RuleBook) 
             verdict=Verdict.NOT_ASSESSABLE if is_open else Verdict.MET,
             severity=Severity.INFO,
             statement=f"{study.id}: {' or '.join(values)} by iRECIST, which is meant for immunotherapy.",
-            reason="it is not stated whether there are new lesions" if is_open else "",
+            reason=_why_immune_is_open(values) if is_open else "",
             value=None if is_open else values[0],
             values=values,
             inputs=tuple(_inputs(case, study)),
             origin=study.origin,
-            **book.credit("immune_confirmation_min_days", "immune_rise_mm"),
+            **book.credit("immune_confirmation_min_days", "immune_confirmation_max_days", "immune_rise_mm"),
         )
+
+
+def _why_immune_is_open(values: Sequence[str]) -> str:
+    if "iCPD" in values:
+        return "what would confirm the progression was seen later than eight weeks after it"
+    return "it is not stated whether there are new lesions"
