@@ -215,8 +215,7 @@ def write_found(found: Sequence[Comparison], out: Path) -> dict[str, Any]:
         write_comparison(found[0], out)
         return summarize_comparison(found[0])
     series = summarize_series(found)
-    pairs = [(f"{one.baseline.name}__{one.followup.name}", one, ()) for one in found]
-    write_series(series, pairs, out)
+    write_series(series, found, out)
     return series
 
 

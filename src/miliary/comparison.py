@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.ct_result import Lungs, Stage
+from miliary.figure import Figure
 from miliary.nodules import Fate, Nodules, Tracks
 from miliary.scan import Grid, Scan, ScanWarning
 from miliary.transform import Transform
@@ -234,6 +235,8 @@ class Comparison:
     stages : tuple of Stage
     provenance : mapping
     figure_rgb : ndarray of uint8, or None
+    figures : tuple of Figure
+        Its parts, for a report.
     """
 
     baseline: Exam
@@ -261,6 +264,7 @@ class Comparison:
     stages: tuple[Stage, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     figure_rgb: npt.NDArray[np.uint8] | None = None
+    figures: tuple[Figure, ...] = ()
 
     @property
     def is_simulated(self) -> bool:

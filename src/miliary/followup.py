@@ -29,7 +29,7 @@ from miliary.comparison import (
 )
 from miliary.ct_result import CtResult, Stage, summarize
 from miliary.errors import InputError
-from miliary.image import common_lung, match, opacity, response
+from miliary.image import common_lung, compare_figure, match, opacity, response
 from miliary.image.common_lung import PARTS, CommonLung, Place
 from miliary.image.register import register_lungs
 from miliary.image.resample import resample_volume
@@ -96,13 +96,22 @@ def compare_scans(
     """
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
+    clock = _Clock(progress)
     try:
-        found = _compare(baseline, followup, _Clock(progress), days_between)
+        found = _compare(baseline, followup, clock, days_between)
     finally:
         nb.set_num_threads(before)
     timing = rules.judge_baseline(days_to_treatment, rules.load_comparison_rules())
     more = (*warnings, *((ScanWarning("baseline_timing", timing),) if timing else ()))
-    return replace(found, warnings=(*more, *found.warnings))
+    with clock.stage("figures"):
+        rgb, figures = compare_figure.render_comparison(found)
+    return replace(
+        found,
+        warnings=(*more, *found.warnings),
+        stages=tuple(clock.stages),
+        figure_rgb=rgb,
+        figures=figures,
+    )
 
 
 class _Clock:
@@ -213,7 +222,6 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
         registered_hu=registered,
         registered_grid=grid,
         warnings=tuple(_find_warnings(baseline, followup, opacities, is_corrected=measured.is_corrected)),
-        stages=tuple(clock.stages),
         provenance={"miliary_version": __version__, "rules": book.label},
     )
 

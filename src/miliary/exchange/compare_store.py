@@ -26,7 +26,6 @@ import numpy as np
 from miliary.comparison import COMPARISON_KIND, SERIES_KIND, Comparison, summarize_comparison
 from miliary.exchange import store
 from miliary.exchange.volume_store import write_stored_volume
-from miliary.figure import Figure
 from miliary.nodules import TRACK_COLUMNS, Tracks
 from miliary.scan import Scan
 
@@ -41,7 +40,7 @@ def read_response_schema() -> dict[str, Any]:
     return schema
 
 
-def write_comparison(found: Comparison, folder: str | Path, *, figures: Sequence[Figure] = ()) -> None:
+def write_comparison(found: Comparison, folder: str | Path) -> None:
     """Write the comparison of two scans, whole or not at all.
 
     Parameters
@@ -49,7 +48,6 @@ def write_comparison(found: Comparison, folder: str | Path, *, figures: Sequence
     found : Comparison
     folder : path
         New, empty, or an earlier comparison, which is replaced at the end.
-    figures : sequence of Figure
 
     Raises
     ------
@@ -57,22 +55,18 @@ def write_comparison(found: Comparison, folder: str | Path, *, figures: Sequence
         Where something else stands there, or the place cannot be written to.
     """
     with store.writing(folder, kind=COMPARISON_KIND) as draft:
-        _write_pair(found, draft, figures)
+        _write_pair(found, draft)
 
 
-def write_series(
-    series: Mapping[str, Any],
-    pairs: Sequence[tuple[str, Comparison, Sequence[Figure]]],
-    folder: str | Path,
-) -> None:
+def write_series(series: Mapping[str, Any], pairs: Sequence[Comparison], folder: str | Path) -> None:
     """Write a baseline with several follow-ups, whole or not at all.
 
     Parameters
     ----------
     series : mapping
         What ``series.json`` holds besides its kind.
-    pairs : sequence of (name, comparison, figures)
-        One folder each.
+    pairs : sequence of Comparison
+        One folder each, under ``compare``.
     folder : path
 
     Raises
@@ -83,13 +77,13 @@ def write_series(
     with store.writing(folder, kind=SERIES_KIND) as draft:
         content = {"schema_version": "1.0", "kind": SERIES_KIND, **series}
         store.write_json(content, draft / "series.json")
-        for name, found, figures in pairs:
-            place = draft / "compare" / name
+        for found in pairs:
+            place = draft / "compare" / f"{found.baseline.name}__{found.followup.name}"
             place.mkdir(parents=True)
-            _write_pair(found, place, figures)
+            _write_pair(found, place)
 
 
-def _write_pair(found: Comparison, draft: Path, figures: Sequence[Figure]) -> None:
+def _write_pair(found: Comparison, draft: Path) -> None:
     store.write_json(summarize_comparison(found), draft / "response.json")
     write_matches_csv(found.tracks, draft / "matches.csv")
     write_tracks_csv(found.tracks, draft / "tracks.csv")
@@ -97,8 +91,8 @@ def _write_pair(found: Comparison, draft: Path, figures: Sequence[Figure]) -> No
     write_stored_volume(Scan(found.registered_hu, found.registered_grid), draft / REGISTERED_NAME)
     if found.figure_rgb is not None:
         store.write_png(found.figure_rgb, draft / "response.png")
-    if figures:
-        store.write_figures(figures, draft / "figures")
+    if found.figures:
+        store.write_figures(found.figures, draft / "figures")
 
 
 def write_matches_csv(tracks: Tracks, path: str | Path) -> None:
