@@ -11,6 +11,7 @@ from typing import Any
 from miliary.assessment import Assessment, Severity, Verdict
 from miliary.case import Case
 from miliary.clinical.bridge import assess_scans
+from miliary.clinical.course import assess_course
 from miliary.clinical.recist import Options
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.vocabulary import Origin
@@ -65,6 +66,7 @@ def assess_case(
     origins = _find_origins(case)
     found = [replace(a, origin=_origin_of(a, origins, case.origin)) for a in found]
     found += assess_scans(case, scans or {})
+    found += assess_course(case, scans or {})
     return tuple(sorted(found, key=lambda assessment: _ORDER.index(assessment.severity)))
 
 
