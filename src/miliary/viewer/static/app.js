@@ -106,13 +106,15 @@ async function follow(pane) {
   const other = otherOf(pane);
   if (!other?.grid || !byId("linked").checked || !linkOf(pane, other)) return;
   const number = ++asked;
+  other.box.setAttribute("aria-busy", "true");
   const [x, y, z] = pane.cursor;
   const query = new URLSearchParams({ from: pane.scan.label, to: other.scan.label, x, y, z });
   try {
     const { point } = await getJson(`map?${query}`);
-    if (number < answered || !point) return;
+    if (number < answered) return;
     answered = number;
-    other.reveal(point);
+    if (point) other.reveal(point);
+    else other.draw();
   } catch (error) {
     complain(error);
   }
@@ -143,9 +145,11 @@ function setActive(pane) {
   state.selected = null;
   state.lesion = null;
   state.ends = {};
+  say("");
   showList();
   showLesions();
   showButtons();
+  state.panes.forEach((other) => other.draw());
 }
 
 // --- the list

@@ -42,9 +42,10 @@ export class NoduleList {
     this.inner.setAttribute("role", "presentation");
     element.append(this.inner);
     element.addEventListener("scroll", () => this.draw());
+    // By place and not by element: rows may be drawn anew between press and release.
     element.addEventListener("click", (event) => {
-      const row = event.target.closest(".row");
-      if (row) this.pick(Number(row.dataset.place));
+      const place = Math.floor((event.clientY - this.inner.getBoundingClientRect().top) / ROW_PX);
+      if (place >= 0 && place < this.rows.length) this.pick(place);
     });
     element.addEventListener("keydown", (event) => this.onKey(event));
     new ResizeObserver(() => this.draw()).observe(element);
@@ -115,7 +116,6 @@ export class NoduleList {
     const rejected = this.isRejected(c.id[row]);
     element.className = rejected ? "row rejected" : "row";
     element.id = `nodule-${place}`;
-    element.dataset.place = place;
     element.style.top = `${place * ROW_PX}px`;
     element.setAttribute("role", "option");
     element.setAttribute("aria-selected", place === this.place);

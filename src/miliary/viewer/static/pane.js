@@ -285,6 +285,7 @@ export class Pane {
   draw() {
     if (!this.grid || this.queued) return;
     this.queued = true;
+    this.box.setAttribute("aria-busy", "true");
     requestAnimationFrame(() => {
       this.queued = false;
       this.paint();
@@ -306,6 +307,8 @@ export class Pane {
     this.glCanvas.hidden = !byCard;
     if (byCard) this.paintByCard(w, h, ratio);
     else this.paintByServer(context);
+    const isWhole = byCard || this.bitmapKey === this.key(this.slice());
+    if (isWhole) this.box.setAttribute("aria-busy", "false");
     this.paintSides(context, w, h);
     this.paintMarks(context);
     this.tell();
