@@ -21,8 +21,9 @@ import click
 
 from miliary import __version__
 from miliary.cli_compare import compare
+from miliary.cli_demo import demo
 from miliary.cli_exchange import case_export, case_import
-from miliary.cli_progress import Progress, output_options, progress_style
+from miliary.cli_progress import Progress, count_cores, output_options, progress_style
 from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
@@ -195,46 +196,8 @@ def _simulate(seed: int, threads: int | None, **settings: Any) -> SimulatedScan:
         lesion=DominantLesion() if settings["lesion"] else None,
         n_calcified=settings["calcified"],
         hard_negatives=settings["hard_negatives"],
-        n_threads=threads or _count_cores(),
+        n_threads=threads or count_cores(),
     )
-
-
-@cli.command()
-@click.option(
-    "--out",
-    default="demo-result",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for the result.",
-)
-@output_options
-def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
-    """Simulate a patient with miliary disease, measure the scan, compare with the truth.
-
-    Nothing is downloaded: the patient is a seed and a few parameters.
-    """
-    from miliary.exchange.store import check_output
-
-    check_output(out)
-    progress = Progress(progress_style(quiet=quiet, as_json=as_json))
-    progress("simulate")
-    from miliary.image.match import compare_with_truth
-    from miliary.image.simulate import demo_case, simulate_scan
-
-    simulated = simulate_scan(**demo_case(), n_threads=threads or _count_cores())
-    result = _measure(simulated.scan, out, progress, threads)
-    _show_result(result, quiet=quiet, as_json=as_json)
-    if not (quiet or as_json):
-        found = compare_with_truth(result.nodules, simulated.truth)
-        print(f"""
-The patient is simulated, so the truth is known:
-  {found.n_hits:,} of {found.n_true:,} nodules found ({found.n_hits / found.n_true:.1%}), \
-{found.n_false:,} false marks
-  total volume {found.volume_reported_mm3:,.0f} mm3, true {found.volume_true_mm3:,.0f} mm3
-  diameters off by {found.diameter_error_mm:.2f} mm (median)
-
-result in {out}: start with {out / "preview.png"}""")
 
 
 @cli.command()
@@ -274,6 +237,7 @@ def view(study: Path, *, port: int, host: str, reader: str, no_browser: bool) ->
 
 
 cli.add_command(compare)
+cli.add_command(demo)
 
 
 @cli.group()
@@ -416,11 +380,6 @@ def _describe_row(row: Row, book: RuleBook) -> str:
     drives = "" if row.drives else "; shown only, no verdict rests on it"
     trust = f"basis {row.basis}, confidence {row.confidence}" + (f", as of {as_of}" if as_of else "") + drives
     return f"{row.table} / {row.id}\n  {data}\n  {trust}\n  {cited}"
-
-
-def _count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _measure(

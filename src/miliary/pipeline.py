@@ -132,6 +132,8 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
     with clock.stage("figures"):
         pictures = figures.render_figures(scan, lung_mask.labels, nodules)
         pictures = (*pictures, pattern_figure.render_pattern(spread))
+    if scan.acquisition.source_format == "simulated":
+        preview, pictures = project.stamp_simulated(preview), figures.label_simulated(pictures)
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from miliary.comparison import Comparison, RegionResponse
 from miliary.figure import Figure, Mark
+from miliary.image.figures import label_simulated
 from miliary.image.project import SLAB_MM, WINDOW_HU, render_slab_mip
 from miliary.image.resample import resample_volume
 from miliary.nodules import Fate, Tracks
@@ -68,9 +69,8 @@ def render_comparison(found: Comparison) -> tuple[npt.NDArray[np.uint8], tuple[F
         _make_level("coronal", 1, _busiest(found.tracks, grid, 1), baseline, after, grid),
         _make_level("axial", 0, _busiest(found.tracks, grid, 0), baseline, after, grid),
     ]
-    return _compose(found, levels), tuple(
-        figure for level in levels for figure in _make_figures(level, found)
-    )
+    figures = tuple(figure for level in levels for figure in _make_figures(level, found))
+    return _compose(found, levels), label_simulated(figures) if found.is_simulated else figures
 
 
 def _busiest(tracks: Tracks, grid: Grid, axis: int) -> int:
@@ -152,7 +152,7 @@ def _make_figures(level: _Level, found: Comparison) -> list[Figure]:
             Figure(
                 name=f"{word}_{level.name}",
                 kind="compared_slab",
-                title=title + (" (simulated)" if found.is_simulated else ""),
+                title=title,
                 pixels=pixels,
                 pixel_mm=level.pixel_mm,
                 marks=tuple(mark for _, mark in marks),

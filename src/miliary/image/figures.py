@@ -5,7 +5,8 @@ Everything is made once, with the measurement; who shows it computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from miliary.image.project import (
     find_lung_box,
     find_pixel_mm,
     make_panel,
+    stamp_simulated,
 )
 from miliary.nodules import Attenuation, Nodules
 from miliary.scan import Grid, Scan
@@ -214,4 +216,16 @@ def render_frontal(scan: Scan) -> Figure:
         pixels=np.asarray(picture),
         pixel_mm=pixel_mm,
         facts={"plane": "frontal"},
+    )
+
+
+def label_simulated(figures: Iterable[Figure]) -> tuple[Figure, ...]:
+    """The same pictures, each saying in its title and on itself that it shows no patient."""
+    return tuple(
+        replace(
+            figure,
+            title=f"{figure.title} (simulated)",
+            pixels=None if figure.pixels is None else stamp_simulated(figure.pixels),
+        )
+        for figure in figures
     )

@@ -105,6 +105,24 @@ def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) 
     return np.asarray(canvas)
 
 
+def stamp_simulated(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The same picture with "SIMULATED" in its lower right corner; too small ones stay as they are.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns) or (rows, columns, 3)
+    """
+    image = Image.fromarray(pixels)
+    if min(image.size) < 80:
+        return pixels
+    draw = ImageDraw.Draw(image)
+    font = _font(13)
+    place = (image.width - draw.textlength("SIMULATED", font=font) - 6, image.height - 20)
+    white, black = (255, 0) if pixels.ndim == 2 else (_TEXT, (0, 0, 0))
+    draw.text(place, "SIMULATED", fill=white, font=font, stroke_width=2, stroke_fill=black)
+    return np.asarray(image)
+
+
 @dataclass(frozen=True)
 class View:
     """One slab: caption, axis projected along, index of its middle, thickness [mm]."""

@@ -16,21 +16,27 @@ from miliary.image.simulate.nodules import (
     NodulePopulation,
     draw_positions,
 )
+from miliary.image.simulate.pair import DEMO_DAYS, Course, SimulatedPair, demo_pair, simulate_pair
 
 __all__ = [
+    "DEMO_DAYS",
     "PATTERNS",
     "SHAPES",
     "TRUTH_COLUMN_NAMES",
     "AnatomyParameters",
+    "Course",
     "DominantLesion",
     "GaussianBlur",
     "HardNegatives",
     "NodulePopulation",
     "ScanProtocol",
+    "SimulatedPair",
     "SimulatedScan",
     "demo_case",
+    "demo_pair",
     "draw_anatomy",
     "draw_positions",
     "insert_nodules",
+    "simulate_pair",
     "simulate_scan",
 ]

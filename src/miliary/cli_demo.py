@@ -1,0 +1,119 @@
+"""`miliary demo`: a simulated patient, scanned before and during treatment, measured and compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from miliary.cli_compare import show_comparison
+from miliary.cli_progress import Progress, count_cores, output_options, progress_style
+
+if TYPE_CHECKING:
+    from miliary.comparison import Comparison, Exam
+    from miliary.ct_result import CtResult
+    from miliary.image.simulate import SimulatedPair, SimulatedScan
+
+LABELS = ("baseline", "followup")
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="demo-result",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the result.",
+)
+@output_options
+def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
+    """Simulate a patient with miliary disease before and during treatment, and measure the response.
+
+    Thousands of nodules and a cavity of 19 mm in the left upper lobe; three months later most are gone.
+    Nothing is downloaded: the patient is a seed and a few parameters, so the truth is known. DIR becomes a
+    study folder with both scans and their comparison.
+    """
+    from miliary.exchange.store import STUDY_KIND, check_output
+    from miliary.exchange.study_file import write_study_file
+
+    check_output(out, kind=STUDY_KIND)
+    progress = Progress(progress_style(quiet=quiet, as_json=as_json))
+    progress("simulate")
+    from miliary.comparison import summarize_comparison
+    from miliary.exchange.compare_store import write_comparison
+    from miliary.exchange.store import write_ct_result, writing
+    from miliary.followup import compare_scans
+    from miliary.image.simulate import DEMO_DAYS, demo_pair, simulate_pair
+
+    pair = simulate_pair(**demo_pair(), n_threads=threads or count_cores())
+    with writing(out, kind=STUDY_KIND) as draft:
+        exams = []
+        for label, simulated in zip(LABELS, (pair.baseline, pair.followup), strict=True):
+            result, exam = _measure(label, simulated, progress, threads)
+            write_ct_result(result, draft / "ct" / label, scan=simulated.scan)
+            exams.append(exam)
+        found = compare_scans(*exams, days_between=DEMO_DAYS, progress=progress, n_threads=threads)
+        progress("write")
+        name = "__".join(LABELS)
+        write_comparison(found, draft / "compare" / name)
+        write_study_file(
+            draft,
+            title="Simulated patient",
+            scans=[(label, f"ct/{label}") for label in LABELS],
+            comparisons=[(*LABELS, f"compare/{name}")],
+            origin="simulated",
+        )
+    progress.finish()
+    if as_json:
+        print(json.dumps(summarize_comparison(found), ensure_ascii=False, allow_nan=False))
+    elif not quiet:
+        show_comparison(found)
+        print(_tell_truth(pair, exams, found))
+        print(f"\nresult in {out}: start with {out / 'compare' / name / 'response.png'}")
+
+
+def _measure(
+    label: str, simulated: SimulatedScan, progress: Progress, threads: int | None
+) -> tuple[CtResult, Exam]:
+    from miliary.followup import make_exam
+    from miliary.pipeline import find_nodules
+
+    progress(f"measure {label}")
+    result = find_nodules(simulated.scan, n_threads=threads)
+    return result, make_exam(label, simulated.scan, result)
+
+
+def _tell_truth(pair: SimulatedPair, exams: list[Exam], found: Comparison) -> str:
+    """What is really in the simulated scans, beside what was found."""
+    import numpy as np
+
+    from miliary.image.match import compare_with_truth
+
+    lines, totals = [], []
+    for exam, simulated in zip(exams, (pair.baseline, pair.followup), strict=True):
+        truth = simulated.truth
+        seen = compare_with_truth(exam.nodules, truth)
+        counted = (truth["kind"] == "nodule") & (truth["diameter_mm"] >= found.min_diameter_mm)
+        totals.append(float(np.sum(truth["volume_mm3"][counted])))
+        lines.append(
+            f"  {exam.name}: {seen.n_hits:,} of {seen.n_true:,} nodules found "
+            f"({seen.n_hits / max(seen.n_true, 1):.1%}), {seen.n_false:,} false marks (simulated)"
+        )
+    sizes = [_lesion_mm(simulated) for simulated in (pair.baseline, pair.followup)]
+    return "\n".join(
+        [
+            "",
+            "The patient is simulated, so the truth is known:",
+            *lines,
+            f"  true volume ratio {totals[1] / totals[0]:.3f} (simulated)",
+            f"  true lesion {sizes[0]} -> {sizes[1]} (simulated)",
+        ]
+    )
+
+
+def _lesion_mm(simulated: SimulatedScan) -> str:
+    sizes = simulated.truth["diameter_mm"][simulated.truth["kind"] == "lesion"]
+    return f"{float(sizes[0]):.1f} mm" if len(sizes) else "none"
