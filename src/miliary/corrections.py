@@ -10,7 +10,7 @@ import enum
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -99,6 +99,14 @@ _NEEDED = {
 
 
 @dataclass(frozen=True)
+class CorrectionSet:
+    """What holds for one scan, and up to which number the file was read."""
+
+    active: tuple[Correction, ...]
+    through: int
+
+
+@dataclass(frozen=True)
 class AppliedCorrections:
     """What of a reader's corrections a result holds.
 
@@ -158,6 +166,17 @@ def correction_to_dict(correction: Correction) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         **{name: value for name, value in values.items() if value is not None},
     }
+
+
+def collect_corrections(corrections: Iterable[Correction], scan: str) -> CorrectionSet:
+    """What is to be applied when the scan of this label is measured anew."""
+    every = tuple(corrections)
+    return CorrectionSet(select_active(every, scan), max((c.number for c in every), default=0))
+
+
+def summarize_applied(applied: AppliedCorrections) -> dict[str, Any]:
+    """What `scan.json` says of them: plain JSON values; neither initials nor times."""
+    return {"origin": "corrected", **asdict(applied), "not_placed": list(applied.not_placed)}
 
 
 def select_active(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from miliary.corrections import AppliedCorrections, summarize_applied
 from miliary.figure import Figure
 from miliary.nodules import Attenuation, Nodules
 from miliary.pattern import Pattern, summarize_pattern
@@ -114,6 +115,8 @@ class CtResult:
         Pictures for a report; saved beside the summary, not in it.
     pattern : Pattern or None
         How the nodules are spread over the lungs.
+    corrections : AppliedCorrections or None
+        What of a reader's corrections is in it; None where none were asked for.
     """
 
     grid: Grid
@@ -134,6 +137,7 @@ class CtResult:
     preview_rgb: npt.NDArray[np.uint8] | None = None
     figures: tuple[Figure, ...] = ()
     pattern: Pattern | None = None
+    corrections: AppliedCorrections | None = None
 
     @property
     def burden(self) -> Nodules:
@@ -161,7 +165,7 @@ def summarize(result: CtResult) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": SUMMARY_KIND,
-        "origin": "simulated" if result.acquisition.source_format == "simulated" else "measured",
+        "origin": _tell_origin(result),
         "geometry": {**asdict(result.grid), "voxel_volume_mm3": _short(result.grid.voxel_volume_mm3)},
         "acquisition": _summarize_acquisition(result.acquisition),
         "warnings": [asdict(warning) for warning in result.warnings],
@@ -196,9 +200,19 @@ def summarize(result: CtResult) -> dict[str, Any]:
             "n_candidates": result.n_candidates,
             "reference_hu": _short(result.reference_hu),
         },
+        **({"corrections": summarize_applied(result.corrections)} if result.corrections else {}),
         "provenance": dict(result.provenance),
         "stages": [{"name": stage.name, "seconds": round(stage.seconds, 3)} for stage in result.stages],
     }
+
+
+def _tell_origin(result: CtResult) -> str:
+    """Simulated stays simulated whoever looked at it; what a reader changed is no longer measured alone."""
+    if result.acquisition.source_format == "simulated":
+        return "simulated"
+    changes = result.corrections
+    is_changed = changes is not None and (changes.n_rejected or changes.n_added or changes.n_lesions)
+    return "corrected" if is_changed else "measured"
 
 
 def _short(value: float) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary import __version__
+from miliary.corrections import CorrectionSet
 from miliary.ct_result import CtResult, Stage
 from miliary.image import (
     classify,
@@ -24,6 +25,7 @@ from miliary.image import (
     pattern,
     pattern_figure,
     project,
+    reader_changes,
     surroundings,
 )
 from miliary.image.noise import estimate_noise
@@ -55,7 +57,12 @@ class _Clock:
 
 
 def find_nodules(
-    scan: Scan, *, progress: Progress | None = None, n_threads: int | None = None, seed: int = 0
+    scan: Scan,
+    *,
+    progress: Progress | None = None,
+    n_threads: int | None = None,
+    seed: int = 0,
+    corrections: CorrectionSet | None = None,
 ) -> CtResult:
     """Find and measure every nodule on a chest CT.
 
@@ -68,6 +75,8 @@ def find_nodules(
         Threads of the compiled kernels; all cores when not given. The result does not depend on it.
     seed : int
         Of the patches that the noise is measured on.
+    corrections : CorrectionSet, optional
+        What a reader changed: false marks are left out, missed nodules measured and put in.
 
     Returns
     -------
@@ -81,12 +90,12 @@ def find_nodules(
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
     try:
-        return _find_nodules(scan, _Clock(progress), seed)
+        return _find_nodules(scan, _Clock(progress), seed, corrections)
     finally:
         nb.set_num_threads(before)
 
 
-def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
+def _find_nodules(scan: Scan, clock: _Clock, seed: int, corrections: CorrectionSet | None) -> CtResult:
     with clock.stage("lungs"):
         lung_mask, warnings = lungs.find_lungs(scan)
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
@@ -108,6 +117,7 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
         )
         position_mm = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
         rows = classify.select_marks(position_mm, probability, classifier.threshold)
+    is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
     with clock.stage("measure"):
         start = {
             name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
@@ -123,10 +133,24 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
             grid=scan.grid,
             psf=psf,
             noise=noise,
-            is_clipped=any(w.code == CLIPPED_CODE for w in scan.warnings),
+            is_clipped=is_clipped,
         )
+        place_mm, applied = fit.position_mm, None
+        if corrections is not None:
+            nodules, applied = reader_changes.correct_nodules(
+                nodules,
+                corrections,
+                box=box,
+                smooth_hu=smooth,
+                grid=scan.grid,
+                psf=psf,
+                noise=noise,
+                is_clipped=is_clipped,
+            )
+            index = scan.grid.index_from_lps(nodules.position_lps_mm)
+            place_mm = (index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm)
     with clock.stage("pattern"):
-        spread = _estimate_pattern(box, smooth, nodules, fit.position_mm, seed)
+        spread = _estimate_pattern(box, smooth, nodules, place_mm, seed)
     with clock.stage("preview"):
         preview = project.render_preview(scan, lung_mask.labels, nodules)
     with clock.stage("figures"):
@@ -153,6 +177,7 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int) -> CtResult:
         preview_rgb=preview,
         figures=pictures,
         pattern=spread,
+        corrections=applied,
     )
 
 
