@@ -28,6 +28,7 @@ from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
     from miliary.clinical.rulebook import Row, RuleBook
+    from miliary.corrections import CorrectionSet
     from miliary.ct_result import CtResult
     from miliary.image.simulate import SimulatedScan
     from miliary.scan import Scan
@@ -47,20 +48,20 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("scan", type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result."
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
 @click.option(
     "--series", metavar="S", help="Which series of several: its number, or its place counted from 1."
 )
 @click.option("--no-volume", is_flag=True, help="Keep no copy of the scan; a viewer will have none to show.")
+@click.option("--apply-corrections", is_flag=True, help="Measure with what a reader corrected of DIR.")
 @output_options
 def ct(
     scan: Path,
     *,
-    out: Path,
+    out: Path | None,
     series: str | None,
     no_volume: bool,
+    apply_corrections: bool,
     quiet: bool,
     as_json: bool,
     threads: int | None,
@@ -68,18 +69,33 @@ def ct(
     """Find and measure every nodule on one chest CT.
 
     SCAN is a folder of DICOM files, a zip of them, one multi-frame DICOM file, or a NIfTI, NRRD or
-    MetaImage file. DIR must be new, or hold an earlier result, which is then replaced.
+    MetaImage file, or an earlier result that kept its volume. DIR must be new, or hold an earlier result,
+    which is then replaced; with an earlier result as SCAN it is that one by default.
     """
+    from miliary.exchange.exam_read import is_ct_result
     from miliary.exchange.store import check_output
 
+    is_result = is_ct_result(scan)
+    if out is None:
+        if not is_result:
+            raise click.UsageError("Missing option '--out'.")
+        out = scan
     check_output(out)
+    corrections = _read_corrections(out) if apply_corrections else None
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     progress("read")
-    from miliary.exchange.ct_read import read_ct
+    if is_result:
+        from miliary.exchange.saved_scan import read_saved_scan
 
-    volume = read_ct(scan, series=series, n_threads=threads)
+        volume = read_saved_scan(scan)
+    else:
+        from miliary.exchange.ct_read import read_ct
+
+        volume = read_ct(scan, series=series, n_threads=threads)
     try:
-        result = _measure(volume, out, progress, threads, keep_volume=not no_volume)
+        result = _measure(
+            volume, out, progress, threads, keep_volume=not no_volume, corrections=corrections
+        )
     except NoLungsError as error:
         # The pipeline sees voxels, not files: the name is added here.
         raise NoLungsError(f"{scan.name}: {error}") from None
@@ -334,6 +350,34 @@ case.add_command(case_export)
 case.add_command(case_import)
 
 
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The page; report.html in STUDY by default.",
+)
+@click.option("--pdf", is_flag=True, help="Also as PDF, by an installed Chromium or WeasyPrint.")
+@click.option("--care", is_flag=True, help="Also a draft of a case report (DOCX and Markdown).")
+@click.option("--lang", default="en", show_default=True, type=click.Choice(("en", "ja")), help="Language.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def report(study: Path, *, out: Path | None, pdf: bool, care: bool, lang: str, quiet: bool) -> None:
+    """Show saved results as one page that needs nothing beside it.
+
+    STUDY is a study folder, or what 'miliary ct', 'compare' or 'case run' wrote. Nothing is measured or
+    judged anew; what is missing or damaged is said on the page and the rest is shown.
+    """
+    from miliary.exchange.study_file import read_study
+    from miliary.report import write_report
+
+    for path in write_report(
+        read_study(study), out or study / "report.html", pdf=pdf, care=care, language=lang
+    ):
+        if not quiet:
+            print(path)
+
+
 @cli.group()
 def rules() -> None:
     """Look at the rules that cases are checked against."""
@@ -382,18 +426,37 @@ def _describe_row(row: Row, book: RuleBook) -> str:
     return f"{row.table} / {row.id}\n  {data}\n  {trust}\n  {cited}"
 
 
+def _read_corrections(out: Path) -> CorrectionSet:
+    """What readers changed of the result that goes to a folder."""
+    from miliary.corrections import collect_corrections
+    from miliary.exchange.corrections import find_corrections_file, read_corrections
+
+    path = find_corrections_file(out)
+    if not path.is_file():
+        raise InputError(f"{path.name}: is not there; correct {out.name} with 'miliary view' first")
+    return collect_corrections(read_corrections(path), out.resolve().name)
+
+
 def _measure(
-    volume: Scan, out: Path, progress: Progress, threads: int | None, *, keep_volume: bool = True
+    volume: Scan,
+    out: Path,
+    progress: Progress,
+    threads: int | None,
+    *,
+    keep_volume: bool = True,
+    corrections: CorrectionSet | None = None,
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
     from miliary.ct_result import Stage
     from miliary.exchange.store import write_ct_result
     from miliary.pipeline import find_nodules
 
-    result = find_nodules(volume, progress=progress, n_threads=threads)
+    result = find_nodules(volume, progress=progress, n_threads=threads, corrections=corrections)
     progress.finish()
     before = tuple(Stage(name, progress.seconds[name]) for name in ("read",) if name in progress.seconds)
-    result = replace(result, stages=(*before, *result.stages))
+    # A scan kept with a result brings the warnings that measuring it gave: each is said once.
+    warned = tuple(dict.fromkeys(result.warnings))
+    result = replace(result, stages=(*before, *result.stages), warnings=warned)
     progress("write")
     write_ct_result(result, out, scan=volume if keep_volume else None)
     progress.finish()

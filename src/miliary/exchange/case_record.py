@@ -43,6 +43,7 @@ def summarize_record(case: Case, *, bands: Mapping[str, Band] | None = None) -> 
             "history": _stated(case.history),
             "events": sorted(_list_events(case, zero), key=_order),
             "labs": [_summarize_lab(lab, zero, (bands or {}).get(lab.id)) for lab in case.labs],
+            "tests": list(_summarize_tests(case)),
             "lesions": [_summarize_lesion(lesion) for lesion in case.lesions],
             "ethics": _summarize_ethics(case),
             "report": _stated(case.report.items) if case.report else None,
@@ -169,6 +170,26 @@ def _list_tests(case: Case, zero: dt.date | None) -> Iterator[dict[str, Any]]:
     for test in case.microbiology:
         label = " ".join(filter(None, (test.test.replace("_", " "), test.material)))
         yield _event("microbiology", test, _when(test.when, zero), label, test.result.value.replace("_", " "))
+
+
+def _summarize_tests(case: Case) -> Iterator[dict[str, Any]]:
+    """What each molecular test and stain says of each gene."""
+    for report in case.molecular:
+        genes = [
+            {"gene": g.gene, "result": g.result.value, "alteration": g.alteration, "partner": g.partner}
+            for g in report.genes
+        ]
+        yield {
+            "id": report.id,
+            "label": report.assay or report.id,
+            "specimen": report.specimen,
+            "genes": genes,
+        }
+    for stain in case.immunostains:
+        share = f"TPS {stain.tps_percent:g} %" if stain.tps_percent is not None else ""
+        gene = {"gene": stain.target, "result": stain.result.value, "alteration": share, "partner": ""}
+        label = " ".join(filter(None, (f"{stain.target} IHC", stain.clone)))
+        yield {"id": stain.id, "label": label, "specimen": stain.specimen, "genes": [gene]}
 
 
 def _dose(treatment: Treatment) -> str:

@@ -50,6 +50,9 @@ CT_FILES = (
 SIMULATION_KIND = "miliary.simulation"
 SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volume.nii.gz", "dicom")
 
+# What `miliary report` leaves in a result folder by default; made anew at will.
+REPORT_FILES = ("report.html", "report.pdf", "report.docx", "report.md")
+
 CASE_KIND = "miliary.case"
 CASE_FILES = ("case.json", "summary.md", "study.json", "ct")
 
@@ -279,7 +282,7 @@ def _check_replaceable(target: Path, kind: str) -> None:
         inside = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
     if not inside:
         return
-    strangers = [entry for entry in inside if entry not in _FILES[kind]]
+    strangers = [entry for entry in inside if entry not in _FILES[kind] + REPORT_FILES]
     if strangers:
         raise OutputError(f"{name}: holds {strangers[0]}, which miliary did not write; choose a new folder")
     if not _is_of_kind(target, kind):

@@ -1,0 +1,99 @@
+"""Writing the page and what is made from it: only over what this program wrote before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from miliary.errors import OutputError
+from miliary.report.care_draft import render_docx, render_markdown, write_draft
+from miliary.report.page import render_report
+from miliary.report.pdf import render_pdf
+from miliary.study import StudyResult
+
+_MARK = b'<meta name="generator" content="miliary'
+
+
+def check_page(path: Path) -> None:
+    """Make sure that a page can be written there.
+
+    Raises
+    ------
+    OutputError
+        If something else stands there or its folder does not exist.
+    """
+    name = path.name
+    if path.is_dir() or path.is_symlink():
+        raise OutputError(f"{name}: exists and is not a file; choose another name with --out")
+    if path.exists() and path.suffix == ".html" and _MARK not in _read_head(path):
+        raise OutputError(f"{name}: exists and is no page of miliary; choose another name with --out")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{name}: its folder does not exist; make it first or choose another with --out")
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError as error:
+        raise OutputError(f"{path.name}: cannot be read ({error.strerror}); choose another name") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its name and rename it, so that it is whole or not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OutputError(f"{path.name}: cannot be written ({reason}); choose another name") from error
+
+
+def write_report(
+    study: StudyResult, path: Path, *, pdf: bool = False, care: bool = False, language: str = "en"
+) -> list[Path]:
+    """Write the page of a study and what else is asked for beside it.
+
+    Parameters
+    ----------
+    study : StudyResult
+    path : path
+        Of the page; the others take its name with their own ending. A name ending in ``.pdf`` asks for the
+        PDF only.
+    pdf, care : bool
+        Also the PDF; also the draft of a case report as DOCX and Markdown.
+    language : str
+
+    Returns
+    -------
+    list of path
+        What was written.
+
+    Raises
+    ------
+    OutputError
+        If something else stands there.
+    InputError
+        If a PDF is asked for and nothing that prints is installed.
+    """
+    is_pdf_only = path.suffix.lower() == ".pdf"
+    check_page(path)
+    html = render_report(study, language=language)
+    contents: dict[Path, bytes] = {} if is_pdf_only else {path: html.encode()}
+    if pdf or is_pdf_only:
+        contents[path.with_suffix(".pdf")] = render_pdf(html)
+    if care:
+        draft = write_draft(study, language=language)
+        contents[path.with_suffix(".docx")] = render_docx(draft)
+        contents[path.with_suffix(".md")] = render_markdown(draft).encode()
+    for file, content in contents.items():
+        write_whole(file, content)
+    return list(contents)
