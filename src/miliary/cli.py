@@ -53,6 +53,7 @@ def cli() -> None:
     "--series", metavar="S", help="Which series of several: its number, or its place counted from 1."
 )
 @click.option("--no-volume", is_flag=True, help="Keep no copy of the scan; a viewer will have none to show.")
+@click.option("--fast", is_flag=True, help="Skip completeness: counts and volumes stay uncorrected.")
 @click.option("--apply-corrections", is_flag=True, help="Measure with what a reader corrected of DIR.")
 @output_options
 def ct(
@@ -61,6 +62,7 @@ def ct(
     out: Path | None,
     series: str | None,
     no_volume: bool,
+    fast: bool,
     apply_corrections: bool,
     quiet: bool,
     as_json: bool,
@@ -94,7 +96,13 @@ def ct(
         volume = read_ct(scan, series=series, n_threads=threads)
     try:
         result = _measure(
-            volume, out, progress, threads, keep_volume=not no_volume, corrections=corrections
+            volume,
+            out,
+            progress,
+            threads,
+            keep_volume=not no_volume,
+            corrections=corrections,
+            with_completeness=not fast,
         )
     except NoLungsError as error:
         # The pipeline sees voxels, not files: the name is added here.
@@ -504,6 +512,7 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *(("" if number else "where", text) for number, text in enumerate(sides)),
         ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules["by_attenuation"].items())),
         ("calcified, apart", f"{summary['calcified']['count']}"),
+        *_describe_corrections(summary.get("corrections")),
         ("lungs", f"right {lungs['right_ml']:,.0f} mL, left {lungs['left_ml']:,.0f} mL"),
         ("noise", f"{_text(summary['noise']['sd_hu'], '.1f')} HU"),
         (
@@ -512,6 +521,14 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     return rows + [("warning", f"{w['message']} [{w['code']}]") for w in summary["warnings"]]
+
+
+def _describe_corrections(applied: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """A line on what a reader changed, where a reader was asked."""
+    if applied is None:
+        return []
+    told = f"{applied['n_rejected']} marks rejected, {applied['n_added']} nodules added"
+    return [("by a reader", f"{told}, {applied['n_lesions']} lesions corrected")]
 
 
 def _text(value: float | None, style: str) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 SCHEMA_VERSION = "1.0"
+NOT_PLACED_CODE = "correction_not_placed"
 
 Point = tuple[float, float, float]
 

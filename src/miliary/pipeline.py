@@ -63,6 +63,8 @@ def find_nodules(
     n_threads: int | None = None,
     seed: int = 0,
     corrections: CorrectionSet | None = None,
+    with_completeness: bool = True,
+    lung_mask: Lungs | None = None,
 ) -> CtResult:
     """Find and measure every nodule on a chest CT.
 
@@ -77,6 +79,10 @@ def find_nodules(
         Of the patches that the noise is measured on.
     corrections : CorrectionSet, optional
         What a reader changed: false marks are left out, missed nodules measured and put in.
+    with_completeness : bool
+        Put simulated nodules into the scan to learn what share is found, and correct count and volume.
+    lung_mask : Lungs, optional
+        The lungs, where they are known; found on the scan when not given.
 
     Returns
     -------
@@ -90,14 +96,26 @@ def find_nodules(
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
     try:
-        return _find_nodules(scan, _Clock(progress), seed, corrections)
+        return _find_nodules(
+            scan, _Clock(progress), seed, corrections, lung_mask, with_completeness=with_completeness
+        )
     finally:
         nb.set_num_threads(before)
 
 
-def _find_nodules(scan: Scan, clock: _Clock, seed: int, corrections: CorrectionSet | None) -> CtResult:
+def _find_nodules(
+    scan: Scan,
+    clock: _Clock,
+    seed: int,
+    corrections: CorrectionSet | None,
+    lung_mask: Lungs | None,
+    *,
+    with_completeness: bool,
+) -> CtResult:
+    warnings: tuple[ScanWarning, ...] = ()
     with clock.stage("lungs"):
-        lung_mask, warnings = lungs.find_lungs(scan)
+        if lung_mask is None:
+            lung_mask, warnings = lungs.find_lungs(scan)
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
     with clock.stage("noise and blur"):
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
@@ -123,6 +141,7 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int, corrections: CorrectionS
             name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
             for name in ("background_hu", "contrast_hu")
         }
+        psf_assumed = psf
         psf = measure.calibrate_psf(box, position_mm[rows], **start, psf=psf, noise=noise)
         fit = measure.fit_balls(box, position_mm[rows], **start, psf=psf, noise=noise)
         nodules = describe.describe_nodules(
@@ -147,8 +166,27 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int, corrections: CorrectionS
                 noise=noise,
                 is_clipped=is_clipped,
             )
+            warnings = (*warnings, *reader_changes.list_warnings(applied))
             index = scan.grid.index_from_lps(nodules.position_lps_mm)
             place_mm = (index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm)
+    found_share = None
+    if with_completeness:
+        with clock.stage("completeness"):
+            detection = injection.Detection(
+                box=box,
+                smooth_hu=smooth,
+                classifier=classifier,
+                share=share,
+                spread_hu=candidates.spread_hu,
+                noise=noise,
+                psf_assumed=psf_assumed,
+                psf=psf,
+                position_mm=position_mm[rows],
+                **start,
+                diameter_mm=np.cbrt(6.0 / np.pi * describe.measure_volume(fit)[0]),
+            )
+            marks = _list_marks(scan, nodules, position_mm, probability, classifier, right_ml + left_ml)
+            found_share = completeness.estimate_completeness(detection, marks, seed=seed)
     with clock.stage("pattern"):
         spread = _estimate_pattern(box, smooth, nodules, place_mm, seed)
     with clock.stage("preview"):
@@ -156,6 +194,8 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int, corrections: CorrectionS
     with clock.stage("figures"):
         pictures = figures.render_figures(scan, lung_mask.labels, nodules)
         pictures = (*pictures, pattern_figure.render_pattern(spread))
+        if found_share is not None:
+            pictures = (*pictures, completeness_figure.render_completeness(found_share, marks.diameter_mm))
     if scan.acquisition.source_format == "simulated":
         preview, pictures = project.stamp_simulated(preview), figures.label_simulated(pictures)
     return CtResult(
@@ -178,6 +218,29 @@ def _find_nodules(scan: Scan, clock: _Clock, seed: int, corrections: CorrectionS
         figures=pictures,
         pattern=spread,
         corrections=applied,
+        completeness=found_share,
+    )
+
+
+def _list_marks(
+    scan: Scan,
+    nodules: Nodules,
+    position_mm: F64,
+    probability: F64,
+    classifier: classify.Classifier,
+    lungs_ml: float,
+) -> completeness.Marks:
+    """The marks that completeness corrects, with the candidates just below the threshold."""
+    size = nodules["diameter_mm"]
+    disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & np.isfinite(size)
+    disease &= size < completeness.LARGEST_MM
+    rows = classify.select_marks(position_mm, probability, injection.lower_threshold(classifier.threshold))
+    return completeness.Marks(
+        diameter_mm=size[disease],
+        probability=nodules["probability"][disease],
+        margin=injection.measure_margin(probability[rows], classifier.threshold),
+        litres=lungs_ml / 1000.0,
+        slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
     )
 
 

@@ -8,12 +8,18 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from miliary.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
+from miliary.corrections import (
+    NOT_PLACED_CODE,
+    AppliedCorrections,
+    Correction,
+    CorrectionKind,
+    CorrectionSet,
+)
 from miliary.ct_result import Noise, Psf
 from miliary.image import describe, features, geometry, measure
 from miliary.image.find import SCALES_MM, Candidates, LungBox
 from miliary.nodules import NoduleFlag, Nodules
-from miliary.scan import Grid
+from miliary.scan import Grid, ScanWarning
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -80,6 +86,17 @@ def correct_nodules(
     return _append(kept, new, first_id), applied
 
 
+def list_warnings(applied: AppliedCorrections) -> tuple[ScanWarning, ...]:
+    """One warning per correction that this result cannot hold."""
+    return tuple(
+        ScanWarning(
+            NOT_PLACED_CODE,
+            f"correction {number} found no place: there is no such mark, or no lung without one; look again",
+        )
+        for number in applied.not_placed
+    )
+
+
 def _positions(corrections: Sequence[Correction]) -> F64:
     points = [c.position_lps_mm for c in corrections if c.position_lps_mm is not None]
     return np.array(points, dtype=np.float64).reshape(-1, 3)
@@ -107,7 +124,7 @@ def _find_rejected(
 def _place_clicks(
     index_zyx: F64, kept: Nodules, *, box: LungBox, smooth_hu: F32, grid: Grid
 ) -> tuple[list[bool], F64]:
-    """Each click moved to the brightest voxel near it; none outside the lungs or on a reported nodule."""
+    """Each click moved to the peak near it; none outside the lungs or on a reported nodule."""
     spacing = np.asarray(box.spacing_zyx_mm)
     reach = np.maximum(1, np.round(CLICK_MM / spacing)).astype(int)
     margin = np.maximum(1, np.round(OUTSIDE_LUNG_MM / spacing)).astype(int)
@@ -121,15 +138,31 @@ def _place_clicks(
         if not box.labels[_window(center, margin, box.voxels_hu.shape)].any():
             placed.append(False)
             continue
-        window = _window(center, reach, box.voxels_hu.shape)
-        part = smooth_hu[window]
-        peak = np.array(np.unravel_index(int(np.argmax(part)), part.shape)) + [s.start for s in window]
+        peak = _find_peak(center, reach, smooth_hu)
         is_free = not len(taken) or np.linalg.norm(taken - peak * spacing, axis=1).min() >= SAME_MARK_MM
         placed.append(is_free)
         if is_free:
             at.append(peak.astype(np.float64))
             taken = np.concatenate([taken, [peak * spacing]])
     return placed, np.array(at, dtype=np.float64).reshape(-1, 3)
+
+
+def _find_peak(
+    center: npt.NDArray[np.int_], reach: npt.NDArray[np.int_], smooth_hu: F32
+) -> npt.NDArray[np.int_]:
+    """The brightest local maximum near a voxel; the voxel itself where there is none.
+
+    Not simply the brightest voxel: beside the pleura or a vessel that would be theirs.
+    """
+    best, best_hu = center, -np.inf
+    for step in np.ndindex(*(2 * reach + 1)):
+        here = center + np.asarray(step) - reach
+        if (here < 0).any() or (here >= smooth_hu.shape).any():
+            continue
+        value = smooth_hu[tuple(here)]
+        if value > best_hu and value >= smooth_hu[_window(here, np.ones(3, int), smooth_hu.shape)].max():
+            best, best_hu = here, value
+    return best
 
 
 def _window(
