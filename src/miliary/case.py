@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from miliary.vocabulary import (
+    ChildPugh,
     Count,
     Distribution,
     Finding,
@@ -29,6 +30,7 @@ from miliary.vocabulary import (
     Smoking,
     Structure,
     Symptom,
+    TumorPattern,
     Zone,
 )
 
@@ -77,6 +79,7 @@ class Patient:
     ecog: int | None = None
     weight_kg: float | None = None
     height_cm: float | None = None
+    child_pugh: ChildPugh | None = None
 
 
 @dataclass(frozen=True)
@@ -320,6 +323,18 @@ class Metastasis:
 
 
 @dataclass(frozen=True)
+class Tumor:
+    """A further tumor beside the primary, where there are several primaries or lepidic foci. Sizes [mm]."""
+
+    id: str
+    side: Side | None = None
+    lobe: Lobe | None = None
+    size_mm: float | None = None
+    solid_mm: float | None = None
+    origin: Origin = Origin.RECORDED
+
+
+@dataclass(frozen=True)
 class AssertedStage:
     """A stage as somebody wrote it, unchanged."""
 
@@ -338,6 +353,8 @@ class Staging:
     `nodes_assessed`, `metastases_assessed` say that the search was complete: only then does an empty
     list mean N0 or M0. `primary` is present, absent (T0) or not stated; `in_situ` AIS or SCIS;
     `is_minimally_invasive` MIA, `is_superficial_spreading` the rare spreading tumor of a central airway.
+    `pattern` says how several foci are read; `other_tumors` are the further primaries or lepidic foci,
+    `pneumonic_lobes` all lobes with consolidation of a pneumonic type.
     """
 
     primary: Presence = Presence.NOT_STATED
@@ -359,6 +376,9 @@ class Staging:
     metastases: tuple[Metastasis, ...] = ()
     metastases_assessed: bool = False
     asserted: tuple[AssertedStage, ...] = ()
+    pattern: TumorPattern | None = None
+    other_tumors: tuple[Tumor, ...] = ()
+    pneumonic_lobes: tuple[Lobe, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,23 @@ class Structure(StrEnum):
     CERVICAL_NERVE_ROOTS = "cervical_nerve_roots"
 
 
+class TumorPattern(StrEnum):
+    """How several tumor foci of one lung cancer are read; which it is somebody has to say."""
+
+    SEPARATE_NODULES = "separate_nodules"
+    SYNCHRONOUS_PRIMARIES = "synchronous_primaries"
+    MULTIFOCAL_LEPIDIC = "multifocal_lepidic"
+    PNEUMONIC = "pneumonic"
+
+
+class ChildPugh(StrEnum):
+    """Class of liver function."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
 class Count(StrEnum):
     """How many, where records give words."""
 

@@ -246,3 +246,21 @@ def test_the_sizes_are_named_as_recorded(uniform, words):
     causes = rank_causes(make_case({"studies": [study]}))
     tuberculosis = next(cause for cause in causes if cause.id == "miliary_tuberculosis")
     assert words in tuberculosis.list_names(is_for=uniform == "present")
+
+
+@pytest.mark.parametrize(
+    ("study", "rule"),
+    [
+        ({"modality": "xray"}, "differential.detection.radiograph_kwong"),
+        (
+            {"modality": "ct", "findings": {"ill_defined_nodules": "present"}},
+            "differential.detection.missed_choe",
+        ),
+        ({"modality": "ct", "findings": {"ill_defined_nodules": "absent"}}, None),
+        ({"modality": "mri"}, None),
+    ],
+)
+def test_how_well_imaging_shows_tuberculosis_is_told_once_for_what_was_done(study, rule):
+    case = make_case({"studies": [{"id": "a", **study}, {"id": "b", **study}]})
+    found = [a.rule_id for a in assess(case) if a.rule_id.startswith("differential.detection")]
+    assert found == ([rule] if rule else [])

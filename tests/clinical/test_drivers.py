@@ -176,3 +176,31 @@ def test_a_set_younger_than_the_tests_is_noted_not_asked():
 def test_a_pd_l1_score_has_its_level(score, level):
     stain = {"immunostains": [{"id": "p", "target": "PD-L1", "tps_percent": score}]}
     assert find(make_case(panel("EGFR") | stain), "drivers.pd_l1.p").value == level
+
+
+def context(gene, **facts):
+    stains = [{"id": "i", "target": gene, "result": "positive", "clone": "D5F3"}]
+    return {a.rule_id: a for a in assess(make_case({"immunostains": stains, **facts}))}
+
+
+def test_who_has_a_driver_more_often_is_told_without_a_number_and_as_context():
+    found = context("ALK", patient={"age_years": 32, "region": "JP"})["drivers.frequency.alk"]
+    assert "more often in younger patients" in found.statement
+    assert "as context and not as a result" in found.statement
+
+
+def test_brain_metastases_elsewhere_say_nothing_of_this_patient():
+    found = context("ALK")
+    assert found["drivers.brain.alk"].value == 34.0
+    assert "says nothing of this patient" in found["drivers.brain.alk"].statement
+    assert "drivers.brain.ros1" not in found
+    assert "3.6 sites on average against 2.5" in found["drivers.spread.alk"].statement
+
+
+def test_frequencies_of_kras_name_the_mutation_they_are_of():
+    report = {"id": "m", "genes": [{"gene": "KRAS", "result": "negative"}]}
+    case = make_case({"patient": {"region": "US"}, "molecular": [report]})
+    found = {a.rule_id: a for a in assess(case)}
+    texts = found["drivers.frequency.kras"].values
+    assert "G12C 11-14 % (europe us)" in texts
+    assert "any mutation 25-30 % (europe us)" in texts

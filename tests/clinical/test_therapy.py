@@ -190,3 +190,73 @@ def test_adjuvant_treatment_beyond_two_years_is_asked_about(stop, is_raised):
 
 def test_the_words_of_the_record_stand_beside_an_unclear_dose():
     assert '"300 mg daily"' in find(treated(dose=300, dose_text="300 mg daily"), "therapy.dose.t").statement
+
+
+def drug(name, dose, times=1, **facts):
+    return {
+        "id": "d",
+        "name": name,
+        "dose": dose,
+        "unit": "mg",
+        "times_per_day": times,
+        "region": "US",
+    } | facts
+
+
+def run_drug(treatment, **patient):
+    return {a.rule_id: a for a in assess(make_case({"treatments": [treatment], "patient": patient}))}
+
+
+@pytest.mark.parametrize(
+    ("dose", "liver", "verdict"),
+    [
+        (600, None, Verdict.MET),
+        (450, "C", Verdict.MET),
+        (600, "C", Verdict.NOT_MET),
+        (600, "B", Verdict.MET),
+    ],
+)
+def test_child_pugh_c_has_a_labeled_dose_of_its_own(dose, liver, verdict):
+    patient = {"child_pugh": liver} if liver else {}
+    found = run_drug(drug("alectinib", dose, 2), **patient)["therapy.dose.d"]
+    assert found.verdict is verdict
+    assert ("Child-Pugh class C" in found.statement) == (liver == "C")
+    severe = Severity.QUERY if verdict is Verdict.NOT_MET else Severity.INFO
+    assert found.severity is severe
+
+
+@pytest.mark.parametrize(
+    ("dose", "verdict"),
+    [(180, Verdict.MET), (90, Verdict.MET), (120, Verdict.NOT_ASSESSABLE), (240, Verdict.NOT_MET)],
+)
+def test_steps_of_a_label_that_are_not_encoded_are_not_held_against_a_dose(dose, verdict):
+    found = run_drug(drug("brigatinib", dose))["therapy.dose.d"]
+    assert found.verdict is verdict
+    if verdict is Verdict.NOT_ASSESSABLE:
+        assert found.reason == "the steps of the label are not encoded"
+
+
+@pytest.mark.parametrize(("dose", "stop", "is_raised"), [(90, 8, True), (90, 7, False), (180, 60, False)])
+def test_a_first_dose_beyond_its_week_is_asked_about(dose, stop, is_raised):
+    found = run_drug(drug("brigatinib", dose, start="day 0", stop=f"day {stop}"))
+    assert ("therapy.lead_in.d" in found) == is_raised
+
+
+def test_a_label_without_reduced_doses_is_named_so():
+    low = run_drug(drug("alectinib", 150, 2, region="JP"))["therapy.dose.d"]
+    assert "The JP label names no reduced dose." in low.statement
+    assert "no reduced dose" not in run_drug(drug("alectinib", 150, 2))["therapy.dose.d"].statement
+
+
+def test_what_sources_name_of_a_drug_is_shown_without_a_rule():
+    found = run_drug(drug("lorlatinib", 100))["therapy.warning.d"]
+    assert found.values == ("blood lipids", "effects on the central nervous system")
+    assert found.basis.value == "unverified"
+    assert "therapy.warning.d" not in run_drug(drug("alectinib", 600, 2))
+
+
+def test_doses_compared_in_practice_are_shown_as_of_groups():
+    found = run_drug(drug("alectinib", 600, 2))["therapy.dose_cohort.samsung.d"]
+    assert "0.82 (0.44-1.51)" in found.statement
+    assert "not of this patient" in found.statement
+    assert not any("dose_cohort" in name for name in run_drug(drug("lorlatinib", 100)))

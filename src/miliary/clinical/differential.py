@@ -67,7 +67,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """
     book = rules or load_rules("differential", EDITION)
     frequencies = tuple(_list_frequencies(case, book))
-    tuberculosis = tuple(_check_tuberculosis(case, book))
+    tuberculosis = (*_check_tuberculosis(case, book), *_tell_detection(case, book))
     if best_described_study(case) is None and not case.has_claim("miliary"):
         return (*frequencies, *tuberculosis)
     ranked = rank_causes(case, book)
@@ -271,6 +271,31 @@ def _check_tuberculosis(case: Case, book: RuleBook) -> Iterator[Assessment]:
         facts_item="j27",
         **book.credit(row),
     )
+
+
+def _tell_detection(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """How well a kind of imaging in the record shows miliary tuberculosis, from series elsewhere."""
+    for row in book.rows("detection"):
+        for study in case.studies:
+            shows = not row["finding"] or study.finding(Finding(row["finding"])) is Presence.PRESENT
+            if study.modality.value != row["modality"] or not shows:
+                continue
+            name = f"findings.{row['finding']}" if row["finding"] else "modality"
+            yield Assessment(
+                f"differential.detection.{row.id}",
+                "How well imaging shows miliary tuberculosis",
+                Verdict.MET,
+                Severity.INFO,
+                f"Elsewhere {row['text']}.",
+                inputs=(
+                    Input(
+                        path_of("studies", study.id, name), "present" if row["finding"] else row["modality"]
+                    ),
+                ),
+                origin=study.origin,
+                **book.credit(row),
+            )
+            break
 
 
 def _list_missing_tests(case: Case, igra: list[MicrobiologyResult], row: Row) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
-from miliary.case import Case, Treatment, days_between, path_of
+from miliary.case import Case, Patient, Treatment, days_between, path_of
 from miliary.clinical.rulebook import Row, RuleBook
+from miliary.vocabulary import ChildPugh
 
 _DAYS_PER_MONTH = 30.4375
 _MG_PER_UNIT = {"mg": 1.0, "g": 1000.0, "ug": 0.001}
@@ -27,13 +28,15 @@ def find_label_region(region: str, book: RuleBook) -> str:
 
 
 def assess_dose(
-    treatment: Treatment, rules: RuleBook, *, weight_kg: float | None = None
+    treatment: Treatment, rules: RuleBook, *, patient: Patient | None = None
 ) -> Iterator[Assessment]:
     """Total daily dose of one treatment against every labeled level of its region.
 
     Nothing is yielded for a drug without a labeled dose in the rules. Where a label depends on body weight
-    and none is given, both of its doses count as labeled.
+    and none is given, both of its doses count as labeled. Its dose for Child-Pugh class C holds where that
+    class is stated.
     """
+    patient = patient or Patient()
     drug = find_drug(treatment)
     rows = [row for row in rules.rows("dose") if row["drug"] == drug]
     if not rows:
@@ -41,14 +44,14 @@ def assess_dose(
     region = find_label_region(treatment.region, rules)
     rows = [row for row in rows if not region or row["region"] == region]
     rows = [row for row in rows if row["use"] == _find_use(treatment)]
-    rows = _choose_by_weight(rows, weight_kg)
+    rows = _choose_by_weight(rows, patient.weight_kg)
     totals = find_daily_totals_mg(treatment)
     if not rows or not totals:
         yield _cannot_check(treatment, rules, has_label=bool(rows))
     elif len(totals) > 1:
         yield _ask_frequency(treatment, totals, rows, rules)
     else:
-        yield _compare_dose(treatment, totals[0], rows, rules)
+        yield _compare_dose(treatment, totals[0], rows, rules, patient)
 
 
 def _choose_by_weight(rows: list[Row], weight_kg: float | None) -> list[Row]:
@@ -109,11 +112,26 @@ def find_daily_totals_mg(treatment: Treatment) -> tuple[float, ...]:
     return (dose * treatment.times_per_day,)
 
 
-def _compare_dose(treatment: Treatment, total: float, rows: list[Row], book: RuleBook) -> Assessment:
+def _levels_daily_mg(row: Row, patient: Patient) -> tuple[float, ...]:
+    """Labeled totals per day, the starting dose first; for Child-Pugh class C its own, where there is one."""
+    if patient.child_pugh is ChildPugh.C and row.get("child_pugh_c_daily_mg"):
+        return (float(row["child_pugh_c_daily_mg"]),)
+    return tuple(float(step) for step in row["steps_daily_mg"])
+
+
+def _compare_dose(
+    treatment: Treatment, total: float, rows: list[Row], book: RuleBook, patient: Patient
+) -> Assessment:
     """A level of every region asked: fine; of none: a query; below the starting dose: a note."""
-    fitting = [row for row in rows if total in row["steps_daily_mg"] or total == row.get("lead_in_daily_mg")]
-    starting = [row for row in fitting if total == row["steps_daily_mg"][0]]
-    details = "; ".join(_describe_ratio(row, total) for row in rows)
+    levels = {row.id: _levels_daily_mg(row, patient) for row in rows}
+    fitting = [row for row in rows if total in levels[row.id] or total == row.get("lead_in_daily_mg")]
+    starting = [row for row in fitting if total == levels[row.id][0]]
+    stepwise = [row for row in rows if row.get("stepwise") and total < levels[row.id][0]]
+    if not fitting and stepwise:
+        return _cannot_step(treatment, total, stepwise, book)
+    details = "; ".join(_describe_ratio(row, total, levels[row.id][0]) for row in rows)
+    if patient.child_pugh is ChildPugh.C and any(row.get("child_pugh_c_daily_mg") for row in rows):
+        details += "; for Child-Pugh class C"
     severity = Severity.QUERY
     if fitting:
         severity = Severity.INFO if starting and len(fitting) == len(rows) else Severity.NOTE
@@ -124,13 +142,68 @@ def _compare_dose(treatment: Treatment, total: float, rows: list[Row], book: Rul
         Verdict.MET if fitting else Verdict.NOT_MET,
         severity,
         f"{treatment.name} {total:g} mg per day in total {lead}: {details}."
-        + ("" if fitting else _name_other_uses(total, treatment, book)),
+        + ("" if fitting else _name_no_reduction(rows, total) + _name_other_uses(total, treatment, book)),
         value=total,
-        inputs=_list_dose_inputs(treatment),
+        inputs=(*_list_dose_inputs(treatment), *_liver_input(patient)),
         origin=treatment.origin,
         facts_item=None if fitting else "j6",
         **book.credit(*rows),
     )
+
+
+def _liver_input(patient: Patient) -> tuple[Input, ...]:
+    return () if patient.child_pugh is None else (Input("patient.child_pugh", patient.child_pugh.value),)
+
+
+def _cannot_step(treatment: Treatment, total: float, rows: list[Row], book: RuleBook) -> Assessment:
+    """A lower dose of a drug whose label goes down in steps that are not held here."""
+    return Assessment(
+        f"therapy.dose.{treatment.id}",
+        f"Dose of {treatment.name}",
+        Verdict.NOT_ASSESSABLE,
+        Severity.NOTE,
+        f"{treatment.name} {total:g} mg per day in total lies below the labeled dose; its labels reduce it "
+        "in steps that are not encoded.",
+        "the steps of the label are not encoded",
+        value=total,
+        inputs=_list_dose_inputs(treatment),
+        origin=treatment.origin,
+        **book.credit(*rows),
+    )
+
+
+def check_lead_in(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
+    """The dose of the first days, recorded for longer than the label's first days."""
+    totals = find_daily_totals_mg(treatment)
+    region = find_label_region(treatment.region, book)
+    days = days_between(treatment.start, treatment.stop)
+    for row in book.rows("dose"):
+        fits = row["drug"] == find_drug(treatment) and row["region"] == region
+        lead_in = row.get("lead_in_daily_mg")
+        if not fits or lead_in is None or totals != (lead_in,) or days is None or days <= row["lead_in_days"]:
+            continue
+        yield Assessment(
+            f"therapy.lead_in.{treatment.id}",
+            f"First days of {treatment.name}",
+            Verdict.MET,
+            Severity.QUERY,
+            f"{treatment.name} {lead_in:g} mg per day is recorded for {days} days; the {region} label gives "
+            f"that dose for {row['lead_in_days']} days and {row['steps_daily_mg'][0]:g} mg after.",
+            value=days,
+            inputs=(
+                *_list_dose_inputs(treatment),
+                Input(path_of("treatments", treatment.id, "start"), str(treatment.start)),
+                Input(path_of("treatments", treatment.id, "stop"), str(treatment.stop)),
+            ),
+            origin=treatment.origin,
+            **book.credit(row),
+        )
+
+
+def _name_no_reduction(rows: list[Row], total: float) -> str:
+    """Labels that pause a drug and go on with the same dose, where a lower one is recorded."""
+    regions = [row["region"] for row in rows if row.get("no_reduction") and total < row["steps_daily_mg"][0]]
+    return f" The {' and '.join(regions)} label names no reduced dose." if regions else ""
 
 
 def _name_other_uses(total: float, treatment: Treatment, book: RuleBook) -> str:
@@ -145,8 +218,8 @@ def _name_other_uses(total: float, treatment: Treatment, book: RuleBook) -> str:
     return found + " Are the dose and its frequency recorded as given?"
 
 
-def _describe_ratio(row: Row, total: float) -> str:
-    full = float(row["steps_daily_mg"][0])
+def _describe_ratio(row: Row, total: float, full: float | None = None) -> str:
+    full = full or float(row["steps_daily_mg"][0])
     return f"{total / full:.0%} of {full:g} mg ({row['region']} label, {row['use']})"
 
 

@@ -19,6 +19,7 @@ def list_frequencies(case: Case, genes: Iterable[str], book: RuleBook) -> Iterat
     for gene in genes:
         rows = [row for row in book.rows("frequency") if _applies(row, gene, population, case)]
         rows += [row for row in book.rows("pattern") if row["gene"] == gene and _is_diffuse(case)]
+        rows += [row for row in book.rows("tendency") if row["gene"] == gene and row.drives]
         if not rows:
             continue
         texts = tuple(_describe_frequency(row) for row in rows)
@@ -66,11 +67,14 @@ def _describe_frequency(row: Row) -> str:
             f"{row['mutant_percent']:g} % of mutant against {row['wild_type_percent']:g} % of wild-type: "
             f"{row['setting']}"
         )
+    if row.table == "tendency":
+        return f"more often in {', '.join(row['names'])} (without a number)"
     low, high = row["low_percent"], row["high_percent"]
     who = [str(row[key]).replace("_", " ") for key in ("population", "sex", "histology") if row.get(key)]
     who += [f"{row['smoking']} smokers"] if row.get("smoking") else []
     span = f"{low:g} %" if low == high else f"{low:g}-{high:g} %"
-    return span + (f" ({', '.join(who)})" if who else "")
+    what = f"{row['what']} " if row.get("what") else ""
+    return what + span + (f" ({', '.join(who)})" if who else "")
 
 
 def describe_spread(
@@ -89,9 +93,24 @@ def describe_spread(
             Verdict.MET,
             Severity.INFO,
             f"Odds ratios of metastatic sites in {gene}-positive disease elsewhere: {', '.join(texts)}; "
-            f"no predisposition to {none} was found.",
+            f"no predisposition to {none} was found; {row['mean_sites'][0]:g} sites on average against "
+            f"{row['mean_sites'][1]:g}.",
             values=texts,
             inputs=positive[gene],
             origin=case.origin,
             **book.credit(row),
         )
+    for row in book.rows("brain"):
+        if row["gene"] in positive:
+            yield Assessment(
+                f"drivers.brain.{row['gene'].lower()}",
+                f"Brain metastases in {row['gene']}-positive disease elsewhere",
+                Verdict.MET,
+                Severity.INFO,
+                f"In {row['gene']}-positive disease elsewhere {row['percent_at_diagnosis']:g} % had brain "
+                "metastases at diagnosis; this says nothing of this patient.",
+                value=row["percent_at_diagnosis"],
+                inputs=positive[row["gene"]],
+                origin=case.origin,
+                **book.credit(row),
+            )

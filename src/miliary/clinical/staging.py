@@ -14,6 +14,13 @@ from itertools import product
 from miliary.assessment import Assessment, Input, Severity, Verdict
 from miliary.case import Case, Metastasis, Node, SeparateNodules, Staging
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.several_tumors import (
+    assess_several,
+    lepidic_sizes_mm,
+    pneumonic_rows,
+    pneumonic_t_ways,
+    without_lepidic_nodules,
+)
 from miliary.vocabulary import Count, Lobe, Presence, Side
 
 EDITIONS = ("8", "9")
@@ -75,12 +82,14 @@ def derive_t(staging: Staging, *, book: RuleBook) -> Category:
     special = _special_t(staging, book)
     if special is not None:
         return special
+    staging = without_lepidic_nodules(staging)
     sizes, used, because, inputs = _sizes(staging, book)
     features, feature_rows, feature_because, feature_inputs = _features(staging, book)
     ways: list[set[str | None]] = [{feature} for feature in features]
     open_ways: list[set[str | None]] = []
     unknown = ["the size of the primary"] if len(sizes) > 1 else []
     _add_nodule_ways(staging, book, ways, open_ways, unknown)
+    ways += pneumonic_t_ways(staging, book=book)
     if not staging.invasion_assessed and (left := _unknown_structures(staging, book)):
         open_ways.append({None, *left})
         unknown.append("what the primary involves")
@@ -138,9 +147,13 @@ def _sizes(staging: Staging, book: RuleBook) -> tuple[set[str], list[str], list[
     size = staging.solid_mm if staging.solid_mm is not None else staging.size_mm
     if size is None:
         return {row["category"] for row in book.rows("sizes")}, [], [], []
-    row = size_row(size, book=book)
-    text = f"{row['category']} by size ({size:g} mm)"
-    return {row["category"]}, [row.id], [text], [Input(f"staging.{name}", size)]
+    largest = max([size, *lepidic_sizes_mm(staging)])
+    row = size_row(largest, book=book)
+    text = f"{row['category']} by size ({largest:g} mm)"
+    inputs = [Input(f"staging.{name}", size)]
+    if largest > size:
+        inputs += [Input(f"staging.other_tumors[{t.id}].size_mm", t.size_mm) for t in staging.other_tumors]
+    return {row["category"]}, [row.id], [text], inputs
 
 
 def size_row(size_mm: float, *, book: RuleBook) -> Row:
@@ -240,6 +253,10 @@ def _nodule_words(staging: Staging, book: RuleBook) -> tuple[list[str], list[str
                 words.append(f"{row['category']} by nodules {row['means']}")
                 path = f"staging.separate_nodules[{nodules.id}]"
                 inputs.append(Input(path, str(nodules.lobe or nodules.side)))
+    for row in pneumonic_rows(staging, book=book, axis="T"):
+        rows.append(row.id)
+        words.append(f"{row['category']} by {row['means']}")
+        inputs.append(Input("staging.pneumonic_lobes", ", ".join(staging.pneumonic_lobes)))
     return rows, list(dict.fromkeys(words)), inputs
 
 
@@ -370,6 +387,7 @@ def _station_rows(regional: list[tuple[Node, set[str]]], book: RuleBook) -> list
 def derive_m(staging: Staging, *, book: RuleBook) -> Category:
     """M from nodules of the other lung, chest sites and sites outside; the highest counts."""
     order = _M_ORDER[book.edition]
+    staging = without_lepidic_nodules(staging)
     stated: set[str] = set()
     because, inputs, rows = _thoracic_m(staging, book, stated)
     outside = _outside(staging, book)
@@ -410,6 +428,11 @@ def _thoracic_m(
             path = f"staging.separate_nodules[{nodules.id}]"
             inputs.append(Input(path, str(nodules.lobe or nodules.side)))
             rows.append(row.id)
+    for row in pneumonic_rows(staging, book=book, axis="M"):
+        stated.add(row["category"])
+        because.append(f"{row['category']} by {row['means']}")
+        inputs.append(Input("staging.pneumonic_lobes", ", ".join(staging.pneumonic_lobes)))
+        rows.append(row.id)
     for item in _present(staging):
         site = _site_row(item.site, book)
         if site is not None and site["category"] == "M1a":
@@ -537,7 +560,8 @@ def assess(case: Case) -> tuple[Assessment, ...]:
 def assess_stage(case: Case, *, edition: str) -> tuple[Assessment, ...]:
     """T, N, M and stage group of a case in one edition."""
     book = load_rules("tnm", edition)
-    return tuple(_assess_category(case, category, book) for category in derive_stage(case, book=book))
+    axes = tuple(_assess_category(case, category, book) for category in derive_stage(case, book=book))
+    return (*axes, *assess_several(case, book=book))
 
 
 def _assess_category(case: Case, category: Category, book: RuleBook) -> Assessment:

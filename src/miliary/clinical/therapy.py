@@ -10,7 +10,14 @@ from collections.abc import Iterator
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
 from miliary.case import Case, Treatment, path_of
-from miliary.clinical.dose import assess_dose, check_details, check_duration, find_drug, find_label_region
+from miliary.clinical.dose import (
+    assess_dose,
+    check_details,
+    check_duration,
+    check_lead_in,
+    find_drug,
+    find_label_region,
+)
 from miliary.clinical.drivers import GeneFinding, GeneStatus, find_gene_status
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
 from miliary.vocabulary import History, Presence, Sex
@@ -43,11 +50,14 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 
 def _assess_drug(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
-    yield from assess_dose(drug, book, weight_kg=case.patient.weight_kg)
+    yield from assess_dose(drug, book, patient=case.patient)
     yield from check_duration(drug, book)
+    yield from check_lead_in(drug, book)
     yield from check_details(drug, case, book)
     yield from _check_contraception(drug, case, book)
     yield from _list_trials(drug, book)
+    yield from _list_dose_cohorts(drug, book)
+    yield from _list_warnings(drug, book)
 
 
 def _list_options(
@@ -156,6 +166,40 @@ def _check_contraception(treatment: Treatment, case: Case, book: RuleBook) -> It
     )
 
 
+def _list_dose_cohorts(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
+    """What cohorts saw between two doses of this drug."""
+    for row in book.rows("dose_cohort"):
+        if row["drug"] == find_drug(treatment) and row.drives:
+            yield Assessment(
+                f"therapy.dose_cohort.{row.id}.{treatment.id}",
+                f"Doses of {treatment.name} in practice",
+                Verdict.MET,
+                Severity.INFO,
+                f"{treatment.name} in practice, of groups and not of this patient: {row['finding']}.",
+                inputs=(Input(path_of("treatments", treatment.id, "name"), treatment.name),),
+                origin=treatment.origin,
+                **book.credit(row),
+            )
+
+
+def _list_warnings(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
+    """What sources name of a drug beside its dose, where no rule on it is encoded."""
+    for row in book.rows("warning"):
+        if row["drug"] == find_drug(treatment) and row.drives:
+            yield Assessment(
+                f"therapy.warning.{treatment.id}",
+                f"Known of {treatment.name}",
+                Verdict.MET,
+                Severity.INFO,
+                f"Of {treatment.name} sources name: {', '.join(row['names'])}. No rule to watch or hold it "
+                "is encoded here.",
+                values=tuple(row["names"]),
+                inputs=(Input(path_of("treatments", treatment.id, "name"), treatment.name),),
+                origin=treatment.origin,
+                **book.credit(row),
+            )
+
+
 def _list_trials(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
     """What trials of this drug reported, with the dose they used."""
     rows = [row for row in book.rows("trial") if row["drug"] == find_drug(treatment)]
@@ -178,9 +222,11 @@ def _list_trials(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
 def _describe_trial(row: Row) -> str:
     """One trial in words: hazard ratios with their interval where there is one."""
     parts = []
-    for key, word in (("pfs_hr", "progression"), ("os_hr", "death")):
+    for key, word in (("pfs_hr", "progression"), ("dfs_hr", "recurrence"), ("os_hr", "death")):
         ratio = row.get(key)
         if ratio:
             span = f" ({ratio[1]:g}-{ratio[2]:g})" if len(ratio) == 3 else ""
             parts.append(f"hazard ratio of {word} {ratio[0]:g}{span}")
-    return f"{row['name']}, {row['dose']} against {row['comparator']}: {', '.join(parts)}"
+    parts += [str(row["also"])] if row.get("also") else []
+    dose = f", {row['dose']}" if row.get("dose") else ""
+    return f"{row['name']}{dose} against {row['comparator']}: {', '.join(parts)}"

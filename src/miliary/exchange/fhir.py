@@ -408,7 +408,7 @@ def _find_kind(resource: Mapping[str, Any]) -> str:
 def _find_observation_kind(resource: Mapping[str, Any]) -> str:
     codes = {(c.get("system"), c.get("code")) for c in get(resource, "code.coding") or []}
     for name, (code, *_) in PATIENT_OBSERVATIONS.items():
-        if (LOINC, code["coding"][0]["code"]) in codes:
+        if (code["coding"][0]["system"], code["coding"][0]["code"]) in codes:
             return f"patient.{name}"
     if codes & {(SNOMED, code) for code in SYMPTOM_SNOMED.values()}:
         return "symptoms"

@@ -245,6 +245,12 @@ _OBSERVATIONS = (
         category="imaging",
     ),
     _observation(
+        "staging.other_tumors",
+        "a further primary or lepidic focus",
+        own_code("further-tumor"),
+        category="imaging",
+    ),
+    _observation(
         "staging.asserted",
         "a stage as somebody wrote it",
         code_of(SNOMED, "399537006", "clinical stage group"),
@@ -315,6 +321,7 @@ RECORDS: Mapping[str, type] = {
     "staging.nodes": nouns.Node,
     "staging.separate_nodules": nouns.SeparateNodules,
     "staging.metastases": nouns.Metastasis,
+    "staging.other_tumors": nouns.Tumor,
     "staging.asserted": nouns.AssertedStage,
     "treatments": nouns.Treatment,
     "adverse_events": nouns.AdverseEvent,
@@ -344,4 +351,5 @@ PATIENT_OBSERVATIONS: Mapping[str, tuple[dict[str, Any], Home, str, str]] = {
         "",
         "ecog-performance-status",
     ),
+    "child_pugh": (own_code("child-pugh-class"), Home("valueString"), "", ""),
 }
