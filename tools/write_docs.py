@@ -179,7 +179,8 @@ def _describe_patient_fact(name: str) -> str:
     code, _, _, profile = PATIENT_OBSERVATIONS[name]
     coding = code["coding"][0]
     profile = f"mcode-{profile}" if profile else "-"
-    return f"| `patient.{name}` | Observation | {profile} | loinc.org {coding['code']} | {code['text']} |"
+    system = coding["system"].rpartition("/")[2]
+    return f"| `patient.{name}` | Observation | {profile} | {system} {coding['code']} | {code['text']} |"
 
 
 def render_cli_page() -> str:
