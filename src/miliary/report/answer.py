@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from miliary.report.catalog import Catalog
-from miliary.report.reading import JsonObject, find, items, number, pair, text, words
+from miliary.report.reading import JsonObject, find, items, number, pair, text, words, write_number
 from miliary.report.sources import Sources, join
 from miliary.study import SavedComparison, SavedScan, StudyResult
 
@@ -75,13 +75,13 @@ class _Writer:
             return self.t("answer.unknown")
         file = "scan.json" if isinstance(scan, SavedScan) else "response.json"
         member = file if scan.path == "." else f"{scan.path}/{file}"
-        return self.sources.number(format(value, style), member, name)
+        return self.sources.number(write_number(value, style), member, name)
 
     def _interval(self, scan: SavedScan | SavedComparison, name: str, style: str = ",.0f") -> str:
         found = pair(scan.summary, name)
         if found is None:
             return ""
-        low, high = (format(v, style) for v in found)
+        low, high = (write_number(v, style) for v in found)
         return " " + self.t("answer.interval", low=low, high=high)
 
     def _say(self, key: str, /, **facts: object) -> Markup:

@@ -177,7 +177,7 @@ def read_curve(summary: object) -> Mapping[str, Sequence[float]] | None:
         y = numbers(part, "probability") or numbers(part, "detected") or numbers(part, "completeness")
         if len(x) > 1 and len(x) == len(y):
             low, high = (
-                numbers(part, f"probability_{end}") or numbers(part, end) or numbers(part, f"{end}_ci95")
+                numbers(part, f"ci95_{end}") or numbers(part, f"probability_{end}") or numbers(part, end)
                 for end in ("low", "high")
             )
             fits = len(low) == len(high) == len(x)

@@ -105,6 +105,7 @@ def _gather_scans(scans: ScanPanels) -> dict[str, Any]:
         "slabs": rows,
         "slab_planes": list(dict.fromkeys((row.plane, row.thickness) for row in rows)),
         "is_registered": scans.is_registered(),
+        "is_paired": any(len(row.shown) > 1 for row in rows),
         "maps": scans.burden_maps(),
         "histogram": scans.histogram(),
         "completeness": scans.completeness(),

@@ -30,6 +30,17 @@ def as_number(value: object) -> float | None:
     return float(value)
 
 
+def write_number(value: float, style: str) -> str:
+    """A number as the page writes it; a share never rounds to a certainty it is not."""
+    if style.endswith("%"):
+        if 0.0 < value < 0.005:
+            return "< 1 %"
+        if 0.995 < value < 1.0:
+            return "> 99 %"
+        return format(100.0 * value, style.replace("%", "f")) + " %"
+    return format(value, style)
+
+
 def text(content: object, path: str) -> str:
     """Text at a dotted path, empty where there is none."""
     value = find(content, path)

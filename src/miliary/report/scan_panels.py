@@ -22,6 +22,7 @@ from miliary.report.reading import (
     pair,
     text,
     words,
+    write_number,
 )
 from miliary.report.sources import Sources
 from miliary.study import Picture, SavedComparison, SavedScan, StudyResult
@@ -31,6 +32,8 @@ SIDES = ("right", "left")
 # Slabs are kept without loss while the page stays small.
 _LOSSLESS_BYTES = 9_000_000
 _SLAB_WORDS = ("baseline", "followup")
+# Kinds of slabs that a comparison saves, both scans in one frame.
+PAIRED = ("slab", "compared_slab")
 
 
 @dataclass(frozen=True)
@@ -146,13 +149,13 @@ class ScanPanels:
 
     def _caption(self, picture: Picture) -> str:
         about = picture.about
-        if picture.kind == "slab":
-            window = numbers(about, "window_hu")
+        if picture.kind in PAIRED:
+            window, place = numbers(about, "window_hu"), number(about, "position_mm")
             return self.t(
                 "slabs.caption",
                 plane=self.t.word(text(about, "plane")),
                 thickness=f"{number(about, 'thickness_mm') or 0:g}",
-                position=f"{number(about, 'position_mm') or 0:.0f}",
+                position="" if place is None else self.t("slabs.position", mm=f"{place:.0f}"),
                 window=f"{window[0]:g}\u2013{window[1]:g}" if len(window) == 2 else "?",
             )
         known = f"figure.{picture.kind if about else picture.name}"
@@ -164,7 +167,7 @@ class ScanPanels:
             (p, compared)
             for compared in self.study.comparisons
             for p in compared.pictures
-            if p.kind == "slab" and p.data
+            if p.kind in PAIRED and p.data
         ]
         if paired:
             shown = [
@@ -191,15 +194,20 @@ class ScanPanels:
                 plane,
                 thickness,
                 level,
-                self.t("slabs.row", plane=self.t.word(plane), thickness=thickness, level=level),
+                self.t(
+                    "slabs.row" if level else "slabs.row_one",
+                    plane=self.t.word(plane),
+                    thickness=thickness,
+                    level=level,
+                ),
                 tuple(group),
             )
-            for (plane, thickness, level), group in sorted(rows.items())
+            for (plane, thickness, level), group in sorted(rows.items(), key=_slab_order)
         ]
 
     def is_registered(self) -> bool:
         """Whether the pairs shown were brought into one frame."""
-        return any(p.kind == "slab" and p.data for c in self.study.comparisons for p in c.pictures)
+        return any(p.kind in PAIRED and p.data for c in self.study.comparisons for p in c.pictures)
 
     def of_kind(self, kind: str) -> list[Shown]:
         """Every picture of a kind, scan by scan."""
@@ -219,7 +227,7 @@ class ScanPanels:
         for compared in self.study.comparisons:
             label = f"{self.name(compared.baseline)} \u2192 {self.name(compared.followup)}"
             for picture in compared.pictures:
-                if picture.data and picture.kind != "slab":
+                if picture.data and picture.kind not in PAIRED:
                     one = self.show(picture, compared, label)
                     found.append(Shown(**{**one.__dict__, "caption": f"{label}: {one.caption}"}))
         return found
@@ -340,7 +348,7 @@ class ScanPanels:
         if value is None:
             reason = text(saved.summary, f"{name}_reason")
             return Markup('<span class="none">{0}</span>').format(reason or "\u2013")
-        return self.sources.number(format(value, style), member_of(saved), name, note=False)
+        return self.sources.number(write_number(value, style), member_of(saved), name, note=False)
 
     def facts(self) -> list[tuple[str, list[Markup]]]:
         """One row for each measure, one column for each scan."""
@@ -373,7 +381,7 @@ class ScanPanels:
         found = pair(scan.summary, ci) if ci else None
         if found is None:
             return cell
-        low, high = (format(v, style) for v in found)
+        low, high = (write_number(v, style) for v in found)
         return cell + Markup(" <span class='ci'>({0}\u2013{1})</span>").format(low, high)
 
     def summarized(self) -> list[SavedScan]:
@@ -417,7 +425,9 @@ class ScanPanels:
                     value = as_number(lesion.get(name))
                     if value is not None:
                         place = f"lesions[{lesion.get('id', '?')}].{name}"
-                        shown = self.sources.number(format(value, style), member_of(scan), place, note=False)
+                        shown = self.sources.number(
+                            write_number(value, style), member_of(scan), place, note=False
+                        )
                         cells.append((self.t(f"lesion.{name}"), shown))
                 where = [text(lesion, n) for n in ("side", "zone", "lobe") if text(lesion, n)]
                 if where:
@@ -457,7 +467,7 @@ class ScanPanels:
             cell = self._cell(compared, name, style)
             found = pair(summary, ci) if ci else None
             if found:
-                low, high = (format(v, style) for v in found)
+                low, high = (write_number(v, style) for v in found)
                 cell += Markup(" <span class='ci'>({0}\u2013{1})</span>").format(low, high)
             rows.append((self.t(f"gate.{key}"), cell))
         tracks = find(summary, "tracks")
@@ -505,6 +515,11 @@ class ScanPanels:
                 )
             rows.append((where, shown, text(region, "excluded_because")))
         return rows
+
+
+def _slab_order(item: tuple[tuple[str, str, int], Any]) -> tuple[str, float, int]:
+    plane, thickness, level = item[0]
+    return plane, float(thickness), level
 
 
 def _scan_of(picture: Picture) -> str:
