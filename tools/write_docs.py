@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from miliary.cli import cli
 from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
 from miliary.exchange.case_file import LAB_COLUMNS, read_case_schema
 from miliary.exchange.case_result import read_case_result_schema
+from miliary.exchange.compare_store import MATCH_COLUMNS, read_response_schema
 from miliary.exchange.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
 from miliary.exchange.store import read_schema
-from miliary.nodules import COLUMNS, Attenuation, NoduleFlag
+from miliary.nodules import COLUMNS, TRACK_COLUMNS, Attenuation, Fate, NoduleFlag
 from miliary.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -47,6 +48,51 @@ def render_ct_page() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def render_compare_page() -> str:
+    """The columns and fields that a comparison writes."""
+    lines = [
+        "# What `miliary compare` writes",
+        "",
+        _MADE,
+        "[What the response number means, and what it does not](response.md) comes first.",
+        "",
+        "| file | holds |",
+        "|---|---|",
+        "| `response.json` | the summary: fields below |",
+        f"| `matches.csv` | nodules that are the same on both scans: {_quote(MATCH_COLUMNS)} |",
+        "| `tracks.csv` | what became of each nodule: columns below |",
+        "| `transform.npz` | baseline points to follow-up points, patient LPS mm: arrays of `Transform` |",
+        "| `registered.zarr` | the follow-up in the frame of the baseline, int16 HU |",
+        "| `response.png` | both scans at one level, nodules by what became of them, burden by zone, sizes |",
+        "| `figures/` | its slabs with marks as coordinates, for a report |",
+        "",
+        "With three or more scans the folder holds `series.json` and one such folder per follow-up under",
+        "`compare/`.",
+        "",
+        "## `tracks.csv`",
+        "",
+        "| column | unit | meaning |",
+        "|---|---|---|",
+        *(f"| `{c.name}` | {c.unit or '-'} | {c.meaning} |" for c in TRACK_COLUMNS),
+        "",
+        f"`fate` is one of {_words(Fate)}.",
+        "",
+        "## `response.json`",
+        "",
+        "A field that may be `null` has a sibling `..._reason` saying why, present only then.",
+        "",
+        "| field | type | meaning |",
+        "|---|---|---|",
+        *(f"| `{n}` | {kind} | {meaning} |" for n, kind, meaning in _fields(read_response_schema(), "")),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _quote(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _words(vocabulary: Any) -> str:
@@ -198,7 +244,12 @@ def render_cli_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"ct.md": render_ct_page, "case.md": render_case_page, "cli.md": render_cli_page}
+PAGES = {
+    "compare.md": render_compare_page,
+    "ct.md": render_ct_page,
+    "case.md": render_case_page,
+    "cli.md": render_cli_page,
+}
 PAGES["interchange.md"] = render_interchange_page
 
 

@@ -22,6 +22,9 @@ SCHEMA_VERSION = "1.0"
 COMPARISON_KIND = "miliary.compare"
 SERIES_KIND = "miliary.series"
 
+_NOT_ON_BOTH = "the lesion is not measured on both scans"
+_NO_CAVITY = "the lesion does not hold a cavity on both scans"
+
 
 class ComparabilityVerdict(enum.StrEnum):
     """Whether two scans may be compared."""
@@ -410,7 +413,9 @@ def _summarize_lesion(lesion: LesionChange) -> dict[str, Any]:
     return {
         **_told("baseline_mm", lesion.baseline_mm, lesion.reason or "no lesion of 8 mm or more was found"),
         **_told("followup_mm", lesion.followup_mm, lesion.reason or "the lesion was not found again"),
-        **_told("change_mm", _change(lesion), lesion.reason or "the lesion is not measured on both scans"),
+        **_told("change_mm", _difference(lesion, "long_axis_mm"), lesion.reason or _NOT_ON_BOTH),
+        **_told("volume_change_fraction", _relative(lesion, "volume_mm3"), _NOT_ON_BOTH),
+        **_told("wall_change_mm", _difference(lesion, "wall_thickness_mm"), _NO_CAVITY),
         "baseline": None if lesion.baseline is None else dict(lesion.baseline),
         **({"baseline_reason": lesion.reason or "no lesion was found"} if lesion.baseline is None else {}),
         "followup": None if lesion.followup is None else dict(lesion.followup),
@@ -418,10 +423,15 @@ def _summarize_lesion(lesion: LesionChange) -> dict[str, Any]:
     }
 
 
-def _change(lesion: LesionChange) -> float | None:
-    if lesion.baseline_mm is None or lesion.followup_mm is None:
-        return None
-    return lesion.followup_mm - lesion.baseline_mm
+def _difference(lesion: LesionChange, name: str) -> float | None:
+    """Follow-up less baseline of one of the lesion's numbers."""
+    before, after = ((one or {}).get(name) for one in (lesion.baseline, lesion.followup))
+    return None if before is None or after is None else float(after) - float(before)
+
+
+def _relative(lesion: LesionChange, name: str) -> float | None:
+    change = _difference(lesion, name)
+    return None if change is None or lesion.baseline is None else change / float(lesion.baseline[name])
 
 
 def _summarize_matching(zone: ZoneMatching) -> dict[str, Any]:
