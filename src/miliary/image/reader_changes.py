@@ -126,7 +126,6 @@ def _place_clicks(
 ) -> tuple[list[bool], F64]:
     """Each click moved to the peak near it; none outside the lungs or on a reported nodule."""
     spacing = np.asarray(box.spacing_zyx_mm)
-    reach = np.maximum(1, np.round(CLICK_MM / spacing)).astype(int)
     margin = np.maximum(1, np.round(OUTSIDE_LUNG_MM / spacing)).astype(int)
     taken = (grid.index_from_lps(kept.position_lps_mm) - np.asarray(box.start_zyx)) * spacing
     placed, at = [], []
@@ -138,7 +137,7 @@ def _place_clicks(
         if not box.labels[_window(center, margin, box.voxels_hu.shape)].any():
             placed.append(False)
             continue
-        peak = _find_peak(center, reach, smooth_hu)
+        peak = _find_peak(center, spacing, smooth_hu)
         is_free = not len(taken) or np.linalg.norm(taken - peak * spacing, axis=1).min() >= SAME_MARK_MM
         placed.append(is_free)
         if is_free:
@@ -147,17 +146,18 @@ def _place_clicks(
     return placed, np.array(at, dtype=np.float64).reshape(-1, 3)
 
 
-def _find_peak(
-    center: npt.NDArray[np.int_], reach: npt.NDArray[np.int_], smooth_hu: F32
-) -> npt.NDArray[np.int_]:
+def _find_peak(center: npt.NDArray[np.int_], spacing_mm: F64, smooth_hu: F32) -> npt.NDArray[np.int_]:
     """The brightest local maximum near a voxel; the voxel itself where there is none.
 
     Not simply the brightest voxel: beside the pleura or a vessel that would be theirs.
     """
+    near_mm = max(CLICK_MM, float(spacing_mm.max()))
+    reach = np.floor(near_mm / spacing_mm + 1e-6).astype(int)
     best, best_hu = center, -np.inf
     for step in np.ndindex(*(2 * reach + 1)):
         here = center + np.asarray(step) - reach
-        if (here < 0).any() or (here >= smooth_hu.shape).any():
+        is_inside = (here >= 0).all() and (here < smooth_hu.shape).all()
+        if not is_inside or np.linalg.norm((here - center) * spacing_mm) > near_mm + 1e-6:
             continue
         value = smooth_hu[tuple(here)]
         if value > best_hu and value >= smooth_hu[_window(here, np.ones(3, int), smooth_hu.shape)].max():
