@@ -35,7 +35,7 @@ LEVELS = (0.9, 0.7, 0.5, 0.3, 0.1)
 DEPTHS = (0.25, 0.5, 0.75)
 CELL_MM = 8.0
 
-_MIN_CELL_ML = 0.5
+_MIN_CELL_ML = 1.5
 _LOOK_MM = 2.0
 _FRONTAL_PIXEL_MM = 0.8
 # Rays that cross less than this pass beside the body.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from miliary.report.reading import as_number, find, items, number, numbers, text
+from miliary.report.reading import as_number, find, items, number, numbers, pair, text
 
 # Okabe and Ito's palette, darkened where it must show on white; each series has its own texture too.
 SERIES_FILL = ("#0072b2", "#d55e00", "#5f6b00", "#8b3a78")
@@ -21,11 +21,18 @@ MARK_STYLE: Mapping[str, str] = {
     "subsolid": "stroke:#56b4e9;stroke-dasharray:5 3",
     "unresolved": "stroke:#f0e442;stroke-dasharray:2 2",
     "calcified": "stroke:#ff9ad5;stroke-dasharray:8 2 2 2",
-    "kept": "stroke:#e69f00",
-    "shrunk": "stroke:#56b4e9;stroke-dasharray:5 3",
-    "grown": "stroke:#ff7f50;stroke-dasharray:8 2 2 2",
-    "gone": "stroke:#ffffff;stroke-dasharray:2 2",
-    "new": "stroke:#f0e442;stroke-width:2.5",
+    "kept": "stroke:#f0e442",
+    "shrunk": "stroke:#56b4e9",
+    "grown": "stroke:#ff8c42",
+    "gone": "stroke:#ff9ad5",
+    "new": "stroke:#e69f00",
+}
+# What became of a nodule has a shape of its own: triangle down or up, square, diamond; a circle stayed.
+_MARK_CORNERS: Mapping[str, tuple[tuple[float, float], ...]] = {
+    "shrunk": ((0.0, 1.3), (-1.15, -0.7), (1.15, -0.7)),
+    "grown": ((0.0, -1.3), (-1.15, 0.7), (1.15, 0.7)),
+    "gone": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
+    "new": ((0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)),
 }
 # Light to dark, so that a copy without color keeps the order.
 SCALE = ("#f7fbff", "#d6e6f4", "#abd0e6", "#6aaed6", "#3787c0", "#105ba4", "#08306b")
@@ -103,7 +110,7 @@ def draw_histogram(
                 f'height="{value * scale:.1f}" fill="url(#t{place % 4})" stroke="#222" stroke-width=".6">'
                 f"<title>{escape(one.name)}: {value:,.0f}</title></rect>"
             )
-        parts += _legend_entry(left + 8 + place * 170, one.name, place)
+        parts += _legend_entry(left + 8 + place * 190, one.name, place)
     for index in range(0, n + 1, 2):
         said = f"{edges[index]:g}" if index < len(edges) else "+"
         parts.append(write_text(left + index * cell, height - bottom + 16, said, anchor="middle"))
@@ -114,7 +121,7 @@ def draw_histogram(
 
 def _legend_entry(x: float, name: str, place: int) -> list[str]:
     box = f'<rect x="{x + 110:.1f}" y="5" width="12" height="12" fill="url(#t{place % 4})" stroke="#222"/>'
-    return [box, write_text(x + 127, 15, name[:20])]
+    return [box, write_text(x + 127, 15, name[:26])]
 
 
 def draw_completeness(
@@ -163,7 +170,7 @@ def draw_completeness(
                     f'<circle cx="{cx}" cy="{cy}" r="4.5" fill="#fff" stroke="{color}" stroke-width="2">'
                     f"<title>{escape(name)}: {share:.0%}, {diameter:.2f} mm</title></circle>"
                 )
-        parts += _legend_entry(left + 8 + place * 170, name, place)
+        parts += _legend_entry(left + 8 + place * 190, name, place)
     parts.append(write_text((left + width) / 2, height - 10, x_label, anchor="middle"))
     parts.append(write_text(4, 14, y_label))
     return Markup("".join(parts) + "</svg>")  # noqa: S704  every text went through escape
@@ -194,7 +201,8 @@ def draw_effects(rows: Sequence[Mapping[str, object]], *, title: str, label: str
     """Ratios to what random placement would show, with their intervals, on a logarithmic axis."""
     known = []
     for row in rows:
-        ratio, low, high = (as_number(row.get(k)) for k in ("ratio", "ratio_low", "ratio_high"))
+        ratio = as_number(row.get("ratio"))
+        low, high = pair(row, "ratio_ci95") or (None, None)
         if ratio is not None and ratio > 0:
             known.append((str(row.get("meaning") or row.get("name") or ""), ratio, low, high))
     width, line = 720.0, 25.0
@@ -226,9 +234,9 @@ def draw_effects(rows: Sequence[Mapping[str, object]], *, title: str, label: str
 
 
 def find_map_peak(maps: Iterable[Mapping[str, object]]) -> float:
-    """Largest value of several burden maps, so that they share a scale."""
-    values = [v for one in maps for row in _rows(one) for v in row if v is not None]
-    return max(values, default=0.0)
+    """Where the scale of several burden maps ends: one cell in fifty may lie above."""
+    values = sorted(v for one in maps for row in _rows(one) for v in row if v is not None)
+    return values[int(0.98 * (len(values) - 1))] if values else 0.0
 
 
 def _rows(about: Mapping[str, object]) -> list[list[float | None]]:
@@ -263,6 +271,7 @@ def draw_burden_map(
     for step, color in enumerate(SCALE):
         y = 12 + (6 - step) * 18
         said = "0" if step == 0 else f"{peak * (step - 1) / 6:.2g}\u2013{peak * step / 6:.2g}"
+        said = f"> {peak * 5 / 6:.2g}" if step == 6 else said
         parts.append(
             f'<rect x="{side + 10:.1f}" y="{y}" width="16" height="16" fill="{color}" stroke="#555"/>'
         )
@@ -273,7 +282,7 @@ def draw_burden_map(
 def draw_marks(about: Mapping[str, object], *, scale_word: str, watermark: str = "") -> Markup:
     """What lies over a slab: scale bar and sides always, circles where marks are shown."""
     size = numbers(about, "size_px")
-    if len(size) != 2:
+    if len(size) != 2 or not (text(about, "plane") or about.get("long_axis_px")):
         return Markup("")
     width, height = size
     pixel_mm = number(about, "pixel_mm") or 1.0
@@ -302,10 +311,14 @@ def _mark_shapes(about: Mapping[str, object]) -> Iterable[str]:
         if column is None or row is None or radius is None:
             continue
         style = MARK_STYLE.get(str(mark[4]), MARK_STYLE["solid"])
-        yield (
-            f'<circle cx="{column:g}" cy="{row:g}" r="{radius:g}" style="{style}">'
-            f"<title>{escape(mark[0])} {escape(mark[4])}</title></circle>"
-        )
+        title = f"<title>{escape(mark[0])} {escape(mark[4])}</title>"
+        corners = _MARK_CORNERS.get(str(mark[4]))
+        if corners is None:
+            yield f'<circle cx="{column:g}" cy="{row:g}" r="{radius:g}" style="{style}">{title}</circle>'
+            continue
+        size = max(radius, 4.0)
+        points = " ".join(f"{column + x * size:.1f},{row + y * size:.1f}" for x, y in corners)
+        yield f'<polygon points="{points}" style="{style}">{title}</polygon>'
 
 
 def _line_shapes(about: Mapping[str, object]) -> Iterable[str]:

@@ -35,7 +35,7 @@ def write_number(value: float, style: str) -> str:
     if style.endswith("%"):
         if 0.0 < value < 0.005:
             return "< 1 %"
-        if 0.995 < value < 1.0:
+        if value > 0.995:
             return "> 99 %"
         return format(100.0 * value, style.replace("%", "f")) + " %"
     return format(value, style)
