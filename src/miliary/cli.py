@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from miliary import __version__
+from miliary.cli_case import case
 from miliary.cli_compare import compare
 from miliary.cli_demo import demo
-from miliary.cli_exchange import case_export, case_import
 from miliary.cli_progress import Progress, count_cores, output_options, progress_style
 from miliary.errors import InputError, MiliaryError, NoLungsError
 
@@ -264,98 +264,7 @@ cli.add_command(compare)
 cli.add_command(demo)
 
 
-@cli.group()
-def case() -> None:
-    """Keep and check the facts about one patient."""
-
-
-@case.command("new")
-@click.argument("folder", type=click.Path(path_type=Path))
-def case_new(folder: Path) -> None:
-    """Start a case: a commented case.yaml and an empty labs.csv in FOLDER."""
-    from miliary.exchange.case_file import write_case_template
-
-    for path in write_case_template(folder):
-        print(path)
-
-
-@case.command("check")
-@click.argument("folder", type=click.Path(path_type=Path))
-def case_check(folder: Path) -> int:
-    """Read a case and list everything in it that cannot be, with file, line and field."""
-    from miliary.exchange.case_file import inspect_case
-
-    read, problems = inspect_case(folder)
-    for problem in problems:
-        print(problem)
-    if read is None or problems:
-        return EXIT_INPUT
-    print(f"{read.id}: well-formed; {len(read.studies)} studies, {len(read.labs)} laboratory values")
-    return 0
-
-
-@case.command("run")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result."
-)
-@click.option("--strict-response", is_flag=True, help="Judge every visit anew, also after a response.")
-@click.option("--confirm-response", is_flag=True, help="A response counts once it is confirmed.")
-@click.option("--irecist", is_flag=True, help="Show the immune reading (iRECIST) beside RECIST 1.1.")
-@click.option("--cavities-off", is_flag=True, help="Show a second reading with cavities taken off.")
-@click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def case_run(
-    folder: Path,
-    *,
-    out: Path,
-    strict_response: bool,
-    confirm_response: bool,
-    irecist: bool,
-    cavities_off: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Derive and check what the facts allow: stage, response, grades, drivers, contradictions.
-
-    FOLDER holds case.yaml (and labs.csv); its studies may point to results of 'miliary ct'. Writes
-    case.json and summary.md, the gravest first. States and cites; what cannot be told is listed with its
-    reason.
-    """
-    from miliary.clinical.lab_ranges import find_range
-    from miliary.clinical.recist import AfterResponse, Cavity, Options
-    from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
-    from miliary.exchange.case_days import count_days
-    from miliary.exchange.case_file import find_scans, read_case, read_scans
-    from miliary.exchange.case_result import Source, render_summary, summarize_case, write_case_result
-    from miliary.exchange.store import CASE_KIND, check_output
-
-    check_output(out, kind=CASE_KIND)
-    facts = read_case(folder)
-    options = Options(
-        after_response=AfterResponse.STRICT if strict_response else AfterResponse.SUSTAINED,
-        needs_confirmation=confirm_response,
-        cavity=Cavity.SUBTRACTED if cavities_off else Cavity.WHOLE,
-        is_immune=irecist,
-    )
-    found = count_days(facts, assess_case(facts, scans=read_scans(facts, folder), response=options))
-    sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
-    provenance = {"program": "miliary", "version": __version__}
-    bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
-    summary = summarize_case(
-        facts, found, sources, counts=count_outcomes(found), provenance=provenance, bands=bands
-    )
-    text = render_summary(facts, found, sources)
-    write_case_result(summary, text, out, scans=find_scans(facts, folder))
-    if as_json:
-        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
-    elif not quiet:
-        print(text)
-        print(f"result in {out}")
-
-
-case.add_command(case_export)
-case.add_command(case_import)
+cli.add_command(case)
 
 
 @cli.command()
