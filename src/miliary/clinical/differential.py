@@ -216,6 +216,12 @@ def _assess_cause(cause: RankedCause, number: int, case: Case, book: RuleBook) -
     against = cause.list_names(is_for=False)
     parts += [f"against: {', '.join(against)}"] if against else []
     parts += [f"published likelihood ratio {r['likelihood_ratio']:g} ({r['setting']})" for r in ratios]
+    context = [
+        row
+        for row in book.rows("ratio")
+        if row["diagnosis"] == cause.id and row.get("context_only") and row.drives
+    ]
+    parts += [f"as context, likelihood ratio {r['likelihood_ratio']:g} ({r['setting']})" for r in context]
     missing = [name.replace("_", " ") for name in cause.missing]
     parts += [f"not stated: {', '.join(missing)}"] if missing else []
     parts += [f"next test named by the sources: {cause.row['next_test']}"]

@@ -10,10 +10,12 @@ from miliary.case import Case
 from miliary.clinical.definition import best_described_study
 from miliary.clinical.drivers import GeneStatus, find_gene_status
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
-from miliary.vocabulary import Presence, Smoking
+from miliary.clinical.staging import nodule_places
+from miliary.vocabulary import Presence, Result, Smoking
 
 EDITION = "2026-11"
-_MAX_NEIGHBORS = 5
+_MAX_NEIGHBORS = 8
+_TUBERCULOSIS_TESTS = ("igra", "igra_quantiferon", "igra_tspot", "tb_culture", "tb_naat", "afb_smear")
 
 
 class Neighbor(NamedTuple):
@@ -67,15 +69,27 @@ def _list_features(case: Case) -> Iterator[tuple[str, Input]]:
         yield "never_smoker", Input("patient.smoking", "never")
     if best_described_study(case) is not None or case.has_claim("miliary"):
         yield "miliary", Input("studies", len(case.studies))
-    for site in case.staging.metastases:
-        if site.presence is Presence.PRESENT:
-            yield site.site, Input(f"staging.metastases[{site.id}].site", site.site)
+    yield from _list_spread(case)
     if case.has_claim("amylase_producing_tumor"):
         yield "amylase", Input("claims", "amylase_producing_tumor")
     for specimen in case.specimens:
         for word, feature in (("adenocarcinoma", "adenocarcinoma"), ("granuloma", "granulomas")):
             if word in specimen.histology.lower():
                 yield feature, Input(f"specimens[{specimen.id}].histology", specimen.histology)
+
+
+def _list_spread(case: Case) -> Iterator[tuple[str, Input]]:
+    """Where a tumor has spread to, and tests for what it may look like."""
+    for site in case.staging.metastases:
+        if site.presence is Presence.PRESENT:
+            yield site.site, Input(f"staging.metastases[{site.id}].site", site.site)
+    for nodules in case.staging.separate_nodules:
+        is_far = nodule_places(nodules, case.staging) == {"contralateral_lung"}
+        if is_far and nodules.are_metastases is Presence.PRESENT:
+            yield "m1a", Input(f"staging.separate_nodules[{nodules.id}].are_metastases", "present")
+    for test in case.microbiology:
+        if test.test in _TUBERCULOSIS_TESTS and test.result is Result.NEGATIVE:
+            yield "mimics_tuberculosis", Input(f"microbiology[{test.id}].result", test.result.value)
 
 
 def _list_row_features(row: Row) -> list[str]:

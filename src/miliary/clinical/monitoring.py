@@ -101,23 +101,25 @@ def _check_watched(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Asse
 def _check_intervals(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
     """The longest time between two values against the label's interval, where all times are known."""
     for row in _rows_for(drug, "monitoring", book):
-        if not row.get("until_days"):
+        if not row.get("every_days"):
             continue
+        first, last = row.get("from_days", 0), row.get("until_days", float("inf"))
         for analyte in row["analytes"]:
             labs = list_labs_during(drug, case, (analyte,))
             days = [days_between(drug.start, lab.when) for lab in labs]
-            known = sorted(day for day in days if day is not None and day <= row["until_days"])
+            known = sorted(day for day in days if day is not None and first <= day <= last)
             if len(known) < 2 or None in days:
                 continue
-            longest = max(later - earlier for earlier, later in zip([0, *known], known, strict=False))
+            longest = max(later - earlier for earlier, later in zip([first, *known], known, strict=False))
             late = longest > row["every_days"]
+            when = f"from day {first} on" if first else "at first"
             yield Assessment(
                 f"therapy.interval.{drug.id}.{row.id}.{analyte}",
                 f"Interval of {analyte.replace('_', ' ')}",
                 Verdict.NOT_MET if late else Verdict.MET,
                 Severity.NOTE if late else Severity.INFO,
                 f"{analyte.replace('_', ' ')}: at most {longest} days between recorded values; "
-                f"the {row['region']} label names {row['every_days']} days at first.",
+                f"the {row['region']} label names {row['every_days']} days {when}.",
                 value=longest,
                 inputs=tuple(Input(path_of("labs", lab.id, "when"), str(lab.when)) for lab in labs),
                 origin=drug.origin,

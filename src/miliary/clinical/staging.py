@@ -345,10 +345,10 @@ def _sum_nodes(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str
     highest = {max(choice) for choice in product(*(found - {"M"} for _, found in regional))}
     if book.edition == "8" or "N2" not in highest:
         return highest
-    return (highest - {"N2"}) | _split_n2(regional)
+    return (highest - {"N2"}) | _split_n2(regional, book)
 
 
-def _split_n2(regional: list[tuple[Node, set[str]]]) -> set[str]:
+def _split_n2(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str]:
     """N2a for one N2 station, N2b for several; both where stations are not told apart."""
     certain: set[str] = set()
     possible: set[str] = set()
@@ -362,9 +362,13 @@ def _split_n2(regional: list[tuple[Node, set[str]]]) -> set[str]:
         else:
             possible.add(station)
             certain |= {station} if found == {"N2"} else set()
-    n_most = len(possible) + (2 if is_vague else 0)
-    ways = {"N2a"} if len(certain) < 2 else set()
-    return ways | ({"N2b"} if n_most > 1 else set())
+    least = max(len(certain), 1)
+    most = max(len(possible) + (2 if is_vague else 0), 1)
+    return {
+        row["category"]
+        for row in book.rows("n2_split")
+        if row["min_stations"] <= most and row.get("max_stations", most) >= least
+    }
 
 
 def _station_words(node: Node) -> str:

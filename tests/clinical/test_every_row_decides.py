@@ -1,0 +1,230 @@
+"""Every row of the rules decides something in some case: without it that case comes out otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from miliary.case import Case
+from miliary.clinical.registry import assess_case
+from miliary.clinical.rulebook import Row, RuleBook, list_rules, load_rules
+from miliary.exchange.case_file import read_case
+from tests.clinical.cases import make_case, read_rows
+from tests.clinical.test_differential import build as build_vignette
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
+# Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs.
+ELSEWHERE = {"ctcae", "recist", "bridge", "comparability"}
+# A site that is its own organ system is read alike without its row: that a case rests on it is enough.
+CREDIT_IS_ENOUGH = {("tnm", "sites")}
+NEEDS_SCANS = {("labs", "trend")}
+Key = tuple[str, str, str]
+
+
+def written_cases() -> Iterator[Case]:
+    """The worked example and every case of the files."""
+    yield read_case(EXAMPLE)
+    for pair in read_rows("consistency/pairs.toml", "pair"):
+        yield make_case(pair["case"])
+    for row in read_rows("rows/cases.toml", "case"):
+        yield make_case(row["case"])
+    for row in read_rows("drivers/status.toml", "status"):
+        yield make_case({key: row[key] for key in ("molecular", "immunostains") if key in row})
+    for row in read_rows("differential/vignettes.toml", "vignette"):
+        yield build_vignette(row)
+
+
+def built_cases() -> Iterator[Case]:
+    """One case for each row of long tables that differ in a word and a number."""
+    yield from _range_cases()
+    yield from _lab_cases()
+    for option in load_rules("therapy", "2026-11").rows("option"):
+        yield _option_case(option)
+    for row in load_rules("therapy", "2026-11").rows("dose"):
+        yield _dose_case(row)
+    for row in load_rules("drivers", "2026-11").rows("scope"):
+        yield from (_scope_case(row, gene) for gene in row["genes"])
+    sites = [row["site"] for row in load_rules("tnm", "9").rows("sites")]
+    for site in sites:
+        metastasis = {"id": "m", "site": site, "count": "single"}
+        yield make_case({"staging": {"metastases": [metastasis], "metastases_assessed": True}})
+    for row in load_rules("tnm", "9").rows("structures"):
+        invades = {row["structure"]: "present"}
+        yield make_case({"staging": {"size_mm": 5, "invades": invades, "nodules_assessed": True}})
+
+
+def _range_cases() -> Iterator[Case]:
+    """A number beyond each range, as a program may hand it over: a file would be refused."""
+    facts = {
+        "immunostains": [{"id": "i", "target": "PD-L1"}],
+        "studies": [{"id": "s", "nodules": {"count": 3}}],
+        "adverse_events": [{"id": "a", "term": "rash"}],
+        "treatments": [{"id": "t", "name": "alectinib"}],
+        "molecular": [{"id": "m", "genes": [{"gene": "EGFR"}]}],
+    }
+    plain = make_case(facts)
+    for row in load_rules("consistency", "1").rows("range"):
+        yield _with(plain, row["path"].split("."), row["high"] + 1)
+
+
+def _with(record: Any, path: list[str], value: float) -> Any:
+    held = getattr(record, path[0])
+    if len(path) == 1:
+        return replace(record, **{path[0]: type(held)(value) if isinstance(held, int) else value})
+    inner = (_with(held[0], path[1:], value),) if isinstance(held, tuple) else _with(held, path[1:], value)
+    return replace(record, **{path[0]: inner})
+
+
+def _lab_cases() -> Iterator[Case]:
+    """A value above, and one below, the default range of each analyte, country and sex."""
+    book = load_rules("labs", "2026-11")
+    units = {row.id: row["unit"] for row in book.rows("analyte")}
+    for row in book.rows("range"):
+        value = 2 * row["high"] if row.get("high") else 0.5 * row["low"]
+        lab = {"id": "a", "analyte": row["analyte"], "value": value, "unit": units[row["analyte"]]}
+        patient = {"region": row["setting"]} | ({"sex": row["sex"]} if row.get("sex") else {})
+        yield make_case({"labs": [lab], "patient": patient})
+
+
+def _option_case(row: Row) -> Case:
+    genes = {"NTRK": "NTRK1"}
+    gene = {"gene": genes.get(row["gene"], row["gene"]), "result": "positive"}
+    words = {"fusion": "fusion", "mutation": "mutation", "ex14": "exon 14"}
+    gene["alteration"] = words.get(row["alterations"][0], row["alterations"][0])
+    region = row["regions"][0] if row["regions"] else "US"
+    line = 2 if row["line"] == "later" else 1
+    return make_case(
+        {
+            "patient": {"region": region},
+            "molecular": [{"id": "m", "analytes": ["dna", "rna"], "genes": [gene]}],
+            "treatments": [{"id": "t", "name": "x", "line": line}],
+        }
+    )
+
+
+def _scope_case(row: Row, gene: str) -> Case:
+    """A gene found by another test, and a panel that had it in its scope and names no further driver."""
+    panel = {
+        "id": "m",
+        "assay": "Oncomine Dx Target Test",
+        "region": row["region"],
+        "when": f"{row['from'].year + 1}-06-01",
+        "genes": [{"gene": "KRAS", "result": "negative"}],
+        "claims_no_other_driver": True,
+    }
+    return make_case(
+        {"molecular": [panel], "immunostains": [{"id": "i", "target": gene, "result": "positive"}]}
+    )
+
+
+def _dose_case(row: Row) -> Case:
+    drug = {
+        "id": "t",
+        "name": row["drug"],
+        "dose": row["steps_daily_mg"][0],
+        "dose_is_daily_total": True,
+        "unit": "mg",
+        "region": row["region"],
+        "population": {"advanced": "nsclc"}.get(row["use"], row["use"]),
+    }
+    weight = {"weight_kg": 30} if row.get("below_weight_kg") else {"weight_kg": 60}
+    return make_case({"treatments": [drug], "patient": weight})
+
+
+@contextmanager
+def credited() -> Iterator[set[Key]]:
+    """The rows that assessments rest on while this lasts."""
+    keys: set[Key] = set()
+    plain = RuleBook.credit
+
+    def credit(self: RuleBook, *rows: Row | str) -> dict[str, Any]:
+        keys.update((self.system, self.edition, row if isinstance(row, str) else row.id) for row in rows)
+        return plain(self, *rows)
+
+    RuleBook.credit = credit  # type: ignore[method-assign]
+    try:
+        yield keys
+    finally:
+        RuleBook.credit = plain  # type: ignore[method-assign]
+
+
+@contextmanager
+def without(book: RuleBook, row_id: str) -> Iterator[None]:
+    """A book that lacks one row while this lasts, wherever it is held."""
+    tables = book.tables
+    fewer = {name: tuple(row for row in rows if row.id != row_id) for name, rows in tables.items()}
+    object.__setattr__(book, "tables", MappingProxyType(fewer))
+    book.__dict__.pop("_by_id", None)
+    try:
+        yield
+    finally:
+        object.__setattr__(book, "tables", tables)
+        book.__dict__.pop("_by_id", None)
+
+
+def outcome(case: Case) -> Any:
+    """All that is said of a case, or the kind of failure where a row is not found."""
+    try:
+        return assess_case(case)
+    except (KeyError, IndexError, StopIteration, AssertionError, ValueError) as error:
+        return type(error)
+
+
+@cache
+def corpus() -> tuple[tuple[Case, frozenset[Key]], ...]:
+    """Every case with the rows it credits; of cases that credit nothing new only the first are kept."""
+    found: list[tuple[Case, frozenset[Key]]] = []
+    for case in (*written_cases(), *built_cases()):
+        with credited() as keys:
+            assess_case(case)
+        found.append((case, frozenset(keys)))
+    return tuple(found)
+
+
+_BEFORE: dict[int, Any] = {}
+
+
+def before(case: Case) -> Any:
+    """What is said of a case of the corpus with every row there."""
+    if id(case) not in _BEFORE:
+        _BEFORE[id(case)] = outcome(case)
+    return _BEFORE[id(case)]
+
+
+def candidates(key: Key, table: str) -> Iterable[Case]:
+    """Cases that rest on a row; where none says so, a spread of all of them."""
+    named = [case for case, keys in corpus() if key in keys]
+    return named or ([] if (key[0], table) in CREDIT_IS_ENOUGH else [case for case, _ in corpus()])
+
+
+BOOKS = [(s, e) for s, e in list_rules() if s not in ELSEWHERE]
+TABLES = [
+    (s, e, table) for s, e in BOOKS for table in load_rules(s, e).tables if (s, table) not in NEEDS_SCANS
+]
+
+
+@pytest.mark.parametrize(("system", "edition", "table"), TABLES)
+def test_without_a_row_some_case_comes_out_otherwise(system, edition, table):
+    book = load_rules(system, edition)
+    idle = []
+    for row in (row for row in book.rows(table) if row.drives):
+        for case in candidates((system, edition, row.id), table):
+            with without(book, row.id):
+                after = outcome(case)
+            if after != before(case) or (system, table) in CREDIT_IS_ENOUGH:
+                break
+        else:
+            idle.append(row.id)
+    assert idle == []
+
+
+@pytest.mark.parametrize("row", read_rows("rows/cases.toml", "case"), ids=lambda row: row["name"])
+def test_a_written_case_has_the_outcomes_it_names(row):
+    assert set(row["expect"]) <= {a.rule_id for a in assess_case(make_case(row["case"]))}
