@@ -232,17 +232,6 @@ def test_an_earlier_simulation_is_replaced(simulated, tmp_path):
     assert not (tmp_path / "a/dicom").exists()
 
 
-def test_the_demo_measures_and_compares_with_the_truth(measured, simulated, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["demo"]) == 0
-    out = capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "demo-result").iterdir()) == sorted(CT_FILES)
-    assert simulated[0][1]["seed"] >= 0
-    assert "2 of 2 nodules found (100.0%)" in out
-    assert "simulated" in out
-    assert out.rstrip().endswith("result in demo-result: start with demo-result/preview.png")
-
-
 def test_a_simulation_never_replaces_a_result(measured, simulated, tmp_path, capsys):
     main(["ct", "scan", "--out", str(tmp_path / "out"), "--quiet"])
     assert main(["simulate", "--out", str(tmp_path / "out")]) == 2

@@ -24,6 +24,7 @@ from miliary.cli_case import case
 from miliary.cli_compare import compare
 from miliary.cli_demo import demo
 from miliary.cli_progress import Progress, count_cores, output_options, progress_style
+from miliary.cli_view import view
 from miliary.errors import InputError, MiliaryError, NoLungsError
 
 if TYPE_CHECKING:
@@ -224,42 +225,7 @@ def _simulate(seed: int, threads: int | None, **settings: Any) -> SimulatedScan:
     )
 
 
-@cli.command()
-@click.argument("study", type=click.Path(path_type=Path))
-@click.option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="Any free by default.")
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="Numeric address to listen on. Another than this machine's own lets others on the network in.",
-)
-@click.option("--reader", default="", metavar="AB", help="Your initials, for corrections.")
-@click.option("--no-browser", is_flag=True, help="Do not open the browser.")
-def view(study: Path, *, port: int, host: str, reader: str, no_browser: bool) -> None:
-    """Look at saved results, and correct them.
-
-    STUDY is a study folder, or what 'miliary ct' wrote for one scan. Corrections are appended to
-    corrections.jsonl; 'miliary ct --apply-corrections' measures anew with them.
-    """
-    from miliary.viewer.server import open_server
-    from miliary.viewer.study import read_shown_study
-
-    server = open_server(read_shown_study(study), host=host, port=port, reader=reader)
-    print(f"{server.url}\n", flush=True)
-    print("The address is for you alone; Ctrl-C ends the viewer.", file=sys.stderr, flush=True)
-    if not no_browser:
-        import webbrowser
-
-        webbrowser.open(server.url)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
-
-
+cli.add_command(view)
 cli.add_command(compare)
 cli.add_command(demo)
 

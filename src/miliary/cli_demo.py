@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from miliary.cli_case import derive_case
 from miliary.cli_compare import show_comparison
 from miliary.cli_progress import Progress, count_cores, output_options, progress_style
+from miliary.cli_view import show_study
 
 if TYPE_CHECKING:
     from miliary.comparison import Comparison, Exam
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from miliary.image.simulate import SimulatedPair, SimulatedScan
 
 LABELS = ("baseline", "followup")
+EXAMPLE = "index-case"
+TITLE = "Simulated scans beside a published case"
 
 
 @click.command()
@@ -28,25 +32,31 @@ LABELS = ("baseline", "followup")
     metavar="DIR",
     help="Folder for the result.",
 )
+@click.option("--view", "is_viewed", is_flag=True, help="Open the viewer at the end.")
 @output_options
-def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
-    """Simulate a patient with miliary disease before and during treatment, and measure the response.
+def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int | None) -> None:
+    """Simulate a patient with miliary disease before and during treatment, and make the whole dossier.
 
     Thousands of nodules and a cavity of 19 mm in the left upper lobe; three months later most are gone.
     Nothing is downloaded: the patient is a seed and a few parameters, so the truth is known. DIR becomes a
-    study folder with both scans and their comparison.
+    study folder with both scans, their comparison, the published case that the simulation is modelled on,
+    and report.html, which keeps the two apart.
     """
-    from miliary.exchange.store import STUDY_KIND, check_output
-    from miliary.exchange.study_file import write_study_file
+    from miliary.exchange.store import check_output
+    from miliary.exchange.study_file import STUDY_KIND, write_study_file
 
     check_output(out, kind=STUDY_KIND)
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     progress("simulate")
     from miliary.comparison import summarize_comparison
+    from miliary.exchange.case_result import write_case_files
     from miliary.exchange.compare_store import write_comparison
+    from miliary.exchange.examples import find_example
     from miliary.exchange.store import write_ct_result, writing
+    from miliary.exchange.study_file import read_study
     from miliary.followup import compare_scans
     from miliary.image.simulate import DEMO_DAYS, demo_pair, simulate_pair
+    from miliary.report import write_report
 
     pair = simulate_pair(**demo_pair(), n_threads=threads or count_cores())
     with writing(out, kind=STUDY_KIND) as draft:
@@ -59,20 +69,27 @@ def demo(*, out: Path, quiet: bool, as_json: bool, threads: int | None) -> None:
         progress("write")
         name = "__".join(LABELS)
         write_comparison(found, draft / "compare" / name)
+        _, summary, text = derive_case(find_example(EXAMPLE))
+        (draft / "case").mkdir()
+        write_case_files(summary, text, draft / "case")
         write_study_file(
             draft,
-            title="Simulated patient",
+            title=TITLE,
             scans=[(label, f"ct/{label}") for label in LABELS],
             comparisons=[(*LABELS, f"compare/{name}")],
-            origin="simulated",
+            case="case/case.json",
         )
+        progress("report")
+        write_report(read_study(draft), draft / "report.html")
     progress.finish()
     if as_json:
         print(json.dumps(summarize_comparison(found), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         show_comparison(found)
         print(_tell_truth(pair, exams, found))
-        print(f"\nresult in {out}: start with {out / 'compare' / name / 'response.png'}")
+        print(f"\nresult in {out}: open {out / 'report.html'}")
+    if is_viewed:
+        show_study(out)
 
 
 def _measure(

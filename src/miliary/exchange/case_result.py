@@ -87,9 +87,7 @@ def write_case_result(
         If the folder cannot be written.
     """
     with replacing_folder(Path(folder)) as draft:
-        content = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-        (draft / "case.json").write_text(content + "\n", encoding="utf-8")
-        (draft / "summary.md").write_text(text, encoding="utf-8")
+        write_case_files(summary, text, draft)
         for name, source in (scans or {}).items():
             shutil.copytree(source, draft / "ct" / name, copy_function=_link_or_copy)
         write_study_file(
@@ -99,6 +97,13 @@ def write_case_result(
             case="case.json",
             origin=str(summary["origin"]),
         )
+
+
+def write_case_files(summary: Mapping[str, Any], text: str, folder: Path) -> None:
+    """Write `case.json` and `summary.md` into a folder that is there."""
+    content = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "case.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "summary.md").write_text(text, encoding="utf-8")
 
 
 def _link_or_copy(source: str, target: str) -> None:
