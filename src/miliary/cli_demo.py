@@ -43,7 +43,8 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     and report.html, which keeps the two apart.
     """
     from miliary.exchange.store import check_output
-    from miliary.exchange.study_file import STUDY_KIND, write_study_file
+    from miliary.exchange.study_file import write_study_file
+    from miliary.study import STUDY_KIND
 
     check_output(out, kind=STUDY_KIND)
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
