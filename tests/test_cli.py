@@ -24,7 +24,9 @@ def measured(make_result, small_scan, monkeypatch):
         state.calls.append((path.name, series, n_threads))
         return small_scan
 
-    def find_nodules(scan, *, progress=None, n_threads=None, seed=0, corrections=None):
+    def find_nodules(
+        scan, *, progress=None, n_threads=None, seed=0, corrections=None, with_completeness=True
+    ):
         assert scan is small_scan
         for name in ("lungs", "find"):
             progress(name)

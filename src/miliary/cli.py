@@ -328,13 +328,20 @@ def _measure(
     *,
     keep_volume: bool = True,
     corrections: CorrectionSet | None = None,
+    with_completeness: bool = True,
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
     from miliary.ct_result import Stage
     from miliary.exchange.store import write_ct_result
     from miliary.pipeline import find_nodules
 
-    result = find_nodules(volume, progress=progress, n_threads=threads, corrections=corrections)
+    result = find_nodules(
+        volume,
+        progress=progress,
+        n_threads=threads,
+        corrections=corrections,
+        with_completeness=with_completeness,
+    )
     progress.finish()
     before = tuple(Stage(name, progress.seconds[name]) for name in ("read",) if name in progress.seconds)
     # A scan kept with a result brings the warnings that measuring it gave: each is said once.
@@ -383,6 +390,7 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("nodules", f"{nodules['count']:,}   {_text(nodules['count_per_litre'], '.4g')} per litre of lung"),
         ("total volume", f"{volume:,.0f} +- {error:,.0f} mm3 (solid-equivalent)"),
+        *_describe_corrected(summary["corrected"], summary["completeness"]),
         ("diameter", _describe_sizes(sizes)),
         *(("" if number else "where", text) for number, text in enumerate(sides)),
         ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules["by_attenuation"].items())),
@@ -396,6 +404,19 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     return rows + [("warning", f"{w['message']} [{w['code']}]") for w in summary["warnings"]]
+
+
+def _describe_corrected(corrected: dict[str, Any], completeness: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is there, not only what was found, and what size the scan shows at all."""
+    if corrected["count"] is None:
+        return [("corrected", corrected["count_reason"])]
+    count, volume = corrected["count_ci95"], corrected["total_volume_mm3_ci95"]
+    half, most = completeness["diameter_50_mm"], completeness["diameter_90_mm"]
+    least = f"{corrected['min_diameter_mm']:.2f} mm"
+    number = f"{corrected['count']:,.0f} ({count[0]:,.0f} to {count[1]:,.0f}) of {least} or more"
+    size = f"{corrected['total_volume_mm3']:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
+    shares = f"half are found from {_text(half, '.2f')} mm, nine tenths from {_text(most, '.2f')} mm"
+    return [("corrected", f"{number}, {size}"), ("completeness", shares)]
 
 
 def _describe_corrections(applied: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from miliary.completeness import Completeness, summarize_completeness, summarize_corrected
 from miliary.corrections import AppliedCorrections, summarize_applied
 from miliary.figure import Figure
 from miliary.nodules import Attenuation, Nodules
@@ -117,6 +118,8 @@ class CtResult:
         How the nodules are spread over the lungs.
     corrections : AppliedCorrections or None
         What of a reader's corrections is in it; None where none were asked for.
+    completeness : Completeness or None
+        What share of nodules this scan shows, and the numbers corrected for it; None where not asked for.
     """
 
     grid: Grid
@@ -138,6 +141,7 @@ class CtResult:
     figures: tuple[Figure, ...] = ()
     pattern: Pattern | None = None
     corrections: AppliedCorrections | None = None
+    completeness: Completeness | None = None
 
     @property
     def burden(self) -> Nodules:
@@ -194,6 +198,8 @@ def summarize(result: CtResult) -> dict[str, Any]:
             "count": int(np.count_nonzero(calcified)),
             "total_volume_mm3": _short(np.nansum(result.nodules["volume_mm3"][calcified])),
         },
+        "corrected": summarize_corrected(result.completeness),
+        "completeness": summarize_completeness(result.completeness),
         "pattern": summarize_pattern(result.pattern),
         "operating_point": {
             "threshold": _short(result.threshold),

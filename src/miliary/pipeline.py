@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from miliary import __version__
 from miliary.corrections import CorrectionSet
-from miliary.ct_result import CtResult, Stage
+from miliary.ct_result import CtResult, Lungs, Stage
 from miliary.image import (
     classify,
+    completeness,
+    completeness_figure,
     describe,
     features,
     figures,
     find,
     geometry,
+    injection,
     lungs,
     measure,
     pattern,
@@ -32,7 +35,7 @@ from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
 from miliary.nodules import Attenuation, Nodules
 from miliary.pattern import Pattern
-from miliary.scan import Scan, Side
+from miliary.scan import Scan, ScanWarning, Side
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -169,7 +172,7 @@ def _find_nodules(
             warnings = (*warnings, *reader_changes.list_warnings(applied))
             index = scan.grid.index_from_lps(nodules.position_lps_mm)
             place_mm = (index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm)
-    found_share = None
+    shown = None
     if with_completeness:
         with clock.stage("completeness"):
             detection = injection.Detection(
@@ -185,17 +188,25 @@ def _find_nodules(
                 **start,
                 diameter_mm=np.cbrt(6.0 / np.pi * describe.measure_volume(fit)[0]),
             )
-            marks = _list_marks(scan, nodules, position_mm, probability, classifier, right_ml + left_ml)
-            found_share = completeness.estimate_completeness(detection, marks, seed=seed)
+            margin = injection.list_margins(position_mm, probability, classifier.threshold)
+            shown = completeness.estimate_completeness(
+                detection,
+                nodules,
+                margin,
+                litres=(right_ml + left_ml) / 1000.0,
+                slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
+                seed=seed,
+            )
     with clock.stage("pattern"):
         spread = _estimate_pattern(box, smooth, nodules, place_mm, seed)
     with clock.stage("preview"):
         preview = project.render_preview(scan, lung_mask.labels, nodules)
     with clock.stage("figures"):
-        pictures = figures.render_figures(scan, lung_mask.labels, nodules)
-        pictures = (*pictures, pattern_figure.render_pattern(spread))
-        if found_share is not None:
-            pictures = (*pictures, completeness_figure.render_completeness(found_share, marks.diameter_mm))
+        pictures = (
+            *figures.render_figures(scan, lung_mask.labels, nodules),
+            pattern_figure.render_pattern(spread),
+            *completeness_figure.render_completeness(shown, nodules["diameter_mm"]),
+        )
     if scan.acquisition.source_format == "simulated":
         preview, pictures = project.stamp_simulated(preview), figures.label_simulated(pictures)
     return CtResult(
@@ -218,29 +229,7 @@ def _find_nodules(
         figures=pictures,
         pattern=spread,
         corrections=applied,
-        completeness=found_share,
-    )
-
-
-def _list_marks(
-    scan: Scan,
-    nodules: Nodules,
-    position_mm: F64,
-    probability: F64,
-    classifier: classify.Classifier,
-    lungs_ml: float,
-) -> completeness.Marks:
-    """The marks that completeness corrects, with the candidates just below the threshold."""
-    size = nodules["diameter_mm"]
-    disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & np.isfinite(size)
-    disease &= size < completeness.LARGEST_MM
-    rows = classify.select_marks(position_mm, probability, injection.lower_threshold(classifier.threshold))
-    return completeness.Marks(
-        diameter_mm=size[disease],
-        probability=nodules["probability"][disease],
-        margin=injection.measure_margin(probability[rows], classifier.threshold),
-        litres=lungs_ml / 1000.0,
-        slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
+        completeness=shown,
     )
 
 
