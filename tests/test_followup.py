@@ -350,6 +350,28 @@ def corrected(share, total, count):
     }
 
 
+def test_what_a_reader_changed_is_told_and_stands_for_itself(register, make_exam, population):
+    index, volume = population
+    flags = np.where(np.arange(len(index)) < 20, "reader_added", "").astype(object)
+    before = make_exam("before", index, volume)
+    before = dataclasses.replace(
+        before,
+        nodules=dataclasses.replace(before.nodules, columns={**before.nodules.columns, "flags": flags}),
+        summary={**before.summary, "origin": "corrected", "corrections": {"applied_through": 4}},
+    )
+    after = make_exam("after", index, volume, origin=tuple(SHIFT_LPS_MM))
+    summary = check_schema(followup.compare_scans(before, after))
+    assert summary["origin"] == "corrected"
+    assert summary["baseline"]["corrections_applied_through"] == 4
+    assert "corrections_applied_through" not in summary["followup"]
+    # A program that finds a quarter of them: each stands for four, what a reader added for itself.
+    flat = types.SimpleNamespace(at=lambda diameter_mm: np.full(len(diameter_mm), 0.25))
+    side = types.SimpleNamespace(
+        nodules=before.nodules, finding=flat, place=types.SimpleNamespace(part=np.zeros(len(index)))
+    )
+    assert followup._sample(side).completeness.tolist() == [1.0] * 20 + [0.25] * (len(index) - 20)
+
+
 def test_corrected_totals_are_used_where_both_scans_have_them(register, make_pair):
     baseline, after, _ = make_pair(kept=0.5, factor=1.0)
     baseline.summary.update(corrected(0.9, 4000.0, 550.0))

@@ -283,7 +283,7 @@ def summarize_comparison(found: Comparison) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": COMPARISON_KIND,
-        "origin": "simulated" if found.is_simulated else "measured",
+        "origin": _tell_origin(found),
         "baseline": _summarize_exam(found.baseline),
         "followup": _summarize_exam(found.followup),
         **_told("days_between", found.days_between, "the dates are not known; give --days"),
@@ -317,6 +317,14 @@ def summarize_comparison(found: Comparison) -> dict[str, Any]:
     }
 
 
+def _tell_origin(found: Comparison) -> str:
+    """Simulated where either scan is; else corrected where a reader changed either."""
+    if found.is_simulated:
+        return "simulated"
+    changed = any(exam.summary.get("origin") == "corrected" for exam in (found.baseline, found.followup))
+    return "corrected" if changed else "measured"
+
+
 def _short(value: float) -> float:
     return float(f"{float(value):.6g}")
 
@@ -346,6 +354,7 @@ def _summarize_exam(exam: Exam) -> dict[str, Any]:
     return {
         "label": exam.name,
         "origin": summary.get("origin", "measured"),
+        **_tell_corrections(summary),
         "nodule_count": summary["nodules"]["count"],
         **_told("count_per_litre", summary["nodules"].get("count_per_litre"), "the lung has no volume"),
         "lung_ml": summary["lungs"]["total_ml"],
@@ -353,6 +362,12 @@ def _summarize_exam(exam: Exam) -> dict[str, Any]:
         **_text_or_reason("kernel", acquisition.get("kernel"), "not stated in the file"),
         **_text_or_reason("series", acquisition.get("series_choice"), "there was nothing to choose"),
     }
+
+
+def _tell_corrections(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Which of a reader's corrections the scan's numbers hold; nothing where none were applied."""
+    applied = summary.get("corrections")
+    return {"corrections_applied_through": applied["applied_through"]} if applied else {}
 
 
 def _thickness(exam: Exam) -> float | None:

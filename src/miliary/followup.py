@@ -628,7 +628,8 @@ def _sample(side: _Side) -> response.Sample:
         volume_mm3_err=np.nan_to_num(nodules["volume_mm3_err"]),
         diameter_mm=nodules["diameter_mm"],
         diameter_mm_err=np.nan_to_num(nodules["diameter_mm_err"]),
-        completeness=side.finding.at(nodules["diameter_mm"]),
+        # What a reader added stands for itself: what the program misses was not asked of the reader.
+        completeness=np.where(nodules.is_reader_added, 1.0, side.finding.at(nodules["diameter_mm"])),
         completeness_err=np.zeros(len(nodules)),
         part=side.place.part,
     )

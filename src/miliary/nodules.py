@@ -109,6 +109,12 @@ class Nodules:
         """Centres, shape (n, 3), patient LPS mm."""
         return np.stack([self.columns[f"{axis}_mm"] for axis in "xyz"], axis=1)
 
+    @property
+    def is_reader_added(self) -> npt.NDArray[np.bool_]:
+        """Rows that a reader added, shape (n,); what the program misses says nothing of them."""
+        flag = NoduleFlag.READER_ADDED.value
+        return np.array([flag in flags.split(";") for flags in self.columns["flags"]], dtype=bool)
+
     def select(self, keep: npt.NDArray[Any]) -> Nodules:
         """The rows of a boolean mask or index array, ids unchanged."""
         return Nodules({name: values[keep] for name, values in self.columns.items()})

@@ -78,7 +78,7 @@ class StudyResult:
         Its path in the study.
     radiographs : tuple of Picture
     n_corrections : int
-        A reader's corrections that stand in ``corrections.jsonl``.
+        A reader's corrections that some saved number does not hold yet.
     problems : tuple of Problem
     """
 

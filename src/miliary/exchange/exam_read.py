@@ -55,8 +55,8 @@ def read_exam(folder: str | Path) -> Exam:
 
 
 def _read(place: Path) -> Exam:
-    summary: dict[str, Any] = json.loads((place / "scan.json").read_text("utf-8"))
-    if summary.get("kind") != SUMMARY_KIND:
+    summary: Any = json.loads((place / "scan.json").read_text("utf-8"))
+    if not isinstance(summary, dict) or summary.get("kind") != SUMMARY_KIND:
         raise InputError(f"{place.name}: its scan.json was not written by 'miliary ct'; give a result of it")
     stored = read_stored_volume(place)
     labels = _read_labels(place / "lungs.nii.gz", tuple(summary["geometry"]["shape_zyx"]))

@@ -49,8 +49,8 @@ def read_saved_scan(folder: str | Path) -> Scan:
 
 
 def _read(place: Path) -> Scan:
-    summary: dict[str, Any] = json.loads((place / "scan.json").read_text("utf-8"))
-    if summary.get("kind") != SUMMARY_KIND:
+    summary: Any = json.loads((place / "scan.json").read_text("utf-8"))
+    if not isinstance(summary, dict) or summary.get("kind") != SUMMARY_KIND:
         raise InputError(f"{place.name}: its scan.json was not written by 'miliary ct'; give a scan")
     stored = read_stored_volume(place)
     grid = _read_grid(summary["geometry"])

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from miliary.corrections import select_pending
 from miliary.ct_result import SUMMARY_KIND
 from miliary.errors import InputError
 from miliary.exchange.store import CASE_KIND
@@ -130,7 +131,7 @@ class _Reader:
             case=case,
             case_path=case_path,
             radiographs=tuple(self._read_pictures(self.folder / "radiographs", "radiographs")),
-            n_corrections=self._count_corrections(),
+            n_corrections=self._count_pending(scans, compared),
             problems=tuple(self.problems),
         )
 
@@ -276,14 +277,37 @@ class _Reader:
             return []
         return [Picture(name, about, data, media_type)]
 
-    def _count_corrections(self) -> int:
+    def _count_pending(self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]) -> int:
+        """Corrections that some saved number does not hold yet."""
         from miliary.exchange.corrections import find_corrections_file, read_corrections
 
         try:
-            return len(read_corrections(find_corrections_file(self.folder)))
+            known = read_corrections(find_corrections_file(self.folder))
         except InputError as error:
             self._note("corrections.jsonl", "damaged", str(error))
             return 0
+        pending: set[int] = set()
+        for name, applied_through in self._list_applied(scans, compared):
+            pending |= {c.number for c in select_pending(known, name, applied_through)}
+        return len(pending)
+
+    def _list_applied(
+        self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]
+    ) -> Iterable[tuple[str, int]]:
+        """Name of a scan's folder and the last correction known, for every result that holds its numbers."""
+        names = {s.label: self.name if s.path == "." else PurePosixPath(s.path).name for s in scans}
+        for scan in scans:
+            yield names[scan.label], _applied_through(scan.summary.get("corrections"), "applied_through")
+        for pair in compared:
+            for label, side in ((pair.baseline, "baseline"), (pair.followup, "followup")):
+                if pair.summary:
+                    about = pair.summary.get(side)
+                    yield names.get(label, label), _applied_through(about, "corrections_applied_through")
+
+
+def _applied_through(about: object, name: str) -> int:
+    value = about.get(name) if isinstance(about, Mapping) else None
+    return value if isinstance(value, int) else 0
 
 
 def _is_whole(data: bytes, media_type: str) -> bool:
