@@ -221,6 +221,29 @@ def test_a_bundle_of_another_program_is_read_as_far_as_it_goes():
     }
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        ("266919005", "Never smoked tobacco", "never"),
+        ("8517006", "Ex-smoker", "former"),
+        ("77176002", "Smoker", None),
+        ("449868002", "Smokes every day", None),
+    ],
+)
+def test_a_foreign_smoking_status_is_taken_only_where_its_code_is_clear(code, text, expected):
+    coding = [{"system": "http://snomed.info/sct", "code": code}]
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "72166-2"}]},
+        "valueCodeableConcept": {"coding": coding, "text": text},
+    }
+    bundle = FOREIGN | {"entry": [FOREIGN["entry"][0], {"resource": observation}]}
+    case, left = decode_fhir(bundle, name="f")
+    assert (case.patient.smoking and case.patient.smoking.value) == expected
+    assert len(left) == (1 if expected else 2)
+
+
 def test_nothing_that_identifies_a_person_gets_into_the_case():
     from miliary.exchange.case_encode import render_case
 

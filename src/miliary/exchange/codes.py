@@ -58,9 +58,9 @@ MODALITY_DCM: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# Words of the case by SNOMED CT code.
+# Words of the case by SNOMED CT code. None for a current smoker: readers take 77176002 in two ways.
 SMOKING_SNOMED: Mapping[str, str] = MappingProxyType(
-    {"never": "266919005", "former": "8517006", "current": "77176002", "non_smoker": "8392000"}
+    {"never": "266919005", "former": "8517006", "non_smoker": "8392000"}
 )
 PRESENCE_SNOMED: Mapping[str, str] = MappingProxyType({"present": "52101004", "absent": "2667000"})
 SYMPTOM_SNOMED: Mapping[str, str] = MappingProxyType(

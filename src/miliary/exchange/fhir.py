@@ -50,7 +50,7 @@ from miliary.exchange.fhir_tables import (
     code_of,
     own_code,
 )
-from miliary.vocabulary import UNITS, Origin
+from miliary.vocabulary import UNITS, Origin, Smoking
 
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # that of URLs, as RFC 4122 gives it
 _NEVER_SENT = {"studies": ("result",)}  # a path on the sender's disk
@@ -540,7 +540,7 @@ def _take_patient(resource: Mapping[str, Any], reader: _Reader) -> None:
 def _take_patient_fact(resource: Mapping[str, Any], name: str, reader: _Reader) -> None:
     known = PATIENT_OBSERVATIONS.get(name)
     value = read_field(resource, name, known[1]) if known else None
-    if value is None or known is None:
+    if value is None or known is None or (name == "smoking" and value not in tuple(Smoking)):
         reader.leave(resource, "no value that can be read; not taken")
         return
     unit = get(resource, "valueQuantity.code") or get(resource, "valueQuantity.unit")

@@ -338,7 +338,7 @@ PATIENT_OBSERVATIONS: Mapping[str, tuple[dict[str, Any], Home, str, str]] = {
     "age_years": (code_of(LOINC, "30525-0", "age"), Home("valueQuantity.value"), "a", ""),
     "weight_kg": (code_of(LOINC, "29463-7", "body weight"), Home("valueQuantity.value"), "kg", ""),
     "height_cm": (code_of(LOINC, "8302-2", "body height"), Home("valueQuantity.value"), "cm", ""),
-    "pack_years": (code_of(LOINC, "8664-5", "pack-years"), Home("valueQuantity.value"), "{PackYears}", ""),
+    "pack_years": (own_code("pack-years"), Home("valueQuantity.value"), "{PackYears}", ""),
     "smoking": (
         code_of(LOINC, "72166-2", "tobacco smoking status"),
         Home("valueCodeableConcept", "concept", SNOMED, SMOKING_SNOMED),

@@ -24,11 +24,11 @@ STATUSES = {"alive": "ALIVE", "dead": "DECEASED"}
 SIDES = {"left": ("HP:0012835", "Left"), "right": ("HP:0012834", "Right")}
 LUNG_CANCER = {"id": "MONDO:0008903", "label": "lung cancer"}
 PATIENT_LOINC = {
-    "smoking": ("72166-2", "tobacco smoking status", ""),
-    "ecog": ("89247-1", "ECOG performance status", "{score}"),
-    "weight_kg": ("29463-7", "body weight", "kg"),
-    "height_cm": ("8302-2", "body height", "cm"),
-    "pack_years": ("8664-5", "pack-years", "{PackYears}"),
+    "smoking": ("LOINC:72166-2", "tobacco smoking status", ""),
+    "ecog": ("LOINC:89247-1", "ECOG performance status", "{score}"),
+    "weight_kg": ("LOINC:29463-7", "body weight", "kg"),
+    "height_cm": ("LOINC:8302-2", "body height", "cm"),
+    "pack_years": ("miliary:pack_years", "pack-years", "{PackYears}"),
 }
 _ONTOLOGIES = (
     ("hp", "Human Phenotype Ontology", "http://purl.obolibrary.org/obo/hp.owl", "HP", "http://purl.obolibrary.org/obo/HP_"),
@@ -201,9 +201,10 @@ def _measurements(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, (code, label, unit) in PATIENT_LOINC.items():
         value = facts.get("patient", {}).get(name)
         if value is not None:
-            assay = {"id": f"LOINC:{code}", "label": label}
+            assay = {"id": code, "label": label}
             if name == "smoking":
-                word = {"id": f"SNOMED:{SMOKING_SNOMED[value]}", "label": value}
+                known = SMOKING_SNOMED.get(value)
+                word = {"id": f"SNOMED:{known}", "label": value} if known else own_term(f"smoking.{value}")
                 yield {"assay": assay, "value": {"ontologyClass": word}}
             else:
                 yield {"assay": assay, "value": {"quantity": _quantity(value, unit)}}

@@ -25,7 +25,7 @@ _PATIENT = {
     "LOINC:89247-1": "ecog",
     "LOINC:29463-7": "weight_kg",
     "LOINC:8302-2": "height_cm",
-    "LOINC:8664-5": "pack_years",
+    "miliary:pack_years": "pack_years",
 }
 _READ = frozenset(
     {
@@ -218,8 +218,9 @@ def _score(measurement: Mapping[str, Any]) -> float | None:
 
 def _take_patient_fact(name: str, value: Mapping[str, Any], reader: _Reader) -> None:
     if name == "smoking":
-        code = str((value.get("ontologyClass") or {}).get("id", "")).removeprefix("SNOMED:")
-        fact: Any = _by_code(SMOKING_SNOMED, code)
+        term = value.get("ontologyClass") or {}
+        code = str(term.get("id", "")).removeprefix("SNOMED:")
+        fact: Any = _by_code(SMOKING_SNOMED, code) or _word(term, "smoking")
     else:
         fact = _number(value.get("quantity"))
     if fact is None:
