@@ -99,7 +99,7 @@ def test_rows_that_a_reader_added_are_known(make_nodules):
 def measured(simulated_chest, tmp_path_factory):
     """A study of one scan, as `miliary ct` wrote it."""
     study = tmp_path_factory.mktemp("round") / "study"
-    result = find_nodules(simulated_chest.scan, n_threads=1)
+    result = find_nodules(simulated_chest.scan, n_threads=1, with_completeness=False)
     write_ct_result(result, study / "ct/baseline", scan=simulated_chest.scan)
     return study, result
 
@@ -123,7 +123,7 @@ def test_corrections_are_applied_from_the_command_line_to_the_kept_scan(measured
     row = 5
     point = before.nodules.position_lps_mm[row].tolist()
     _add(study, kind="reject_nodule", nodule_id=int(before.nodules["id"][row]), position_lps_mm=point)
-    assert main(["ct", str(folder), "--apply-corrections", "--json", "--threads", "1"]) == 0
+    assert main(["ct", str(folder), "--apply-corrections", "--fast", "--json", "--threads", "1"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["corrections"]["n_rejected"] == 1
     assert summary["origin"] == "simulated"
@@ -139,7 +139,7 @@ def test_corrections_are_applied_from_the_command_line_to_the_kept_scan(measured
         study / "corrections.jsonl", {"reader": "AB", "scan": "baseline", "kind": "withdraw", "withdraws": 1}
     )
     assert read_study(study).n_corrections == 1
-    assert main(["ct", str(folder), "--apply-corrections", "--quiet", "--threads", "1"]) == 0
+    assert main(["ct", str(folder), "--apply-corrections", "--fast", "--quiet", "--threads", "1"]) == 0
     assert read_study(study).n_corrections == 0
 
 

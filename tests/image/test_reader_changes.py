@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from miliary.completeness import Completeness, Estimate, Threshold
 from miliary.corrections import Correction, CorrectionKind, collect_corrections
 from miliary.ct_result import summarize
+from miliary.image import completeness
 from miliary.nodules import COLUMN_NAMES
 from miliary.pipeline import find_nodules
 
@@ -22,12 +24,13 @@ def _say(number, kind, point, **fields):
 
 
 def _apply(simulated, *corrections):
-    return find_nodules(simulated.scan, n_threads=1, corrections=collect_corrections(corrections, "scan"))
+    known = collect_corrections(corrections, "scan")
+    return find_nodules(simulated.scan, n_threads=1, corrections=known, with_completeness=False)
 
 
 @pytest.fixture(scope="module")
 def plain(simulated_chest):
-    return find_nodules(simulated_chest.scan, n_threads=1)
+    return find_nodules(simulated_chest.scan, n_threads=1, with_completeness=False)
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +137,34 @@ def test_simulated_stays_simulated_and_measured_becomes_corrected(simulated_ches
     assert summarize(measured)["origin"] == "corrected"
     nothing = replace(changed.corrections, n_rejected=0)
     assert summarize(replace(measured, corrections=nothing))["origin"] == "measured"
+
+
+def test_what_the_program_misses_is_not_estimated_from_what_a_reader_added(make_nodules):
+    nodules = make_nodules(
+        6,
+        diameter_mm=[2.0, 2.0, 2.0, 9.0, 2.0, 2.0],
+        attenuation=["solid", "solid", "solid", "solid", "calcified", "solid"],
+        flags=["", "reader_added", "blended;reader_added", "", "", ""],
+        probability=np.linspace(0.4, 0.9, 6),
+    )
+    marks = completeness.list_marks(nodules, np.zeros(0), litres=4.0, slice_mm=1.0)
+    assert marks.diameter_mm.tolist() == [2.0, 2.0]
+    assert marks.probability.tolist() == pytest.approx([0.4, 0.9])
+
+
+def test_corrected_numbers_hold_what_was_counted(make_nodules):
+    nodules = make_nodules(
+        4,
+        diameter_mm=[1.5, 2.5, 2.5, 2.5],
+        volume_mm3=[2.0, 8.0, 8.0, 8.0],
+        attenuation=["solid", "solid", "solid", "calcified"],
+        flags=["", "reader_added", "", "reader_added"],
+    )
+    few, many = Estimate(1.0, 0.5, 2.5), Estimate(50.0, 40.0, 60.0)
+    rows = (Threshold(1.0, many, few), Threshold(2.0, few, many), Threshold(3.0, few, few))
+    found = Completeness(9, 9, (), (), (), (), (), (), (), (), (), 1.0, 2.0, at_least=rows)
+    held = completeness.hold_added(found, nodules).at_least
+    # Three count from 1 mm on, two from 2 mm, none from 3 mm; calcified ones never do.
+    assert held[0] == Threshold(1.0, many, Estimate(18.0, 18.0, 18.0))
+    assert held[1] == Threshold(2.0, Estimate(2.0, 2.0, 2.5), many)
+    assert held[2] == rows[2]

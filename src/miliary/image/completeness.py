@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from miliary.completeness import LEAST_DIAMETER_MM, Completeness, FalseMarks, Threshold
+from miliary.completeness import LEAST_DIAMETER_MM, Completeness, Estimate, FalseMarks, Threshold
 from miliary.ct_result import COMMON_VOLUME_ERROR, Noise, Psf
 from miliary.image import unfolding
 from miliary.image.false_marks import BAND, estimate_false_marks
@@ -56,7 +56,9 @@ class Marks:
 
 
 def list_marks(nodules: Nodules, margin: F64, *, litres: float, slice_mm: float) -> Marks:
-    """The marks of a scan that are corrected: neither calcified nor as large as a lesion.
+    """The marks of a scan that are corrected: neither calcified, as large as a lesion, nor a reader's.
+
+    What a reader added is among what the program is already expected to miss.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def list_marks(nodules: Nodules, margin: F64, *, litres: float, slice_mm: float)
     """
     size = nodules["diameter_mm"]
     disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & np.isfinite(size)
-    disease &= size < LARGEST_MM
+    disease &= (size < LARGEST_MM) & ~nodules.is_reader_added
     return Marks(size[disease], nodules["probability"][disease], margin, litres, slice_mm)
 
 
@@ -108,7 +110,37 @@ def estimate_completeness(
     """
     recovery = inject_and_recover(detection, n=n_injected, seed=seed)
     marks = list_marks(nodules, margin, litres=litres, slice_mm=slice_mm)
-    return correct_marks(recovery, marks, detection.noise, detection.psf, seed=seed)
+    found = correct_marks(recovery, marks, detection.noise, detection.psf, seed=seed)
+    return hold_added(found, nodules) if nodules.is_reader_added.any() else found
+
+
+def hold_added(found: Completeness, nodules: Nodules) -> Completeness:
+    """Corrected numbers that are never below what the program and the reader have counted.
+
+    Parameters
+    ----------
+    found : Completeness
+        From the program's marks alone.
+    nodules : Nodules
+        All marks, the reader's included.
+    """
+    size, volume = nodules["diameter_mm"], nodules["volume_mm3"]
+    disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & (size < LARGEST_MM)
+    rows = []
+    for row in found.at_least:
+        counted = disease & (size >= row.diameter_mm)
+        rows.append(
+            replace(
+                row,
+                count=_raise_to(row.count, float(np.count_nonzero(counted))),
+                total_volume_mm3=_raise_to(row.total_volume_mm3, float(volume[counted].sum())),
+            )
+        )
+    return replace(found, at_least=tuple(rows))
+
+
+def _raise_to(estimate: Estimate, least: float) -> Estimate:
+    return Estimate(*(max(value, least) for value in (estimate.value, estimate.low, estimate.high)))
 
 
 def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, seed: int = 0) -> Completeness:
