@@ -73,8 +73,8 @@ def choose_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
-def _textures() -> str:
-    """Fills of the series: plain, hatched, dotted, crossed."""
+def draw_textures() -> Markup:
+    """Fills of the series, once on a page: plain, hatched, dotted, crossed."""
     lines = ("", "M0 6L6 0", "M3 3h.01", "M0 0L6 6M0 6L6 0")
     parts = []
     for index, (fill, line) in enumerate(zip(SERIES_FILL, lines, strict=True)):
@@ -83,7 +83,8 @@ def _textures() -> str:
             f'<pattern id="t{index}" width="6" height="6" patternUnits="userSpaceOnUse">'
             f'<rect width="6" height="6" fill="{fill}"/>{stroke}</pattern>'
         )
-    return f"<defs>{''.join(parts)}</defs>"
+    start = '<svg width="0" height="0" aria-hidden="true" class="textures"><defs>'
+    return Markup(f"{start}{''.join(parts)}</defs></svg>")  # noqa: S704  nothing in it but ours
 
 
 def draw_histogram(
@@ -96,7 +97,7 @@ def draw_histogram(
     ticks = choose_ticks(0.0, peak)
     cell = (width - left - 12) / max(n, 1)
     scale = (height - top - bottom) / peak
-    parts = [open_svg(width, height, title), _textures()]
+    parts = [open_svg(width, height, title)]
     for tick in ticks:
         y = height - bottom - tick * scale
         parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
@@ -139,7 +140,7 @@ def draw_completeness(
     far = max([max(c["x"], default=0.0) for _, c, _, _ in curves] + [d or 0.0 for *_, d in curves] + [1.0])
     across = (width - left - 12) / far
     down = height - top - bottom
-    parts = [open_svg(width, height, title), _textures()]
+    parts = [open_svg(width, height, title)]
     for tick in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0):
         y = height - bottom - tick * down
         parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')

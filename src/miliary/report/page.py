@@ -12,6 +12,7 @@ from miliary import __version__
 from miliary.report.answer import write_answer
 from miliary.report.case_panels import SIGNS, CasePanels
 from miliary.report.catalog import Catalog, load_catalog
+from miliary.report.charts import draw_textures
 from miliary.report.reading import find, items, number, text
 from miliary.report.scan_panels import ScanPanels, count_origins
 from miliary.report.sources import Sources
@@ -71,6 +72,7 @@ def _gather(study: StudyResult, catalog: Catalog) -> dict[str, Any]:
         "generator": GENERATOR,
         "study": study,
         "signs": SIGNS,
+        "textures": draw_textures(),
         "answer": answer,
         "is_simulated": "simulated" in origins,
         "is_all_simulated": origins == {"simulated"},

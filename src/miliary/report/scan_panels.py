@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,15 +76,17 @@ class Pictures:
         """A ``data:`` address of the picture."""
         data, media_type = picture.data, picture.media_type
         if self.is_lossy and media_type == "image/png" and len(data) > 30_000:
-            data, media_type = _as_jpeg(data), "image/jpeg"
+            # A picture damaged inside goes as it is: the browser shows its alternative text.
+            with contextlib.suppress(OSError, SyntaxError, ValueError):
+                data, media_type = _as_jpeg(data), "image/jpeg"
         return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _as_jpeg(data: bytes) -> bytes:
     from PIL import Image
 
+    out = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
-        out = io.BytesIO()
         image.convert("L" if image.mode in {"L", "I", "1"} else "RGB").save(out, "JPEG", quality=82)
     return out.getvalue()
 

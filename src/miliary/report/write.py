@@ -12,6 +12,10 @@ from miliary.report.pdf import render_pdf
 from miliary.study import StudyResult
 
 _MARK = b'<meta name="generator" content="miliary'
+# A PDF does not tell who made it where it can be seen at once; that it is one must do.
+_MARKS = {".pdf": b"%PDF-"}
+# What a clinician writes on in.
+_EDITABLE = (".docx", ".md")
 
 
 def check_page(path: Path) -> None:
@@ -25,7 +29,11 @@ def check_page(path: Path) -> None:
     name = path.name
     if path.is_dir() or path.is_symlink():
         raise OutputError(f"{name}: exists and is not a file; choose another name with --out")
-    if path.exists() and path.suffix == ".html" and _MARK not in _read_head(path):
+    if path.suffix in _EDITABLE and path.exists():
+        raise OutputError(
+            f"{name}: exists and may have been edited; move it or choose another name with --out"
+        )
+    if path.exists() and _MARKS.get(path.suffix, _MARK) not in _read_head(path):
         raise OutputError(f"{name}: exists and is no page of miliary; choose another name with --out")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"{name}: its folder does not exist; make it first or choose another with --out")
@@ -85,7 +93,10 @@ def write_report(
         If a PDF is asked for and nothing that prints is installed.
     """
     is_pdf_only = path.suffix.lower() == ".pdf"
-    check_page(path)
+    beside = [".pdf"] if pdf or is_pdf_only else []
+    beside += [".docx", ".md"] if care else []
+    for file in ([] if is_pdf_only else [path]) + [path.with_suffix(ending) for ending in beside]:
+        check_page(file)
     html = render_report(study, language=language)
     contents: dict[Path, bytes] = {} if is_pdf_only else {path: html.encode()}
     if pdf or is_pdf_only:

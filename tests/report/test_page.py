@@ -1,0 +1,274 @@
+"""The page of a study: everything there, everything cited, nothing fetched, nothing merged."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from miliary.exchange.study_file import read_study
+from miliary.report import LANGUAGES, render_report
+from tests.report.conftest import add_to
+from tests.report.outline import Page, find_network
+
+GOLDEN = Path(__file__).with_name("golden_outline.txt")
+PANELS = (
+    *("answer", "queries", "gate", "pictures", "burden", "sizes", "pattern", "lesions", "projection"),
+    *("timeline", "stage", "drivers", "recist", "ctcae", "differential", "care", "methods", "references"),
+    "words",
+)
+
+
+def words_of(html):
+    return " ".join("".join(Page(html).text).split())
+
+
+def section(html, name):
+    """The words of one panel."""
+    start = html.index(f'<section id="{name}"')
+    return words_of(html[start : html.index("<h2", start + 10 + html[start:].index("<h2"))])
+
+
+def test_the_skeleton_is_the_golden_one(draw):
+    page = Page(draw())
+    assert page.trouble == []
+    lines = "\n".join(page.lines) + "\n"
+    if os.environ.get("MILIARY_WRITE_GOLDEN") == "1":
+        GOLDEN.write_text(lines)
+    assert lines == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_panel_is_there_filled_and_reached_from_the_contents(draw, language):
+    html = draw(language)
+    page = Page(html)
+    ids = page.ids()
+    assert [name for name in ids if name in PANELS] == list(PANELS)
+    assert len(ids) == len(set(ids))
+    assert not re.findall(r'<p class="none">', html), "a panel of a full study is empty"
+    inside = [a for a in page.addresses() if a.startswith("#")]
+    assert {f"#{name}" for name in PANELS} <= set(inside)
+    assert [a for a in inside if a.removeprefix("#") not in ids] == []
+    assert f'<html lang="{language}">' in html
+
+
+def test_nothing_is_fetched_from_anywhere_and_nothing_runs(draw):
+    html = draw()
+    page = Page(html)
+    assert [a for a in page.addresses() if not a.startswith(("#", "data:image/png", "data:image/jpeg"))] == []
+    assert find_network(html) == []
+    assert not [tag for tag, _ in page.tags if tag in {"script", "iframe", "object", "embed", "link", "form"}]
+    assert not [name for _, facts in page.tags for name in facts if name.startswith("on")]
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+
+
+def test_the_answer_repeats_what_was_saved(draw):
+    said = section(draw(), "answer")
+    assert "4,812" in said
+    assert "(95 % interval 4,500–5,100)" in said
+    assert "pattern random, probability 93 %" in said
+    assert "1 met (Fleischner glossary 2008)" in said
+    assert "ALK is positive" in said
+    assert "0.123" in said
+    assert "(95 % interval 0.11–0.14)" in said
+    assert "decreased" in said
+    assert "19.2 mm before" in said
+    assert "11.4 mm after" in said
+
+
+def test_every_number_says_where_it_stands(draw):
+    html = draw()
+    page = Page(html)
+    titles = [facts.get("title", "") for tag, facts in page.tags if tag == "data"]
+    assert len(titles) > 60
+    assert all(re.match(r"(ct/\w+/scan|compare/\w+/response|case/case)\.json: [\w.\[\]]+", t) for t in titles)
+    for member, name in (
+        ("ct/baseline/scan.json", "corrected.count"),
+        ("compare/baseline__followup/response.json", "response.volume_ratio"),
+    ):
+        assert f"{member}: {name}" in titles
+        assert f"<code>{member}</code>: {name.partition('.')[0]}" in html
+    cited = {facts["href"] for tag, facts in page.tags if facts.get("href", "").startswith("#source-")}
+    listed = {f"#{name}" for name in page.ids() if name.startswith("source-")}
+    assert cited <= listed
+
+
+def test_numbers_on_the_page_are_those_of_the_files(study, draw):
+    html = draw()
+    scan = json.loads((study / "ct/baseline/scan.json").read_text())
+    for part, name in (("nodules", "count"), ("calcified", "count")):
+        place = f'title="ct/baseline/scan.json: {part}.{name}"'
+        shown = re.search(rf'value="([^"]*)" {re.escape(place)}', html)
+        assert shown is not None
+        assert float(shown[1].replace(",", "")) == scan[part][name]
+
+
+def test_queries_come_the_gravest_first_each_with_rule_and_source(draw):
+    said = section(draw(), "queries")
+    assert said.index("Errors:") < said.index("Queries:") < said.index("Notes:")
+    assert "T4a is not a category" in said
+    assert "tnm.asserted_category" in said
+
+
+def test_the_gate_says_verdict_reason_and_what_was_left_out(draw):
+    said = section(draw(), "gate")
+    for words in ("comparable: same protocol", "new consolidation", "New shadows", "not RECIST"):
+        assert words in said
+
+
+def test_slabs_are_paired_in_one_frame_with_marks_to_toggle(draw):
+    html = draw()
+    assert "Follow-up brought into the frame of the baseline" in html
+    assert 'id="show-marks" checked' in html
+    assert "#show-marks:not(:checked)~.slabs .marks{display:none}" in html
+    pair = html[html.index('class="slabset set-axial-5"') :].partition("</section>")[0]
+    assert pair.count("<img") == 2
+    assert pair.index("Baseline") < pair.index("Follow-up")
+    # What is gone is a square, not a circle.
+    assert pair.count("<polygon") == 2
+
+
+def test_without_a_comparison_slabs_are_shown_as_not_registered(study, draw):
+    for file in (study / "compare/baseline__followup").rglob("*.*"):
+        file.unlink(missing_ok=True) if file.is_file() else None
+    html = draw()
+    assert "the scans are not registered here" in html
+    assert html.count('class="slabset') == 4
+    assert "<circle" in html
+
+
+def test_the_course_is_drawn_in_days_with_bars_bands_and_grades(draw):
+    html = draw()
+    drawing = html[html.index('class="chart timeline"') :].partition("</svg>")[0]
+    for part in ("bar-drug", "bar-event", "band", "Rash maculo-papular grade 2", "cea", "A panel"):
+        assert part in drawing
+    assert "2024" not in drawing
+    said = section(html, "timeline")
+    assert "Day 0: start of alectinib" in said
+    assert "Without a day in the record" in said
+    assert "XRAY chest" in said
+
+
+def test_what_was_stated_and_derived_stands_in_the_tables(draw):
+    html = draw()
+    assert "TNM 9" in section(html, "stage")
+    assert "TNM 8" in section(html, "stage")
+    assert "A panel" in section(html, "drivers")
+    recist = section(html, "recist")
+    assert "19 mm" in recist
+    assert "11 mm" in recist
+    assert "Rash maculo-papular" in section(html, "ctcae")
+    assert "is missing" in section(html, "care")
+    assert "tuberculosis" in section(html, "differential")
+    assert "seed 0" in section(html, "methods")
+
+
+def test_words_of_the_record_are_text_and_never_markup(study, draw):
+    nasty = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}{0}'
+    path = study / "case/case.json"
+    case = json.loads(path.read_text())
+    case["record"]["title"] = case["record"]["events"][0]["label"] = nasty
+    case["record"]["labs"][0]["analyte"] = case["record"]["lesions"][0]["id"] = nasty
+    for assessment in case["assessments"]:
+        assessment["statement"] = nasty
+    path.write_text(json.dumps(case))
+    scan = study / "ct/baseline/scan.json"
+    add_to(scan, warnings=[{"code": nasty, "message": nasty}])
+    (study / "ct" / "baseline").rename(study / "ct" / "<b onclick=x>&")
+    html = draw(title=nasty)
+    page = Page(html)
+    assert page.trouble == []
+    assert not [tag for tag, facts in page.tags if tag in {"script", "b"} or "onerror" in facts]
+    assert "49" not in words_of(html.partition("</h1>")[0])
+    assert "{{ 7*7 }}{0}" in words_of(html)
+
+
+class TestSimulated:
+    def test_all_simulated_says_so_everywhere(self, study, draw):
+        for path in (*study.glob("ct/*/scan.json"), *study.glob("compare/*/response.json")):
+            add_to(path, origin="simulated")
+        (study / "case/case.json").unlink()
+        (study / "radiographs/film.png").unlink()
+        html = draw()
+        assert 'class="water-page"' in html
+        assert "no number or picture on this page belongs to a real patient" in html
+        pictures = re.findall(r'<div class="picture">.*?</div>', html, re.DOTALL)
+        slabs = [p for p in pictures if 'class="over"' in p]
+        assert slabs
+        assert all("SIMULATED" in picture for picture in slabs)
+        assert "(simulated)" in html.partition("</title>")[0]
+
+    def test_published_facts_stay_apart_from_simulated_numbers(self, study, draw):
+        for path in study.glob("ct/*/scan.json"):
+            add_to(path, origin="simulated")
+        html = draw()
+        assert 'class="water-page"' not in html
+        assert "Part of this page is simulated" in html
+        answer = html[html.index('<dl class="answer">') :].partition("</dl>")[0]
+        sentences = re.findall(r"<p>(.*?)</p>", answer, re.DOTALL)
+        assert sentences
+        for sentence in sentences:
+            assert sentence.count('class="chip') == 1
+        assert any("4,812" in s and 'class="chip simulated"' in s for s in sentences)
+        assert any("ALK" in s and 'class="chip recorded"' in s for s in sentences)
+
+    def test_nothing_simulated_carries_no_watermark(self, draw):
+        html = draw()
+        assert 'class="water' not in html
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "member",
+        [
+            *("ct/baseline/scan.json", "compare/baseline__followup/response.json", "case/case.json"),
+            *("ct/baseline/figures/figures.json", "ct/baseline/figures/frontal.png"),
+        ],
+    )
+    @pytest.mark.parametrize("content", [b"", b"{", b"\x89PNG\r\n\x1a\n", b"[1, 2]", b"null"])
+    def test_a_damaged_member_is_named_and_the_rest_shown(self, study, draw, member, content):
+        (study / member).write_bytes(content)
+        html = draw()
+        assert f"<code>{member}</code>" in html
+        assert Page(html).trouble == []
+        assert [name for name in Page(html).ids() if name in PANELS] == list(PANELS)
+
+    def test_a_missing_scan_is_named_and_its_numbers_not_invented(self, study, draw):
+        for file in sorted((study / "ct/followup").rglob("*"), reverse=True):
+            file.rmdir() if file.is_dir() else file.unlink()
+        said = section(draw(), "answer")
+        assert "ct/followup/scan.json: is not there" in said
+        assert said.count("4,812") == 1
+
+    def test_an_earlier_schema_version_is_shown_as_far_as_it_goes(self, study, draw):
+        old = {"schema_version": "0.9", "kind": "miliary.ct", "nodules": {"count": 77}, "lungs": "unknown"}
+        (study / "ct/baseline/scan.json").write_text(json.dumps(old))
+        html = draw()
+        assert "written by an earlier version (schema 0.9)" in html
+        assert ">77<" in html
+
+    def test_corrections_that_are_not_applied_are_said(self, draw):
+        assert "Corrections pending: a reader made 3 correction(s)" in words_of(draw(n_corrections=3))
+        assert "Corrections pending" not in draw()
+
+    def test_a_study_of_one_scan_says_what_it_lacks(self, study):
+        html = render_report(read_study(study / "ct/baseline"))
+        assert "No comparison of two scans was saved" in html
+        assert "No stage was derived" in html
+
+
+def test_the_page_stays_small_with_many_pictures(study, draw):
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (480, 500), dtype=np.uint8)
+    for scan in ("baseline", "followup"):
+        for file in (study / "ct" / scan / "figures").glob("axial*.png"):
+            Image.fromarray(noise).save(file)
+        for number in range(40):
+            Image.fromarray(noise).save(study / "ct" / scan / f"extra_{number}.png")
+    pair = study / "compare/baseline__followup"
+    (pair / "figures/figures.json").unlink()
+    assert len(draw()) < 25e6
