@@ -228,3 +228,23 @@ def test_without_a_row_some_case_comes_out_otherwise(system, edition, table):
 @pytest.mark.parametrize("row", read_rows("rows/cases.toml", "case"), ids=lambda row: row["name"])
 def test_a_written_case_has_the_outcomes_it_names(row):
     assert set(row["expect"]) <= {a.rule_id for a in assess_case(make_case(row["case"]))}
+
+
+WEAK = [(s, e, row.id) for s, e in BOOKS for row in load_rules(s, e).all_rows() if not row.drives]
+
+
+def verdicts(found: Any, row_id: str) -> Any:
+    """What is decided, without the words, lists and plain showing that a row may add."""
+    shown = {a.rule_id for a in found if a.rule_id.endswith(f".{row_id}") and not a.is_raised}
+    return [(a.rule_id, a.verdict, a.severity) for a in found if a.rule_id not in shown]
+
+
+@pytest.mark.parametrize("key", WEAK, ids=lambda key: key[2])
+def test_a_row_of_low_confidence_decides_nothing(key):
+    system, edition, row_id = key
+    cases = [case for case, keys in corpus() if key in keys][:20]
+    cases += [case for case, _ in corpus()][:60]
+    for case in cases:
+        with without(load_rules(system, edition), row_id):
+            after = outcome(case)
+        assert verdicts(after, row_id) == verdicts(before(case), row_id)
