@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -248,3 +249,18 @@ def test_a_row_of_low_confidence_decides_nothing(key):
         with without(load_rules(system, edition), row_id):
             after = outcome(case)
         assert verdicts(after, row_id) == verdicts(before(case), row_id)
+
+
+SYSTEMS = "|".join([*dict(list_rules()), "irecist", "course"])
+RULE_ID = re.compile(rf'"((?:{SYSTEMS})\.[a-z0-9_.]+)')
+# Reached with scans or by an option of a protocol: test_bridge, test_course and test_response see to them.
+BY_OTHER_WAYS = ("bridge.", "course.", "irecist.", "recist.cavity_reading")
+
+
+def test_every_rule_has_a_case():
+    folder = Path(__file__).parents[2] / "src" / "miliary" / "clinical"
+    named = {name for file in folder.glob("*.py") for name in RULE_ID.findall(file.read_text("utf-8"))}
+    assert len(named) > 40
+    reached = {a.rule_id for case, _ in corpus() for a in before(case)}
+    idle = [name for name in named if not any(rule.startswith(name) for rule in reached)]
+    assert [name for name in sorted(idle) if not name.startswith(BY_OTHER_WAYS)] == []
