@@ -25,7 +25,14 @@ def measured(make_result, small_scan, monkeypatch):
         return small_scan
 
     def find_nodules(
-        scan, *, progress=None, n_threads=None, seed=0, corrections=None, with_completeness=True
+        scan,
+        *,
+        progress=None,
+        n_threads=None,
+        seed=0,
+        corrections=None,
+        with_completeness=True,
+        lesion_seeds_lps_mm=(),
     ):
         assert scan is small_scan
         for name in ("lungs", "find"):

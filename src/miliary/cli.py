@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from miliary.corrections import CorrectionSet
     from miliary.ct_result import CtResult
     from miliary.image.simulate import SimulatedScan
+    from miliary.lesion import PointLpsMm
     from miliary.scan import Scan
 
 # The simulator's words, here so that the help needs none of its libraries; a test compares them.
@@ -47,6 +48,24 @@ def cli() -> None:
     """Measure miliary lung disease on chest CT."""
 
 
+def _parse_points(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[PointLpsMm, ...]:
+    """Points from texts of three numbers, as the option `--lesion` takes them."""
+    points = []
+    for value in values:
+        try:
+            x, y, z = (float(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r} is not a point; give three numbers in mm, such as --lesion=-62.5,14,201",
+                ctx=context,
+                param=parameter,
+            ) from None
+        points.append((x, y, z))
+    return tuple(points)
+
+
 @cli.command()
 @click.argument("scan", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
@@ -56,6 +75,14 @@ def cli() -> None:
 @click.option("--no-volume", is_flag=True, help="Keep no copy of the scan; a viewer will have none to show.")
 @click.option("--fast", is_flag=True, help="Skip completeness: counts and volumes stay uncorrected.")
 @click.option("--apply-corrections", is_flag=True, help="Measure with what a reader corrected of DIR.")
+@click.option(
+    "--lesion",
+    "lesions",
+    multiple=True,
+    metavar="X,Y,Z",
+    callback=_parse_points,
+    help="A point in a large lesion, patient LPS in mm; again for more. Others are found as well.",
+)
 @output_options
 def ct(
     scan: Path,
@@ -65,6 +92,7 @@ def ct(
     no_volume: bool,
     fast: bool,
     apply_corrections: bool,
+    lesions: tuple[PointLpsMm, ...],
     quiet: bool,
     as_json: bool,
     threads: int | None,
@@ -104,6 +132,7 @@ def ct(
             keep_volume=not no_volume,
             corrections=corrections,
             with_completeness=not fast,
+            lesion_seeds_lps_mm=lesions,
         )
     except NoLungsError as error:
         # The pipeline sees voxels, not files: the name is added here.
@@ -329,6 +358,7 @@ def _measure(
     keep_volume: bool = True,
     corrections: CorrectionSet | None = None,
     with_completeness: bool = True,
+    lesion_seeds_lps_mm: Sequence[PointLpsMm] = (),
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
     from miliary.ct_result import Stage
@@ -341,6 +371,7 @@ def _measure(
         n_threads=threads,
         corrections=corrections,
         with_completeness=with_completeness,
+        lesion_seeds_lps_mm=lesion_seeds_lps_mm,
     )
     progress.finish()
     before = tuple(Stage(name, progress.seconds[name]) for name in ("read",) if name in progress.seconds)
@@ -392,6 +423,7 @@ def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("total volume", f"{volume:,.0f} +- {error:,.0f} mm3 (solid-equivalent)"),
         *_describe_corrected(summary["corrected"], summary["completeness"]),
         ("diameter", _describe_sizes(sizes)),
+        *_describe_lesions(summary["lesions"]),
         *(("" if number else "where", text) for number, text in enumerate(sides)),
         ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules["by_attenuation"].items())),
         ("calcified, apart", f"{summary['calcified']['count']}"),
@@ -417,6 +449,20 @@ def _describe_corrected(corrected: dict[str, Any], completeness: dict[str, Any])
     size = f"{corrected['total_volume_mm3']:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
     shares = f"half are found from {_text(half, '.2f')} mm, nine tenths from {_text(most, '.2f')} mm"
     return [("corrected", f"{number}, {size}"), ("completeness", shares)]
+
+
+def _describe_lesions(lesions: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """A line for each large lesion."""
+    rows = []
+    for lesion in lesions:
+        words = [f"{lesion['long_axis_mm']:.1f} x {lesion['short_axis_mm']:.1f} mm"]
+        if lesion["is_cavitary"]:
+            wall = [lesion[f"wall_thickness_{name}mm"] for name in ("", "min_", "max_")]
+            words.append("cavitary, wall {:.1f} mm ({:.1f} to {:.1f})".format(*wall))
+        place = lesion["lobe"] if lesion["lobe"] != "not_determined" else f"{lesion['side']} lung"
+        words.append(f"{place}, {lesion['zone']} zone")
+        rows.append((f"lesion {lesion['id']}", ", ".join(words)))
+    return rows
 
 
 def _describe_corrections(applied: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from miliary.completeness import Completeness, summarize_completeness, summarize_corrected
 from miliary.corrections import AppliedCorrections, summarize_applied
 from miliary.figure import Figure
+from miliary.lesion import Lesion, summarize_lesion
 from miliary.nodules import Attenuation, Nodules
 from miliary.pattern import Pattern, summarize_pattern
 from miliary.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder, Zone
@@ -118,6 +119,8 @@ class CtResult:
         How the nodules are spread over the lungs.
     corrections : AppliedCorrections or None
         What of a reader's corrections is in it; None where none were asked for.
+    lesions : tuple of Lesion
+        Lesions of 8 mm and more; no count or volume of nodules includes them.
     completeness : Completeness or None
         What share of nodules this scan shows, and the numbers corrected for it; None where not asked for.
     """
@@ -141,6 +144,7 @@ class CtResult:
     figures: tuple[Figure, ...] = ()
     pattern: Pattern | None = None
     corrections: AppliedCorrections | None = None
+    lesions: tuple[Lesion, ...] = ()
     completeness: Completeness | None = None
 
     @property
@@ -201,6 +205,7 @@ def summarize(result: CtResult) -> dict[str, Any]:
         "corrected": summarize_corrected(result.completeness),
         "completeness": summarize_completeness(result.completeness),
         "pattern": summarize_pattern(result.pattern),
+        "lesions": [summarize_lesion(lesion) for lesion in result.lesions],
         "operating_point": {
             "threshold": _short(result.threshold),
             "n_candidates": result.n_candidates,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numba as nb
@@ -23,6 +23,9 @@ from miliary.image import (
     find,
     geometry,
     injection,
+    lesion,
+    lesion_changes,
+    lesion_figure,
     lungs,
     measure,
     pattern,
@@ -33,9 +36,10 @@ from miliary.image import (
 )
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
+from miliary.lesion import PointLpsMm
 from miliary.nodules import Attenuation, Nodules
 from miliary.pattern import Pattern
-from miliary.scan import Scan, ScanWarning, Side
+from miliary.scan import Scan, Side
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -68,6 +72,7 @@ def find_nodules(
     corrections: CorrectionSet | None = None,
     with_completeness: bool = True,
     lung_mask: Lungs | None = None,
+    lesion_seeds_lps_mm: Sequence[PointLpsMm] = (),
 ) -> CtResult:
     """Find and measure every nodule on a chest CT.
 
@@ -86,6 +91,8 @@ def find_nodules(
         Put simulated nodules into the scan to learn what share is found, and correct count and volume.
     lung_mask : Lungs, optional
         The lungs, where they are known; found on the scan when not given.
+    lesion_seeds_lps_mm : sequence of (x, y, z)
+        Points [mm] in lesions of 8 mm and more that a reader saw; others are found as well.
 
     Returns
     -------
@@ -100,7 +107,13 @@ def find_nodules(
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
     try:
         return _find_nodules(
-            scan, _Clock(progress), seed, corrections, lung_mask, with_completeness=with_completeness
+            scan,
+            _Clock(progress),
+            seed,
+            corrections,
+            lung_mask=lung_mask,
+            lesion_seeds_lps_mm=lesion_seeds_lps_mm,
+            with_completeness=with_completeness,
         )
     finally:
         nb.set_num_threads(before)
@@ -111,17 +124,18 @@ def _find_nodules(
     clock: _Clock,
     seed: int,
     corrections: CorrectionSet | None,
-    lung_mask: Lungs | None,
     *,
+    lung_mask: Lungs | None,
+    lesion_seeds_lps_mm: Sequence[PointLpsMm],
     with_completeness: bool,
 ) -> CtResult:
-    warnings: tuple[ScanWarning, ...] = ()
     with clock.stage("lungs"):
-        if lung_mask is None:
-            lung_mask, warnings = lungs.find_lungs(scan)
+        lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else lungs.find_lungs(scan)
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
     with clock.stage("noise and blur"):
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
+    with clock.stage("lesions"):
+        large = lesion.find_lesions(scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm)
     with clock.stage("find"):
         box = find.crop_to_lungs(scan, lung_mask)
         smooth = find.smooth_finest(box)
@@ -138,6 +152,8 @@ def _find_nodules(
         )
         position_mm = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
         rows = classify.select_marks(position_mm, probability, classifier.threshold)
+        # What lies in a lesion is part of it, not a nodule.
+        rows = rows[~large.contains(kept.index_zyx[rows] + np.asarray(box.start_zyx))]
     is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
     with clock.stage("measure"):
         start = {
@@ -157,7 +173,7 @@ def _find_nodules(
             noise=noise,
             is_clipped=is_clipped,
         )
-        place_mm, applied = fit.position_mm, None
+        place_mm, applied, lesions = fit.position_mm, None, large.lesions
         if corrections is not None:
             nodules, applied = reader_changes.correct_nodules(
                 nodules,
@@ -169,6 +185,7 @@ def _find_nodules(
                 noise=noise,
                 is_clipped=is_clipped,
             )
+            lesions, applied = lesion_changes.correct_lesions(lesions, corrections, applied)
             warnings = (*warnings, *reader_changes.list_warnings(applied))
             index = scan.grid.index_from_lps(nodules.position_lps_mm)
             place_mm = (index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm)
@@ -200,15 +217,15 @@ def _find_nodules(
     with clock.stage("pattern"):
         spread = _estimate_pattern(box, smooth, nodules, place_mm, seed)
     with clock.stage("preview"):
-        preview = project.render_preview(scan, lung_mask.labels, nodules)
+        preview = _render_preview(scan, lung_mask, nodules)
     with clock.stage("figures"):
         pictures = (
             *figures.render_figures(scan, lung_mask.labels, nodules),
             pattern_figure.render_pattern(spread),
             *completeness_figure.render_completeness(shown, nodules["diameter_mm"]),
+            *lesion_figure.render_lesions(scan, lesions),
         )
-    if scan.acquisition.source_format == "simulated":
-        preview, pictures = project.stamp_simulated(preview), figures.label_simulated(pictures)
+        pictures = figures.label_simulated(pictures) if _is_simulated(scan) else pictures
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,
@@ -229,8 +246,18 @@ def _find_nodules(
         figures=pictures,
         pattern=spread,
         corrections=applied,
+        lesions=lesions,
         completeness=shown,
     )
+
+
+def _is_simulated(scan: Scan) -> bool:
+    return scan.acquisition.source_format == "simulated"
+
+
+def _render_preview(scan: Scan, lung_mask: Lungs, nodules: Nodules) -> npt.NDArray[np.uint8]:
+    preview = project.render_preview(scan, lung_mask.labels, nodules)
+    return project.stamp_simulated(preview) if _is_simulated(scan) else preview
 
 
 def _estimate_pattern(
