@@ -137,7 +137,7 @@ def test_a_pair_from_end_to_end(register, make_pair):
     assert summary["tracks"]["shrunk"] == pytest.approx(250, abs=5)
     assert [w["code"] for w in summary["warnings"]] == ["uncorrected"]
     assert found.figure_rgb.ndim == 3
-    assert len(found.figures) == 4
+    assert len(found.figures) == 32
 
 
 def test_tracks_name_the_nodules_of_both_scans(register, make_pair):

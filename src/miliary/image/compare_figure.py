@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from miliary.comparison import Comparison, RegionResponse
 from miliary.figure import Figure, Mark
-from miliary.image.figures import label_simulated
+from miliary.image.figures import DEPTHS, LEVELS, SLABS_MM, label_simulated
 from miliary.image.project import SLAB_MM, WINDOW_HU, render_slab_mip
 from miliary.image.resample import resample_volume
 from miliary.nodules import Fate, Tracks
@@ -45,10 +45,12 @@ class _Level:
     before: npt.NDArray[np.uint8]
     after: npt.NDArray[np.uint8]
     pixel_mm: float
+    thickness_mm: float = SLAB_MM
+    number: int = 0
 
 
 def render_comparison(found: Comparison) -> tuple[npt.NDArray[np.uint8], tuple[Figure, ...]]:
-    """The picture of a comparison, and its slabs as figures for a report.
+    """The picture of a comparison, and registered slabs of 5 and 10 mm at every level for a report.
 
     Left the baseline, beside it the follow-up brought into its frame: 5 mm slabs in one window, nodules by
     what became of them. Right the volume of nodules per zone and the sizes on both scans.
@@ -69,7 +71,8 @@ def render_comparison(found: Comparison) -> tuple[npt.NDArray[np.uint8], tuple[F
         _make_level("coronal", 1, _busiest(found.tracks, grid, 1), baseline, after, grid),
         _make_level("axial", 0, _busiest(found.tracks, grid, 0), baseline, after, grid),
     ]
-    figures = tuple(figure for level in levels for figure in _make_figures(level, found))
+    every = list(_make_levels(baseline, after, grid))
+    figures = tuple(figure for level in every for figure in _make_figures(level, found))
     return _compose(found, levels), label_simulated(figures) if found.is_simulated else figures
 
 
@@ -84,11 +87,24 @@ def _busiest(tracks: Tracks, grid: Grid, axis: int) -> int:
     return int(np.convolve(counts, np.ones(width), mode="same").argmax())
 
 
+def _make_levels(
+    before: npt.NDArray[np.generic], after: npt.NDArray[np.generic], grid: Grid
+) -> Iterator[_Level]:
+    """Slabs of every thickness through the whole of both lungs, for a report to choose from."""
+    for name, axis, shares in (("axial", 0, LEVELS), ("coronal", 1, DEPTHS)):
+        for number, share in enumerate(shares, start=1):
+            center = round(share * (grid.shape_zyx[axis] - 1))
+            for thickness in SLABS_MM:
+                level = _make_level(name, axis, center, before, after, grid, thickness_mm=thickness)
+                yield replace(level, number=number)
+
+
 def _make_level(
     name: str,
     axis: int,
     center: int,
     *volumes_and_grid: Any,
+    thickness_mm: float = SLAB_MM,
 ) -> _Level:
     before, after, grid = volumes_and_grid
     row_axis = 1 if axis == 0 else 0
@@ -97,7 +113,7 @@ def _make_level(
     pictures = []
     for volume in (before, after):
         slab = render_slab_mip(
-            volume, axis=axis, center_index=center, thickness_mm=SLAB_MM, spacing_mm=spacing[axis]
+            volume, axis=axis, center_index=center, thickness_mm=thickness_mm, spacing_mm=spacing[axis]
         )
         low, high = WINDOW_HU
         gray = np.clip((slab.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
@@ -105,7 +121,7 @@ def _make_level(
         size = (_PANEL_PX, max(1, round(gray.shape[0] * spacing[row_axis] / pixel_mm)))
         picture = Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BICUBIC)
         pictures.append(np.asarray(picture))
-    return _Level(name, axis, center, pictures[0], pictures[1], pixel_mm)
+    return _Level(name, axis, center, pictures[0], pictures[1], pixel_mm, thickness_mm)
 
 
 def _place_marks(level: _Level, tracks: Tracks, grid: Grid, *, is_followup: bool) -> list[tuple[Fate, Mark]]:
@@ -120,7 +136,7 @@ def _place_marks(level: _Level, tracks: Tracks, grid: Grid, *, is_followup: bool
         0.5 * np.cbrt(np.where(np.isfinite(volume), volume, other) * 6.0 / np.pi), nan=1.0
     )
     off_mm = np.abs(index[:, level.axis] - level.center) * spacing[level.axis]
-    shown = off_mm <= 0.5 * SLAB_MM + radius_mm
+    shown = off_mm <= 0.5 * level.thickness_mm + radius_mm
     if not is_followup:
         shown &= tracks["fate"] != Fate.NEW.value
     row_axis = 1 if level.axis == 0 else 0
@@ -147,10 +163,10 @@ def _make_figures(level: _Level, found: Comparison) -> list[Figure]:
     figures = []
     for word, pixels, is_followup in (("baseline", level.before, False), ("followup", level.after, True)):
         marks = _place_marks(level, found.tracks, found.registered_grid, is_followup=is_followup)
-        title = f"{word}, {level.name} slab of {SLAB_MM:g} mm"
+        title = f"{word}, {level.name} slab of {level.thickness_mm:g} mm"
         figures.append(
             Figure(
-                name=f"{word}_{level.name}",
+                name=f"{word}_{level.name}_{level.number}_{level.thickness_mm:g}mm",
                 kind="compared_slab",
                 title=title,
                 pixels=pixels,
@@ -158,7 +174,8 @@ def _make_figures(level: _Level, found: Comparison) -> list[Figure]:
                 marks=tuple(mark for _, mark in marks),
                 facts={
                     "plane": level.name,
-                    "thickness_mm": SLAB_MM,
+                    "level": level.number,
+                    "thickness_mm": level.thickness_mm,
                     "window_hu": list(WINDOW_HU),
                     "scan": word,
                     "frame": "baseline",
