@@ -38,8 +38,9 @@ STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
 CALIBRATOR_MAX_HU = 60.0
-CALIBRATION_RINGS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-RING_FACTORS = (0.85, 1.0, 1.15, 1.3, 1.45, 1.6)
+ANCHOR_RINGS = (0.0, 0.8)
+RING_STEP, MAX_RING = 0.2, 2.0
+RING_FACTORS = (0.88, 1.0, 1.12, 1.24)
 RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
 
@@ -394,22 +395,41 @@ def calibrate_psf(
         return psf
     rows = rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
     trials = _Trials(box, position_mm[rows], background_hu[rows], contrast_hu[rows], psf, noise)
+    # A wide core with little ring and a narrow one with much look alike, and between them lies a ridge:
+    # both sides are tried before either is followed.
+    found = [
+        _scan_width(trials, replace(psf, ring=ring), CALIBRATION_FACTORS, is_rough=True)
+        for ring in ANCHOR_RINGS
+    ]
+    best, misfit = min(found, key=lambda pair: pair[1])
     factors = np.asarray(CALIBRATION_FACTORS)
-    misfit = trials.run([replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f) for f in factors])
-    psf = replace(psf, sigma_xy_mm=psf.sigma_xy_mm * _find_typical(factors, misfit))
-    misfit = trials.run([replace(psf, sigma_z_mm=psf.sigma_z_mm * f) for f in factors])
-    psf = replace(psf, sigma_z_mm=psf.sigma_z_mm * _find_typical(factors, misfit), source="nodules")
-    # A wider core with a ring looks much like a narrow one without: both are varied together.
-    best, best_misfit = psf, np.inf
-    for ring in CALIBRATION_RINGS:
-        misfit = trials.run([replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * f) for f in RING_FACTORS])
-        typical = float(np.median(misfit, axis=1).min())
-        # One minimum over the rings: past it nothing better comes.
-        if typical > best_misfit - 1e-6:
-            break
-        factor = _find_typical(np.asarray(RING_FACTORS), misfit)
-        best, best_misfit = replace(psf, ring=ring, sigma_xy_mm=psf.sigma_xy_mm * factor), typical
+    tried = trials.run([replace(best, sigma_z_mm=psf.sigma_z_mm * f) for f in factors])
+    best = replace(best, sigma_z_mm=psf.sigma_z_mm * _find_typical(factors, tried), source="nodules")
+    best, misfit = _scan_width(trials, best, RING_FACTORS, is_rough=False)
+    for step in (RING_STEP, -RING_STEP):
+        while 0.0 <= round(best.ring + step, 3) <= MAX_RING:
+            other, its_misfit = _scan_width(
+                trials, replace(best, ring=round(best.ring + step, 3)), RING_FACTORS, is_rough=False
+            )
+            # One minimum over the rings: past it nothing better comes.
+            if its_misfit > misfit - 1e-6:
+                break
+            best, misfit = other, its_misfit
     return best
+
+
+def _scan_width(
+    trials: _Trials, psf: Psf, factors: tuple[float, ...], *, is_rough: bool
+) -> tuple[Psf, float]:
+    """The in-plane width that fits the nodules best, within factors of the one given, with its misfit."""
+    at = np.asarray(factors)
+    misfit = trials.run([replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f) for f in at])
+    typical = np.median(misfit, axis=1)
+    if is_rough:
+        factor = float(np.clip(_find_minimum(at, typical[:, None])[0], at[0], at[-1]))
+    else:
+        factor = _find_typical(at, misfit)
+    return replace(psf, sigma_xy_mm=psf.sigma_xy_mm * factor), float(typical.min())
 
 
 class _Trials:
