@@ -207,7 +207,7 @@ class TestSimulated:
         assert 'class="water-page"' not in html
         assert "Part of this page is simulated" in html
         answer = html[html.index('<dl class="answer">') :].partition("</dl>")[0]
-        sentences = re.findall(r"<p>(.*?)</p>", answer, re.DOTALL)
+        sentences = re.findall(r"<p[^>]*>(.*?)</p>", answer, re.DOTALL)
         assert sentences
         for sentence in sentences:
             assert sentence.count('class="chip') == 1
@@ -272,3 +272,33 @@ def test_the_page_stays_small_with_many_pictures(study, draw):
     pair = study / "compare/baseline__followup"
     (pair / "figures/figures.json").unlink()
     assert len(draw()) < 25e6
+
+
+def _course(html):
+    """Drawings of the panel of the course."""
+    panel = html[html.index('<section id="timeline"') :].partition("</section>")[0]
+    return panel.split('class="chart timeline"')[1:]
+
+
+def test_measured_burden_stands_on_the_records_axis_where_its_day_is_known(study, draw):
+    for label, name in (("baseline", "ct1"), ("followup", "ct2")):
+        (study / "ct" / label).rename(study / "ct" / name)
+    (drawing,) = _course(draw())
+    assert "measured volume" in drawing
+    assert "alectinib" in drawing
+
+
+def test_simulated_burden_never_stands_on_the_axis_of_a_real_record(study, draw):
+    for path in (*study.glob("ct/*/scan.json"), *study.glob("compare/*/response.json")):
+        add_to(path, origin="simulated")
+    for label, name in (("baseline", "ct1"), ("followup", "ct2")):
+        (study / "ct" / label).rename(study / "ct" / name)
+    (drawing,) = _course(draw())
+    assert "measured volume" not in drawing
+
+
+def test_burden_without_days_of_the_record_has_an_axis_of_its_own(draw):
+    record, burden = _course(draw())
+    assert "measured volume" not in record
+    assert "measured volume" in burden
+    assert "alectinib" not in burden

@@ -13,11 +13,11 @@ from miliary.report.answer import write_answer
 from miliary.report.case_panels import SIGNS, CasePanels
 from miliary.report.catalog import Catalog, load_catalog
 from miliary.report.charts import draw_textures
-from miliary.report.reading import find, items, number, text
+from miliary.report.reading import JsonObject, find, items, number, text
 from miliary.report.scan_panels import ScanPanels, count_origins
 from miliary.report.sources import Sources
 from miliary.report.timeline import draw_timeline, list_undated
-from miliary.study import StudyResult
+from miliary.study import SavedScan, StudyResult
 
 GENERATOR = "miliary"
 
@@ -47,13 +47,15 @@ def _load_templates() -> Any:
     from jinja2 import ChainableUndefined, Environment, FunctionLoader
 
     folder = resources.files("miliary.report").joinpath("templates")
-    return Environment(
+    made = Environment(
         loader=FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["plain"] = lambda value: format(value, "g")
+    return made
 
 
 def _gather(study: StudyResult, catalog: Catalog) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def _gather_case(study: StudyResult, case: CasePanels, catalog: Catalog) -> dict
     return {
         "has_case": bool(study.case),
         "record": case.record,
-        "timeline": draw_timeline(events, labs, [], catalog=catalog),
+        **_draw_courses(study, events, labs, catalog),
         "undated": list_undated(events),
         "events": events,
         "labs": labs,
@@ -156,6 +158,35 @@ def _gather_case(study: StudyResult, case: CasePanels, catalog: Catalog) -> dict
         "care_score": care_score,
         "care_items": care_items,
     }
+
+
+def _draw_courses(
+    study: StudyResult, events: list[JsonObject], labs: list[JsonObject], catalog: Catalog
+) -> dict[str, Any]:
+    """The record's course with the measured burden where both belong together, else each by itself.
+
+    They do where the record has the day of the scans, and both are simulated or neither is.
+    """
+    days = {text(event, "id"): number(event, "day") for event in events}
+    is_same = (text(study.case, "origin") == "simulated") == any(
+        text(scan.summary, "origin") == "simulated" for scan in study.scans
+    )
+    burdens = [point for scan in study.scans if (point := _find_burden(scan, days.get(scan.label), catalog))]
+    if burdens and is_same:
+        return {"timeline": draw_timeline(events, labs, burdens, catalog=catalog), "burden_course": None}
+    alone = []
+    for compared in study.comparisons[:1]:
+        later = {compared.baseline: 0.0, compared.followup: number(compared.summary, "days_between")}
+        alone = [p for s in study.scans if (p := _find_burden(s, later.get(s.label), catalog))]
+    course = draw_timeline([], [], alone, catalog=catalog) if len(alone) > 1 else None
+    return {"timeline": draw_timeline(events, labs, [], catalog=catalog), "burden_course": course}
+
+
+def _find_burden(scan: SavedScan, day: float | None, catalog: Catalog) -> tuple[float, float, str] | None:
+    """Day, total volume (corrected where it was) and name of a scan."""
+    names = ("corrected.total_volume_mm3", "nodules.total_volume_mm3")
+    volume = next((v for name in names if (v := number(scan.summary, name)) is not None), None)
+    return None if day is None or volume is None else (day, volume, catalog.word(scan.label))
 
 
 def describe_methods(study: StudyResult, case: CasePanels, catalog: Catalog) -> Iterator[str]:
