@@ -11,6 +11,7 @@ import numpy.typing as npt
 from miliary.image.simulate.acquisition import ScanProtocol
 from miliary.image.simulate.anatomy import AnatomyParameters, draw_anatomy
 from miliary.image.simulate.chest import (
+    ChestModel,
     SimulatedScan,
     build_chest,
     demo_case,
@@ -105,34 +106,105 @@ def simulate_pair(
     -------
     SimulatedPair
     """
-    shape = draw_anatomy(seed) if anatomy is None else anatomy
-    model = build_chest(shape, read_hard_negatives(hard_negatives, seed=seed))
-    bodies, kinds = draw_bodies(
-        model,
-        frame_box(protocol, shape),
+    patient = draw_patient(
+        protocol,
         seed=seed,
         population=population,
         lesion=lesion,
         n_calcified=n_calcified,
+        hard_negatives=hard_negatives,
+        anatomy=anatomy,
     )
-    motion = _draw_motion(shape, course, seed)
-    later, later_kinds, origin = _follow(bodies, kinds, course, seed)
-    if course.n_new and population is not None:
-        more = replace(population, n=course.n_new)
-        new, new_kinds = draw_bodies(model, frame_box(protocol, shape), seed=seed + 1, population=more)
-        later, later_kinds = later + new, later_kinds + new_kinds
+    baseline = scan_patient(patient, protocol, n_threads=n_threads)
+    followup, origin, motion = follow_patient(
+        patient, followup_protocol or protocol, course=course, n_threads=n_threads
+    )
+    return SimulatedPair(baseline, followup, origin, motion)
+
+
+@dataclass(frozen=True)
+class SimulatedPatient:
+    """A chest with its disease at baseline, to be scanned as often as wanted."""
+
+    model: ChestModel
+    bodies: list[Body]
+    kinds: list[str]
+    population: NodulePopulation | None
+    box_zyx_mm: FloatArray
+    seed: int
+
+
+def draw_patient(
+    protocol: ScanProtocol,
+    *,
+    seed: int,
+    population: NodulePopulation | None = None,
+    lesion: DominantLesion | None = None,
+    n_calcified: int = 0,
+    hard_negatives: bool = False,
+    anatomy: AnatomyParameters | None = None,
+) -> SimulatedPatient:
+    """Draw a chest and the disease in it; parameters as of `simulate_pair`."""
+    shape = draw_anatomy(seed) if anatomy is None else anatomy
+    model = build_chest(shape, read_hard_negatives(hard_negatives, seed=seed))
+    box = frame_box(protocol, shape)
+    bodies, kinds = draw_bodies(
+        model, box, seed=seed, population=population, lesion=lesion, n_calcified=n_calcified
+    )
+    return SimulatedPatient(model, bodies, kinds, population, box, seed)
+
+
+def scan_patient(patient: SimulatedPatient, protocol: ScanProtocol, *, n_threads: int = 2) -> SimulatedScan:
+    """Scan a patient as drawn."""
+    return render_scan(
+        protocol, patient.model, patient.bodies, patient.kinds, seed=patient.seed, n_threads=n_threads
+    )
+
+
+def follow_patient(
+    patient: SimulatedPatient, protocol: ScanProtocol, *, course: Course, repeat: int = 0, n_threads: int = 2
+) -> tuple[SimulatedScan, npt.NDArray[np.int64], Transform]:
+    """Scan a patient after a course.
+
+    Parameters
+    ----------
+    patient : SimulatedPatient
+    protocol : ScanProtocol
+    course : Course
+    repeat : int
+        Draws another breath, other noise and other nodules that are gone.
+    n_threads : int
+
+    Returns
+    -------
+    scan : SimulatedScan
+    baseline_id : ndarray of int, one per row of its truth
+        Id at baseline, 0 for a new nodule.
+    motion : Transform
+        Points of this scan to points of the baseline.
+    """
+    seed = patient.seed + 7919 + 104_729 * repeat
+    motion = _draw_motion(patient.model.anatomy, course, seed)
+    bodies, kinds, origin = _follow(patient.bodies, patient.kinds, course, seed)
+    if course.n_new and patient.population is not None:
+        new, new_kinds = draw_bodies(
+            patient.model,
+            patient.box_zyx_mm,
+            seed=seed,
+            population=replace(patient.population, n=course.n_new),
+        )
+        bodies, kinds = bodies + new, kinds + new_kinds
         origin = np.concatenate([origin, np.zeros(len(new), dtype=np.int64)])
-    baseline = render_scan(protocol, model, bodies, kinds, seed=seed, n_threads=n_threads)
-    followup = render_scan(
-        followup_protocol or protocol,
-        model,
-        _carry(later, motion),
-        later_kinds,
-        seed=seed + 7919,
+    scan = render_scan(
+        protocol,
+        patient.model,
+        _carry(bodies, motion),
+        kinds,
+        seed=seed,
         motion=motion,
         n_threads=n_threads,
     )
-    return SimulatedPair(baseline, followup, origin, motion)
+    return scan, origin, motion
 
 
 def _follow(
