@@ -7,7 +7,7 @@ An `Anatomy` is what the ways need to know of a chest: depth, fissures, vessels,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from miliary.ct_result import Lungs
 from miliary.image import classify, describe, features, find, geometry, measure
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
-from miliary.image.simulate import ScanProtocol, draw_anatomy, simulate_scan
+from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
 from miliary.image.simulate.anatomy import HardNegatives, build_fields
 from miliary.image.simulate.nodules import accept_apart
 from miliary.image.simulate.vessels import grow_trees
@@ -46,7 +46,7 @@ class Anatomy:
     low_mm, high_mm : ndarray, shape (3,)
         The scan's field of view.
     scan : Scan
-        Without nodules.
+        Without nodules, unless asked for.
     labels : ndarray of uint8
         True lungs on the grid of the scan.
     """
@@ -85,33 +85,29 @@ class Anatomy:
 Way = Callable[[Anatomy, int, F64, np.random.Generator], F64]
 
 
-def make_anatomy(seed: int, *, is_whole: bool = False) -> Anatomy:
-    """The shipped simulator's chest of a seed: a crop of one lung, or the whole at a coarser step."""
+def make_anatomy(seed: int, *, population: NodulePopulation | None = None) -> Anatomy:
+    """A crop of the shipped simulator's chest of a seed; with nodules in its scan where asked for."""
     rng = np.random.default_rng([seed, 41])
     parameters = draw_anatomy(seed)
     hard = HardNegatives()
     chest = build_fields(parameters, hard)
     trees = grow_trees(parameters, chest, hard)
-    pixel, step = float(rng.uniform(0.65, 0.85)), float(rng.choice([0.7, 1.0, 1.0, 1.25]))
+    pixel, step = float(rng.uniform(0.65, 0.85)), float(rng.choice([0.7, 1.0, 1.0, 1.25, 2.0]))
     shape = (round(115 / step), round(115 / pixel), round(115 / pixel))
-    center: tuple[float, float, float] | None = None
-    if is_whole:
-        pixel, step = 1.0, 1.5
-        shape = (round(260 / step), round(230 / pixel), round(310 / pixel))
-    else:
-        lung = chest.values["lung"]
-        cells = np.argwhere((lung > 20) & (lung < 45)) * chest.spacing_mm + chest.origin_zyx_mm
-        z, y, x = cells[rng.integers(0, len(cells))]
-        center = (float(x), float(y), float(z))
+    lung = chest.values["lung"]
+    cells = np.argwhere((lung > 20) & (lung < 45)) * chest.spacing_mm + chest.origin_zyx_mm
+    z, y, x = cells[rng.integers(0, len(cells))]
+    is_sharp = rng.random() < 0.4
     protocol = ScanProtocol(
         shape_zyx=shape,
         spacing_zyx_mm=(step, pixel, pixel),
-        center_lps_mm=center,
+        center_lps_mm=(float(x), float(y), float(z)),
         slice_thickness_mm=step,
-        psf_fwhm_mm=float(rng.uniform(1.0, 1.6)),
-        noise_sd_hu=float(rng.uniform(10, 40)),
+        psf_fwhm_mm=float(rng.uniform(1.0, 1.25) if is_sharp else rng.uniform(1.15, 1.6)),
+        edge_overshoot=float(rng.uniform(0.05, 0.25)) if is_sharp else 0.0,
+        noise_sd_hu=float(rng.uniform(15, 60) if is_sharp else rng.uniform(10, 40)),
     )
-    made = simulate_scan(protocol, seed=seed, anatomy=parameters, n_threads=1)
+    made = simulate_scan(protocol, seed=seed, anatomy=parameters, population=population, n_threads=1)
     grid = made.scan.grid
     low = np.asarray(grid.origin_lps_mm)[::-1]
     high = low + (np.asarray(grid.shape_zyx) - 1) * grid.spacing_zyx_mm
@@ -133,6 +129,40 @@ def make_anatomy(seed: int, *, is_whole: bool = False) -> Anatomy:
         high,
         made.scan,
         made.lung_labels,
+    )
+
+
+def crop_anatomy(anatomy: Anatomy, extent_mm: float, rng: np.random.Generator) -> Anatomy:
+    """A cube of the scan around a place in the lungs, more lung than not where one is found."""
+    grid = anatomy.scan.grid
+    size = [
+        min(n, round(extent_mm / step)) for n, step in zip(grid.shape_zyx, grid.spacing_zyx_mm, strict=True)
+    ]
+    best, view = 0.0, tuple(slice(0, n) for n in size)
+    for _ in range(12):
+        middle = grid.index_from_lps(anatomy.uniform(1, rng)[:, ::-1])[0]
+        start = [
+            int(np.clip(m - k // 2, 0, n - k)) for m, k, n in zip(middle, size, grid.shape_zyx, strict=True)
+        ]
+        here = tuple(slice(a, a + k) for a, k in zip(start, size, strict=True))
+        share = float((anatomy.labels[here] > 0).mean()) * rng.uniform(0.5, 1.0)
+        if share > best:
+            best, view = share, here
+    low = np.array([s.start for s in view])
+    scan = Scan(
+        np.ascontiguousarray(anatomy.scan.voxels_hu[view]), grid.crop(low, size), anatomy.scan.acquisition
+    )
+    low_mm = anatomy.low_mm + low * grid.spacing_zyx_mm
+    high_mm = low_mm + (np.asarray(size) - 1) * grid.spacing_zyx_mm
+    inside = anatomy.inside_mm
+    inside = inside[np.all((inside >= low_mm) & (inside <= high_mm), axis=1)]
+    return replace(
+        anatomy,
+        inside_mm=inside,
+        low_mm=low_mm,
+        high_mm=high_mm,
+        scan=scan,
+        labels=np.ascontiguousarray(anatomy.labels[view]),
     )
 
 

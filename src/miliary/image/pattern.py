@@ -43,9 +43,11 @@ N_PLACEMENTS = 199
 APART_MM = 2.0
 PAIR_EDGES_MM = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0])
 CLOSE_BINS, WIDE_BINS = slice(1, 4), slice(4, 7)
+# Placements whose least distance is compared with that of the nodules: all of 40 is 2.5 % by chance.
+MINIMA_COMPARED = 40
 CONTACT_MM, RIM_MM, NEAR_MM = 1.0, 2.5, 3.0
 # Nodules that bulge into the pleura have their middle nearer to it than their radius.
-LEAST_DEPTH_RADII = 0.7
+LEAST_DEPTH_RADII = 0.8
 
 ZONES = ("pleura_contact", "pleura_rim", "vessel_contact", "vessel_near", "free")
 MEASURES = (*ZONES[:4], "close_pairs", "wide_pairs", "nearest_neighbor")
@@ -84,6 +86,10 @@ class Places:
     def select(self, keep: npt.NDArray[Any]) -> Places:
         """The points of a mask or index array."""
         return Places(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+
+    def visible(self) -> Places:
+        """The points where a nodule could be seen: not within a vessel."""
+        return self.select(self.vessel_mm > 0)
 
 
 @dataclass(frozen=True)
@@ -163,10 +169,11 @@ def estimate_pattern(
     nodules = measure_places(surroundings, position_mm, radius)
     n_drawn = min(n, MAX_USED)
     nodules = _thin(nodules, n_drawn, rng)
+    observed = _count(nodules, None, APART_MM)
     reference = _draw_reference(surroundings, nodules.radius_mm, rng)
-    weight = _weigh(reference, nodules, detection_chance)
-    placed = _draw_placements(weight, reference.zone, n_drawn, rng)
-    observed, null = _count(nodules, None), _count(reference, placed)
+    chance = _find_chance(reference, detection_chance)
+    weight = _weigh(reference, nodules, chance)
+    null = _place_at_random(weight, reference, observed, n_drawn, rng)
     log_observed, log_null = observed.counts.log_measures(), null.counts.log_measures()
     probabilities = _weigh_classes(observed.counts, null.counts, n / (surroundings.lung_mm3 / 1e6))
     label, reason = _decide(probabilities)
@@ -179,7 +186,7 @@ def estimate_pattern(
         size=size,
         randomness_p=_test_jointly(log_observed[0], log_null),
         evidence=_list_evidence(log_observed[0], log_null, observed.counts),
-        gradients=_list_gradients(nodules, reference, weight),
+        gradients=_list_gradients(nodules, reference, chance),
         fissures=FISSURES_UNUSED,
         completeness="shipped" if detection_chance is None else "measured",
         n_placements=N_PLACEMENTS,
@@ -248,13 +255,13 @@ def _thin(nodules: Places, n: int, rng: np.random.Generator) -> Places:
     """Of `n` nodules those that are no closer than `APART_MM`; placements are thinned alike."""
     if len(nodules) > n:
         nodules = nodules.select(np.sort(rng.choice(len(nodules), n, replace=False)))
-    kept, sizes = _keep_apart(nodules.position_mm, np.arange(len(nodules), dtype=np.int32)[None])
+    kept, sizes = _keep_apart(nodules.position_mm, np.arange(len(nodules), dtype=np.int32)[None], APART_MM)
     return nodules.select(kept[0, : sizes[0]])
 
 
-def _keep_apart(points_mm: F64, draws: I32) -> tuple[I32, I64]:
+def _keep_apart(points_mm: F64, draws: I32, apart_mm: float) -> tuple[I32, I64]:
     kept = np.empty_like(draws)
-    _kernels.run_rows(_points.drop_close, len(draws), points_mm, draws, kept, APART_MM)
+    _kernels.run_rows(_points.drop_close, len(draws), points_mm, draws, kept, apart_mm)
     return kept, (kept >= 0).sum(axis=1)
 
 
@@ -262,20 +269,29 @@ def _draw_reference(surroundings: Surroundings, radius_mm: F64, rng: np.random.G
     """Uniform points where a nodule can be: not inside a vessel, not half outside the lung."""
     points = surroundings.draw_points(N_REFERENCE, rng)
     places = measure_places(surroundings, points, rng.choice(radius_mm, N_REFERENCE))
-    return places.select((places.vessel_mm > 0) & (places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm))
+    return places.select(places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm).visible()
 
 
-def _weigh(reference: Places, nodules: Places, detection_chance: DetectionChance | None) -> F64:
-    """Weights of the reference points, mean 1: chance of detection times fitted broad gradients."""
+def _find_chance(reference: Places, detection_chance: DetectionChance | None) -> F64:
+    """Chance of detection of the reference points, as measured on this scan or packaged."""
     if detection_chance is None:
-        chance = np.asarray([read_model()["detection"][name]["chance"] for name in ZONES])
-        weight = chance[reference.zone]
-    else:
-        weight = np.clip(detection_chance(reference.position_mm, 2 * reference.radius_mm), 0.02, 1.0)
+        return _interpolate(reference, "chance")
+    return np.clip(detection_chance(reference.position_mm, 2 * reference.radius_mm), 0.02, 1.0)
+
+
+def _interpolate(places: Places, name: str) -> F64:
+    """A packaged quantity by zone and radius."""
+    detection = read_model()["detection"]
+    by_zone = [np.interp(places.radius_mm, detection["radius_mm"], detection[zone][name]) for zone in ZONES]
+    return np.choose(places.zone, by_zone)
+
+
+def _weigh(reference: Places, nodules: Places, chance: F64) -> F64:
+    """Weights of the reference points, mean 1: chance of detection times fitted broad gradients."""
     low, high = reference.position_mm.min(axis=0), reference.position_mm.max(axis=0)
     scale = np.maximum(high - low, 1.0)
     rows = [_broad_terms(p, low, scale) for p in (reference, nodules)]
-    tilted = _tilt(weight, rows[0], rows[1].mean(axis=0), len(nodules))
+    tilted = _tilt(chance, rows[0], rows[1].mean(axis=0), len(nodules))
     return tilted / tilted.mean()
 
 
@@ -302,17 +318,36 @@ def _tilt(weight: F64, rows: F64, target: F64, n: int) -> F64:
     return np.asarray(weight * np.exp(np.clip(rows @ slope, -6, 6)))
 
 
-def _draw_placements(weight: F64, zone: I64, n: int, rng: np.random.Generator) -> I32:
+def _place_at_random(
+    weight: F64, reference: Places, observed: _Counted, n: int, rng: np.random.Generator
+) -> _Counted:
+    """Random placements, as far apart as the nodules where these keep a distance that chance does not."""
+    null = _count(reference, _draw_placements(weight, reference, n, rng), APART_MM)
+    apart = float(np.nanmin(observed.nearest_mm))
+    if apart <= float(np.nanmin(null.nearest_mm[:MINIMA_COMPARED], axis=1).max()):
+        return null
+    # Nodules that keep apart have no room for each other; that is no pattern.
+    wanted = n
+    for _ in range(2):
+        few = _draw_placements(weight, reference, wanted, rng, n_placements=8)
+        kept = _keep_apart(reference.position_mm, few, apart)[1].mean()
+        wanted = round(wanted * float(observed.sizes[0]) / max(kept, 1.0))
+    return _count(reference, _draw_placements(weight, reference, wanted, rng), apart)
+
+
+def _draw_placements(
+    weight: F64, reference: Places, n: int, rng: np.random.Generator, *, n_placements: int = N_PLACEMENTS
+) -> I32:
     """Random placements (k, n) as ascending rows of the reference, each with its own chances of detection."""
-    spread = np.asarray([read_model()["detection"][name]["log_sd"] for name in ZONES])
+    spread = _interpolate(reference, "log_sd").astype(np.float32)
     n = min(n, len(weight) // 2)
-    placed = np.empty((N_PLACEMENTS, n), np.int32)
+    placed = np.empty((n_placements, n), np.int32)
     log_weight = np.log(np.maximum(weight, 1e-12)).astype(np.float32)
-    for k in range(N_PLACEMENTS):
-        bias = (spread * rng.standard_normal(len(spread))).astype(np.float32)
+    for k in range(n_placements):
+        bias = rng.standard_normal(len(ZONES), dtype=np.float32)[reference.zone] * spread
         # The n largest of weight times exponential noise are a draw without replacement.
         noise = np.maximum(rng.standard_exponential(len(weight), dtype=np.float32), np.float32(1e-30))
-        key = log_weight + bias[zone] - np.log(noise)
+        key = log_weight + bias - np.log(noise)
         placed[k] = np.sort(np.argpartition(key, -n)[-n:])
     return placed
 
@@ -325,11 +360,11 @@ class _Counted:
     sizes: I64
 
 
-def _count(places: Places, draws: I32 | None) -> _Counted:
+def _count(places: Places, draws: I32 | None, apart_mm: float) -> _Counted:
     """Counts over sets of points; all of them where no draws are given."""
     if draws is None:
         draws = np.arange(len(places), dtype=np.int32)[None]
-    draws, sizes = _keep_apart(places.position_mm, draws)
+    draws, sizes = _keep_apart(places.position_mm, draws, apart_mm)
     pairs = np.zeros((len(draws), len(PAIR_EDGES_MM) - 1))
     nearest = np.full(draws.shape, np.nan)
     _kernels.run_rows(
@@ -389,9 +424,8 @@ def _list_evidence(observed: F64, null: F64, counts: _Counts) -> tuple[Evidence,
     return tuple(out)
 
 
-def _list_gradients(nodules: Places, reference: Places, weight: F64) -> tuple[Evidence, ...]:
+def _list_gradients(nodules: Places, reference: Places, chance: F64) -> tuple[Evidence, ...]:
     """Density ratios of parts of the lungs, over those of detectable random nodules without gradient."""
-    chance = np.asarray([read_model()["detection"][name]["chance"] for name in ZONES])[reference.zone]
     height = reference.position_mm[:, 0]
     low, high = np.quantile(height, [0.0, 1.0])
     thirds = low + (high - low) * np.array([1 / 3, 2 / 3])
@@ -419,7 +453,6 @@ def _list_gradients(nodules: Places, reference: Places, weight: F64) -> tuple[Ev
             lambda p: (p.position_mm[:, 1] > middle, p.position_mm[:, 1] <= middle),
         ),
     )
-    del weight
     return tuple(
         _compare_parts(name, text, part(nodules), part(reference), chance) for name, text, part in parts
     )

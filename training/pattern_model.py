@@ -1,0 +1,164 @@
+"""Measure the chance of detection by place and size, and the effect sizes of the training's patterns.
+
+``python -m training.pattern_model chance`` inserts random nodules into simulated crops, runs the detector,
+and writes the chance by zone and radius, over that of nodules free in the lung, into the packaged
+``pattern.json``. ``... effects`` prints the effect sizes of each way of placing nodules, beside which the
+ranges of the patterns in that file were set by hand, wide on purpose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from miliary.ct_result import Psf
+from miliary.image import pattern
+from miliary.image.pattern import MODEL_PATH, ZONES, measure_places
+from miliary.image.simulate import insert_nodules
+from training.patterns import (
+    TRAINING_WAYS,
+    detect,
+    draw_diameters,
+    look_around,
+    make_anatomy,
+    place_nodules,
+    place_uniform,
+)
+
+F64 = npt.NDArray[np.float64]
+
+# Radii are measured with an error of a few tenths: finer or smaller bins would promise what is not known.
+RADII_MM = (0.85, 1.15, 1.45, 1.9)
+EDGES_MM = (0.7, 1.0, 1.3, 1.6, 2.2)
+FIRST_SEED = 100
+# Geometry of the lung's surface is not known better: nodules on it may bulge out of the lung or not.
+SURFACE_LOG_SD = 0.3
+LEAST_LOG_SD = 0.05
+
+
+def sample_detection(seed: int) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
+    """Zone, radius and whether found, of random nodules outside vessels in one crop."""
+    anatomy = make_anatomy(seed)
+    rng = np.random.default_rng([seed, 44])
+    diameter = rng.uniform(1.1, 4.0, 260)
+    position = place_nodules(place_uniform, anatomy, diameter, rng)
+    placed = np.isfinite(position[:, 0])
+    position, diameter = position[placed], diameter[placed]
+    step = anatomy.scan.grid.spacing_zyx_mm[0]
+    scan = insert_nodules(
+        anatomy.scan,
+        position[:, ::-1],
+        diameter,
+        rng.uniform(20, 60, len(diameter)),
+        psf=Psf(0.55, max(0.35, step / 12**0.5)),
+        lung_labels=anatomy.labels,
+        seed=seed,
+    )
+    marks = detect(scan, anatomy.labels)
+    around, shift = look_around(anatomy, np.empty((0, 3)), np.empty(0))
+    places = measure_places(around, position - shift, diameter / 2).visible()
+    distance = cKDTree(marks.position_mm).query(places.position_mm)[0]
+    return places.zone, places.radius_mm, distance < np.maximum(1.5, places.radius_mm)
+
+
+def measure_chance(seeds: list[int]) -> dict[str, Any]:
+    """Chance by zone and radius relative to the free lung, and its spread between scans."""
+    scans = [sample_detection(seed) for seed in seeds]
+    zone, radius, found = (np.concatenate([scan[k] for scan in scans]) for k in range(3))
+    free = _by_radius(radius, found, zone == len(ZONES) - 1)
+    table: dict[str, Any] = {"radius_mm": list(RADII_MM)}
+    for k, name in enumerate(ZONES):
+        chance = np.minimum(_by_radius(radius, found, zone == k) / free, 1.0)
+        # Bigger is never harder to find.
+        chance = np.minimum.accumulate(chance[::-1])[::-1]
+        own = SURFACE_LOG_SD if k == 0 else LEAST_LOG_SD
+        spread = np.hypot(own, 0.5 * (1 - chance)) if name != "free" else 0 * chance
+        table[name] = {
+            "chance": [round(float(c), 3) for c in chance],
+            "log_sd": [round(float(s), 3) for s in spread],
+        }
+        print(name, table[name], int((zone == k).sum()), _spread_between(scans, k))
+    return table
+
+
+def _by_radius(radius: F64, found: npt.NDArray[np.bool_], where: npt.NDArray[np.bool_]) -> F64:
+    out = []
+    for low, high in itertools.pairwise(EDGES_MM):
+        here = found[where & (radius >= low) & (radius < high)]
+        out.append((here.sum() + 1.0) / (len(here) + 1.2))
+    return np.asarray(out)
+
+
+def _spread_between(scans: list[tuple[F64, F64, npt.NDArray[np.bool_]]], zone: int) -> str:
+    """Between-scan spread of the log of the zone's rate, counting noise taken out."""
+    rate, noise = [], []
+    for zones, _, found in scans:
+        here, free = found[zones == zone], found[zones == len(ZONES) - 1]
+        if len(here) >= 8:
+            p = (here.sum() + 0.5) / (len(here) + 1)
+            rate.append(np.log(p / free.mean()))
+            noise.append((1 - p) / (p * len(here)))
+    if len(rate) < 4:
+        return "too few"
+    return f"log sd {np.sqrt(max(0.0, np.var(rate, ddof=1) - np.mean(noise))):.2f}"
+
+
+def list_effects(seeds: list[int]) -> Iterator[tuple[str, str, F64]]:
+    """Log effect sizes of each way in several anatomies."""
+    for seed in seeds:
+        anatomy = make_anatomy(seed)
+        for name, ways in TRAINING_WAYS.items():
+            for way, place in ways.items():
+                rng = np.random.default_rng([seed, 45])
+                diameter = draw_diameters(500, rng)
+                position = place_nodules(place, anatomy, diameter, rng)
+                placed = np.isfinite(position[:, 0])
+                around, shift = look_around(anatomy, position[placed], diameter[placed])
+                found = pattern.estimate_pattern(
+                    position[placed] - shift,
+                    diameter[placed],
+                    surroundings=around,
+                    detection_chance=lambda points, _: np.ones(len(points)),
+                )
+                yield name, way, np.log([item.ratio for item in found.evidence])
+
+
+def main() -> int:
+    """Run one of the two measurements."""
+    parser = argparse.ArgumentParser(prog="python -m training.pattern_model", description=__doc__)
+    parser.add_argument("what", choices=("chance", "effects"))
+    parser.add_argument("--n", type=int, default=24, help="simulated crops")
+    options = parser.parse_args()
+    seeds = list(range(FIRST_SEED, FIRST_SEED + options.n))
+    if options.what == "chance":
+        model = json.loads(MODEL_PATH.read_text("utf-8"))
+        model["detection"] = measure_chance(seeds)
+        MODEL_PATH.write_text(format_model(model) + "\n", encoding="utf-8")
+        return 0
+    for name, way, effects in list_effects(seeds):
+        print(name, way, np.round(effects, 2))
+    return 0
+
+
+def format_model(value: Any, depth: int = 0) -> str:
+    """JSON with short lists and objects on one line."""
+    line = json.dumps(value)
+    if not isinstance(value, (dict, list)) or len(line) + depth < 100:
+        return line
+    pad = " " * (depth + 1)
+    if isinstance(value, dict):
+        inner = [f"{pad}{json.dumps(key)}: {format_model(item, depth + 1)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(inner) + "\n" + " " * depth + "}"
+    inner = [f"{pad}{format_model(item, depth + 1)}" for item in value]
+    return "[\n" + ",\n".join(inner) + "\n" + " " * depth + "]"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,250 @@
+"""Measure the bars of the spatial pattern: ``python -m validation.pattern WHAT``.
+
+``random``: how often randomness is rejected on truly random nodules, four sets in each crop of a lung, each
+inserted and detected. ``rendered``: the same where a crop is simulated with its nodules. ``ways``: how
+often the pattern is right, by way of placing and number of nodules, each in a chest of its own. Results are
+kept by seed, so that a run can be ended and taken up again; ``report`` prints the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta
+
+from miliary.ct_result import Psf
+from miliary.image.pattern import estimate_pattern
+from miliary.image.simulate import NodulePopulation, insert_nodules
+from miliary.pattern import CLASSES, Pattern, PatternLabel
+from training.patterns import (
+    Anatomy,
+    Marks,
+    Way,
+    crop_anatomy,
+    detect,
+    make_anatomy,
+    place_downward,
+    place_nodules,
+    place_uniform,
+)
+from validation.independent import Disease
+from validation.pattern_ways import ALL_WAYS, HELD_OUT_WAYS, make_chest, make_independent_anatomy
+
+F64 = npt.NDArray[np.float64]
+
+FIRST_SEED = 910_000
+SOURCES = ("shipped", "independent")
+COUNTS = (60, 250, 450, 800)
+CROP_MM = 90.0
+SETS_PER_CROP = 4
+LOG_NAME = "miliary-pattern.jsonl"
+
+
+def estimate_of(marks: Marks, seed: int) -> Pattern:
+    """Pattern of what was detected."""
+    return estimate_pattern(
+        marks.position_mm,
+        marks.diameter_mm,
+        diameter_mm_err=marks.diameter_mm_err,
+        surroundings=marks.surroundings,
+        seed=seed,
+    )
+
+
+def judge_random(seed: int) -> Iterator[dict[str, Any]]:
+    """Several sets of truly random nodules in a crop, each inserted and detected by itself."""
+    for source, n, marks in detect_random(seed):
+        yield {
+            "way": "inserted",
+            "source": source,
+            "truth": "random",
+            "n": n,
+            **_facts(estimate_of(marks, seed)),
+        }
+
+
+def detect_random(seed: int) -> Iterator[tuple[str, int, Marks]]:
+    """Source, number of nodules, and what was detected of each set."""
+    rng = np.random.default_rng([seed, 47])
+    source = SOURCES[seed % 2]
+    chest = crop_anatomy(make_chest(source, seed), CROP_MM, rng)
+    for k in range(SETS_PER_CROP):
+        n = int(rng.choice((50, 90, 160, 300)))
+        low = rng.uniform(1.1, 2.0)
+        diameter = rng.uniform(low, low + rng.uniform(0.4, 1.5), n)
+        way = (place_uniform, place_downward)[int(rng.integers(2))]
+        yield source, n, _insert_and_detect(chest, way, diameter, seed=SETS_PER_CROP * seed + k, rng=rng)[1]
+
+
+def judge_rendered(seed: int) -> Iterator[dict[str, Any]]:
+    """Truly random nodules in a crop that is simulated as a whole, nodules included."""
+    rng = np.random.default_rng([seed, 47])
+    source, n = SOURCES[seed % 2], int(rng.choice((60, 120, 250, 500, 800)))
+    low = float(rng.uniform(1.0, 2.0))
+    size = (low, low + float(rng.uniform(0.5, 1.8)))
+    if source == "independent":
+        chest = make_independent_anatomy(seed, disease=Disease(n_nodules=n, diameter_mm=size))
+    else:
+        chest = make_anatomy(seed, population=NodulePopulation(n, size))
+    found = estimate_of(detect(chest.scan, chest.labels), seed)
+    yield {"way": "simulated", "source": source, "truth": "random", "n": n, **_facts(found)}
+
+
+def judge_way(seed: int) -> Iterator[dict[str, Any]]:
+    """A chest with nodules inserted in one way, then detected."""
+    rng = np.random.default_rng([seed, 46])
+    source = SOURCES[seed % 2]
+    names = [(label, way) for label, ways in ALL_WAYS.items() for way in ways]
+    label, way = names[(seed // 2) % len(names)]
+    n = int(COUNTS[(seed // 2 // len(names)) % len(COUNTS)])
+    chest = make_chest(source, seed)
+    low = rng.uniform(1.2, 2.2)
+    diameter = rng.uniform(low, low + rng.uniform(0.4, 1.5), n)
+    n, marks = _insert_and_detect(chest, ALL_WAYS[label][way], diameter, seed=seed, rng=rng)
+    yield {"way": way, "source": source, "truth": label, "n": n, **_facts(estimate_of(marks, seed))}
+
+
+def _insert_and_detect(
+    chest: Anatomy, way: Way, diameter_mm: F64, *, seed: int, rng: np.random.Generator
+) -> tuple[int, Marks]:
+    """Number of nodules that found a place, and what was detected."""
+    position = place_nodules(way, chest, diameter_mm, rng)
+    placed = np.isfinite(position[:, 0])
+    position, diameter_mm = position[placed], diameter_mm[placed]
+    step = chest.scan.grid.spacing_zyx_mm[0]
+    scan = insert_nodules(
+        chest.scan,
+        position[:, ::-1],
+        diameter_mm,
+        rng.uniform(20, 60, len(diameter_mm)),
+        psf=Psf(0.55, max(0.35, step / 12**0.5)),
+        lung_labels=chest.labels,
+        seed=seed,
+    )
+    return len(position), detect(scan, chest.labels)
+
+
+def _facts(found: Pattern) -> dict[str, Any]:
+    return {
+        "label": found.label.value,
+        "n_found": found.n_nodules,
+        "p": found.randomness_p,
+        "probabilities": {name.value: round(found.probabilities.get(name, 0.0), 4) for name in CLASSES},
+        "log_ratio": [round(float(np.log(item.ratio)), 3) for item in found.evidence],
+    }
+
+
+def limits(hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson limits of a share."""
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
+    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
+    return low, high
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Results of single scans so far."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def run(what: str, n: int, path: Path, *, seconds: float) -> None:
+    """Judge scans that are not in the log yet, until there are `n` or time is up."""
+    judge = {"random": judge_random, "rendered": judge_rendered, "ways": judge_way}[what]
+    done = {row["seed"] for row in read_log(path) if row["what"] == what}
+    end = time.monotonic() + seconds
+    for seed in range(FIRST_SEED, FIRST_SEED + n):
+        if seed in done:
+            continue
+        if time.monotonic() > end:
+            return
+        text = "".join(json.dumps({"what": what, "seed": seed, **row}) + "\n" for row in judge(seed))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def report(path: Path) -> None:
+    """Print the rows of both measurements."""
+    rows = read_log(path)
+    for what in ("random", "rendered"):
+        _report_random([row for row in rows if row["what"] == what], what)
+    judged = [row for row in rows if row["what"] == "ways"]
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in judged:
+        size = "n >= 200" if row["n"] >= 200 else "n < 200"
+        held = "held out" if row["way"] in HELD_OUT_WAYS[row["truth"]] else "as in training"
+        for name in (
+            size,
+            f"{size}, {row['source']}",
+            f"{size}, {held}",
+            f"{size}, {row['truth']}: {row['way']}",
+        ):
+            groups[name].append(row)
+    for name in sorted(groups):
+        here = groups[name]
+        _print_share(f"pattern right, {name}", sum(row["label"] == row["truth"] for row in here), len(here))
+        missing = sum(row["label"] == PatternLabel.INDETERMINATE for row in here)
+        if missing:
+            print(f"    of these indeterminate: {missing}")
+    _print_calibration(judged)
+
+
+def _report_random(rows: list[dict[str, Any]], what: str) -> None:
+    tested = [row for row in rows if row["p"] is not None]
+    for source in (*SOURCES, "both"):
+        here = [row for row in tested if source in {row["source"], "both"}]
+        hits = sum(row["p"] <= 0.05 for row in here)
+        _print_share(f"{what}: rejected at 5 %, {source}", hits, len(here))
+        wrong = sum(row["label"] in {"perilymphatic", "centrilobular"} for row in here)
+        _print_share(f"{what}: labelled perilymphatic or centrilobular, {source}", wrong, len(here))
+    print(f"{what}: under 30 marks, not tested: {len(rows) - len(tested)}")
+
+
+def _print_share(name: str, hits: int, n: int) -> None:
+    if n:
+        low, high = limits(hits, n)
+        print(f"{name}: {hits}/{n} = {hits / n:.3f} [{low:.3f}, {high:.3f}]")
+
+
+def _print_calibration(rows: list[dict[str, Any]]) -> None:
+    """How often a pattern given a probability is the true one."""
+    said = np.array([p for row in rows for p in row["probabilities"].values() if row["p"] is not None])
+    true = np.array(
+        [name == row["truth"] for row in rows for name in row["probabilities"] if row["p"] is not None]
+    )
+    for low, high in ((0.0, 0.02), (0.02, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.98), (0.98, 1.01)):
+        here = (said >= low) & (said < high)
+        if here.any():
+            means = f"mean {said[here].mean():.3f}, true {true[here].mean():.3f}"
+            print(f"said {low:.2f}-{min(high, 1):.2f}: {here.sum()} times, {means}")
+
+
+def main() -> int:
+    """Measure or report."""
+    parser = argparse.ArgumentParser(prog="python -m validation.pattern", description=__doc__)
+    parser.add_argument("what", choices=("random", "rendered", "ways", "report"))
+    parser.add_argument("--n", type=int, default=100, help="crops or chests")
+    parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
+    cache = Path(os.environ.get("MILIARY_CACHE", Path.home() / ".cache" / "miliary-validation"))
+    parser.add_argument("--log", type=Path, default=cache / LOG_NAME)
+    options = parser.parse_args()
+    options.log.parent.mkdir(parents=True, exist_ok=True)
+    if options.what == "report":
+        report(options.log)
+    else:
+        run(options.what, options.n, options.log, seconds=options.seconds)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
