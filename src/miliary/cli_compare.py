@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     metavar="DATE",
     help="To flag a baseline made after it, or more than four weeks before.",
 )
+@click.option("--fast", is_flag=True, help="Skip completeness of scans: the ratio is of uncorrected totals.")
 @output_options
 def compare(
     baseline: Path,
@@ -48,6 +49,7 @@ def compare(
     out: Path,
     days: tuple[int, ...],
     treatment_start: dt.datetime | None,
+    fast: bool,
     quiet: bool,
     as_json: bool,
     threads: int | None,
@@ -66,7 +68,12 @@ def compare(
         raise click.UsageError("Give --days once for each follow-up.")
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     found = compare_paths(
-        paths, days=days, treatment_start=treatment_start, progress=progress, threads=threads
+        paths,
+        days=days,
+        treatment_start=treatment_start,
+        is_fast=fast,
+        progress=progress,
+        threads=threads,
     )
     progress("write")
     summary = write_found(found, out)
@@ -95,6 +102,7 @@ def compare_paths(
     *,
     days: Sequence[int],
     treatment_start: dt.datetime | None,
+    is_fast: bool,
     progress: Progress,
     threads: int | None,
 ) -> list[Comparison]:
@@ -105,7 +113,7 @@ def compare_paths(
     when = _check_identities(paths, days, treatment_start)
     series = _choose_series(paths)
     exams = [
-        _read_exam(path, label, one, progress, threads)
+        _read_exam(path, label, one, progress, threads, is_fast=is_fast)
         for path, label, one in zip(paths, _label(paths), series, strict=True)
     ]
     return [
@@ -184,7 +192,15 @@ def _choose_series(paths: Sequence[Path]) -> list[str | None]:
     return chosen
 
 
-def _read_exam(path: Path, label: str, series: str | None, progress: Progress, threads: int | None) -> Exam:
+def _read_exam(
+    path: Path,
+    label: str,
+    series: str | None,
+    progress: Progress,
+    threads: int | None,
+    *,
+    is_fast: bool,
+) -> Exam:
     """One side: read from a result folder, or measured here."""
     from miliary.exchange.exam_read import is_ct_result, read_exam
 
@@ -200,7 +216,7 @@ def _read_exam(path: Path, label: str, series: str | None, progress: Progress, t
     scan = read_ct(path, series=series, n_threads=threads)
     progress(f"measure {label}")
     try:
-        return make_exam(label, scan, find_nodules(scan, n_threads=threads))
+        return make_exam(label, scan, find_nodules(scan, n_threads=threads, with_completeness=not is_fast))
     except NoLungsError as error:
         raise NoLungsError(f"{path.name}: {error}") from None
 
