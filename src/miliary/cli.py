@@ -23,6 +23,7 @@ from miliary import __version__
 from miliary.cli_case import case
 from miliary.cli_compare import compare
 from miliary.cli_demo import demo
+from miliary.cli_memory import keep_freed_memory
 from miliary.cli_progress import Progress, count_cores, output_options, progress_style
 from miliary.cli_view import view
 from miliary.errors import InputError, MiliaryError, NoLungsError
@@ -553,6 +554,7 @@ def entry() -> NoReturn:
     signal.signal(signal.SIGTERM, _on_terminate)
     # Libraries' warnings may quote values of a header; what matters is in the result's own warnings.
     warnings.simplefilter("ignore")
+    keep_freed_memory()
     sys.exit(main())
 
 

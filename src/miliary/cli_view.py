@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def show_study(
     opens_browser: bool = True,
 ) -> None:
     """Serve the viewer of a study until it is interrupted."""
+    # What serves for hours collects its garbage again, see `keep_freed_memory`.
+    gc.enable()
     from miliary.viewer.server import open_server
     from miliary.viewer.study import read_shown_study
 
