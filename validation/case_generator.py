@@ -1,6 +1,7 @@
 """Random cases with random gaps: what rules must take without an exception.
 
-``python -m validation.case_generator 10000`` runs every rule over that many and says what broke.
+``python -m validation.case_generator 10000`` runs every rule over that many and says what broke; a second
+number is the first seed, so that a long run can be made in parts.
 """
 
 from __future__ import annotations
@@ -218,8 +219,9 @@ def _split(path: str) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Run every rule over so many random cases; 1 if anything broke."""
     number = int(arguments[0]) if arguments else 10_000
+    first = int(arguments[1]) if len(arguments) > 1 else 0
     n_broken = 0
-    for seed in range(number):
+    for seed in range(first, first + number):
         case = make_case(seed)
         try:
             problems = list(find_invented(case, assess_case(case)))
@@ -228,7 +230,7 @@ def main(arguments: list[str]) -> int:
         for problem in problems:
             n_broken += 1
             print(f"seed {seed}: {problem}")
-    print(f"{number} cases, {n_broken} problems")
+    print(f"{number} cases from seed {first}, {n_broken} problems")
     return 1 if n_broken else 0
 
 
