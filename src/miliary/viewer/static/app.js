@@ -49,6 +49,16 @@ async function start() {
   if (state.study.has_webgl) await startWebgl();
 }
 
+let seen;
+const firstPicture = new Promise((done) => {
+  seen = done;
+});
+
+// Two frames later what was drawn is on the screen.
+function onScreen() {
+  return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}
+
 function ready(stage) {
   if (stage === "slices" && document.documentElement.dataset.ready) return;
   document.documentElement.dataset.ready = stage;
@@ -415,6 +425,7 @@ const handlers = {
   onPicture: () => {
     byId("waiting")?.remove();
     ready("slices");
+    seen();
   },
   onTrouble: complain,
   markOf: (pane, row) => {
@@ -496,6 +507,9 @@ function applyView() {
 // --- the graphics card takes over
 
 async function startWebgl() {
+  if (!state.panes.some((pane) => pane.grid)) return;
+  await firstPicture;
+  await onScreen();
   try {
     state.withWebgl = await import("./webgl.js");
   } catch {
@@ -503,16 +517,17 @@ async function startWebgl() {
     return;
   }
   byId("webgl-box").hidden = false;
-  const shown = state.panes.filter((pane) => pane.grid);
+  const panes = state.panes.filter((pane) => pane.grid);
   try {
-    for (const pane of shown) pane.card = new state.withWebgl.VolumeView(pane.glCanvas);
+    for (const pane of panes) pane.card = new state.withWebgl.VolumeView(pane.glCanvas);
     // Coarse first on every pane, so that both can be moved before either is fine.
     for (const step of [3, 1]) {
-      for (const pane of shown) await loadVolume(pane, step);
+      for (const pane of panes) await loadVolume(pane, step);
+      await onScreen();
       ready(step === 1 ? "webgl" : "webgl-coarse");
     }
   } catch (error) {
-    for (const pane of shown) pane.graphics = null;
+    for (const pane of panes) pane.graphics = null;
     byId("webgl-box").hidden = true;
     say(`The graphics card cannot be used (${error.message}); pictures are drawn by the server.`);
   }
