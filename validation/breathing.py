@@ -37,6 +37,8 @@ class Breath:
     ----------
     diaphragm_mm : tuple of float
         Rise of the right and left diaphragm (out-breath), negative for an in-breath.
+    chest_mm : float
+        How far the front of the chest sinks, negative for an in-breath.
     sway_mm : tuple of float
         Amplitude of the sines towards x, y and z.
     shift_lps_mm, turn_deg : tuple of float
@@ -46,6 +48,7 @@ class Breath:
     """
 
     diaphragm_mm: tuple[float, float] = (20.0, 16.0)
+    chest_mm: float = 0.0
     sway_mm: tuple[float, float, float] = (2.5, 3.0, 1.5)
     shift_lps_mm: tuple[float, float, float] = (6.0, -9.0, 21.0)
     turn_deg: tuple[float, float, float] = (1.5, -1.0, 2.0)
@@ -100,7 +103,8 @@ class Motion:
             * np.sin(2 * np.pi * x / wave[2, 0] + phase[2, 0])
             * np.sin(2 * np.pi * y / wave[2, 1] + phase[2, 1])
         )
-        return np.stack([dx * grow, dy * grow, dz - rise], axis=1)
+        sink = self.breath.chest_mm * (1.0 - back) * np.sqrt(0.1 + down)
+        return np.stack([dx * grow, dy * grow - sink, dz - rise], axis=1)
 
     def to_followup(self, points_lps_mm: F64, side: npt.NDArray[np.integer]) -> F64:
         """Follow-up points (n, 3) of baseline points (n, 3) in the lung of label `side` (n,)."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +35,14 @@ FLOOR_HU, CEILING_HU = -1000.0, -250.0
 MARGIN_MM = 6.0
 NOISE_HU = 25.0
 MARK_RIM_MM = 1.0
+PAINT_BLOCK = 3
 MIN_SCORE = 0.25
 # Share of the voxels of a patch that tell something of their own.
 INDEPENDENT_SHARE = 0.1
 PEAK_ERROR_VOXELS = 0.3
 MIN_JACOBIAN = 0.1
 AGREE_MM = 2.0
+CLOSE_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,10 @@ ROUNDS = (
     Round(2, 6, Search(6, 2, 6), 20.0, 20.0),
     Round(2, 4, Search(4, 1, 3), 10.0, 12.0),
     Round(1, 6, Search(5, 2, 3), 6.0, 8.0),
-    Round(1, 4, Search(4, 1, 2), 4.0, 6.0),
+    Round(1, 5, Search(5, 2, 2), 4.0, 6.0),
+    Round(1, 4, Search(4, 2, 2), 4.0, 6.0),
 )
-CHECK = Round(1, 7, Search(4, 1, 3), 0.0, 0.0)
+CHECK = Round(1, 8, Search(4, 1, 3), 0.0, 0.0)
 COUPLINGS = (0.0, 0.002, 0.008)
 
 
@@ -215,7 +219,7 @@ def _view(scan: Scan, labels: Labels, marks: npt.ArrayLike | None) -> _View:
 
 
 def _paint_over(image: F32, inside: npt.NDArray[np.bool_], grid: Grid, marks: F64) -> F32:
-    """Balls replaced by the mean of the lung around them."""
+    """Balls replaced by the mean of the lung around them, the surface of the lungs left as it is."""
     hidden = np.zeros(image.shape, dtype=bool)
     for place, radius in zip(grid.index_from_lps(marks[:, :3]), marks[:, 3] + MARK_RIM_MM, strict=True):
         reach = radius / WORK_MM
@@ -226,17 +230,29 @@ def _paint_over(image: F32, inside: npt.NDArray[np.bool_], grid: Grid, marks: F6
         axes = [np.arange(a, b) - p for a, b, p in zip(low, high, place, strict=True)]
         ball = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2 <= reach**2
         hidden[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] |= ball
-    known = (inside & ~hidden).astype(np.float32)
     out = image.copy()
-    for width in (2.0, 6.0):
-        weight = _kernels.filter_gaussian(known, (width,) * 3)
-        mean = _kernels.filter_gaussian(known * image, (width,) * 3) / np.maximum(weight, 1e-6)
-        fill = hidden & (weight > 0.02)
-        out[fill] = mean[fill]
-        hidden &= ~fill
-        if not hidden.any():
-            break
+    out[hidden] = _lung_around(image, inside & ~hidden)[hidden]
     return out
+
+
+def _lung_around(image: F32, known: npt.NDArray[np.bool_]) -> F32:
+    """Smooth mean of what is known, on blocks of voxels since it varies slowly."""
+    n = PAINT_BLOCK
+    shape = [-(-size // n) * n for size in image.shape]
+    pad = [(0, wide - size) for wide, size in zip(shape, image.shape, strict=True)]
+    blocks = [
+        np.pad(part, pad).reshape(shape[0] // n, n, shape[1] // n, n, shape[2] // n, n).mean(axis=(1, 3, 5))
+        for part in (known.astype(np.float32), np.where(known, image, np.float32(0.0)))
+    ]
+    mean = np.full(blocks[0].shape, image[known].mean() if known.any() else 1.0, dtype=np.float32)
+    # Narrow means win where there is enough of the lung in them.
+    for width in (6.0, 2.0, 0.8):
+        share, total = (_kernels.filter_gaussian(np.ascontiguousarray(b), (width,) * 3) for b in blocks)
+        enough = share > 0.2
+        mean[enough] = total[enough] / share[enough]
+    shape_of = Grid((image.shape[0], image.shape[1], image.shape[2]), (1.0, 1.0, 1.0))
+    coarse = _regrid(shape_of, np.full(3, (n - 1) / 2.0), mean.shape, np.full(3, float(n)))
+    return resample_volume(mean, coarse, shape_of)
 
 
 def _regrid(grid: Grid, first_zyx: F64, shape_zyx: npt.ArrayLike, spacing_zyx_mm: F64) -> Grid:
@@ -260,12 +276,13 @@ def _covered(points: F64, grid: Grid) -> float:
 
 
 def align_surfaces(
-    fixed: Labels, fixed_grid: Grid, moving: Labels, moving_grid: Grid, *, n_steps: int = 40
+    fixed: Labels, fixed_grid: Grid, moving: Labels, moving_grid: Grid, *, n_steps: int = 24
 ) -> Transform:
     """Affine map that brings the surfaces of the lungs onto each other, each side to its own.
 
-    Starts from equal centers and from equal tips and keeps what fits best; the quarter of the surface
-    that fits worst has no say, so lungs cut off at different heights come together where both are seen.
+    Starts from equal centers and from equal tips and keeps what fits best. In the end the quarter of the
+    surface that fits worst has no say, so lungs cut off at different heights come together where both are
+    seen; tried with and without that quarter at first, since it also holds what tells a change of size.
     """
     a, b = _surfaces(fixed, fixed_grid), _surfaces(moving, moving_grid)
     sides = [side for side in a if side in b]
@@ -275,9 +292,10 @@ def align_surfaces(
     top = points[1][:, 2].max() - points[0][:, 2].max()
     middle = points[1].mean(axis=0) - points[0].mean(axis=0)
     best: tuple[float, Transform] | None = None
-    for rise in (middle[2], top):
+    for rise, first_share in product((middle[2], top), (0.95, CLOSE_SHARE)):
         start = Transform.affine(np.eye(3), [middle[0], middle[1], rise])
-        miss, found = _iterate_closest([a[s] for s in sides], [b[s] for s in sides], start, n_steps)
+        shares = [first_share] * (n_steps // 2) + [CLOSE_SHARE] * (n_steps - n_steps // 2)
+        miss, found = _iterate_closest([a[s] for s in sides], [b[s] for s in sides], start, shares)
         if best is None or miss < best[0]:
             best = (miss, found)
     assert best is not None
@@ -291,17 +309,17 @@ def _surfaces(labels: npt.NDArray[np.generic], grid: Grid) -> dict[int, F64]:
         own = np.asarray(labels[::2, ::2, ::2] == side)
         rim = np.argwhere(own & ~ndimage.binary_erosion(own))
         if len(rim) > 50:
-            out[side] = grid.lps_from_index(rim[:: max(1, len(rim) // 4000)] * 2.0)
+            out[side] = grid.lps_from_index(rim[:: max(1, len(rim) // 2500)] * 2.0)
     return out
 
 
 def _iterate_closest(
-    fixed: Sequence[F64], moving: Sequence[F64], start: Transform, n_steps: int
+    fixed: Sequence[F64], moving: Sequence[F64], start: Transform, shares: Sequence[float]
 ) -> tuple[float, Transform]:
     matrix, offset = start.matrix, start.offset_lps_mm
     targets = [cKDTree(m) for m in moving]
     miss = np.inf
-    for step in range(n_steps):
+    for step, share in enumerate(shares):
         pairs, distances = [], []
         for own, other, target in zip(fixed, moving, targets, strict=True):
             mapped = own @ matrix.T + offset
@@ -314,9 +332,9 @@ def _iterate_closest(
         p = np.concatenate([pair[0] for pair in pairs])
         q = np.concatenate([pair[1] for pair in pairs])
         distance = np.concatenate(distances)
-        near = distance <= np.quantile(distance, 0.75)
+        near = distance <= np.quantile(distance, share)
         miss = float(distance[near].mean())
-        if step < n_steps // 4:
+        if step < len(shares) // 4:
             offset = offset + np.mean(q[near] - (p[near] @ matrix.T + offset), axis=0)
             continue
         matrix, offset = _fit_affine(p[near], q[near], ridge=0.02)
