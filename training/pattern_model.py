@@ -125,7 +125,6 @@ def list_effects(seeds: list[int]) -> Iterator[tuple[str, str, F64]]:
                     position[placed] - shift,
                     diameter[placed],
                     surroundings=around,
-                    detection_chance=lambda points, _: np.ones(len(points)),
                 )
                 yield name, way, np.log([item.ratio for item in found.evidence])
 

@@ -1,9 +1,9 @@
 """One attempt at finding fissures, with its recall: ``python -m validation.fissures``.
 
 A fissure is a bright sheet thinner than a voxel. Voxels whose attenuation is bent across one direction only
-(Hessian at 1 mm) and that have company in their own plane, not beside it, are taken for it. Recall is the part
-of the true sheets within 2 mm of what was found, precision the share of what was found within 2 mm of a true
-sheet, both more than 4 mm from the surface; the filter knows neither vessels nor nodules beyond that.
+(Hessian at 1 mm) and that have company in their own plane, not beside it, are taken for it. Recall is the
+part of the true sheets within 2 mm of what was found, precision the part of what was found within 2 mm of a
+true sheet, both more than 4 mm from the surface; the filter knows neither vessels nor nodules beyond that.
 """
 
 from __future__ import annotations

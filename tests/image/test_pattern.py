@@ -44,14 +44,10 @@ def _uniform(n, rng, low=0.0, high=RADIUS - 1.2):
     return points[:n] + MIDDLE
 
 
-def _certain(position_mm, diameter_mm):
-    del diameter_mm
-    return np.ones(len(position_mm))
-
-
-def _estimate(around, points, *, seed=1, chance=_certain):
+def _estimate(around, points, *, seed=1, trials=None):
+    # So large that the packaged chance of detection is the same everywhere.
     diameter = np.full(len(points), 2.0)
-    return pattern.estimate_pattern(points, diameter, surroundings=around, seed=seed, detection_chance=chance)
+    return pattern.estimate_pattern(points, diameter, surroundings=around, seed=seed, trials=trials)
 
 
 def test_depth_and_vessel_distance_are_those_of_the_shapes(around):
@@ -202,16 +198,17 @@ def test_the_same_seed_gives_the_same_and_leaves_its_input(around):
     assert sum(one.probabilities.values()) == pytest.approx(1.0)
 
 
-def test_a_hole_in_detection_is_no_pattern_where_it_is_known(around):
+def test_what_is_seldom_found_in_a_place_is_no_pattern_where_trials_show_it(around):
     rng = np.random.default_rng(9)
 
-    def chance(position_mm, diameter_mm):
-        del diameter_mm
-        return np.where(around.measure_depth_mm(position_mm) < 5.0, 0.1, 0.95)
+    def see(points):
+        return rng.random(len(points)) < np.where(around.measure_depth_mm(points) < 3.4, 0.25, 0.95)
 
-    points = _uniform(600, rng)
-    points = points[rng.random(len(points)) < chance(points, None)]
-    blind, told = _estimate(around, points, chance=None), _estimate(around, points, chance=chance)
+    points = _uniform(900, rng)
+    points = points[see(points)]
+    tried = _uniform(2000, rng)
+    trials = pattern.Trials(tried, np.full(2000, 2.0), see(tried))
+    blind, told = _estimate(around, points), _estimate(around, points, trials=trials)
     assert blind.is_random_rejected
     assert told.randomness_p > 0.02
     assert told.label is PatternLabel.RANDOM

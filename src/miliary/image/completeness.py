@@ -86,6 +86,7 @@ def estimate_completeness(
     slice_mm: float,
     n_injected: int = N_INJECTED,
     seed: int = 0,
+    recovery: Recovery | None = None,
 ) -> Completeness:
     """Inject, recover, and correct the numbers of one scan.
 
@@ -103,12 +104,14 @@ def estimate_completeness(
         Thickness of a slice.
     n_injected : int
     seed : int
+    recovery : Recovery, optional
+        What was injected already, instead.
 
     Returns
     -------
     Completeness
     """
-    recovery = inject_and_recover(detection, n=n_injected, seed=seed)
+    recovery = recovery or inject_and_recover(detection, n=n_injected, seed=seed)
     marks = list_marks(nodules, margin, litres=litres, slice_mm=slice_mm)
     found = correct_marks(recovery, marks, detection.noise, detection.psf, seed=seed)
     return hold_added(found, nodules) if nodules.is_reader_added.any() else found

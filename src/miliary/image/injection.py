@@ -83,7 +83,7 @@ class Recovery:
 
     `diameter_mm` true; `is_found`; `measured_mm` NaN where missed; `margin` log-odds of its likeliest mark
     over those of the threshold, NaN where there is none within `LOWEST_MARGIN`; `depth_mm` below the pleura;
-    `height` share of the lung's height, 0 at the base.
+    `height` share of the lung's height, 0 at the base; `position_mm` (n, 3) from the first voxel of the box.
     """
 
     diameter_mm: F64
@@ -92,6 +92,7 @@ class Recovery:
     margin: F64
     depth_mm: F64
     height: F64
+    position_mm: F64
 
     def __len__(self) -> int:
         return len(self.diameter_mm)
@@ -129,7 +130,8 @@ def inject_and_recover(detection: Detection, *, n: int = N_INJECTED, seed: int =
         )
     filled = np.flatnonzero(box.labels.any(axis=(1, 2)))
     height = (place[:, 0] - filled[0]) / max(1, filled[-1] - filled[0]) if len(place) else np.empty(0)
-    return Recovery(DIAMETERS_MM[level], found, measured, margin, depth, height)
+    position = place * np.asarray(box.spacing_zyx_mm)
+    return Recovery(DIAMETERS_MM[level], found, measured, margin, depth, height, position)
 
 
 def _draw_places(detection: Detection, diameter_mm: F64, rng: np.random.Generator) -> F64:

@@ -31,7 +31,6 @@ from miliary.pattern import CLASSES, Curve, Evidence, Pattern, PatternLabel, Siz
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
-DetectionChance = Callable[[F64, F64], F64]
 
 MODEL_PATH = Path(__file__).parent / "weights" / "pattern.json"
 
@@ -48,6 +47,11 @@ MINIMA_COMPARED = 40
 CONTACT_MM, RIM_MM, NEAR_MM = 1.0, 2.5, 3.0
 # Nodules that bulge into the pleura have their middle nearer to it than their radius.
 LEAST_DEPTH_RADII = 0.8
+
+# Trials of a scan against the packaged chance; sizes that count as alike; what stays unknown at best.
+PRIOR_TRIALS = 20.0
+SIZE_MATCH_MM = 0.2
+SURFACE_LOG_SD, LEAST_LOG_SD = 0.25, 0.05
 
 ZONES = ("pleura_contact", "pleura_rim", "vessel_contact", "vessel_near", "free")
 MEASURES = (*ZONES[:4], "close_pairs", "wide_pairs", "nearest_neighbor")
@@ -124,13 +128,25 @@ def read_model() -> Mapping[str, Any]:
     return model
 
 
+@dataclass(frozen=True)
+class Trials:
+    """Nodules put at random places of this scan, and which of them came back: arrays of one length.
+
+    `position_mm` (n, 3) is (z, y, x) in the frame of the surroundings.
+    """
+
+    position_mm: F64
+    diameter_mm: F64
+    is_found: npt.NDArray[np.bool_]
+
+
 def estimate_pattern(
     position_mm: F64,
     diameter_mm: F64,
     *,
     diameter_mm_err: F64 | None = None,
     surroundings: Surroundings,
-    detection_chance: DetectionChance | None = None,
+    trials: Trials | None = None,
     seed: int = 0,
 ) -> Pattern:
     """Spatial pattern of the nodules of one scan.
@@ -144,9 +160,8 @@ def estimate_pattern(
     diameter_mm_err : ndarray, optional
         One-sigma errors, for the uniformity of size.
     surroundings : Surroundings
-    detection_chance : callable, optional
-        Chance (0 to 1) that a nodule at `position_mm` (m, 3) with `diameter_mm` (m,) is reported, as measured
-        on this scan; by default the packaged chance by zone.
+    trials : Trials, optional
+        Measure the chance of detection on this scan; by default it is the packaged one.
     seed : int
         Of the random placements.
 
@@ -171,9 +186,9 @@ def estimate_pattern(
     nodules = _thin(nodules, n_drawn, rng)
     observed = _count(nodules, None, APART_MM)
     reference = _draw_reference(surroundings, nodules.radius_mm, rng)
-    chance = _find_chance(reference, detection_chance)
+    chance, log_sd = _find_chance(reference, nodules, surroundings, trials)
     weight = _weigh(reference, nodules, chance)
-    null = _place_at_random(weight, reference, observed, n_drawn, rng)
+    null = _place_at_random(np.log(weight), log_sd, reference, observed, n_drawn, rng)
     log_observed, log_null = observed.counts.log_measures(), null.counts.log_measures()
     probabilities = _weigh_classes(observed.counts, null.counts, n / (surroundings.lung_mm3 / 1e6))
     label, reason = _decide(probabilities)
@@ -188,7 +203,7 @@ def estimate_pattern(
         evidence=_list_evidence(log_observed[0], log_null, observed.counts),
         gradients=_list_gradients(nodules, reference, chance),
         fissures=FISSURES_UNUSED,
-        completeness="shipped" if detection_chance is None else "measured",
+        completeness="shipped" if trials is None else "measured",
         n_placements=N_PLACEMENTS,
         seed=seed,
         curves=_list_curves(nodules, reference, observed, null),
@@ -272,18 +287,37 @@ def _draw_reference(surroundings: Surroundings, radius_mm: F64, rng: np.random.G
     return places.select(places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm).visible()
 
 
-def _find_chance(reference: Places, detection_chance: DetectionChance | None) -> F64:
-    """Chance of detection of the reference points, as measured on this scan or packaged."""
-    if detection_chance is None:
-        return _interpolate(reference, "chance")
-    return np.clip(detection_chance(reference.position_mm, 2 * reference.radius_mm), 0.02, 1.0)
+def _find_chance(
+    reference: Places, nodules: Places, surroundings: Surroundings, trials: Trials | None
+) -> tuple[F64, F64]:
+    """Chance of detection at the reference points, and how well its logarithm is known.
 
-
-def _interpolate(places: Places, name: str) -> F64:
-    """A packaged quantity by zone and radius."""
+    By zone, relative to the free lung. Trials of about the nodules' size count beside the packaged chance,
+    which weighs as much as `PRIOR_TRIALS` of them.
+    """
     detection = read_model()["detection"]
-    by_zone = [np.interp(places.radius_mm, detection["radius_mm"], detection[zone][name]) for zone in ZONES]
-    return np.choose(places.zone, by_zone)
+    shipped, spread = (
+        np.stack([np.interp(reference.radius_mm, detection["radius_mm"], detection[z][name]) for z in ZONES])
+        for name in ("chance", "log_sd")
+    )
+    rows = np.arange(len(reference))
+    if trials is None:
+        return shipped[reference.zone, rows], spread[reference.zone, rows]
+    low, high = np.quantile(nodules.radius_mm, [0.1, 0.9])
+    size = trials.diameter_mm / 2
+    alike = (size >= low - SIZE_MATCH_MM) & (size <= high + SIZE_MATCH_MM)
+    tried = measure_places(surroundings, trials.position_mm[alike], trials.diameter_mm[alike] / 2)
+    found = trials.is_found[alike][np.argsort(trials.position_mm[alike][:, 0], kind="stable")]
+    found, zone = found[tried.vessel_mm > 0], tried.zone[tried.vessel_mm > 0]
+    n = np.bincount(zone, minlength=len(ZONES))
+    hits = np.bincount(zone, weights=found, minlength=len(ZONES))
+    free = (hits[-1] + 1.0) / (n[-1] + 1.0)
+    chance = (hits[:, None] / free + PRIOR_TRIALS * shipped) / (n[:, None] + PRIOR_TRIALS)
+    known = np.sqrt(PRIOR_TRIALS / (n[:, None] + PRIOR_TRIALS))
+    # Whether nodules bulge out of the lung is no matter of detection, and no trial tells it.
+    surface = np.where(np.arange(len(ZONES)) == 0, SURFACE_LOG_SD, LEAST_LOG_SD)[:, None]
+    sd = np.maximum(known * spread, np.minimum(surface, spread))
+    return chance[reference.zone, rows], sd[reference.zone, rows]
 
 
 def _weigh(reference: Places, nodules: Places, chance: F64) -> F64:
@@ -319,35 +353,39 @@ def _tilt(weight: F64, rows: F64, target: F64, n: int) -> F64:
 
 
 def _place_at_random(
-    weight: F64, reference: Places, observed: _Counted, n: int, rng: np.random.Generator
+    log_weight: F64, log_sd: F64, reference: Places, observed: _Counted, n: int, rng: np.random.Generator
 ) -> _Counted:
     """Random placements, as far apart as the nodules where these keep a distance that chance does not."""
-    null = _count(reference, _draw_placements(weight, reference, n, rng), APART_MM)
+    null = _count(reference, _draw_placements(log_weight, log_sd, reference.zone, n, rng), APART_MM)
     apart = float(np.nanmin(observed.nearest_mm))
     if apart <= float(np.nanmin(null.nearest_mm[:MINIMA_COMPARED], axis=1).max()):
         return null
     # Nodules that keep apart have no room for each other; that is no pattern.
     wanted = n
     for _ in range(2):
-        few = _draw_placements(weight, reference, wanted, rng, n_placements=8)
+        few = _draw_placements(log_weight, log_sd, reference.zone, wanted, rng, n_placements=8)
         kept = _keep_apart(reference.position_mm, few, apart)[1].mean()
         wanted = round(wanted * float(observed.sizes[0]) / max(kept, 1.0))
-    return _count(reference, _draw_placements(weight, reference, wanted, rng), apart)
+    return _count(reference, _draw_placements(log_weight, log_sd, reference.zone, wanted, rng), apart)
 
 
 def _draw_placements(
-    weight: F64, reference: Places, n: int, rng: np.random.Generator, *, n_placements: int = N_PLACEMENTS
+    log_weight: F64,
+    log_sd: F64,
+    zone: I64,
+    n: int,
+    rng: np.random.Generator,
+    n_placements: int = N_PLACEMENTS,
 ) -> I32:
     """Random placements (k, n) as ascending rows of the reference, each with its own chances of detection."""
-    spread = _interpolate(reference, "log_sd").astype(np.float32)
-    n = min(n, len(weight) // 2)
+    spread, center = log_sd.astype(np.float32), log_weight.astype(np.float32)
+    n = min(n, len(center) // 2)
     placed = np.empty((n_placements, n), np.int32)
-    log_weight = np.log(np.maximum(weight, 1e-12)).astype(np.float32)
     for k in range(n_placements):
-        bias = rng.standard_normal(len(ZONES), dtype=np.float32)[reference.zone] * spread
+        bias = rng.standard_normal(len(ZONES), dtype=np.float32)[zone] * spread
         # The n largest of weight times exponential noise are a draw without replacement.
-        noise = np.maximum(rng.standard_exponential(len(weight), dtype=np.float32), np.float32(1e-30))
-        key = log_weight + bias - np.log(noise)
+        noise = np.maximum(rng.standard_exponential(len(center), dtype=np.float32), np.float32(1e-30))
+        key = center + bias - np.log(noise)
         placed[k] = np.sort(np.argpartition(key, -n)[-n:])
     return placed
 
