@@ -421,3 +421,38 @@ def test_a_series_has_a_nadir(register, make_pair):
     expected = found[2].total.volume_ratio.value / found[1].total.volume_ratio.value
     assert last["ratio_to_nadir"] == pytest.approx(expected)
     assert last["path"] == "compare/before__after-3"
+
+
+def test_a_lesion_that_fell_below_its_size_is_measured_as_a_nodule(register, make_pair):
+    baseline, after, _ = make_pair(kept=1.0, factor=1.0)
+    place = baseline.nodules.position_lps_mm[7]
+    baseline.summary["lesions"] = [lesion(12.0, place)]
+    found = followup.compare_scans(baseline, after).lesion
+    near = np.linalg.norm(baseline.nodules.position_lps_mm - place, axis=1) <= 6.0
+    assert found.followup_mm == pytest.approx(after.nodules["diameter_mm"][near].max())
+    assert found.followup is None
+    assert "as a nodule" in found.reason
+
+
+def test_a_lesion_that_is_gone_has_no_size(register, make_exam, population):
+    index, volume = population
+    baseline = make_exam("before", index, volume)
+    after = make_exam("after", index[:0], volume[:0], origin=tuple(SHIFT_LPS_MM))
+    baseline.summary["lesions"] = [lesion(12.0, baseline.nodules.position_lps_mm[7])]
+    summary = check_schema(followup.compare_scans(baseline, after))
+    assert summary["lesion"]["followup_mm"] is None
+    assert summary["recist"]["target_response"] == "NE"
+
+
+def test_a_lesion_the_detector_missed_is_looked_for_where_it_was(register, make_pair):
+    labels = lung_labels()
+    voxels = chest(labels)
+    z, y, x = np.indices(SHAPE)
+    at = (30, 28, 21)
+    ball = sum(((i - c) * s) ** 2 for i, c, s in zip((z, y, x), at, SPACING, strict=True)) < 10.0**2
+    voxels[ball] = 40
+    baseline, after, _ = make_pair(voxels=voxels)
+    center = baseline.scan.grid.lps_from_index(at)
+    baseline.summary["lesions"] = [lesion(24.0, center)]
+    found = followup.compare_scans(baseline, after).lesion
+    assert found.followup_mm == pytest.approx(20.0, abs=4.0)

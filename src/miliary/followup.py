@@ -27,13 +27,16 @@ from miliary.comparison import (
     RegionResponse,
     ZoneMatching,
 )
-from miliary.ct_result import CtResult, Stage, summarize
+from miliary.ct_result import CtResult, Psf, Stage, summarize
 from miliary.errors import InputError
 from miliary.image import common_lung, compare_figure, match, opacity, response
 from miliary.image.common_lung import PARTS, CommonLung, Place
+from miliary.image.lesion import find_lesions
 from miliary.image.register import register_lungs
 from miliary.image.resample import resample_volume
-from miliary.nodules import TRACK_COLUMNS, Attenuation, Fate, Nodules, Tracks
+from miliary.image.track import TrackSide, make_tracks
+from miliary.lesion import summarize_lesion
+from miliary.nodules import Attenuation, Nodules, Tracks
 from miliary.scan import Grid, Scan, ScanWarning, Side
 from miliary.transform import Transform
 
@@ -42,6 +45,7 @@ F64 = npt.NDArray[np.float64]
 
 MIN_DIAMETER_MM = 1.0
 LESION_MARGIN_MM = 1.0
+MOST_LESION_GROWTH = 2.0
 # The registered follow-up is kept no finer than this: it is for looking at.
 REGISTERED_PITCH_MM = 1.0
 
@@ -197,7 +201,7 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
         measured = _respond(sides, common, comparability, dense)
     with clock.stage("registered volume"):
         registered, grid = _bring_to_baseline(baseline, followup, transform)
-    lesion = _compare_lesions(lesions[0], lesions[1], transform)
+    lesion = _compare_lesions(lesions[0], lesions[1], transform, followup)
     category, reason = rules.name_change(measured.total.volume_ratio, comparability.verdict, book)
     return Comparison(
         baseline=baseline,
@@ -221,7 +225,7 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
         registration=registration,
         registered_hu=registered,
         registered_grid=grid,
-        warnings=tuple(_find_warnings(baseline, followup, opacities, is_corrected=measured.is_corrected)),
+        warnings=tuple(_find_warnings((baseline, followup), sides, opacities, measured)),
         provenance={"miliary_version": __version__, "rules": book.label},
     )
 
@@ -439,82 +443,21 @@ def _match(
                 is_given=bool(is_open[number]),
             )
         )
-    partner = np.where(is_kept, pairs.partner, match.UNMATCHED)
-    tracks = _make_tracks(
-        (before, first.place.baseline_mm[rows], part, first.finding),
-        (after, second.place.baseline_mm[others], other_part, second.finding),
-        partner=partner,
+    change = rules.read_numbers(book.row("change"))
+    tracks = make_tracks(
+        TrackSide(before, first.place.baseline_mm[rows], part, second.finding.at(before["diameter_mm"])),
+        TrackSide(
+            after, second.place.baseline_mm[others], other_part, first.finding.at(after["diameter_mm"])
+        ),
+        partner=np.where(is_kept, pairs.partner, match.UNMATCHED),
         probability=pairs.probability,
         is_uncertain=(pairs.partner >= 0) & ~is_kept,
         is_open=is_open,
         share_found=pairs.share_found,
-        limits=rules.read_numbers(book.row("change")),
+        min_sigmas=change["min_sigmas"],
+        min_volume_change=change["min_volume_change"],
     )
     return tracks, tuple(zones), pairs.error_mm
-
-
-_Half = tuple[Nodules, F64, npt.NDArray[np.int64], _Finding]
-
-
-def _make_tracks(
-    first: _Half,
-    second: _Half,
-    *,
-    partner: npt.NDArray[np.int64],
-    probability: F64,
-    is_uncertain: npt.NDArray[np.bool_],
-    is_open: npt.NDArray[np.bool_],
-    share_found: float,
-    limits: Mapping[str, float],
-) -> Tracks:
-    """One row per nodule whose fate can be told; zones without identities have none."""
-    before, place, part, finding = first
-    after, other_place, other_part, other_finding = second
-    matched = np.flatnonzero(partner >= 0)
-    taken = np.zeros(len(after), dtype=bool)
-    taken[partner[matched]] = True
-    gone = np.flatnonzero((partner < 0) & ~is_uncertain & is_open[part])
-    new = np.flatnonzero(~taken & is_open[other_part])
-    # A nodule without a partner may have been missed: the likelier, the less the other scan shows.
-    seen = other_finding.at(before["diameter_mm"][gone])
-    seen_before = finding.at(after["diameter_mm"][new])
-    p_gone = (1.0 - share_found) / np.maximum(1.0 - share_found * seen, 1e-9) * probability[gone]
-    p_new = (
-        (1.0 - share_found) / np.maximum(1.0 - share_found * seen_before, 1e-9) * after["probability"][new]
-    )
-    v1, v2 = before["volume_mm3"][matched], after["volume_mm3"][partner[matched]]
-    change = v2 / v1 - 1.0
-    error = np.hypot(
-        before["volume_mm3_err"][matched] / v1, after["volume_mm3_err"][partner[matched]] / v2
-    ) * (change + 1.0)
-    fate = np.full(len(matched), Fate.KEPT.value, dtype=object)
-    is_sure = (np.abs(change) > limits["min_sigmas"] * error) & (np.abs(change) > limits["min_volume_change"])
-    fate[is_sure & (change > 0)], fate[is_sure & (change < 0)] = Fate.GROWN.value, Fate.SHRUNK.value
-    n = len(matched) + len(gone) + len(new)
-    nan_gone, nan_new = np.full(len(gone), np.nan), np.full(len(new), np.nan)
-    points = np.concatenate([place[matched], place[gone], other_place[new]])
-    parts = np.concatenate([part[matched], part[gone], other_part[new]])
-    columns: dict[str, npt.NDArray[Any]] = {
-        "id": np.arange(1, n + 1),
-        "fate": np.concatenate([fate, _repeat(Fate.GONE, gone), _repeat(Fate.NEW, new)]),
-        "baseline_id": np.concatenate([before["id"][matched], before["id"][gone], np.zeros(len(new))]),
-        "followup_id": np.concatenate([after["id"][partner[matched]], np.zeros(len(gone)), after["id"][new]]),
-        "probability": np.concatenate([probability[matched], p_gone, p_new]),
-        "x_mm": points[:, 0],
-        "y_mm": points[:, 1],
-        "z_mm": points[:, 2],
-        "side": np.array([PARTS[p][0].value for p in parts], dtype=object),
-        "zone": np.array([PARTS[p][1].value for p in parts], dtype=object),
-        "baseline_volume_mm3": np.concatenate([v1, before["volume_mm3"][gone], nan_new]),
-        "followup_volume_mm3": np.concatenate([v2, nan_gone, after["volume_mm3"][new]]),
-        "volume_change_fraction": np.concatenate([change, np.full(len(gone), -1.0), nan_new]),
-        "volume_change_fraction_err": np.concatenate([error, nan_gone, nan_new]),
-    }
-    return Tracks({c.name: np.asarray(columns[c.name]).astype(c.dtype) for c in TRACK_COLUMNS})
-
-
-def _repeat(fate: Fate, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
-    return np.full(len(rows), fate.value, dtype=object)
 
 
 # --- response --------------------------------------------------------------------------------------------
@@ -646,7 +589,10 @@ def _expect_false_marks(count_diameter_mm: float) -> response.FalseMarks:
 
 
 def _compare_lesions(
-    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], transform: Transform
+    first: Sequence[Mapping[str, Any]],
+    second: Sequence[Mapping[str, Any]],
+    transform: Transform,
+    followup: Exam,
 ) -> LesionChange:
     """The dominant lesion of the baseline and the lesion that lies where it was."""
     if not first:
@@ -654,16 +600,42 @@ def _compare_lesions(
     lesion = first[0]
     center, radius = _lesion_place(lesion)
     there = transform.apply(center[None])[0]
-    near = [
-        other
-        for other in second
-        if np.linalg.norm(_lesion_place(other)[0] - there) <= radius + _lesion_place(other)[1]
-    ]
     baseline_mm = float(lesion["long_axis_mm"])
-    if not near:
-        reason = "no lesion of 8 mm or more was found where it was"
-        return LesionChange(baseline_mm, None, lesion, None, reason)
-    return LesionChange(baseline_mm, float(near[0]["long_axis_mm"]), lesion, near[0])
+    near: Sequence[Mapping[str, Any]] = [other for other in second if _is_at(other, there, radius)]
+    near = near or _look_again(followup, there, lesion)
+    if near:
+        return LesionChange(baseline_mm, float(near[0]["long_axis_mm"]), lesion, near[0])
+    points = followup.nodules.position_lps_mm
+    left = np.flatnonzero(np.linalg.norm(points - there, axis=1) <= radius)
+    if len(left):
+        size_mm = float(np.nanmax(followup.nodules["diameter_mm"][left]))
+        return LesionChange(baseline_mm, size_mm, lesion, None, "below 8 mm: measured as a nodule")
+    return LesionChange(baseline_mm, None, lesion, None, "nothing of 8 mm or more was found where it was")
+
+
+def _is_at(lesion: Mapping[str, Any], point_lps_mm: F64, reach_mm: float) -> bool:
+    center, radius = _lesion_place(lesion)
+    return bool(np.linalg.norm(center - point_lps_mm) <= reach_mm + radius)
+
+
+def _look_again(followup: Exam, there_lps_mm: F64, before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is dense where the lesion was, as long as it can be what is left of it."""
+    psf = followup.summary["psf"]
+    found = find_lesions(
+        followup.scan,
+        followup.lungs,
+        psf=Psf(psf["sigma_xy_mm"], psf["sigma_z_mm"]),
+        seeds_lps_mm=[there_lps_mm.tolist()],
+    )
+    radius = 0.5 * float(before["long_axis_mm"])
+    # A vessel or the chest wall at that place would be long or far off.
+    rows = [summarize_lesion(one) for one in found.lesions]
+    return [
+        row
+        for row in rows
+        if np.linalg.norm(_lesion_place(row)[0] - there_lps_mm) <= radius
+        and row["long_axis_mm"] <= MOST_LESION_GROWTH * before["long_axis_mm"]
+    ]
 
 
 def _judge_recist(lesion: LesionChange, days: int | None) -> dict[str, Any]:
@@ -672,17 +644,23 @@ def _judge_recist(lesion: LesionChange, days: int | None) -> dict[str, Any]:
 
 
 def _find_warnings(
-    baseline: Exam, followup: Exam, opacities: Sequence[Opacity], *, is_corrected: bool
+    exams: Sequence[Exam], sides: Sequence[_Side], opacities: Sequence[Opacity], measured: _Response
 ) -> Iterator[ScanWarning]:
-    if not is_corrected:
+    if not measured.is_corrected:
         text = "what each scan misses was not measured: totals and counts are as reported, uncorrected"
         yield ScanWarning("uncorrected", text)
+    for exam, side in zip(exams, sides, strict=True):
+        if measured.is_corrected and side.finding.d90_mm is None:
+            text = (
+                f"{exam.name}: nine of ten nodules are found at no diameter; counts are made from "
+                f"{measured.count_diameter_mm:.2g} mm on and rest on the correction"
+            )
+            yield ScanWarning("no_90_percent_diameter", text)
+        if exam.summary["lungs"].get("is_cut_off"):
+            yield ScanWarning("lung_cut_off", f"{exam.name}: a part of the lung was not scanned")
     if opacities:
         text = f"{len(opacities)} new shadows on the follow-up are for a reader to judge"
         yield ScanWarning("new_opacities", text)
-    for exam in (baseline, followup):
-        if exam.summary["lungs"].get("is_cut_off"):
-            yield ScanWarning("lung_cut_off", f"{exam.name}: a part of the lung was not scanned")
 
 
 def summarize_series(found: Sequence[Comparison]) -> dict[str, Any]:
