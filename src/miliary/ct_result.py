@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from miliary.completeness import Completeness, summarize_completeness, summarize_corrected
 from miliary.corrections import AppliedCorrections, summarize_applied
+from miliary.extent import Extent, TrueSizes, summarize_extent, summarize_true_sizes
 from miliary.figure import Figure
 from miliary.lesion import Lesion, summarize_lesion
 from miliary.nodules import Attenuation, Nodules
@@ -121,6 +122,12 @@ class CtResult:
         What of a reader's corrections is in it; None where none were asked for.
     lesions : tuple of Lesion
         Lesions of 8 mm and more; no count or volume of nodules includes them.
+    extent : Extent or None
+        How much of the lungs holds nodules.
+    true_sizes : TrueSizes or None
+        Sizes of the nodules, measuring error taken out.
+    definitions : tuple of mapping
+        Published definitions of "miliary", each with its verdict; plain JSON values.
     completeness : Completeness or None
         What share of nodules this scan shows, and the numbers corrected for it; None where not asked for.
     """
@@ -145,6 +152,9 @@ class CtResult:
     pattern: Pattern | None = None
     corrections: AppliedCorrections | None = None
     lesions: tuple[Lesion, ...] = ()
+    extent: Extent | None = None
+    true_sizes: TrueSizes | None = None
+    definitions: tuple[Mapping[str, Any], ...] = ()
     completeness: Completeness | None = None
 
     @property
@@ -206,6 +216,9 @@ def summarize(result: CtResult) -> dict[str, Any]:
         "completeness": summarize_completeness(result.completeness),
         "pattern": summarize_pattern(result.pattern),
         "lesions": [summarize_lesion(lesion) for lesion in result.lesions],
+        "extent": summarize_extent(result.extent),
+        "true_sizes": summarize_true_sizes(result.true_sizes),
+        "definitions": [dict(definition) for definition in result.definitions],
         "operating_point": {
             "threshold": _short(result.threshold),
             "n_candidates": result.n_candidates,

@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from miliary import __version__
+from miliary.clinical.measured_definition import MeasuredPattern, assess_measured, summarize_definitions
+from miliary.completeness import Completeness
 from miliary.corrections import CorrectionSet
 from miliary.ct_result import CtResult, Lungs, Stage
+from miliary.extent import Extent, TrueSizes
 from miliary.image import (
     classify,
     completeness,
     completeness_figure,
     describe,
+    extent,
     features,
     figures,
     find,
@@ -160,8 +165,7 @@ def _find_nodules(
             name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
             for name in ("background_hu", "contrast_hu")
         }
-        psf_assumed = psf
-        psf = measure.calibrate_psf(box, position_mm[rows], **start, psf=psf, noise=noise)
+        psf_assumed, psf = psf, measure.calibrate_psf(box, position_mm[rows], **start, psf=psf, noise=noise)
         fit = measure.fit_balls(box, position_mm[rows], **start, psf=psf, noise=noise)
         nodules = describe.describe_nodules(
             fit,
@@ -187,8 +191,7 @@ def _find_nodules(
             )
             lesions, applied = lesion_changes.correct_lesions(lesions, corrections, applied)
             warnings = (*warnings, *reader_changes.list_warnings(applied))
-            index = scan.grid.index_from_lps(nodules.position_lps_mm)
-            place_mm = (index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm)
+            place_mm = _place_in_box(scan, box, nodules)
     shown = None
     if with_completeness:
         with clock.stage("completeness"):
@@ -216,6 +219,10 @@ def _find_nodules(
             )
     with clock.stage("pattern"):
         spread = _estimate_pattern(box, smooth, nodules, place_mm, seed)
+    with clock.stage("definitions"):
+        spans, sizes, definitions = _judge(
+            scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
+        )
     with clock.stage("preview"):
         preview = _render_preview(scan, lung_mask, nodules)
     with clock.stage("figures"):
@@ -247,8 +254,60 @@ def _find_nodules(
         pattern=spread,
         corrections=applied,
         lesions=lesions,
+        extent=spans,
+        true_sizes=sizes,
+        definitions=definitions,
         completeness=shown,
     )
+
+
+def _place_in_box(scan: Scan, box: find.LungBox, nodules: Nodules) -> F64:
+    """Centers (z, y, x) from the first voxel of the box [mm]."""
+    index = scan.grid.index_from_lps(nodules.position_lps_mm)
+    return np.asarray((index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm))
+
+
+def _judge(
+    scan: Scan,
+    box: find.LungBox,
+    nodules: Nodules,
+    *,
+    shown: Completeness | None,
+    spread: Pattern,
+    n_lesions: int,
+) -> tuple[Extent, TrueSizes, tuple[dict[str, Any], ...]]:
+    """Extent and true sizes of the burden, and what they mean to the published definitions."""
+    burden = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
+    litres = np.count_nonzero(box.labels) * scan.grid.voxel_volume_mm3 / 1e6
+    expected_false = float(np.sum(1.0 - burden["probability"]))
+    if shown is not None and shown.false_marks is not None:
+        expected_false = shown.false_marks.expected.value
+    spans = extent.measure_extent(
+        box,
+        burden,
+        _place_in_box(scan, box, burden),
+        false_per_litre=float(expected_false / litres) if litres else 0.0,
+    )
+    sizes = extent.estimate_true_sizes(burden["diameter_mm"], burden["diameter_mm_err"])
+    facts = MeasuredPattern(
+        n_right=int(np.count_nonzero(burden["side"] == Side.RIGHT.value)),
+        n_left=int(np.count_nonzero(burden["side"] == Side.LEFT.value)),
+        expected_false=expected_false,
+        by_third=tuple(spans.counts.values()),
+        n_lesions=n_lesions,
+        p90_mm=sizes.p90_mm,
+        p90_ci95_mm=sizes.p90_ci95_mm,
+        size_reason=sizes.reason,
+        lung_fraction=spans.lung_fraction_involved,
+        lung_fraction_ci95=spans.ci95,
+        pattern=spread.label.value,
+        pattern_reason=spread.reason,
+        cv=spread.size.cv,
+        cv_err=spread.size.cv_err,
+        slice_thickness_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
+        is_simulated=_is_simulated(scan),
+    )
+    return spans, sizes, summarize_definitions(assess_measured(facts))
 
 
 def _is_simulated(scan: Scan) -> bool:

@@ -82,7 +82,7 @@ def _assess_row(row: Row, study: Study | None, book: RuleBook) -> Assessment:
             **credit,
         )
     criteria = list(_list_criteria(row, study, book))
-    verdict, reason = _judge(criteria)
+    verdict, reason = judge(criteria)
     return Assessment(
         rule_id,
         title,
@@ -96,8 +96,8 @@ def _assess_row(row: Row, study: Study | None, book: RuleBook) -> Assessment:
     )
 
 
-def _judge(criteria: list[Criterion]) -> tuple[Verdict, str]:
-    """One condition that fails decides; one that is not stated leaves it open."""
+def judge(criteria: list[Criterion]) -> tuple[Verdict, str]:
+    """Verdict and reason: one condition that fails decides; one that is not stated leaves it open."""
     failed = [criterion.wording for criterion in criteria if criterion.state is Presence.ABSENT]
     if failed:
         return Verdict.NOT_MET, "not fulfilled: " + ", ".join(failed)
