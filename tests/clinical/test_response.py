@@ -302,3 +302,12 @@ def test_what_would_confirm_progression_too_late_is_left_open_with_its_reason() 
     second = pick(assess(case, options=Options(is_immune=True)), "irecist.time_point")[1]
     assert second.values == ("iCPD", "iUPD")
     assert "later than eight weeks" in second.reason
+
+
+def test_a_study_in_which_no_followed_lesion_was_read_is_no_visit() -> None:
+    undated = Study(id="old", modality=Modality.CT)
+    other = Lesion("seen", organ="bone", measurements=(Measurement("old", state=PRESENT),))
+    case = build(mass("a", 50.0, 25.0), nothing_new(2), other, studies=(undated, *STUDIES))
+    assert responses(case) == ["PR"]
+    followed = replace(other, role="non_target")
+    assert responses(replace(case, lesions=(*case.lesions[:2], followed))) == []

@@ -139,7 +139,8 @@ def _read_course(case: Case, options: Options, limits: Limits) -> tuple[_Course 
 
 def _order_studies(case: Case) -> tuple[tuple[Study, ...], str]:
     """Studies in which lesions were read, from the last one before treatment on."""
-    named = {m.study for lesion in case.lesions for m in lesion.measurements}
+    followed = [lesion for lesion in case.lesions if lesion.role in {"target", "non_target", "new"}]
+    named = {m.study for lesion in followed for m in lesion.measurements}
     studies = [study for study in case.studies if study.id in named]
     for study in studies[1:]:
         if days_between(studies[0].when, study.when) is None:
