@@ -15,8 +15,12 @@ from pathlib import Path
 # An LGPL dependency would be named here with the reason why it is fit to be linked; there is none.
 LGPL_ALLOWED: dict[str, str] = {}
 
+# Offered under several licenses of which one may be chosen: the one that is.
+CHOSEN = {"pyphen": "Mozilla Public License 1.1"}
+
 # Locked for another platform or Python only, so not installed to be asked.
 NOT_HERE = {
+    "brotlicffi": "MIT, other Pythons than CPython",
     "colorama": "BSD-3-Clause, Windows only",
     "msgspec": "BSD-3-Clause, from Python 3.12",
 }
@@ -42,6 +46,9 @@ def read_license(dist: Distribution) -> str:
 
 def judge_license(name: str, said: str) -> str | None:
     """The objection to a license, or None where there is none."""
+    chosen = CHOSEN.get(name, "")
+    if chosen and chosen in said:
+        return None
     text = said.upper()
     if not said.strip():
         return f"{name}: says nothing about its license"

@@ -78,6 +78,18 @@ def test_without_a_browser_a_pdf_is_refused_with_what_to_do(capsys, study, tmp_p
     assert not (tmp_path / "page.html").exists()
 
 
+def test_without_a_browser_weasyprint_prints_where_it_is_installed(study, tmp_path, monkeypatch):
+    try:
+        import weasyprint  # noqa: F401
+    except OSError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"WeasyPrint finds no Pango: {error}")
+        pytest.skip("WeasyPrint finds no Pango")
+    monkeypatch.setattr("miliary.report.pdf.find_browser", lambda: None)
+    assert main(["report", str(study), "--out", str(tmp_path / "page.pdf"), "--quiet"]) == 0
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_a_browser_that_fails_is_said(capsys, study, tmp_path, monkeypatch):
     fake = tmp_path / "chromium"
     fake.write_text("#!/bin/sh\nexit 3\n")

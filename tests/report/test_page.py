@@ -277,7 +277,7 @@ def test_the_page_stays_small_with_many_pictures(study, draw):
 def _course(html):
     """Drawings of the panel of the course."""
     panel = html[html.index('<section id="timeline"') :].partition("</section>")[0]
-    return panel.split('class="chart timeline"')[1:]
+    return [part.partition("</svg>")[0] for part in panel.split('class="chart timeline"')[1:]]
 
 
 def test_measured_burden_stands_on_the_records_axis_where_its_day_is_known(study, draw):

@@ -73,18 +73,17 @@ def choose_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
-def draw_textures() -> Markup:
-    """Fills of the series, once on a page: plain, hatched, dotted, crossed."""
+def _textures(name: str) -> str:
+    """Fills of the series of one drawing: plain, hatched, dotted, crossed; some printers look no further."""
     lines = ("", "M0 6L6 0", "M3 3h.01", "M0 0L6 6M0 6L6 0")
     parts = []
     for index, (fill, line) in enumerate(zip(SERIES_FILL, lines, strict=True)):
         stroke = f'<path d="{line}" stroke="#fff" stroke-width="1.6" stroke-linecap="round"/>' if line else ""
         parts.append(
-            f'<pattern id="t{index}" width="6" height="6" patternUnits="userSpaceOnUse">'
+            f'<pattern id="{name}{index}" width="6" height="6" patternUnits="userSpaceOnUse">'
             f'<rect width="6" height="6" fill="{fill}"/>{stroke}</pattern>'
         )
-    start = '<svg width="0" height="0" aria-hidden="true" class="textures"><defs>'
-    return Markup(f"{start}{''.join(parts)}</defs></svg>")  # noqa: S704  nothing in it but ours
+    return f"<defs>{''.join(parts)}</defs>"
 
 
 def draw_histogram(
@@ -94,10 +93,11 @@ def draw_histogram(
     width, height, left, bottom, top = 720.0, 270.0, 56.0, 48.0, 26.0
     n = max((len(s.values) for s in series), default=0)
     peak = max((max(s.values, default=0.0) for s in series), default=0.0) or 1.0
-    ticks = choose_ticks(0.0, peak)
+    # Nodules are whole.
+    ticks = [tick for tick in choose_ticks(0.0, peak) if tick == int(tick)]
     cell = (width - left - 12) / max(n, 1)
     scale = (height - top - bottom) / peak
-    parts = [open_svg(width, height, title)]
+    parts = [open_svg(width, height, title), _textures("bar")]
     for tick in ticks:
         y = height - bottom - tick * scale
         parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
@@ -108,10 +108,10 @@ def draw_histogram(
             x = left + index * cell + cell * 0.08 + place * bar
             parts.append(
                 f'<rect x="{x:.1f}" y="{height - bottom - value * scale:.1f}" width="{bar:.1f}" '
-                f'height="{value * scale:.1f}" fill="url(#t{place % 4})" stroke="#222" stroke-width=".6">'
+                f'height="{value * scale:.1f}" fill="url(#bar{place % 4})" stroke="#222" stroke-width=".6">'
                 f"<title>{escape(one.name)}: {value:,.0f}</title></rect>"
             )
-        parts += _legend_entry(left + 8 + place * 190, one.name, place)
+        parts += _legend_entry(left + 8 + place * 190, one.name, place, css="bar")
     for index in range(0, n + 1, 2):
         said = f"{edges[index]:g}" if index < len(edges) else "+"
         parts.append(write_text(left + index * cell, height - bottom + 16, said, anchor="middle"))
@@ -120,8 +120,10 @@ def draw_histogram(
     return Markup("".join(parts) + "</svg>")  # noqa: S704  every text went through escape
 
 
-def _legend_entry(x: float, name: str, place: int) -> list[str]:
-    box = f'<rect x="{x + 110:.1f}" y="5" width="12" height="12" fill="url(#t{place % 4})" stroke="#222"/>'
+def _legend_entry(x: float, name: str, place: int, *, css: str) -> list[str]:
+    box = (
+        f'<rect x="{x + 110:.1f}" y="5" width="12" height="12" fill="url(#{css}{place % 4})" stroke="#222"/>'
+    )
     return [box, write_text(x + 127, 15, name[:26])]
 
 
@@ -140,7 +142,7 @@ def draw_completeness(
     far = max([max(c["x"], default=0.0) for _, c, _, _ in curves] + [d or 0.0 for *_, d in curves] + [1.0])
     across = (width - left - 12) / far
     down = height - top - bottom
-    parts = [open_svg(width, height, title)]
+    parts = [open_svg(width, height, title), _textures("line")]
     for tick in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0):
         y = height - bottom - tick * down
         parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
@@ -171,7 +173,7 @@ def draw_completeness(
                     f'<circle cx="{cx}" cy="{cy}" r="4.5" fill="#fff" stroke="{color}" stroke-width="2">'
                     f"<title>{escape(name)}: {share:.0%}, {diameter:.2f} mm</title></circle>"
                 )
-        parts += _legend_entry(left + 8 + place * 190, name, place)
+        parts += _legend_entry(left + 8 + place * 190, name, place, css="line")
     parts.append(write_text((left + width) / 2, height - 10, x_label, anchor="middle"))
     parts.append(write_text(4, 14, y_label))
     return Markup("".join(parts) + "</svg>")  # noqa: S704  every text went through escape
@@ -269,7 +271,7 @@ def draw_burden_map(
         write_text(4, 14, words["right"], css="strong"),
         write_text(side - 14, 14, words["left"], css="strong"),
     ]
-    for step, color in enumerate(SCALE):
+    for step, color in enumerate(SCALE if peak > 0 else SCALE[:1]):
         y = 12 + (6 - step) * 18
         said = "0" if step == 0 else f"{peak * (step - 1) / 6:.2g}\u2013{peak * step / 6:.2g}"
         said = f"> {peak * 5 / 6:.2g}" if step == 6 else said

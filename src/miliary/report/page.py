@@ -12,7 +12,6 @@ from miliary import __version__
 from miliary.report.answer import write_answer
 from miliary.report.case_panels import SIGNS, CasePanels
 from miliary.report.catalog import Catalog, load_catalog
-from miliary.report.charts import draw_textures
 from miliary.report.reading import JsonObject, find, items, number, text
 from miliary.report.scan_panels import ScanPanels, count_origins
 from miliary.report.sources import Sources
@@ -74,7 +73,6 @@ def _gather(study: StudyResult, catalog: Catalog) -> dict[str, Any]:
         "generator": GENERATOR,
         "study": study,
         "signs": SIGNS,
-        "textures": draw_textures(),
         "answer": answer,
         "is_simulated": "simulated" in origins,
         "is_all_simulated": origins == {"simulated"},
@@ -140,6 +138,7 @@ def _gather_case(study: StudyResult, case: CasePanels, catalog: Catalog) -> dict
         "record": case.record,
         **_draw_courses(study, events, labs, catalog),
         "undated": list_undated(events),
+        "dated": [event for event in events if number(event, "day") is not None],
         "events": events,
         "labs": labs,
         "case_definitions": case.rows("definition."),

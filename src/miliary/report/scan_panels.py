@@ -162,6 +162,8 @@ class ScanPanels:
                 window=f"{window[0]:g}\u2013{window[1]:g}" if len(window) == 2 else "?",
             )
         known = f"figure.{picture.kind if about else picture.name}"
+        if picture.kind == "lesion" and text(about, "title"):
+            return f"{text(about, 'title')}; {self.t(known)}"
         return self.t.texts.get(known) or text(about, "title") or picture.name.replace("_", " ")
 
     def slab_rows(self) -> list[SlabRow]:

@@ -34,7 +34,7 @@ _SHAPE = {
     "response": "M0-7L2-2H7L3 1L5 6L0 3L-5 6L-3 1L-7-2H-2z",
     "adverse_event": "M-5-5L5 5M-5 5L5-5",
 }
-_WIDTH, _LEFT, _RIGHT = 940.0, 150.0, 20.0
+_WIDTH, _LEFT, _RIGHT = 960.0, 184.0, 20.0
 _ROW = 22.0
 _PANEL = 84.0
 
