@@ -37,7 +37,7 @@ def test_the_curve_finds_the_diameters_of_half_and_of_nine_tenths():
 
 
 def test_the_band_of_the_curve_is_as_wide_as_it_should_be():
-    """Of 40 curves the truth lies within two standard deviations at 1.5 mm nearly always, not by being vague."""
+    """The truth lies within the band at 1.5 mm nearly always, and not because the band is vague."""
     misses, widths = 0, []
     for seed in range(40):
         drawn = unfolding.fit_curve(_recover(seed)).draw(np.array([1.5]), 300, np.random.default_rng(seed))
