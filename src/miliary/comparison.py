@@ -132,6 +132,9 @@ class Burden:
     count, count_err : float
         Corrected number above the diameter that counts are made at.
     lung_ml : float
+    volume_mm3_own_err, count_own_err : float
+        Part of the errors that is this scan's alone: chance in what it shows and measures. The rest is what
+        scans of one patient have in common, as their vessels that look like nodules.
     """
 
     n_reported: int
@@ -140,6 +143,8 @@ class Burden:
     count: float
     count_err: float
     lung_ml: float
+    volume_mm3_own_err: float
+    count_own_err: float
 
 
 @dataclass(frozen=True)

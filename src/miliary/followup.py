@@ -149,6 +149,7 @@ class _Finding:
 
     diameter_mm: F64
     completeness: F64
+    completeness_err: F64
     min_diameter_mm: float
     d50_mm: float | None
     d90_mm: float | None
@@ -163,6 +164,11 @@ class _Finding:
         """Completeness at given diameters."""
         known = np.nan_to_num(diameter_mm, nan=float(self.diameter_mm[-1]))
         return np.asarray(np.interp(known, self.diameter_mm, self.completeness), dtype=np.float64)
+
+    def error_at(self, diameter_mm: F64) -> F64:
+        """One-sigma error of the completeness at given diameters."""
+        known = np.nan_to_num(diameter_mm, nan=float(self.diameter_mm[-1]))
+        return np.asarray(np.interp(known, self.diameter_mm, self.completeness_err), dtype=np.float64)
 
     def total(self, name: str, diameter_mm: float) -> tuple[float, float]:
         """Corrected ``count`` or ``total_volume_mm3`` of at least a diameter, and its one-sigma error."""
@@ -198,7 +204,7 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
     with clock.stage("match"):
         tracks, zones, error_mm = _match(sides, common, transform, registration, book)
     with clock.stage("response"):
-        measured = _respond(sides, common, comparability, dense)
+        measured = _respond(sides, common, comparability, dense, book)
     with clock.stage("registered volume"):
         registered, grid = _bring_to_baseline(baseline, followup, transform)
     lesion = _compare_lesions(lesions[0], lesions[1], transform, followup)
@@ -261,13 +267,14 @@ def _read_finding(exam: Exam) -> _Finding:
     corrected = exam.summary.get("corrected") or {}
     if not curve or not corrected.get("at_least"):
         flat = np.array([0.0, 100.0])
-        return _Finding(flat, np.ones(2), MIN_DIAMETER_MM, None, None, ())
+        return _Finding(flat, np.ones(2), np.zeros(2), MIN_DIAMETER_MM, None, None, ())
     facts = exam.summary["completeness"]
     # The curve is by true diameter; a nodule is looked up by the diameter it is measured at.
     diameter = np.asarray(curve["diameter_mm"]) * (1.0 + np.asarray(curve["size_bias"]))
     return _Finding(
         np.maximum.accumulate(diameter),
         np.asarray(curve["probability"]),
+        (np.asarray(curve["ci95_high"]) - np.asarray(curve["ci95_low"])) / 3.92,
         float(corrected["min_diameter_mm"]),
         facts.get("diameter_50_mm"),
         facts.get("diameter_90_mm"),
@@ -479,8 +486,20 @@ _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD = 3.0, 4.0
 _COMMON_ERROR = 0.03
 
 
+def _total_volume(burden: Burden) -> response.Total:
+    return response.Total(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
+
+
+def _total_count(burden: Burden) -> response.Total:
+    return response.Total(burden.count, burden.count_err, burden.count_own_err)
+
+
 def _respond(
-    sides: Sequence[_Side], common: CommonLung, gate: Comparability, dense: npt.NDArray[np.bool_]
+    sides: Sequence[_Side],
+    common: CommonLung,
+    gate: Comparability,
+    dense: npt.NDArray[np.bool_],
+    book: RuleBook,
 ) -> _Response:
     first, second = sides
     least = max(first.finding.min_diameter_mm, second.finding.min_diameter_mm)
@@ -489,6 +508,9 @@ def _respond(
     volumes_ml = (common.baseline_ml, common.followup_ml)
 
     is_corrected = first.finding.is_measured and second.finding.is_measured
+    shared = book.row("shared_error")
+    is_like = gate.verdict is ComparabilityVerdict.COMPARABLE
+    correlation = shared["comparable"] if is_like else shared["after_correction"]
 
     def measure(parts: Sequence[int], *, side: str, zone: str | None, excluded: str = "") -> RegionResponse:
         burdens = [
@@ -504,10 +526,8 @@ def _respond(
             zone,
             before,
             after,
-            response.estimate_ratio(
-                before.volume_mm3, before.volume_mm3_err, after.volume_mm3, after.volume_mm3_err
-            ),
-            response.estimate_ratio(before.count, before.count_err, after.count, after.count_err),
+            response.estimate_ratio(*map(_total_volume, burdens), correlation=correlation),
+            response.estimate_ratio(*map(_total_count, burdens), correlation=correlation),
             excluded,
         )
 
@@ -573,7 +593,7 @@ def _sample(side: _Side) -> response.Sample:
         diameter_mm_err=np.nan_to_num(nodules["diameter_mm_err"]),
         # What a reader added stands for itself: what the program misses was not asked of the reader.
         completeness=np.where(nodules.is_reader_added, 1.0, side.finding.at(nodules["diameter_mm"])),
-        completeness_err=np.zeros(len(nodules)),
+        completeness_err=side.finding.error_at(nodules["diameter_mm"]),
         part=side.place.part,
     )
 

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from miliary.image.response import FalseMarks, Sample, estimate_ratio, measure_burden, share_burden
+from miliary.image.response import (
+    FalseMarks,
+    Sample,
+    Total,
+    estimate_ratio,
+    measure_burden,
+    share_burden,
+)
 
 NONE_FALSE = FalseMarks(0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -69,17 +76,30 @@ def test_what_all_volumes_share_does_not_average_out():
 
 
 def test_a_ratio_and_its_interval():
-    ratio = estimate_ratio(1000.0, 50.0, 300.0, 15.0)
+    before, after = Total(1000.0, 50.0, 50.0), Total(300.0, 15.0, 15.0)
+    ratio = estimate_ratio(before, after)
     assert ratio.value == pytest.approx(0.3)
     width = 0.3 * 1.96 * np.sqrt(2) * 0.05
     assert ratio.low == pytest.approx(0.3 - width, abs=0.006)
     assert ratio.high == pytest.approx(0.3 + width, abs=0.006)
-    assert ratio == estimate_ratio(1000.0, 50.0, 300.0, 15.0)
+    assert ratio == estimate_ratio(before, after)
+
+
+def test_what_two_scans_share_cancels():
+    before, after = Total(1000.0, 80.0, 20.0), Total(500.0, 40.0, 10.0)
+    widths = []
+    for correlation in (0.0, 0.7, 1.0):
+        ratio = estimate_ratio(before, after, correlation=correlation)
+        assert ratio.value == pytest.approx(0.5)
+        widths.append((ratio.high - ratio.low) / 2 / 0.5)
+    own, shared = 0.02 * np.sqrt(2), np.sqrt(0.08**2 - 0.02**2)
+    expected = [1.96 * np.hypot(own, shared * np.sqrt(2 * (1 - c))) for c in (0.0, 0.7, 1.0)]
+    assert widths == pytest.approx(expected, rel=0.06)
 
 
 @pytest.mark.parametrize("after", [0.0, -3.0])
 def test_nothing_left_is_a_ratio_of_zero_with_an_upper_limit(after):
-    ratio = estimate_ratio(1000.0, 20.0, after, 6.0)
+    ratio = estimate_ratio(Total(1000.0, 20.0, 20.0), Total(after, 6.0, 6.0))
     assert ratio.value == 0.0
     assert ratio.low == pytest.approx(0.0, abs=1e-3)
     assert 0.005 < ratio.high < 0.03
@@ -87,7 +107,7 @@ def test_nothing_left_is_a_ratio_of_zero_with_an_upper_limit(after):
 
 @pytest.mark.parametrize(("before", "err"), [(0.0, 1.0), (-5.0, 2.0), (10.0, 6.0)])
 def test_too_little_at_baseline_has_no_ratio(before, err):
-    ratio = estimate_ratio(before, err, 5.0, 1.0)
+    ratio = estimate_ratio(Total(before, err, err), Total(5.0, 1.0, 1.0))
     assert ratio.value is None
     assert "too little" in ratio.reason
 
@@ -102,6 +122,8 @@ def test_parts_share_the_corrected_total():
     assert sum(p.count for p in parts) == pytest.approx(480.0)
     all_ = share_burden(whole, whole, lung_share=1.0, **settings)
     assert (all_.volume_mm3, all_.volume_mm3_err) == pytest.approx((2000.0, 80.0))
+    # Of 300 found where 500 are: what was missed is chance of this scan.
+    assert all_.volume_mm3_own_err == pytest.approx(2000 / 500 * np.sqrt(300 * 0.4 / 0.6**2), rel=0.01)
     # Which nodules were missed where is chance: a part is less well known than the whole.
     assert all(p.volume_mm3_err / p.volume_mm3 > 0.04 for p in parts)
     assert whole.select(part == 5).volume_mm3.shape == (0,)

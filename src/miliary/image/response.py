@@ -94,7 +94,6 @@ def measure_burden(
     large = sample.select(sample.diameter_mm >= min_diameter_mm)
     share = np.clip(large.completeness, _LEAST_COMPLETENESS, 1.0)
     volume = large.volume_mm3 / share
-    missed = (1.0 - share) * large.volume_mm3**2 / share**2
     litres = lung_ml / 1000.0
     n_false = false_marks.per_litre * litres
     mean_size = false_marks.volume_mm3
@@ -104,23 +103,29 @@ def measure_burden(
         + (false_marks.per_litre_sd * litres * mean_size) ** 2
     )
     total = float(volume.sum())
-    variance = (
-        missed.sum()
-        + np.sum((large.volume_mm3_err / share) ** 2)
-        + np.sum(volume * large.completeness_err / share) ** 2
-        + (common_err * total) ** 2
-        + false_variance
-    )
+    own_variance = _find_own_variance(large, large.volume_mm3) + (common_err * total) ** 2
     count, count_variance = _count(sample, count_diameter_mm, n_false * false_marks.count_share)
-    count_variance += (false_marks.per_litre_sd * litres * false_marks.count_share) ** 2
+    count_spread = false_marks.per_litre_sd * litres * false_marks.count_share
     return Burden(
         n_reported=len(large),
         volume_mm3=total - n_false * mean_size,
-        volume_mm3_err=float(np.sqrt(variance)),
+        volume_mm3_err=float(np.sqrt(own_variance + false_variance)),
         count=count,
-        count_err=float(np.sqrt(count_variance)),
+        count_err=float(np.hypot(np.sqrt(count_variance), count_spread)),
         lung_ml=float(lung_ml),
+        volume_mm3_own_err=float(np.sqrt(own_variance)),
+        count_own_err=float(np.sqrt(count_variance)),
     )
+
+
+def _find_own_variance(sample: Sample, weight: F64) -> float:
+    """Variance of a corrected sum of `weight` by what one scan shows, measures and learns of itself."""
+    share = np.clip(sample.completeness, _LEAST_COMPLETENESS, 1.0)
+    relative = sample.volume_mm3_err / np.maximum(sample.volume_mm3, 1e-9)
+    missed = np.sum((1.0 - share) * (weight / share) ** 2)
+    measured = np.sum((relative * weight / share) ** 2)
+    learned = np.sum(weight * sample.completeness_err / share**2) ** 2
+    return float(missed + measured + learned)
 
 
 def share_burden(
@@ -161,13 +166,16 @@ def share_burden(
         own, all_ = (s.select(s.diameter_mm >= diameter) for s in (part, whole))
         found, seen = (weight(s) / np.clip(s.completeness, _LEAST_COMPLETENESS, 1.0) for s in (own, all_))
         if seen.sum() <= 0:
-            values.append((total * lung_share, err * lung_share))
+            values.append((total * lung_share, err * lung_share, err * lung_share))
             continue
         share = float(found.sum() / seen.sum())
         # Which of the missed ones lie in this part is chance.
         missed = np.sum((1.0 - np.clip(own.completeness, _LEAST_COMPLETENESS, 1.0)) * found**2)
         apart = float(np.sqrt(missed * (1.0 - share)))
-        values.append((total * share, float(np.hypot(err * max(share, lung_share * (share == 0)), apart))))
+        error = float(np.hypot(err * (share or lung_share), apart))
+        scale = total * share / found.sum() if found.sum() > 0 else 1.0
+        alone = scale * float(np.sqrt(_find_own_variance(own, weight(own))))
+        values.append((total * share, error, min(max(alone, apart), error)))
     return Burden(
         n_reported=int(np.count_nonzero(part.diameter_mm >= min_diameter_mm)),
         volume_mm3=values[0][0],
@@ -175,6 +183,8 @@ def share_burden(
         count=values[1][0],
         count_err=values[1][1],
         lung_ml=float(lung_ml),
+        volume_mm3_own_err=values[0][2],
+        count_own_err=values[1][2],
     )
 
 
@@ -194,15 +204,29 @@ def _count(sample: Sample, diameter_mm: float, n_false: float) -> tuple[float, f
     return float(np.sum(1.0 / share)) - n_false, float(variance)
 
 
-def estimate_ratio(
-    before: float, before_err: float, after: float, after_err: float, *, seed: int = 0
-) -> Interval:
+@dataclass(frozen=True)
+class Total:
+    """A sum with its one-sigma error, and the part of the error that is its scan's alone."""
+
+    value: float
+    err: float
+    own_err: float
+
+    @property
+    def shared_share(self) -> float:
+        """Relative error that it may have in common with another scan of the patient."""
+        shared = max(self.err**2 - self.own_err**2, 0.0)
+        return float(np.sqrt(shared)) / self.value if self.value > 0 else 0.0
+
+
+def estimate_ratio(before: Total, after: Total, *, correlation: float = 0.0, seed: int = 0) -> Interval:
     """Ratio of two totals with its 95 % interval, by drawing both from what their errors allow.
 
     Parameters
     ----------
-    before, before_err, after, after_err : float
-        Totals with one-sigma errors.
+    before, after : Total
+    correlation : float
+        Of what the two scans may have in common; it cancels in the ratio as far as it is the same.
     seed : int
 
     Returns
@@ -210,20 +234,23 @@ def estimate_ratio(
     Interval
         Without a value where the first total cannot be told from nothing.
     """
-    if before <= 0 or before < 2.0 * before_err:
+    if before.value <= 0 or before.value < 2.0 * before.err:
         return Interval(None, reason="the baseline shows too little disease to divide by")
     rng = np.random.default_rng(seed)
-    ratio = _draw(rng, after, after_err) / _draw(rng, before, before_err)
+    same, apart = rng.standard_normal((2, _N_DRAWS))
+    shift = before.shared_share * same
+    other = after.shared_share * (correlation * same + np.sqrt(1.0 - correlation**2) * apart)
+    ratio = _draw(rng, after) * np.exp(other - shift) / _draw(rng, before)
     low, high = np.percentile(ratio, [2.5, 97.5])
-    value = max(after, 0.0) / before
+    value = max(after.value, 0.0) / before.value
     return Interval(value, float(min(low, value)), float(max(high, value)))
 
 
-def _draw(rng: np.random.Generator, mean: float, err: float) -> F64:
-    """Non-negative values with this mean and spread."""
-    if mean <= 0:
-        return np.abs(rng.normal(0.0, max(err, 1e-9), _N_DRAWS))
-    if err <= 0:
-        return np.full(_N_DRAWS, mean)
-    shape = (mean / err) ** 2
-    return rng.gamma(shape, mean / shape, _N_DRAWS)
+def _draw(rng: np.random.Generator, total: Total) -> F64:
+    """Non-negative values with this mean and own spread."""
+    if total.value <= 0:
+        return np.abs(rng.normal(0.0, max(total.err, 1e-9), _N_DRAWS))
+    if total.own_err <= 0:
+        return np.full(_N_DRAWS, total.value)
+    shape = (total.value / total.own_err) ** 2
+    return rng.gamma(shape, total.value / shape, _N_DRAWS)
