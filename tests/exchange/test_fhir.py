@@ -110,6 +110,17 @@ def decode_case_of(**facts):
     return decode_case({"id": "p", **facts}, name="case")
 
 
+def test_what_r4_needs_of_a_drug_and_a_case_does_not_state_is_said_to_be_unknown():
+    case = decode_case_of(treatments=[{"id": "d", "name": "alectinib", "route": "oral"}])
+    bundle, lost = encode_fhir(case)
+    Bundle(through_json(bundle))
+    (sent,) = resources(bundle, "treatments")
+    for part in (sent["effectivePeriod"], sent["dosage"]["dose"]):
+        assert part["extension"][0]["valueCode"] == "unknown"
+    assert decode_fhir(through_json(bundle), name="b") == (case, ())
+    assert lost == ()
+
+
 def test_codes_of_analytes_are_those_of_the_rules():
     rules = {row.id: row.get("loinc") for row in load_rules("labs", "2026-11").rows("analyte")}
     assert {name: code for name, code in rules.items() if code} == dict(ANALYTE_LOINC)

@@ -234,8 +234,11 @@ def _finish(kind: Kind, record: Mapping[str, Any], resource: dict[str, Any]) -> 
         resource["verificationStatus"] = code_of(system, "refuted", "refuted")
     if kind.section == "ethics" and "consent_written" in record:
         resource["status"] = "active" if record["consent_written"] == "present" else "rejected"
-    if kind.resource == "MedicationAdministration" and "effectivePeriod" not in resource:
-        resource["effectivePeriod"] = {"extension": [{"url": ABSENT_URL, "valueCode": "unknown"}]}
+    if kind.resource == "MedicationAdministration":
+        unknown = {"extension": [{"url": ABSENT_URL, "valueCode": "unknown"}]}
+        resource.setdefault("effectivePeriod", unknown)
+        if "dosage" in resource:
+            resource["dosage"].setdefault("dose", unknown)
 
 
 def _send_patient(facts: Mapping[str, Any], sender: _Sender) -> None:
