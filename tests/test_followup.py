@@ -463,3 +463,20 @@ def test_a_lesion_the_detector_missed_is_looked_for_where_it_was(register, make_
     baseline.summary["lesions"] = [lesion(24.0, center)]
     found = followup.compare_scans(baseline, after).lesion
     assert found.followup_mm == pytest.approx(20.0, abs=4.0)
+
+
+def test_identities_are_refused_where_nodules_are_too_dense_for_the_error(register, make_exam):
+    """Six nodules within reach of each: totals stand, who is who does not."""
+    rng = np.random.default_rng(3)
+    inside = np.argwhere(lung_labels() > 0)
+    index = inside[rng.choice(len(inside), 9000, replace=False)] + rng.uniform(-0.5, 0.5, (9000, 3))
+    volume = np.exp(rng.normal(1.5, 0.3, 9000))
+    off = rng.normal(0.0, 2.5, index.shape) / np.asarray(SPACING)
+    baseline = make_exam("before", index, volume)
+    after = make_exam("after", index + off, volume, origin=tuple(SHIFT_LPS_MM))
+    summary = check_schema(followup.compare_scans(baseline, after))
+    zones = summary["matching"]["by_zone"]
+    assert {zone["identities"] for zone in zones} == {"refused"}
+    assert all(zone["expected_false_share"] > 0.05 and zone["n_matched"] == 0 for zone in zones)
+    assert sum(summary["tracks"].values()) == 0
+    assert summary["response"]["volume_ratio"] == pytest.approx(1.0, abs=0.02)
