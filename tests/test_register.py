@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from miliary.ct_result import Lungs
 from miliary.image import _field
 from miliary.image._search import Search, choose_centers, correlate, find_peaks
-from miliary.image.register import Registration, align_surfaces, register_lungs
+from miliary.image.register import Registration, register_lungs
 from miliary.scan import Grid, Scan
 from miliary.transform import Transform
 
@@ -196,12 +196,37 @@ def test_empty_lungs_are_refused(baseline: Chest) -> None:
         )
 
 
-def test_surfaces_give_shift_and_scale(baseline: Chest) -> None:
+def test_another_size_is_followed(baseline: Chest) -> None:
     grid = Grid(SHAPE, (1.6 * 1.1, 1.5, 1.5 * 0.95), (-20.0, 15.0, -80.0))
-    found = align_surfaces(baseline.lungs.labels, GRID, baseline.lungs.labels, grid)
+    found = register_lungs(baseline.scan, baseline.lungs, Scan(baseline.scan.voxels_hu, grid), baseline.lungs)
     index = np.argwhere(baseline.lungs.labels > 0)[::500]
-    miss = found.apply(GRID.lps_from_index(index)) - grid.lps_from_index(index)
-    assert np.linalg.norm(miss, axis=1).mean() < 1.0
+    miss = found.transform.apply(GRID.lps_from_index(index)) - grid.lps_from_index(index)
+    assert np.linalg.norm(miss, axis=1).mean() < 0.3
+    assert found.transform.jacobian_at(GRID.lps_from_index(index)).mean() == pytest.approx(1.045, abs=0.02)
+
+
+def cut(chest: Chest, low: int, high: int) -> Chest:
+    grid = chest.scan.grid.crop((low, 0, 0), (high - low, *chest.scan.grid.shape_zyx[1:]))
+    labels = np.ascontiguousarray(chest.lungs.labels[low:high])
+    voxels = np.ascontiguousarray(chest.scan.voxels_hu[low:high])
+    return Chest(Scan(voxels, grid), Lungs(labels, grid.voxel_volume_mm3, is_cut_off=True))
+
+
+def test_the_end_of_a_scan_is_no_surface(baseline: Chest, treated: Chest) -> None:
+    filled = np.flatnonzero(treated.lungs.labels.any(axis=(1, 2)))
+    whole = np.flatnonzero(baseline.lungs.labels.any(axis=(1, 2)))
+    short = cut(baseline, int(whole[0]) + 3, SHAPE[0])
+    other = cut(treated, int(filled[0]) + 10, MOVED.shape_zyx[0])
+    found = register_lungs(short.scan, short.lungs, other.scan, other.lungs)
+    points = draw_points(baseline, 800)
+    truth = push(points)
+    ends = (
+        other.scan.grid.lps_from_index([[0, 0, 0]])[0, 2],
+        short.scan.grid.lps_from_index([[0, 0, 0]])[0, 2],
+    )
+    seen = (truth[:, 2] > ends[0]) & (points[:, 2] > ends[1])
+    assert np.linalg.norm(found.transform.apply(points) - truth, axis=1)[seen].mean() < 0.8
+    assert found.fixed_coverage < 0.95
 
 
 def test_peak_is_found_to_a_fraction_of_a_voxel() -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from miliary.image.lungs import find_lungs
-from miliary.image.register import _view, align_surfaces
+from miliary.image.register import _align, _view
 from miliary.image.resample import resample_volume
 from miliary.scan import Grid
 from validation.registration import measure_error, read_pair
@@ -128,7 +128,7 @@ def main() -> None:
     pair = read_pair(options.pair, options.cache)
     scans = (pair.baseline, pair.followup)
     views = [_view(scan, find_lungs(scan)[0].labels, None) for scan in scans]
-    affine = align_surfaces(views[0].labels, views[0].grid, views[1].labels, views[1].grid)
+    affine = _align(views[0], views[1])
     grid = views[0].grid
     moving = resample_volume(views[1].image, views[1].grid, grid, transform=affine, fill=1.0)
     mask = (views[0].image < 1.0).astype(np.uint8)

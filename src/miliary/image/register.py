@@ -43,6 +43,9 @@ PEAK_ERROR_VOXELS = 0.3
 MIN_JACOBIAN = 0.1
 AGREE_MM = 2.0
 CLOSE_SHARE = 0.75
+MIN_CUT_MM2 = 100.0
+CUT_RIM_MM = 4.0
+MIN_SURFACE_POINTS = 50
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,30 @@ COUPLINGS = (0.0, 0.002, 0.008)
 
 
 @dataclass(frozen=True)
+class _Cuts:
+    """Faces of the field of view that cut through a lung: grid of the scan, (axis, is at the far end)."""
+
+    grid: Grid
+    faces: tuple[tuple[int, bool], ...]
+
+    def are_far(self, points_lps_mm: F64, margin_mm: float) -> npt.NDArray[np.bool_]:
+        """Whether points (n, 3) lie at least `margin_mm` inside every such face."""
+        index = self.grid.index_from_lps(points_lps_mm)
+        far = np.ones(len(index), dtype=bool)
+        for axis, is_far_end in self.faces:
+            depth = self.grid.shape_zyx[axis] - 1 - index[:, axis] if is_far_end else index[:, axis]
+            far &= depth * self.grid.spacing_zyx_mm[axis] >= margin_mm
+        return far
+
+
+@dataclass(frozen=True)
 class _View:
     """The lungs on a working grid: 0 for air to 1 for tissue and all that is outside."""
 
     image: F32
     labels: Labels
     grid: Grid
+    cuts: _Cuts
 
     def coarsen(self, factor: int) -> _View:
         """Means of blocks of `factor` voxels a side."""
@@ -126,13 +147,13 @@ class _View:
         labels = self.labels[half : shape[0] : factor, half : shape[1] : factor, half : shape[2] : factor]
         spacing = np.asarray(self.grid.spacing_zyx_mm) * factor
         grid = _regrid(self.grid, np.full(3, (factor - 1) / 2.0), image.shape, spacing)
-        return _View(image, np.ascontiguousarray(labels), grid)
+        return _View(image, np.ascontiguousarray(labels), grid, self.cuts)
 
     def pad(self, n: int) -> _View:
         """The same with `n` voxels of tissue around it."""
         grid = self.grid.crop((-n, -n, -n), [s + 2 * n for s in self.grid.shape_zyx])
         image = np.pad(self.image, n, constant_values=1.0)
-        return _View(image, np.pad(self.labels, n), grid)
+        return _View(image, np.pad(self.labels, n), grid, self.cuts)
 
 
 def register_lungs(
@@ -168,7 +189,7 @@ def register_lungs(
     began = time.perf_counter()
     a = _view(fixed, fixed_lungs.labels, fixed_marks)
     b = _view(moving, moving_lungs.labels, moving_marks)
-    transform = align_surfaces(a.labels, a.grid, b.labels, b.grid)
+    transform = _align(a, b)
     n_landmarks = 0
     for settings in ROUNDS:
         transform, n_landmarks = _refine(a, b, transform, settings)
@@ -215,7 +236,19 @@ def _view(scan: Scan, labels: Labels, marks: npt.ArrayLike | None) -> _View:
     image[~ndimage.binary_dilation(own > 0, iterations=1)] = 1.0
     if marks is not None and len(np.asarray(marks)):
         image = _paint_over(image, own > 0, work, np.asarray(marks, dtype=np.float64))
-    return _View(image, own, work)
+    return _View(image, own, work, _find_cuts(labels, scan.grid))
+
+
+def _find_cuts(labels: Labels, grid: Grid) -> _Cuts:
+    """Faces where the lung fills more than `MIN_CUT_MM2` of the outermost voxels."""
+    faces = []
+    for axis in range(3):
+        area = grid.voxel_volume_mm3 / grid.spacing_zyx_mm[axis]
+        for is_far_end in (False, True):
+            plane = labels.take(-1 if is_far_end else 0, axis=axis)
+            if np.count_nonzero(plane) * area > MIN_CUT_MM2:
+                faces.append((axis, is_far_end))
+    return _Cuts(grid, tuple(faces))
 
 
 def _paint_over(image: F32, inside: npt.NDArray[np.bool_], grid: Grid, marks: F64) -> F32:
@@ -275,16 +308,14 @@ def _covered(points: F64, grid: Grid) -> float:
     return float(inside.all(axis=1).mean())
 
 
-def align_surfaces(
-    fixed: Labels, fixed_grid: Grid, moving: Labels, moving_grid: Grid, *, n_steps: int = 24
-) -> Transform:
+def _align(fixed: _View, moving: _View, *, n_steps: int = 24) -> Transform:
     """Affine map that brings the surfaces of the lungs onto each other, each side to its own.
 
     Starts from equal centers and from equal tips and keeps what fits best. In the end the quarter of the
     surface that fits worst has no say, so lungs cut off at different heights come together where both are
     seen; tried with and without that quarter at first, since it also holds what tells a change of size.
     """
-    a, b = _surfaces(fixed, fixed_grid), _surfaces(moving, moving_grid)
+    a, b = _surfaces(fixed), _surfaces(moving)
     sides = [side for side in a if side in b]
     if not sides:
         raise ValueError("the scans show no lung of the same side")
@@ -302,14 +333,16 @@ def align_surfaces(
     return best[1]
 
 
-def _surfaces(labels: npt.NDArray[np.generic], grid: Grid) -> dict[int, F64]:
-    """Surface points (n, 3) per label, about 3 mm apart."""
+def _surfaces(view: _View) -> dict[int, F64]:
+    """Surface points (n, 3) per label, about 3 mm apart, without those where the scan ends."""
     out = {}
     for side in (LABEL_RIGHT, LABEL_LEFT):
-        own = np.asarray(labels[::2, ::2, ::2] == side)
+        own = np.asarray(view.labels[::2, ::2, ::2] == side)
         rim = np.argwhere(own & ~ndimage.binary_erosion(own))
-        if len(rim) > 50:
-            out[side] = grid.lps_from_index(rim[:: max(1, len(rim) // 2500)] * 2.0)
+        points = view.grid.lps_from_index(rim[:: max(1, len(rim) // 2500)] * 2.0)
+        points = points[view.cuts.are_far(points, CUT_RIM_MM)]
+        if len(points) > MIN_SURFACE_POINTS:
+            out[side] = points
     return out
 
 
@@ -359,6 +392,11 @@ def _match(
     other = b.coarsen(settings.coarseness)
     warped = resample_volume(other.image, other.grid, fixed.grid, transform=transform, fill=1.0)
     centers = choose_centers(fixed.image, fixed.labels > 0, settings.cell, start=start)
+    # Where a scan ends within a lung the lung seems to have a surface, which must not be matched.
+    points = fixed.grid.lps_from_index(centers)
+    margin_mm = settings.search.radius * WORK_MM * settings.coarseness
+    far = a.cuts.are_far(points, margin_mm) & b.cuts.are_far(transform.apply(points), margin_mm)
+    centers = centers[far]
     floor = (NOISE_HU / (CEILING_HU - FLOOR_HU)) ** 2
     return fixed, centers, correlate(fixed.image, warped, centers, settings.search, floor=floor)
 
