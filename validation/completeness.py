@@ -3,6 +3,7 @@
     python -m validation.completeness measure shipped 900400 60    measure 60 crops from seed 900400 on
     python -m validation.completeness measure independent 900600 40
     python -m validation.completeness table                        rates on nodule-free lungs, for the package
+    python -m validation.completeness pair shipped 900700 12       the same patients at two protocols
     python -m validation.completeness report                       what was measured, against the bars
 
 What takes long, simulating and injecting, is kept outside the repository (`MILIARY_CACHE`), one file a scan;
@@ -285,6 +286,51 @@ def limits(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
+PROTOCOLS = {"thin": (0.8, 15.0, 151), "thick": (2.5, 40.0, 49)}
+
+
+def draw_pair(source: str, seed: int) -> dict[str, Recipe]:
+    """The same patient and disease on a thin quiet and a thick noisy scan; fields of view of one size."""
+    base = draw_recipe(source, seed)
+    pair = {}
+    for name, (slice_mm, noise_hu, n) in PROTOCOLS.items():
+        height = n * slice_mm if source == "shipped" else 120.0
+        pair[name] = replace(
+            base,
+            slice_mm=slice_mm,
+            step_mm=slice_mm,
+            pixel_mm=0.7,
+            noise_hu=noise_hu,
+            n=900 if source == "shipped" else 500,
+            diameter_mm=(1.2, 3.6),
+            distribution="uniform",
+            extent_mm=(height, *base.extent_mm[1:]),
+        )
+    return pair
+
+
+def report_pairs() -> None:
+    """Ratios thick over thin: total volume at the larger least diameter, count above the larger 90 %."""
+    volumes, counts, told = [], [], 0
+    thin, thick = read_measured("pair-thin-"), read_measured("pair-thick-")
+    for one, other in zip(thin, thick, strict=True):
+        found = (correct(one), correct(other))
+        if not (found[0].at_least and found[1].at_least):
+            continue
+        told += 1
+        least = max(f.at_least[0].diameter_mm for f in found)
+        a, b = (f.above(least) for f in found)
+        if a is not None and b is not None:
+            volumes.append(b.total_volume_mm3.value / a.total_volume_mm3.value)
+        most = max(f.diameter_90_mm or np.inf for f in found)
+        a, b = (f.above(most) for f in found)
+        if np.isfinite(most) and a is not None and b is not None:
+            counts.append(b.count.value / a.count.value)
+    print(f"{len(thin)} patients at two protocols, {told} measurable on both")
+    _print_ratio("thick over thin: total volume", volumes)
+    _print_ratio("thick over thin: count above the larger 90 % diameter", counts)
+
+
 def report(prefix: str = "scan-") -> None:
     """Print every bar, per simulator and together."""
     scans = read_measured(prefix)
@@ -325,7 +371,7 @@ def _print_rate(name: str, hits: list[bool]) -> None:
 def main(arguments: Any = None) -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", choices=("measure", "table", "report"))
+    parser.add_argument("command", choices=("measure", "pair", "table", "report"))
     parser.add_argument("source", nargs="?", default="shipped", choices=("shipped", "independent"))
     parser.add_argument("first", nargs="?", type=int, default=VALIDATION_FIRST)
     parser.add_argument("n", nargs="?", type=int, default=1)
@@ -334,6 +380,13 @@ def main(arguments: Any = None) -> None:
         seeds = range(chosen.first, chosen.first + chosen.n)
         kind = "scan" if chosen.first >= VALIDATION_FIRST else "dev"
         measure_many((f"{kind}-{chosen.source}-{s}", draw_recipe(chosen.source, s)) for s in seeds)
+    elif chosen.command == "pair":
+        measure_many(
+            (f"pair-{name}-{chosen.source}-{s}", recipe)
+            for s in range(chosen.first, chosen.first + chosen.n)
+            for name, recipe in draw_pair(chosen.source, s).items()
+        )
+        report_pairs()
     elif chosen.command == "table":
         write_table()
     else:
