@@ -89,6 +89,7 @@ train: all
 
 validate: all
 	@$(BIN)/python -m validation.case_generator 10000
+	@$(BIN)/python -m validation.interchange 1000
 	@$(BIN)/python -m validation.run $(VALIDATE)
 
 bench: all

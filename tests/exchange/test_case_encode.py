@@ -10,7 +10,7 @@ from miliary.errors import CaseError, OutputError
 from miliary.exchange.case_encode import decode_case, encode_case, find_lost, render_case, write_case
 from miliary.exchange.case_file import read_case, read_case_text
 from miliary.vocabulary import Origin, Presence, Symptom
-from tests.exchange.sound_cases import make_sound_cases
+from validation.sound_cases import make_sound_cases
 
 
 def test_the_worked_example_comes_back_from_its_yaml(root, tmp_path):

@@ -14,7 +14,7 @@ from miliary.exchange.case_days import count_days
 from miliary.exchange.case_encode import encode_case
 from miliary.exchange.case_file import read_case
 from miliary.exchange.case_result import Source, read_case_result_schema, summarize_case
-from tests.exchange.sound_cases import make_sound_cases
+from validation.sound_cases import make_sound_cases
 
 
 def run(case):

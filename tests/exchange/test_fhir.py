@@ -16,7 +16,7 @@ from miliary.exchange.codes import ANALYTE_LOINC
 from miliary.exchange.fhir import decode_fhir, encode_fhir
 from miliary.exchange.fhir_tables import KINDS, RECORDS
 from miliary.vocabulary import Sex
-from tests.exchange.sound_cases import make_sound_cases
+from validation.sound_cases import make_sound_cases
 
 
 @pytest.fixture(scope="module")

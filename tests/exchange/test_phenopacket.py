@@ -12,7 +12,7 @@ from miliary.exchange.case_file import read_case
 from miliary.exchange.phenopacket import encode_phenopacket
 from miliary.exchange.phenopacket_check import find_missing
 from miliary.exchange.phenopacket_read import decode_phenopacket
-from tests.exchange.sound_cases import make_sound_cases
+from validation.sound_cases import make_sound_cases
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
