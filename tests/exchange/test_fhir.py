@@ -41,7 +41,7 @@ def test_the_worked_example_is_r4_and_comes_back_whole(example):
 
 @pytest.mark.parametrize("batch", range(4))
 def test_random_cases_are_r4_and_lose_nothing_but_paths(batch):
-    for case in make_sound_cases(80)[batch::4]:
+    for case in make_sound_cases(48)[batch::4]:
         bundle, lost = encode_fhir(case)
         Bundle(through_json(bundle))
         again, left = decode_fhir(through_json(bundle), name="b")
