@@ -42,9 +42,8 @@ def show_study(
     # What serves for hours collects its garbage again, see `keep_freed_memory`.
     gc.enable()
     from miliary.viewer.server import open_server
-    from miliary.viewer.study import read_shown_study
 
-    server = open_server(read_shown_study(study), host=host, port=port, reader=reader)
+    server = open_server(study, host=host, port=port, reader=reader)
     print(f"{server.url}\n", flush=True)
     print("The address is for you alone; Ctrl-C ends the viewer.", file=sys.stderr, flush=True)
     if opens_browser:

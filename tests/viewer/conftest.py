@@ -20,7 +20,6 @@ from miliary.nodules import Nodules
 from miliary.scan import Scan
 from miliary.transform import Transform
 from miliary.viewer.server import ViewerServer
-from miliary.viewer.study import read_shown_study
 
 SHIFT_MM = 4.0
 
@@ -101,7 +100,7 @@ def serve() -> Iterator[Callable[[Path], Client]]:
     servers: list[ViewerServer] = []
 
     def start(folder: Path) -> Client:
-        server = ViewerServer(read_shown_study(folder), reader="AB")
+        server = ViewerServer(folder, reader="AB")
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return Client(server)

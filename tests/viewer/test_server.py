@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from miliary.corrections import AppliedCorrections
 from miliary.exchange.corrections import read_corrections
+from miliary.exchange.saved_scan import read_saved_scan
+from miliary.exchange.store import write_ct_result
 from miliary.exchange.volume_store import read_stored_volume
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
@@ -128,6 +131,25 @@ def test_what_a_result_holds_already_is_not_pending(study, serve, client):
     path = study / "ct/baseline/scan.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"corrections": {"applied_through": 1}}))
     assert serve(study).ask("corrections").content["pending"] == []
+
+
+def test_a_scan_measured_anew_is_shown_when_the_page_is(client, study, make_result, make_nodules):
+    client.ask("corrections", method="POST", body=ADDED)
+    assert client.ask("corrections").content["pending"] == [1]
+    applied = AppliedCorrections(applied_through=1, n_added=1)
+    write_ct_result(
+        make_result(nodules=make_nodules(6), corrections=applied),
+        study / "ct/baseline",
+        scan=read_saved_scan(study / "ct/baseline"),
+    )
+    client.ask("")
+    assert client.ask("corrections").content["pending"] == []
+    assert client.ask("nodules?scan=baseline").content["id"] == [1, 2, 3, 4, 5, 6]
+    assert client.ask("slice?scan=baseline").status == 200
+    # What is no study any more does not end the viewer.
+    shutil.rmtree(study / "ct")
+    assert client.ask("").status == 200
+    assert client.ask("nodules?scan=baseline").content["id"] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,7 +31,7 @@ from miliary.corrections import Correction, correction_to_dict, select_active, s
 from miliary.errors import InputError
 from miliary.exchange.corrections import append_correction, read_corrections
 from miliary.viewer.render import PLANES, WINDOWS, encode_png, render_slab
-from miliary.viewer.study import LazyVolume, ShownScan, ShownStudy
+from miliary.viewer.study import LazyVolume, ShownScan, ShownStudy, read_shown_study, stamp_study
 
 BUNDLE_NAME = "webgl.js"
 BUNDLE_LICENSES = "webgl.licenses.txt"
@@ -74,7 +75,8 @@ class ViewerServer(ThreadingHTTPServer):
 
     Parameters
     ----------
-    study : ShownStudy
+    folder : path
+        A study, or the result folder of one scan.
     host : str
         Address to listen on; loopback unless there is a reason.
     port : int
@@ -86,9 +88,11 @@ class ViewerServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, study: ShownStudy, *, host: str = "127.0.0.1", port: int = 0, reader: str = ""
+        self, folder: str | Path, *, host: str = "127.0.0.1", port: int = 0, reader: str = ""
     ) -> None:
-        self.study = study
+        self._folder = folder
+        self._reading = threading.Lock()
+        self.study = read_shown_study(folder)
         self.reader = reader
         self.token = secrets.token_urlsafe(24)
         if ":" in host:
@@ -105,6 +109,18 @@ class ViewerServer(ThreadingHTTPServer):
         host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.server_address[1]}/{self.token}/"
 
+    def refresh(self) -> None:
+        """Read the study again where a member was measured anew; what cannot be read stays as it was."""
+        with self._reading:
+            if stamp_study(self._folder) != self.study.stamp:
+                with contextlib.suppress(InputError):
+                    self.study = read_shown_study(self._folder)
+                    self.warm_up()
+
+    def warm_up(self) -> None:
+        """Have voxels in memory before the reader scrolls; the first slice does not wait for it."""
+        threading.Thread(target=_load_volumes, args=(self.study,), daemon=True).start()
+
     def accepts_host(self, name: str) -> bool:
         """Whether a `Host` header means this server."""
         return name in {f"{known}:{self.server_address[1]}" for known in self._names}
@@ -113,28 +129,28 @@ class ViewerServer(ThreadingHTTPServer):
         """Stay quiet about a browser that went away in the middle of an answer."""
 
 
-def open_server(study: ShownStudy, *, host: str, port: int, reader: str) -> ViewerServer:
+def open_server(folder: str | Path, *, host: str, port: int, reader: str) -> ViewerServer:
     """A server that listens, its volumes being read in the background.
 
     Raises
     ------
     InputError
-        The address cannot be listened on, or is not a numeric one.
+        There is no result to show, or the address cannot be listened on or is not a numeric one.
     """
     try:
         ipaddress.ip_address(host)
-        server = ViewerServer(study, host=host, port=port, reader=reader)
     except ValueError:
         raise InputError(f"--host {host}: is not a numeric address; use 127.0.0.1") from None
+    try:
+        server = ViewerServer(folder, host=host, port=port, reader=reader)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
-    threading.Thread(target=_warm_up, args=(study,), daemon=True).start()
+    server.warm_up()
     return server
 
 
-def _warm_up(study: ShownStudy) -> None:
-    """Have voxels in memory before the reader scrolls; the first slice does not wait for it."""
+def _load_volumes(study: ShownStudy) -> None:
     for scan in study.scans:
         if scan.volume is not None:
             # What is damaged is told by the request that needs it.
@@ -206,6 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self, name: str, query: Mapping[str, str]) -> tuple[str, bytes]:
         if name == "":
+            self.server.refresh()
             return "text/html", _render_page(self.server).encode()
         if name in _STATIC:
             return _STATIC[name], _read_static(name)

@@ -107,6 +107,8 @@ class ShownStudy:
         Numbers of the nodules that `compare` found to be the same.
     corrections_file : Path
     problems : tuple of str
+    stamp : tuple of (str, int)
+        From `stamp_study`, taken before anything was read.
     """
 
     title: str
@@ -114,7 +116,8 @@ class ShownStudy:
     links: Mapping[tuple[str, str], Transform]
     pairs: Mapping[tuple[str, str], list[tuple[int, int]]]
     corrections_file: Path
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
+    stamp: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     def scan(self, label: str) -> ShownScan | None:
         """The scan of this label."""
@@ -147,6 +150,7 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
     place = Path(folder)
     if not place.is_dir():
         raise InputError(f"{place.name}: is not a folder; give a study or what 'miliary ct' wrote")
+    stamp = stamp_study(place)
     members = [place] if (place / "scan.json").is_file() else _find_members(place)
     if not members:
         raise InputError(f"{place.name}: holds no result of 'miliary ct' (scan.json); give a study folder")
@@ -173,7 +177,15 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
         pairs=pairs,
         corrections_file=find_corrections_file(place),
         problems=tuple(problems),
+        stamp=stamp,
     )
+
+
+def stamp_study(folder: str | Path) -> tuple[tuple[str, int], ...]:
+    """What changes when a member of a study is written anew: its main files and their times [ns]."""
+    place = Path(folder)
+    files = [place / "scan.json", *place.glob("ct/*/scan.json"), *place.glob("compare/*/response.json")]
+    return tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files if file.is_file()))
 
 
 def _find_members(study: Path) -> list[Path]:
