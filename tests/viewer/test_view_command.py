@@ -12,15 +12,15 @@ from miliary.cli import main
 
 def test_the_command_prints_an_address_that_answers_and_ends_quietly(study):
     command = [sys.executable, "-m", "miliary.cli", "view", str(study), "--no-browser", "--reader", "AB"]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        url = program.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32,}/", url)
-        with urllib.request.urlopen(url + "study", timeout=20) as answer:
-            assert b"baseline" in answer.read()
-    finally:
-        os.kill(program.pid, signal.SIGINT)
-    out, err = program.communicate(timeout=20)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            url = program.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32,}/", url)
+            with urllib.request.urlopen(url + "study", timeout=20) as answer:
+                assert b"baseline" in answer.read()
+        finally:
+            os.kill(program.pid, signal.SIGINT)
+        out, err = program.communicate(timeout=20)
     assert program.returncode == 0
     assert "Traceback" not in out + err
     assert str(study.parent) not in out + err
