@@ -176,12 +176,12 @@ def test_a_damaged_result_is_one_line_and_leaves_nothing(write_result, tmp_path,
 
 def test_scans_that_are_no_pair_leave_nothing(write_result, tmp_path, monkeypatch, capsys):
     def refuse(*_, **__):
-        raise InputError("a and b do not look like the same lungs")
+        raise InputError("they do not look like the same lungs")
 
     a, b = write_result("a", 30), write_result("b", 30)
     monkeypatch.setattr(followup, "compare_scans", refuse)
     assert run(a, b, "--out", tmp_path / "x/out") == 2
-    assert "same lungs" in capsys.readouterr().err
+    assert "a, b: they do not look like the same lungs" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
@@ -321,6 +321,14 @@ def test_the_matching_series_of_two_studies_are_read_and_named(write_dicom, meas
     content = json.loads((tmp_path / "out/response.json").read_text())
     assert "series 2 of 2" in content["baseline"]["series"]
     assert "4.8 mm" in content["baseline"]["series"]
+
+
+def test_the_series_that_fits_an_earlier_result_is_read(write_result, write_dicom, measured, tmp_path):
+    before = write_result("before", 30)
+    write_dicom("b", thickness_mm=4.8, series=2)
+    after = write_dicom("b", thickness_mm=2.4, series=3)
+    assert run(before, after, "--out", tmp_path / "out", "--quiet") == 0
+    assert [scan.acquisition.slice_thickness_mm for scan in measured] == [2.4]
 
 
 def test_identity_of_what_says_nothing_is_empty(write_dicom, tmp_path):

@@ -116,18 +116,24 @@ def compare_paths(
         _read_exam(path, label, one, progress, threads, is_fast=is_fast)
         for path, label, one in zip(paths, _label(paths), series, strict=True)
     ]
-    return [
-        compare_scans(
-            exams[0],
-            exam,
-            days_between=apart,
-            days_to_treatment=when.to_treatment,
-            warnings=when.warnings,
-            progress=progress,
-            n_threads=threads,
-        )
-        for exam, apart in zip(exams[1:], when.days, strict=True)
-    ]
+    found = []
+    for path, exam, apart in zip(paths[1:], exams[1:], when.days, strict=True):
+        try:
+            found.append(
+                compare_scans(
+                    exams[0],
+                    exam,
+                    days_between=apart,
+                    days_to_treatment=when.to_treatment,
+                    warnings=when.warnings,
+                    progress=progress,
+                    n_threads=threads,
+                )
+            )
+        except InputError as error:
+            # The comparison knows scans, not files: their names are added here.
+            raise InputError(f"{paths[0].name}, {path.name}: {error}") from None
+    return found
 
 
 def _label(paths: Sequence[Path]) -> list[str]:
@@ -179,16 +185,30 @@ def _check_identities(
 
 
 def _choose_series(paths: Sequence[Path]) -> list[str | None]:
-    """Which series to read of each study: the pair that matches best, where there is a choice."""
+    """Which series to read of each study: the best-matched pair, where there is a choice.
+
+    The baseline is matched with the first follow-up; later ones are matched with the baseline so chosen.
+    """
     from miliary.clinical.comparability import choose_series_pair
     from miliary.exchange.dicom_study import list_series
-    from miliary.exchange.exam_read import is_ct_result
+    from miliary.exchange.exam_read import is_ct_result, read_series_facts
 
-    listed = [() if is_ct_result(path) else list_series(path) for path in paths]
+    results = [is_ct_result(path) for path in paths]
+    listed = [
+        (read_series_facts(path),) if is_result else list_series(path)
+        for path, is_result in zip(paths, results, strict=True)
+    ]
     chosen: list[str | None] = [None] * len(paths)
-    if len(paths) == 2 and all(listed) and max(len(one) for one in listed) > 1:
-        i, j, _ = choose_series_pair(listed[0], listed[1])
-        chosen = [listed[0][i].key, listed[1][j].key]
+    baseline = listed[0]
+    for place in range(1, len(paths)):
+        if not (baseline and listed[place]) or max(len(baseline), len(listed[place])) < 2:
+            continue
+        i, j, _ = choose_series_pair(baseline, listed[place])
+        if not results[0]:
+            chosen[0] = baseline[i].key
+        if not results[place]:
+            chosen[place] = listed[place][j].key
+        baseline = (baseline[i],)
     return chosen
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.comparison import Exam
+from miliary.comparison import Exam, SeriesFacts
 from miliary.ct_result import SUMMARY_KIND, Lungs
 from miliary.errors import InputError, MiliaryError, ScanReadError
+from miliary.exchange.dicom_series import is_sharp_kernel
 from miliary.exchange.nifti import read_nifti
 from miliary.exchange.orientation import find_source_order, source_view
 from miliary.exchange.volume_store import read_stored_volume
@@ -23,6 +24,29 @@ from miliary.scan import Acquisition, Scan
 def is_ct_result(path: str | Path) -> bool:
     """Whether a path is a folder that `miliary ct` wrote."""
     return (Path(path) / "scan.json").is_file()
+
+
+def read_series_facts(folder: str | Path) -> SeriesFacts:
+    """What a result says of the series it was measured on, to match the other scan's with it.
+
+    Raises
+    ------
+    InputError
+        Its `scan.json` is damaged.
+    """
+    place = Path(folder)
+    try:
+        summary = json.loads((place / "scan.json").read_text("utf-8"))
+        n, step = summary["geometry"]["shape_zyx"][0], summary["geometry"]["spacing_zyx_mm"][0]
+        kernel = summary["acquisition"].get("kernel")
+        thickness = summary["acquisition"].get("slice_thickness_mm") or step
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise _is_damaged(place, error) from None
+    return SeriesFacts("result", n, max(thickness, step), n * step, kernel, is_sharp_kernel(kernel))
+
+
+def _is_damaged(place: Path, error: Exception) -> InputError:
+    return InputError(f"{place.name}: is a damaged result ({type(error).__name__}); run 'miliary ct' again")
 
 
 def read_exam(folder: str | Path) -> Exam:
@@ -49,9 +73,7 @@ def read_exam(folder: str | Path) -> Exam:
     except MiliaryError:
         raise
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{place.name}: is a damaged result ({type(error).__name__}); run 'miliary ct' again"
-        ) from None
+        raise _is_damaged(place, error) from None
 
 
 def _read(place: Path) -> Exam:
