@@ -130,7 +130,11 @@ def insert_lesion(
     solid = np.where(labels > 0, np.clip(solid, 0, 1), 0.0)
     noise = ndimage.gaussian_filter(generator.normal(size=hu.shape), (0.3, 0.6, 0.6))
     noise *= background.noise_hu / noise.std()
-    inside = plan.density_hu * (solid - gas) + plan.gas_hu * gas + noise * np.sqrt(np.clip(solid * (2 - solid), 0, 1))
+    inside = (
+        plan.density_hu * (solid - gas)
+        + plan.gas_hu * gas
+        + noise * np.sqrt(np.clip(solid * (2 - solid), 0, 1))
+    )
     hu = hu * (1 - solid) + np.where(labels > 0, inside, 0.0)
     scan = Scan(np.clip(np.rint(hu), -1024, 3000).astype(np.int16), grid, background.scan.acquisition)
     return scan, Lungs(labels, grid.voxel_volume_mm3), truth

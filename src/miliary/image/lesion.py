@@ -18,7 +18,7 @@ from scipy import ndimage
 from miliary.ct_result import Lungs, Psf
 from miliary.image import _kernels, geometry
 from miliary.image.lesion_shape import Shape, measure_axes, measure_density, measure_wall, outline_lesion
-from miliary.image.lobe import estimate_lobes
+from miliary.image.lobe import CoarseLungs, estimate_lobes
 from miliary.lesion import MIN_LONG_AXIS_MM, Attachment, Lesion, PointLpsMm
 from miliary.scan import Scan, Side, Zone
 from miliary.vocabulary import Origin
@@ -151,8 +151,13 @@ def find_lesions(
         measured = _measure(scan, lungs, psf, field, rays, origin)
         if measured is not None:
             found.append(measured)
+    if not found:
+        return LesionsFound((), ())
     found.sort(key=lambda pair: -pair[0].volume_mm3)
-    lobes = estimate_lobes(scan, lungs, [lesion.centroid_lps_mm for lesion, _ in found])
+    coarse = CoarseLungs(field.hu, field.labels, field.spacing_mm)
+    centroids = scan.grid.index_from_lps([lesion.centroid_lps_mm for lesion, _ in found]).reshape(-1, 3)
+    sides = [lesion.side for lesion, _ in found]
+    lobes = estimate_lobes(coarse, field.index_here(centroids), sides)
     lesions = tuple(
         replace(lesion, id=number, lobe=lobe.lobe, lobe_confidence=lobe.confidence, lobe_reason=lobe.reason)
         for number, ((lesion, _), lobe) in enumerate(zip(found, lobes, strict=True), start=1)
