@@ -11,7 +11,6 @@ from typing import Any
 from miliary.assessment import Assessment, Severity, Verdict
 from miliary.case import Case
 from miliary.clinical.bridge import assess_scans
-from miliary.clinical.course import assess_course
 from miliary.clinical.recist import Options
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.vocabulary import Origin
@@ -57,6 +56,8 @@ def assess_case(
     -------
     tuple of Assessment
     """
+    from miliary.clinical.course import assess_course  # slow to import for its units
+
     options: dict[str, dict[str, Any]] = {"response": {"options": response}}
     found = [
         assessment
