@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.completeness import LEAST_DIAMETER_MM, Completeness, Estimate, FalseMarks, Threshold
-from miliary.ct_result import COMMON_VOLUME_ERROR, Noise, Psf
-from miliary.image import unfolding
+from miliary.ct_result import Noise, Psf
+from miliary.image import excess, unfolding
 from miliary.image.false_marks import BAND, estimate_false_marks
 from miliary.image.injection import N_INJECTED, Detection, Recovery, inject_and_recover
 from miliary.image.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3, Corrected, Curve, Response
 from miliary.nodules import Attenuation, Nodules
+from miliary.scan import ScanWarning
 
 F64 = npt.NDArray[np.float64]
 
@@ -25,11 +26,11 @@ LAST_MM = 6.0
 LARGEST_MM = 8.0
 # Beyond this half of the nodules of a miliary disease are not seen, and what is seen does not tell of them.
 MAX_DIAMETER_50_MM = 2.0
-# One-sigma uncertainties beyond sampling: of all diameters together, a third of that of the volumes, and more
+# One-sigma uncertainties beyond sampling, from development scans: of all diameters together, and more
 # where too few nodules told the blur; and of the odds of detection, since real nodules are no balls.
-SCALE_ERROR = COMMON_VOLUME_ERROR / 3.0
+SCALE_ERROR = 0.022
 ASSUMED_SCALE_ERROR = 0.04
-MODEL_ERROR = 0.12
+MODEL_ERROR = 0.2
 N_CURVES = 400
 
 
@@ -114,7 +115,33 @@ def estimate_completeness(
     recovery = recovery or inject_and_recover(detection, n=n_injected, seed=seed)
     marks = list_marks(nodules, margin, litres=litres, slice_mm=slice_mm)
     found = correct_marks(recovery, marks, detection.noise, detection.psf, seed=seed)
+    check = excess.check_excess(
+        found,
+        excess.measure_blobness(detection.box, detection.smooth_hu),
+        psf=detection.psf,
+        spacing_zyx_mm=detection.box.spacing_zyx_mm,
+        background_hu=_measure_background(detection),
+    )
+    found = replace(found, excess=check)
     return hold_added(found, nodules) if nodules.is_reader_added.any() else found
+
+
+def list_warnings(completeness: Completeness | None) -> tuple[ScanWarning, ...]:
+    """What a reader of the corrected numbers must know."""
+    if completeness is None or completeness.excess is None or completeness.excess.agrees:
+        return ()
+    total = completeness.excess.total_volume_mm3
+    text = (
+        f"The corrected volume disagrees with that of all blob-like attenuation, {total.value:.0f} mm3 "
+        f"({total.low:.0f} to {total.high:.0f}): look at the marks before relying on it."
+    )
+    return (ScanWarning("excess_disagrees", text),)
+
+
+def _measure_background(detection: Detection) -> float:
+    """Attenuation of the lung between vessels."""
+    inside = detection.smooth_hu[detection.box.labels > 0]
+    return float(np.median(inside[:: max(1, len(inside) // 100_000)])) if len(inside) else -850.0
 
 
 def hold_added(found: Completeness, nodules: Nodules) -> Completeness:
