@@ -7,6 +7,7 @@ follows from the excess at the reference density.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numba as nb
@@ -38,9 +39,11 @@ STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
 CALIBRATOR_MAX_HU = 60.0
-ANCHOR_RINGS = (0.0, 0.8)
-RING_STEP, MAX_RING = 0.2, 2.0
-RING_FACTORS = (0.88, 1.0, 1.12, 1.24)
+CALIBRATOR_SHARE = 0.8
+RING_STEP, MAX_RING = 0.2, 1.0
+# Share of the scatter by which a step of the ring must better the fit.
+RING_GAIN = 0.005
+RING_FACTORS = (0.88, 1.0, 1.12, 1.24, 1.36)
 RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
 
@@ -374,8 +377,8 @@ def calibrate_psf(
 ) -> Psf:
     """Width of the blur from the nodules themselves, as a star field tells the seeing.
 
-    Each of up to 150 clear, isolated nodules is fitted at several widths; the median of the widths that fit
-    best, in plane and then along z, replaces the one read off the skin.
+    Up to 150 clear, isolated nodules are fitted at several widths; those that leave the least scatter, in
+    plane and along z, replace the ones read off the skin and off the files.
 
     Parameters
     ----------
@@ -395,41 +398,33 @@ def calibrate_psf(
         return psf
     rows = rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
     trials = _Trials(box, position_mm[rows], background_hu[rows], contrast_hu[rows], psf, noise)
-    # A wide core with little ring and a narrow one with much look alike, and between them lies a ridge:
-    # both sides are tried before either is followed.
-    found = [
-        _scan_width(trials, replace(psf, ring=ring), CALIBRATION_FACTORS, is_rough=True)
-        for ring in ANCHOR_RINGS
-    ]
-    best, misfit = min(found, key=lambda pair: pair[1])
-    factors = np.asarray(CALIBRATION_FACTORS)
-    tried = trials.run([replace(best, sigma_z_mm=psf.sigma_z_mm * f) for f in factors])
-    best = replace(best, sigma_z_mm=psf.sigma_z_mm * _find_typical(factors, tried), source="nodules")
-    best, misfit = _scan_width(trials, best, RING_FACTORS, is_rough=False)
-    for step in (RING_STEP, -RING_STEP):
-        while 0.0 <= round(best.ring + step, 3) <= MAX_RING:
-            other, its_misfit = _scan_width(
-                trials, replace(best, ring=round(best.ring + step, 3)), RING_FACTORS, is_rough=False
-            )
-            # One minimum over the rings: past it nothing better comes.
-            if its_misfit > misfit - 1e-6:
-                break
-            best, misfit = other, its_misfit
-    return best
+    best, scatter = _scan_width(trials, psf, CALIBRATION_FACTORS)
+    best, scatter = _scan_slice(trials, best)
+    best, scatter = _scan_width(trials, best, RING_FACTORS)
+    # A wider core with a ring looks much like a narrow one without, and takes up to a fifth off every volume:
+    # a ring is believed only as far as each step of it clearly fits better.
+    while best.ring + RING_STEP <= MAX_RING + 1e-9:
+        wider, its_scatter = _scan_width(trials, replace(best, ring=best.ring + RING_STEP), RING_FACTORS)
+        if its_scatter > (1.0 - RING_GAIN) * scatter:
+            break
+        best, scatter = wider, its_scatter
+    if best.ring > 0.0:
+        best, _ = _scan_slice(trials, best)
+    return replace(best, source="nodules")
 
 
-def _scan_width(
-    trials: _Trials, psf: Psf, factors: tuple[float, ...], *, is_rough: bool
-) -> tuple[Psf, float]:
-    """The in-plane width that fits the nodules best, within factors of the one given, with its misfit."""
-    at = np.asarray(factors)
-    misfit = trials.run([replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f) for f in at])
-    typical = np.median(misfit, axis=1)
-    if is_rough:
-        factor = float(np.clip(_find_minimum(at, typical[:, None])[0], at[0], at[-1]))
-    else:
-        factor = _find_typical(at, misfit)
-    return replace(psf, sigma_xy_mm=psf.sigma_xy_mm * factor), float(typical.min())
+def _scan_width(trials: _Trials, psf: Psf, factors: tuple[float, ...]) -> tuple[Psf, float]:
+    """The in-plane width that fits the nodules best, within factors of the one given, and its scatter."""
+    factor, scatter = trials.scan([(f, replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f)) for f in factors])
+    return replace(psf, sigma_xy_mm=psf.sigma_xy_mm * factor), scatter
+
+
+def _scan_slice(trials: _Trials, psf: Psf) -> tuple[Psf, float]:
+    """The same for the width along z."""
+    factor, scatter = trials.scan(
+        [(f, replace(psf, sigma_z_mm=psf.sigma_z_mm * f)) for f in CALIBRATION_FACTORS]
+    )
+    return replace(psf, sigma_z_mm=psf.sigma_z_mm * factor), scatter
 
 
 class _Trials:
@@ -440,23 +435,31 @@ class _Trials:
     ) -> None:
         self._data = (box, position_mm, background_hu)
         self._noise = noise
+        self._used: npt.NDArray[np.int64] | None = None
         start = _start_fit(position_mm, background_hu, contrast_hu, psf)
         self._last, _ = _fit_rounds(*self._data, start, psf, noise, n_rounds=ROUNDS)
 
-    def run(self, trials: list[Psf]) -> F64:
-        """Misfit of every nodule at every trial, shape (trials, n)."""
-        misfit = []
-        for psf in trials:
-            self._last, quality = _fit_rounds(
-                *self._data, self._last, psf, self._noise, n_rounds=TRIAL_ROUNDS
-            )
-            misfit.append(quality[:, 1])
-        return np.stack(misfit)
+    def scan(self, trials: list[tuple[float, Psf]]) -> tuple[float, float]:
+        """Where among ascending, even values the scatter is least, and how much it is there.
 
+        The scatter is the mean square misfit of the nodules that fit best to begin with: what sits on a
+        vessel fits no blur.
+        """
+        at = np.array([value for value, _ in trials])
+        scatter = np.array([self._try(psf) for _, psf in trials])
+        k = int(np.clip(np.argmin(scatter), 1, len(at) - 2))
+        low, mid, high = scatter[k - 1 : k + 2]
+        bend = max(low - 2.0 * mid + high, 1e-9)
+        shift = float(np.clip(0.5 * (low - high) / bend, -1.0, 1.0))
+        least = mid - 0.25 * (low - high) * shift
+        return float(at[k] + shift * (at[1] - at[0])), float(min(least, scatter.min()))
 
-def _find_typical(at: F64, misfit: F64) -> float:
-    """Median over the nodules of where each fits best, within the values tried."""
-    return float(np.clip(np.median(_find_minimum(at, misfit)), at[0], at[-1]))
+    def _try(self, psf: Psf) -> float:
+        self._last, quality = _fit_rounds(*self._data, self._last, psf, self._noise, n_rounds=TRIAL_ROUNDS)
+        square = quality[:, 1] ** 2
+        if self._used is None:
+            self._used = np.argsort(square, kind="stable")[: math.ceil(CALIBRATOR_SHARE * len(square))]
+        return float(square[self._used].mean())
 
 
 def _is_isolated(position_mm: F64) -> npt.NDArray[np.bool_]:
@@ -465,16 +468,6 @@ def _is_isolated(position_mm: F64) -> npt.NDArray[np.bool_]:
         return np.ones(len(position_mm), dtype=bool)
     distance, _ = cKDTree(position_mm).query(position_mm, k=2)
     return np.asarray(distance[:, 1] > 5.0)
-
-
-def _find_minimum(at: F64, values: F64) -> F64:
-    """Place of the minimum of each column of `values`, by a parabola through the three lowest in a row."""
-    k = np.clip(np.argmin(values, axis=0), 1, len(at) - 2)
-    column = np.arange(values.shape[1])
-    low, mid, high = values[k - 1, column], values[k, column], values[k + 1, column]
-    bend = np.maximum(low - 2.0 * mid + high, 1e-9)
-    shift = np.clip(0.5 * (low - high) / bend, -1.0, 1.0)
-    return np.asarray(at[k] + shift * (at[1] - at[0]))
 
 
 def _mix(ring: float) -> tuple[F64, F64]:
