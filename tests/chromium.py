@@ -238,7 +238,8 @@ class Page:
         self.send("Input.insertText", {"text": text})
 
     def click(self, selector: str) -> None:
-        """Press the mouse in the middle of an element."""
+        """Press the mouse in the middle of an element, once the page has laid itself out."""
+        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         box = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView"
             "({block: 'nearest'}); const b = e.getBoundingClientRect();"

@@ -37,6 +37,7 @@ def show(browser, serve):
         client = serve(folder)
         page = browser.open(client.server.url)
         page.wait_for("document.documentElement.dataset.ready && document.documentElement.dataset.list")
+        page.wait_for("document.documentElement.dataset.frame || !document.querySelector('.pane canvas')")
         page.root = client.server.url
         return page
 
@@ -304,5 +305,5 @@ def test_a_result_without_images_still_lists_its_nodules(study, show):
     assert page.evaluate("document.documentElement.dataset.ready") == "empty"
     assert "no images" in page.evaluate("document.getElementById('notes').textContent")
     page.click("#list .row:nth-child(2)")
-    assert "Nodule 2:" in page.evaluate("document.getElementById('status').textContent")
+    page.wait_for("document.getElementById('status').textContent.includes('Nodule 2:')")
     assert page.errors == []

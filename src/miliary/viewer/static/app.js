@@ -46,7 +46,13 @@ async function start() {
   await loadCorrections();
   placeSecond();
   document.documentElement.dataset.list = "ready";
-  if (state.study.has_webgl) await startWebgl();
+  const panes = state.panes.filter((pane) => pane.grid);
+  if (!panes.length) return;
+  await firstPicture;
+  await onScreen();
+  for (const pane of panes) pane.setLungs(await getJson(`box?${new URLSearchParams({ scan: pane.scan.label })}`));
+  document.documentElement.dataset.frame = "ready";
+  if (state.study.has_webgl) await startWebgl(panes);
 }
 
 let seen;
@@ -485,7 +491,7 @@ function onKey(pane, event) {
 }
 
 function zoom(factor) {
-  state.panes.forEach((pane) => pane.setZoom(Math.min(Math.max(pane.zoom * factor, 1), 20)));
+  state.panes.forEach((pane) => pane.setZoom(Math.min(Math.max(pane.zoom * factor, 0.4), 20)));
 }
 
 function fit() {
@@ -506,10 +512,7 @@ function applyView() {
 
 // --- the graphics card takes over
 
-async function startWebgl() {
-  if (!state.panes.some((pane) => pane.grid)) return;
-  await firstPicture;
-  await onScreen();
+async function startWebgl(panes) {
   try {
     state.withWebgl = await import("./webgl.js");
   } catch {
@@ -517,7 +520,6 @@ async function startWebgl() {
     return;
   }
   byId("webgl-box").hidden = false;
-  const panes = state.panes.filter((pane) => pane.grid);
   try {
     for (const pane of panes) pane.card = new state.withWebgl.VolumeView(pane.glCanvas);
     // Coarse first on every pane, so that both can be moved before either is fine.

@@ -126,7 +126,7 @@ export class NoduleList {
       c.diameter_mm[row] == null ? "?" : `${c.diameter_mm[row].toFixed(2)} mm`,
       c.probability[row] == null ? "" : c.probability[row].toFixed(2),
       `${c.side[row]} ${c.zone[row]}`,
-      (rejected ? "rejected " : "") + c.attenuation[row],
+      rejected ? "rejected" : c.attenuation[row],
     ];
     for (const text of texts) {
       const cell = document.createElement("span");

@@ -154,17 +154,29 @@ export class Pane {
     return { axial: [mm[2], mm[1]], coronal: [mm[2], mm[0]], sagittal: [mm[1], mm[0]] }[this.view.plane];
   }
 
+  // Middle and size in the plane [mm] of what is to fill the pane: the lungs once their place is known.
+  frame() {
+    const { shape, spacing } = this.grid;
+    const box = this.lungs ?? { start_zyx: [0, 0, 0], shape_zyx: shape };
+    const size = box.shape_zyx.map((n, a) => n * spacing[a]);
+    const middle = this.flat(box.start_zyx.map((first, a) => first + (box.shape_zyx[a] - 1) / 2));
+    const [right, down] = { axial: [2, 1], coronal: [2, 0], sagittal: [1, 0] }[this.view.plane];
+    return { middle, size: [size[right], size[down]] };
+  }
+
+  setLungs(box) {
+    this.lungs = box;
+    this.draw();
+  }
+
   // CSS pixels per mm.
   scale() {
-    const [w, h] = this.sizeMm();
+    const [w, h] = this.frame().size;
     return Math.min(this.box.clientWidth / w, this.box.clientHeight / h) * this.zoom;
   }
 
   centerMm() {
-    const [w, h] = this.sizeMm();
-    const { spacing } = this.grid;
-    const half = { axial: [2, 1], coronal: [2, 0], sagittal: [1, 0] }[this.view.plane].map((a) => spacing[a] / 2);
-    return this.center ?? [w / 2 - half[0], h / 2 - half[1]];
+    return this.center ?? this.frame().middle;
   }
 
   toScreen([u, v]) {
@@ -218,7 +230,7 @@ export class Pane {
     const margin = 40;
     const inside =
       x > margin && y > margin && x < this.box.clientWidth - margin && y < this.box.clientHeight - margin;
-    if (!inside && this.zoom > 1) this.center = this.flat(this.grid.indexOf(point));
+    if (!inside) this.center = this.flat(this.grid.indexOf(point));
     this.draw();
   }
 
