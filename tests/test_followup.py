@@ -274,6 +274,17 @@ def test_a_new_shadow_is_flagged_and_its_zone_leaves_the_ratio(register, make_pa
     assert "new_opacities" in {w.code for w in found.warnings}
 
 
+def test_a_lesion_that_grew_is_no_new_shadow(register, make_pair):
+    z, y, x = np.indices(SHAPE)
+    off = [((i - c) * s) ** 2 for i, c, s in zip((z, y, x), (30, 28, 21), SPACING, strict=True)]
+    voxels = chest(lung_labels())
+    voxels[sum(off) < 16.0**2] = 40
+    baseline, after, _ = make_pair(voxels=voxels)
+    assert len(followup.compare_scans(baseline, after).opacities) == 1
+    after.summary["lesions"] = [lesion(32.0, after.scan.grid.lps_from_index((30, 28, 21)))]
+    assert followup.compare_scans(baseline, after).opacities == ()
+
+
 def test_a_shadow_that_was_there_before_is_not_new(register, make_pair, make_exam, population):
     voxels = chest(lung_labels())
     voxels[40:52, 14:40, 10:32] = -400

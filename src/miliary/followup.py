@@ -200,7 +200,7 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
         )
     comparability = _judge(baseline, followup, sides, common, book)
     with clock.stage("new shadows"):
-        opacities, dense = _find_opacities(baseline, followup, transform, lesions[0], book)
+        opacities, dense = _find_opacities(baseline, followup, transform, lesions, book)
     with clock.stage("match"):
         tracks, zones, error_mm = _match(sides, common, transform, registration, book)
     with clock.stage("response"):
@@ -360,12 +360,15 @@ def _find_opacities(
     baseline: Exam,
     followup: Exam,
     transform: Transform,
-    lesions: Sequence[Mapping[str, Any]],
+    lesions: Sequence[Sequence[Mapping[str, Any]]],
     book: RuleBook,
 ) -> tuple[tuple[Opacity, ...], npt.NDArray[np.bool_]]:
     """New shadows, and the parts of the lung that leave the ratio for them."""
     numbers = rules.read_numbers(book.row("new_opacity"))
-    places = [_lesion_place(lesion) for lesion in lesions]
+    places = [_lesion_place(lesion) for lesion in lesions[0]]
+    for lesion in lesions[1]:
+        center, radius = _lesion_place(lesion)
+        places.append((transform.invert_points(center[None])[0], radius))
     found, share = opacity.find_new_opacities(
         baseline.scan,
         baseline.lungs,
@@ -374,7 +377,7 @@ def _find_opacities(
         min_rise_hu=numbers["min_rise_hu"],
         consolidation_min_hu=numbers["consolidation_min_hu"],
         min_volume_ml=numbers["min_volume_ml"],
-        lesions_mm=[(float(c[0]), float(c[1]), float(c[2]), radius) for c, radius in places],
+        lesions_mm=[(float(c[0]), float(c[1]), float(c[2]), r) for c, r in places if np.isfinite(c).all()],
     )
     return found, share > numbers["max_zone_share"]
 
