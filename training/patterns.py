@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from miliary.ct_result import Lungs
 from miliary.image import classify, describe, features, find, geometry, measure
+from miliary.image.injection import Detection, inject_and_recover
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
 from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
@@ -22,7 +23,7 @@ from miliary.image.simulate.anatomy import HardNegatives, build_fields
 from miliary.image.simulate.nodules import accept_apart
 from miliary.image.simulate.vessels import grow_trees
 from miliary.image.surroundings import Surroundings, find_surroundings
-from miliary.nodules import Attenuation
+from miliary.nodules import Attenuation, Nodules
 from miliary.scan import Scan
 
 F64 = npt.NDArray[np.float64]
@@ -339,8 +340,30 @@ class Marks:
 
 def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks:
     """Find, judge and measure as the pipeline does, in given lungs: a crop has none that could be found."""
+    chain, nodules = _run_chain(scan, labels, seed)
+    nodules = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
+    index = scan.grid.index_from_lps(nodules.position_lps_mm) - np.asarray(chain.box.start_zyx)
+    place = index * np.asarray(chain.box.spacing_zyx_mm)
+    around = find_surroundings(chain.box, chain.smooth_hu, place, nodules["diameter_mm"])
+    return Marks(place, nodules["diameter_mm"], nodules["diameter_mm_err"], around)
+
+
+def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> Marks:
+    """Put `n` nodules at random places, detect each as if it were alone, and list what was found.
+
+    `share` is that of nodules among candidates, as a scan with many of them would have it.
+    """
+    chain, nodules = _run_chain(anatomy.scan, anatomy.labels, seed)
+    tried = inject_and_recover(replace(chain, share=share), n=n, seed=seed)
+    found = tried.is_found & (tried.diameter_mm > 1.1) & (tried.diameter_mm < 3.4)
+    around = find_surroundings(chain.box, chain.smooth_hu, chain.position_mm, nodules["diameter_mm"])
+    measured = tried.measured_mm[found]
+    return Marks(tried.position_mm[found], measured, np.full(len(measured), 0.1), around)
+
+
+def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[Detection, Nodules]:
     mask = Lungs(labels, scan.grid.voxel_volume_mm3)
-    noise, psf = estimate_noise(scan, mask, seed=seed), estimate_psf(scan)
+    noise, assumed = estimate_noise(scan, mask, seed=seed), estimate_psf(scan)
     box = find.crop_to_lungs(scan, mask)
     smooth = find.smooth_finest(box)
     candidates = find.find_candidates(box, smooth)
@@ -348,9 +371,9 @@ def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks
     quick = features.measure_quick_features(smooth, candidates, box)
     kept = candidates.select(classify.screen_candidates(quick, classifier))
     depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, kept.index_zyx)
-    table = features.measure_features(smooth, kept, box, depth_mm=depth, noise=noise, psf=psf)
+    table = features.measure_features(smooth, kept, box, depth_mm=depth, noise=noise, psf=assumed)
     score = classify.estimate_score(table, classifier)
-    probability, _ = classify.estimate_probability(
+    probability, share = classify.estimate_probability(
         score, classifier.prior, n_dropped=len(candidates) - len(kept)
     )
     position = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
@@ -359,13 +382,22 @@ def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks
         name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
         for name in ("background_hu", "contrast_hu")
     }
-    psf = measure.calibrate_psf(box, position[rows], **start, psf=psf, noise=noise)
+    psf = measure.calibrate_psf(box, position[rows], **start, psf=assumed, noise=noise)
     fit = measure.fit_balls(box, position[rows], **start, psf=psf, noise=noise)
     nodules = describe.describe_nodules(
         fit, table[rows], probability[rows], box=box, grid=scan.grid, psf=psf, noise=noise, is_clipped=False
     )
-    nodules = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
-    index = scan.grid.index_from_lps(nodules.position_lps_mm) - np.asarray(box.start_zyx)
-    place = index * np.asarray(box.spacing_zyx_mm)
-    around = find_surroundings(box, smooth, place, nodules["diameter_mm"])
-    return Marks(place, nodules["diameter_mm"], nodules["diameter_mm_err"], around)
+    chain = Detection(
+        box=box,
+        smooth_hu=smooth,
+        classifier=classifier,
+        share=share,
+        spread_hu=candidates.spread_hu,
+        noise=noise,
+        psf_assumed=assumed,
+        psf=psf,
+        position_mm=position[rows],
+        **start,
+        diameter_mm=nodules["diameter_mm"],
+    )
+    return chain, nodules

@@ -1,9 +1,9 @@
 """Measure the bars of the spatial pattern: ``python -m validation.pattern WHAT``.
 
-``random``: how often randomness is rejected on truly random nodules, four sets in each crop of a lung, each
-inserted and detected. ``rendered``: the same where a crop is simulated with its nodules. ``ways``: how
-often the pattern is right, by way of placing and number of nodules, each in a chest of its own. Results are
-kept by seed, so that a run can be ended and taken up again; ``report`` prints the rows.
+``random``: how often randomness is rejected on truly random nodules, eight sets in each crop of a lung,
+every nodule injected and detected by itself. ``rendered``: the same where a crop is simulated with its
+nodules. ``ways``: how often the pattern is right, by way of placing and number of nodules, each in a chest of
+its own. Results are kept by seed, so that a run can be ended and taken up again; ``report`` prints the rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ from training.patterns import (
     Way,
     crop_anatomy,
     detect,
+    detect_one_by_one,
     make_anatomy,
-    place_downward,
     place_nodules,
-    place_uniform,
 )
 from validation.independent import Disease
 from validation.pattern_ways import ALL_WAYS, HELD_OUT_WAYS, make_chest, make_independent_anatomy
@@ -45,7 +45,7 @@ FIRST_SEED = 910_000
 SOURCES = ("shipped", "independent")
 COUNTS = (60, 250, 450, 800)
 CROP_MM = 90.0
-SETS_PER_CROP = 4
+N_INJECTED, SETS_PER_CROP, SET_SIZES = 2400, 8, (40, 60, 90, 150, 200)
 LOG_NAME = "miliary-pattern.jsonl"
 
 
@@ -61,28 +61,37 @@ def estimate_of(marks: Marks, seed: int) -> Pattern:
 
 
 def judge_random(seed: int) -> Iterator[dict[str, Any]]:
-    """Several sets of truly random nodules in a crop, each inserted and detected by itself."""
-    for source, n, marks in detect_random(seed):
+    """Sets of truly random nodules in one crop, no nodule in two of them."""
+    for source, marks in detect_random(seed):
+        found = estimate_of(marks, seed)
         yield {
-            "way": "inserted",
+            "way": "injected",
             "source": source,
             "truth": "random",
-            "n": n,
-            **_facts(estimate_of(marks, seed)),
+            "n": len(marks.position_mm),
+            **_facts(found),
         }
 
 
-def detect_random(seed: int) -> Iterator[tuple[str, int, Marks]]:
-    """Source, number of nodules, and what was detected of each set."""
+def detect_random(seed: int) -> Iterator[tuple[str, Marks]]:
+    """Source and marks of each set."""
     rng = np.random.default_rng([seed, 47])
     source = SOURCES[seed % 2]
     chest = crop_anatomy(make_chest(source, seed), CROP_MM, rng)
+    marks = detect_one_by_one(chest, N_INJECTED, share=float(rng.choice((0.005, 0.02))), seed=seed)
+    order, first = rng.permutation(len(marks.position_mm)), 0
     for k in range(SETS_PER_CROP):
-        n = int(rng.choice((50, 90, 160, 300)))
-        low = rng.uniform(1.1, 2.0)
-        diameter = rng.uniform(low, low + rng.uniform(0.4, 1.5), n)
-        way = (place_uniform, place_downward)[int(rng.integers(2))]
-        yield source, n, _insert_and_detect(chest, way, diameter, seed=SETS_PER_CROP * seed + k, rng=rng)[1]
+        rows = order[first : first + SET_SIZES[(seed + k) % len(SET_SIZES)]]
+        first += len(rows)
+        yield (
+            source,
+            replace(
+                marks,
+                position_mm=marks.position_mm[rows],
+                diameter_mm=marks.diameter_mm[rows],
+                diameter_mm_err=marks.diameter_mm_err[rows],
+            ),
+        )
 
 
 def judge_rendered(seed: int) -> Iterator[dict[str, Any]]:

@@ -77,6 +77,38 @@ def test_search_agrees_with_looking_at_every_cell(around):
         assert measured == pytest.approx(np.clip(nearest - half, 0, surroundings.REACH_MM), abs=1e-9)
 
 
+def test_a_thin_sheet_is_fissure_and_nothing_else_is(box):
+    rng = np.random.default_rng(14)
+    place = [np.arange(n) * d for n, d in zip(box.voxels_hu.shape, SPACING, strict=True)]
+    z, y, _ = np.meshgrid(*place, indexing="ij")
+    off = (z - MIDDLE - 0.6 * (y - MIDDLE)) / np.hypot(1.0, 0.6)
+    noise = rng.normal(0, 20, box.voxels_hu.shape)
+    plain = (box.voxels_hu + noise).astype(np.float32)
+    sheet = 160.0 * np.exp(-0.5 * (off / 0.7) ** 2)
+    with_sheet = np.where((box.labels > 0) & (plain < -600), plain + sheet, plain).astype(np.float32)
+    found = surroundings.find_surroundings(box, with_sheet, NONE_MM, NONE)
+    cells = np.argwhere(found.fissure) * found.cell_mm + found.offset_mm - MIDDLE
+    distance = np.abs(cells[:, 0] - 0.6 * cells[:, 1]) / np.hypot(1.0, 0.6)
+    assert (distance < 2.0).mean() > 0.9
+    points = rng.uniform(-24, 24, (500, 3))
+    points[:, 0] = 0.6 * points[:, 1]
+    between = np.hypot(*((points[:, 1:] + 10.0) % 20 - 10).T) > 5
+    assert (found.measure_fissure_mm(points[between] + MIDDLE) < 2.0).mean() > 0.8
+    assert surroundings.find_surroundings(box, plain, NONE_MM, NONE).fissure.sum() < 0.01 * len(cells)
+
+
+def test_nodules_on_a_fissure_show(around):
+    flat = np.zeros_like(around.lung)
+    flat[np.arange(flat.shape[0]) == flat.shape[0] // 2] = 1
+    split = dataclasses.replace(around, fissure=flat & around.lung)
+    rng = np.random.default_rng(15)
+    points = _uniform(160, rng)
+    points[:50, 0] = split.offset_mm[0] + (flat.shape[0] // 2) * split.cell_mm[0] + rng.uniform(-1, 1, 50)
+    evidence = {item.name: item for item in _estimate(split, points).evidence}
+    assert evidence["fissure_contact"].ratio_low > 2
+    assert "cm2" in _estimate(split, points).fissures
+
+
 def test_a_nodule_is_no_vessel_whether_reported_or_missed(box):
     at = np.array([[MIDDLE, MIDDLE + 10.0, MIDDLE + 10.0], [MIDDLE, MIDDLE, MIDDLE + 3.0]])
     voxels = box.voxels_hu.copy()
@@ -210,7 +242,9 @@ def test_what_is_seldom_found_in_a_place_is_no_pattern_where_trials_show_it(arou
     trials = pattern.Trials(tried, np.full(2000, 2.0), see(tried))
     blind, told = _estimate(around, points), _estimate(around, points, trials=trials)
     assert blind.is_random_rejected
-    assert told.randomness_p > 0.02
+    rims = [found.evidence[1] for found in (blind, told)]
+    assert rims[0].ratio_high < 0.8
+    assert rims[1].ratio_low < 1 < rims[1].ratio_high
     assert told.label is PatternLabel.RANDOM
     assert (blind.completeness, told.completeness) == ("shipped", "measured")
 
@@ -238,6 +272,7 @@ def test_the_figure_shows_every_piece_of_evidence(around):
     found = _estimate(around, _uniform(100, np.random.default_rng(12)))
     assert [curve.name for curve in found.curves] == [
         "gap to the pleura",
+        "gap to the nearest visible fissure",
         "gap to the nearest visible vessel",
         "pair correlation",
         "distance to the nearest nodule",
@@ -247,8 +282,8 @@ def test_the_figure_shows_every_piece_of_evidence(around):
     assert figure.name == few.name == "pattern"
     assert figure.pixels.shape == few.pixels.shape
     seen = (figure.pixels == (213, 94, 0)).all(axis=2)
-    half_y, quarter_x = seen.shape[0] // 2 + 30, seen.shape[1] // 4
-    for row in (seen[:half_y], seen[half_y:]):
-        for k in range(4):
-            assert row[:, k * quarter_x : (k + 1) * quarter_x].sum() > 100
+    half_y, panel_x = seen.shape[0] // 2 + 30, seen.shape[1] // 5
+    for row, n_panels in ((seen[:half_y], 5), (seen[half_y:], 4)):
+        for k in range(n_panels):
+            assert row[:, k * panel_x : (k + 1) * panel_x].sum() > 100
     json.dumps(summarize_pattern(found), allow_nan=False)

@@ -36,7 +36,7 @@ MODEL_PATH = Path(__file__).parent / "weights" / "pattern.json"
 
 MIN_NODULES = 30
 MAX_USED = 2000
-N_REFERENCE = 16_000
+N_REFERENCE = 14_000
 N_PLACEMENTS = 199
 # Below this two marks may be one nodule, and nodules keep each other out.
 APART_MM = 2.0
@@ -47,25 +47,29 @@ MINIMA_COMPARED = 40
 CONTACT_MM, RIM_MM, NEAR_MM = 1.0, 2.5, 3.0
 # Nodules that bulge into the pleura have their middle nearer to it than their radius.
 LEAST_DEPTH_RADII = 0.8
+# Thickness of a fissure on the coarse grid; area that is worth naming.
+SHEET_MM, LEAST_FISSURE_CM2 = 1.5, 5.0
+NO_PATTERN = "not used"
 
 # Trials of a scan against the packaged chance; sizes that count as alike; what stays unknown at best.
 PRIOR_TRIALS = 20.0
 SIZE_MATCH_MM = 0.2
 SURFACE_LOG_SD, LEAST_LOG_SD = 0.25, 0.05
 
-ZONES = ("pleura_contact", "pleura_rim", "vessel_contact", "vessel_near", "free")
-MEASURES = (*ZONES[:4], "close_pairs", "wide_pairs", "nearest_neighbor")
+ZONES = ("pleura_contact", "pleura_rim", "fissure_contact", "vessel_contact", "vessel_near", "free")
+MEASURES = (*ZONES[:-1], "close_pairs", "wide_pairs", "nearest_neighbor")
 _MEANINGS = {
     "pleura_contact": "share of nodules that touch the pleura",
     "pleura_rim": "share of nodules 1 to 2.5 mm off the pleura",
-    "vessel_contact": "share of nodules off the pleura that touch a visible vessel",
-    "vessel_near": "share of nodules off the pleura 1 to 3 mm from a visible vessel",
+    "fissure_contact": "share of nodules farther in that touch a visible fissure",
+    "vessel_contact": "share of the other nodules that touch a visible vessel",
+    "vessel_near": "share of the other nodules 1 to 3 mm from a visible vessel",
     "close_pairs": "pairs of nodules 3 to 6 mm apart (pair correlation)",
     "wide_pairs": "pairs of nodules 6 to 12 mm apart (pair correlation)",
     "nearest_neighbor": "mean distance to the nearest other nodule (Clark-Evans)",
 }
+PAIR_COLUMNS = slice(len(ZONES) - 1, len(ZONES) + 1)
 _UNITS = {"close_pairs": "pairs", "wide_pairs": "pairs", "nearest_neighbor": "mm"}
-FISSURES_UNUSED = "not used: contact is with the outer surface of the lungs only"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Places:
     radius_mm: F64
     depth_mm: F64
     vessel_mm: F64
+    fissure_mm: F64
     deep_mm: F64
     side: npt.NDArray[np.uint8]
     zone: I64
@@ -107,13 +112,15 @@ class _Counts:
 
     def log_measures(self) -> F64:
         """Logarithm of each of `MEASURES`, shape (k, measures); empty counts are half a nodule."""
-        off_pleura = self.size - self.zone[:, 0] - self.zone[:, 1]
+        inner = self.size - self.zone[:, 0] - self.zone[:, 1]
+        other = inner - self.zone[:, 2]
         n_pairs = 0.5 * self.size * (self.size - 1)
         columns = [
             (self.zone[:, 0] + 0.5) / (self.size + 1),
             (self.zone[:, 1] + 0.5) / (self.size + 1),
-            (self.zone[:, 2] + 0.5) / (off_pleura + 1),
-            (self.zone[:, 3] + 0.5) / (off_pleura + 1),
+            (self.zone[:, 2] + 0.5) / (inner + 1),
+            (self.zone[:, 3] + 0.5) / (other + 1),
+            (self.zone[:, 4] + 0.5) / (other + 1),
             (self.pairs[:, CLOSE_BINS].sum(axis=1) + 0.5) / n_pairs,
             (self.pairs[:, WIDE_BINS].sum(axis=1) + 0.5) / n_pairs,
             self.nearest_mm,
@@ -202,7 +209,7 @@ def estimate_pattern(
         randomness_p=_test_jointly(log_observed[0], log_null),
         evidence=_list_evidence(log_observed[0], log_null, observed.counts),
         gradients=_list_gradients(nodules, reference, chance),
-        fissures=FISSURES_UNUSED,
+        fissures=_tell_fissures(surroundings),
         completeness="shipped" if trials is None else "measured",
         n_placements=N_PLACEMENTS,
         seed=seed,
@@ -236,23 +243,25 @@ def measure_places(surroundings: Surroundings, position_mm: F64, radius_mm: F64)
     position, radius = np.ascontiguousarray(position_mm[order]), radius_mm[order]
     depth = surroundings.measure_depth_mm(position)
     vessel = surroundings.measure_vessel_mm(position)
+    fissure = surroundings.measure_fissure_mm(position)
     deep = surroundings.measure_deep_mm(position)
     # Halves of lungs, for points on the rim too: the nearest cell of a lung need not be the point's own.
     side = surroundings.side_of(position)
-    zone = _zone_of(depth - radius, vessel - radius)
-    return Places(position, radius, depth, vessel, deep, side, zone)
+    zone = _zone_of(depth - radius, fissure - radius, vessel - radius)
+    return Places(position, radius, depth, vessel, fissure, deep, side, zone)
 
 
-def _zone_of(pleura_gap_mm: F64, vessel_gap_mm: F64) -> I64:
+def _zone_of(pleura_gap_mm: F64, fissure_gap_mm: F64, vessel_gap_mm: F64) -> I64:
     return np.select(
         [
             pleura_gap_mm < CONTACT_MM,
             pleura_gap_mm < RIM_MM,
+            fissure_gap_mm < CONTACT_MM,
             vessel_gap_mm < CONTACT_MM,
             vessel_gap_mm < NEAR_MM,
         ],
-        [0, 1, 2, 3],
-        4,
+        range(len(ZONES) - 1),
+        len(ZONES) - 1,
     ).astype(np.int64)
 
 
@@ -263,7 +272,15 @@ def _withhold(n: int, litres: float, size: SizeUniformity, seed: int) -> Pattern
         label, reason = PatternLabel.NONE, f"{n} nodules are no more than false marks alone can make"
     else:
         label, reason = PatternLabel.INDETERMINATE, f"{n} nodules are fewer than {MIN_NODULES}"
-    return Pattern(label, reason, {}, n, n, size, fissures=FISSURES_UNUSED, seed=seed)
+    return Pattern(label, reason, {}, n, n, size, fissures=NO_PATTERN, seed=seed)
+
+
+def _tell_fissures(surroundings: Surroundings) -> str:
+    """How much of the fissures was seen: what is not seen counts as free lung."""
+    cm2 = float(np.count_nonzero(surroundings.fissure) * np.prod(surroundings.cell_mm)) / 100.0 / SHEET_MM
+    if cm2 < LEAST_FISSURE_CM2:
+        return "not seen on this scan: contact is with the outer surface of the lungs only"
+    return f"used where seen, about {cm2:.0f} cm2"
 
 
 def _thin(nodules: Places, n: int, rng: np.random.Generator) -> Places:
@@ -525,8 +542,8 @@ def _weigh_classes(observed: _Counts, null: _Counts, per_litre: float) -> dict[P
     model = read_model()
     share = null.zone.sum(axis=0) + 0.5
     share /= share.sum()
-    log_null = null.log_measures()[:, 4:6]
-    gap = observed.log_measures()[0, 4:6] - log_null.mean(axis=0)
+    log_null = null.log_measures()[:, PAIR_COLUMNS]
+    gap = observed.log_measures()[0, PAIR_COLUMNS] - log_null.mean(axis=0)
     variance = log_null.var(axis=0, ddof=1) + float(model["pair_log_sd"]) ** 2
     count = observed.zone[0]
     # Effect sizes are known to a few percent at best: more nodules than this make nothing surer.
@@ -548,21 +565,24 @@ def _weigh_classes(observed: _Counts, null: _Counts, per_litre: float) -> dict[P
 def _score_class(name: PatternLabel, share: F64, count: F64, gap: F64, variance: F64, temper: float) -> float:
     """Log likelihood of a class: mean over its draws of effect sizes."""
     effect = _draw_effects(name.value)
-    rate = share * np.exp(np.column_stack([effect[:, :4], np.zeros(len(effect))]))
+    n_zones = len(ZONES) - 1
+    rate = share * np.exp(np.column_stack([effect[:, :n_zones], np.zeros(len(effect))]))
     rate /= rate.sum(axis=1, keepdims=True)
     by_zone = temper * (np.log(rate) @ count)
-    by_pairs = -0.5 * (((gap - effect[:, 4:6]) ** 2) / variance).sum(axis=1)
+    by_pairs = -0.5 * (((gap - effect[:, n_zones:]) ** 2) / variance).sum(axis=1)
     return float(logsumexp(by_zone + by_pairs) - np.log(len(effect)))
 
 
 @lru_cache(maxsize=4)
 def _draw_effects(name: str, n: int = 3000) -> F64:
-    """Draws of the log effect sizes (four zones over the free lung, close and wide pairs) of a class."""
+    """Draws of the log effect sizes (zones over the free lung, close and wide pairs) of a class."""
     ways = read_model()["classes"][name]["ways"]
     rng = np.random.default_rng([5, len(name)])
     parts = []
     for way in ways:
-        draws = np.asarray(way["mean"]) + np.asarray(way["sd"]) * rng.standard_normal((n // len(ways), 6))
+        draws = np.asarray(way["mean"]) + np.asarray(way["sd"]) * rng.standard_normal(
+            (n // len(ways), len(way["mean"]))
+        )
         parts.append(draws)
     return np.concatenate(parts)
 
@@ -598,6 +618,9 @@ def _list_curves(nodules: Places, reference: Places, observed: _Counted, null: _
     nearest = [_histogram(values[np.isfinite(values)], near_edges) for values in null.nearest_mm]
     return (
         _compare_gaps("gap to the pleura", gap_edges, "depth_mm", nodules, reference, null),
+        _compare_gaps(
+            "gap to the nearest visible fissure", gap_edges[:6], "fissure_mm", nodules, reference, null
+        ),
         _compare_gaps("gap to the nearest visible vessel", gap_edges, "vessel_mm", nodules, reference, null),
         _make_curve(
             "pair correlation", "distance between two nodules [mm]", pair_middle, seen[0] / mean, pairs / mean

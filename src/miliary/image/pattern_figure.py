@@ -36,21 +36,19 @@ def render_pattern(pattern: Pattern) -> Figure:
     Figure
         Named ``pattern``; its text says what the panels show where there were too few nodules to test.
     """
-    columns, rows = 4, 2
+    columns, rows = 5, 2
     width = columns * _PANEL[0] + (columns + 1) * _MARGIN
     height = rows * _PANEL[1] + (rows + 1) * _MARGIN + 64
     canvas = Image.new("RGB", (width, height), _PAGE)
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, 10), f"Pattern: {pattern.label.value}", fill=_INK, font=_font(22))
     draw.text((_MARGIN, 40), _subtitle(pattern), fill=_INK, font=_font(13))
-    for k in range(4):
-        box = _place(k, columns)
-        if k < len(pattern.curves):
-            _draw_curve(draw, box, pattern.curves[k])
-    _draw_probabilities(draw, _place(4, columns), pattern)
-    _draw_ratios(draw, _place(5, columns), "effect sizes: measured over random", pattern.evidence)
-    _draw_ratios(draw, _place(6, columns), "gradients: density over density", pattern.gradients)
-    _draw_legend(draw, _place(7, columns), pattern)
+    for k, curve in enumerate(pattern.curves):
+        _draw_curve(draw, _place(k, columns), curve)
+    _draw_probabilities(draw, _place(5, columns), pattern)
+    _draw_ratios(draw, _place(6, columns), "effect sizes: measured over random", pattern.evidence)
+    _draw_ratios(draw, _place(7, columns), "gradients: density over density", pattern.gradients)
+    _draw_legend(draw, _place(8, columns), pattern)
     return Figure(
         name=FIGURE_NAME,
         kind="pattern",
@@ -175,9 +173,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, box: Box, pattern: Pattern) -> None:
         "with the chance of detection by place and with the",
         "broad gradients of this scan.",
         "Intervals are 95 %; 1 is what random places show.",
-        f"Fissures: {pattern.fissures}"
-        if len(pattern.fissures) < 40
-        else "Pleura: outer surface only, fissures not used.",
+        f"Fissures {pattern.fissures}.",
     ]
     size = pattern.size
     if size.cv is not None and size.cv_err is not None and size.cv_measured is not None:

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from miliary.image import _kernels
 from miliary.image.find import LungBox
+from miliary.image.sheets import find_sheets
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -29,7 +30,11 @@ VESSEL_SHARE = 0.35
 # Larger than any nodule that was missed; a vessel's visible piece is larger.
 MIN_VESSEL_MM3 = 90.0
 REACH_MM = 12.0
+# Most points are far from any fissure, and looking for one costs the cube of the reach.
+FISSURE_REACH_MM = 7.0
 DEEP_GRID_MM = 4.0
+FISSURE_DEPTH_MM = 5.0
+EMPTY_HU = -850.0
 
 _OUTSIDE, _RIM, _INSIDE = 0, 1, 2
 
@@ -42,8 +47,8 @@ class Surroundings:
     ----------
     lung : ndarray of uint8, shape (z, y, x)
         Label of each cell (0 outside), by the voxel at its middle.
-    vessel : ndarray of uint8
-        1 where a cell holds vessel.
+    vessel, fissure : ndarray of uint8
+        1 where a cell holds vessel, or looks like fissure.
     cell_mm : ndarray, shape (3,)
     offset_mm : ndarray, shape (3,)
         Centre of cell (0, 0, 0).
@@ -54,6 +59,7 @@ class Surroundings:
 
     lung: U8
     vessel: U8
+    fissure: U8
     cell_mm: F64
     offset_mm: F64
     deep_mm: F32
@@ -75,6 +81,13 @@ class Surroundings:
         """Distance [mm] to the nearest vessel, 0 within one, `REACH_MM` where it is farther than that."""
         return self._search(self.vessel, points_mm, is_inverse=False)
 
+    def measure_fissure_mm(self, points_mm: F64) -> F64:
+        """Distance [mm] to the nearest visible fissure, infinite beyond `FISSURE_REACH_MM`."""
+        if not self.fissure.any():
+            return np.full(len(points_mm), np.inf)
+        distance = self._search(self.fissure, points_mm, is_inverse=False, reach_mm=FISSURE_REACH_MM)
+        return np.where(distance < FISSURE_REACH_MM, distance, np.inf)
+
     def measure_deep_mm(self, points_mm: F64) -> F64:
         """Depth [mm] below the surface on the coarser grid, without limit."""
         index = (points_mm - self.offset_mm) / (self.cell_mm * self.deep_step)
@@ -94,8 +107,8 @@ class Surroundings:
         """Volume of the lungs [mm3]."""
         return float(np.count_nonzero(self.lung) * np.prod(self.cell_mm))
 
-    def _search(self, field: U8, points_mm: F64, *, is_inverse: bool) -> F64:
-        out = np.full(len(points_mm), REACH_MM)
+    def _search(self, field: U8, points_mm: F64, *, is_inverse: bool, reach_mm: float = REACH_MM) -> F64:
+        out = np.full(len(points_mm), reach_mm)
         if len(points_mm):
             offsets, length = _list_offsets(tuple(float(step) for step in self.cell_mm))
             index = (points_mm - self.offset_mm) / self.cell_mm
@@ -124,9 +137,9 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     spacing = np.asarray(box.spacing_zyx_mm)
     factor = np.maximum(1, np.rint(CELL_MM / spacing)).astype(np.int64)
     shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
-    brightest = np.empty(shape, np.float32)
+    brightest, mean = np.empty(shape, np.float32), np.empty(shape, np.float32)
     state, label = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    _kernels.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, state, label)
+    _kernels.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, mean, state, label)
     cell = np.asarray(spacing * factor, dtype=np.float64)
     offset = 0.5 * (factor - 1) * spacing
     lung_hu = _typical_hu(brightest, state)
@@ -140,7 +153,27 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     deep = ndimage.distance_transform_edt(
         label[:: step[0], :: step[1], :: step[2]] > 0, sampling=cell * step
     ).astype(np.float32)
-    return Surroundings(label, vessel, cell, offset, deep, step)
+    below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
+    fissure = find_sheets(mean, below, cell)
+    _drop_beside(fissure, vessel)
+    return Surroundings(label, vessel, fissure, cell, offset, deep, step)
+
+
+def _drop_beside(fissure: U8, vessel: U8) -> None:
+    """Clear what touches a vessel: the side of a wide one looks like a sheet."""
+    cells = np.argwhere(fissure)
+    last = np.asarray(fissure.shape) - 1
+    beside = np.zeros(len(cells), dtype=bool)
+    for shift in np.ndindex(3, 3, 3):
+        beside |= vessel[tuple(np.clip(cells + np.asarray(shift) - 1, 0, last).T)] > 0
+    fissure[tuple(cells[beside].T)] = 0
+
+
+def _spread_over(coarse: npt.NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, ...]) -> U8:
+    """A mask of every `step`-th cell on all cells."""
+    for axis, n in enumerate(step):
+        coarse = np.repeat(coarse, n, axis=axis)
+    return np.ascontiguousarray(coarse[tuple(slice(0, n) for n in shape)]).view(np.uint8)
 
 
 def _typical_hu(brightest: F32, state: U8) -> float:
@@ -196,8 +229,8 @@ def _search_nearest(first, last, index, field, is_inverse, offsets, least, cell,
 
 
 @nb.njit(nogil=True, cache=True)
-def _coarsen(first, last, smooth, labels, factor, brightest, state, label):  # type: ignore[no-untyped-def]
-    """Brightest value of each cell, whether it lies outside, at the rim or inside the lung, and its label."""
+def _coarsen(first, last, smooth, labels, factor, brightest, mean, state, label):  # type: ignore[no-untyped-def]
+    """Brightest and mean value, whether a cell lies outside, at the rim or inside the lung, and its label."""
     nz, ny, nx = smooth.shape
     fz, fy, fx = factor
     for i in range(first, last):
@@ -209,6 +242,7 @@ def _coarsen(first, last, smooth, labels, factor, brightest, state, label):  # t
                 top = np.float32(-2000.0)
                 n, filled = 0, 0
                 right = 0
+                total = 0.0
                 for z in range(i * fz, z1):
                     for y in range(j * fy, y1):
                         for x in range(k * fx, x1):
@@ -218,7 +252,9 @@ def _coarsen(first, last, smooth, labels, factor, brightest, state, label):  # t
                                 filled += 1
                                 right += 1 if value == 1 else 0
                                 top = max(top, smooth[z, y, x])
+                                total += smooth[z, y, x]
                 brightest[i, j, k] = top
+                mean[i, j, k] = total / filled if filled > 0 else EMPTY_HU
                 state[i, j, k] = 2 if filled == n else (1 if filled > 0 else 0)
                 label[i, j, k] = 0 if 2 * filled < n else (1 if 2 * right >= filled else 2)
 
