@@ -38,7 +38,7 @@ from validation.completeness_scans import Crop, Recipe, draw_recipe, is_inside, 
 F64 = npt.NDArray[np.float64]
 
 LARGE_MM = (150.0, 150.0, 135.0)
-HEALTHY_FIRST, HEALTHY_COUNT = 600_000, 40
+HEALTHY_FIRST, HEALTHY_COUNT = 600_000, 36
 VALIDATION_FIRST = 900_000
 CLASSES = ((1.3, 30.0), (1.3, 100.0), (2.6, 100.0), (6.0, 100.0))
 LEAST_MM = 1.2
@@ -185,13 +185,15 @@ def write_table() -> None:
     scans = read_measured("healthy-")
     marks = np.array([len(m.diameter_mm) for m in scans], dtype=np.float64)
     below = np.array([np.count_nonzero((m.margin >= BAND[0]) & (m.margin < BAND[1])) for m in scans])
-    ratio = marks.sum() / below.sum()
+    # No scan weighs more than so many candidates, or the few with very many would decide alone.
+    weight = np.minimum(1.0, 200.0 / np.maximum(below, 1.0))
+    ratio = float((weight * marks).sum() / (weight * below).sum())
     table = {
         "command": "python -m validation.completeness table",
         "scans": f"simulated lungs without nodules, seeds {seeds[0]} to {seeds[-1]}",
         "ratio": {
-            "value": round(float(np.sqrt(ratio * np.median((marks + 0.5) / (below + 2.5)))), 4),
-            "log_spread": round(_spread(marks, ratio * below), 3),
+            "value": round(ratio, 4),
+            "log_spread": round(_spread(marks, ratio * below, least=5.0), 3),
         },
         "rows": _list_rows(scans, marks),
     }
@@ -215,7 +217,8 @@ def _list_rows(scans: list[Measured], marks: F64) -> list[dict[str, float]]:
         before = (slice_max, noise_max)
         if np.count_nonzero(inside) < 4:
             continue
-        rate = float(marks[inside].sum() / litres[inside].sum())
+        # The typical patient; the spread says how far others are from it.
+        rate = float(np.exp(np.mean(np.log((marks[inside] + 0.5) / litres[inside]))))
         rows.append(
             {
                 "slice_max_mm": slice_max,
@@ -228,10 +231,11 @@ def _list_rows(scans: list[Measured], marks: F64) -> list[dict[str, float]]:
     return rows
 
 
-def _spread(seen: F64, expected: F64) -> float:
-    """Spread of the logarithm between scans beyond that of counting."""
-    log_ratio = np.log((seen + 0.5) / (expected + 0.5))
-    counting = np.mean(1.0 / (expected + 0.5))
+def _spread(seen: F64, expected: F64, *, least: float = 0.0) -> float:
+    """Spread of the logarithm between scans beyond that of counting, of scans with enough to count."""
+    enough = expected >= least
+    log_ratio = np.log((seen[enough] + 0.5) / (expected[enough] + 0.5))
+    counting = np.mean(1.0 / (expected[enough] + 1.0))
     return float(np.sqrt(max(np.var(log_ratio) - counting, 0.2**2)))
 
 
