@@ -80,6 +80,7 @@ def case_run(
     from miliary.exchange.case_file import find_scans
     from miliary.exchange.case_result import write_case_result
     from miliary.exchange.store import CASE_KIND, check_output
+    from miliary.exchange.study_file import find_radiographs
 
     check_output(out, kind=CASE_KIND)
     options = Options(
@@ -89,7 +90,9 @@ def case_run(
         is_immune=irecist,
     )
     facts, summary, text = derive_case(folder, options)
-    write_case_result(summary, text, out, scans=find_scans(facts, folder))
+    write_case_result(
+        summary, text, out, scans=find_scans(facts, folder), radiographs=find_radiographs(folder)
+    )
     if as_json:
         print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
     elif not quiet:

@@ -65,3 +65,15 @@ def test_a_scan_that_the_case_points_to_is_kept_in_the_study(tmp_path, make_resu
     study = json.loads((tmp_path / "out" / "study.json").read_text())
     assert study["ct"] == [{"label": "ct1", "path": "ct/ct1"}]
     assert (tmp_path / "out/ct/ct1/scan.json").read_bytes() == (tmp_path / "scan/scan.json").read_bytes()
+
+
+def test_radiographs_beside_the_case_are_kept_in_the_study(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "p" / "radiographs").mkdir(parents=True)
+    (tmp_path / "p" / "case.yaml").write_text("id: p1\n")
+    Image.new("L", (40, 50)).save(tmp_path / "p" / "radiographs" / "film.png")
+    (tmp_path / "p" / "radiographs" / "notes.txt").write_text("not a picture")
+    for _ in range(2):
+        assert main(["case", "run", str(tmp_path / "p"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert [p.name for p in (tmp_path / "out" / "radiographs").iterdir()] == ["film.png"]

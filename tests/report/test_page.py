@@ -302,3 +302,16 @@ def test_burden_without_days_of_the_record_has_an_axis_of_its_own(draw):
     assert "measured volume" not in record
     assert "measured volume" in burden
     assert "alectinib" not in burden
+
+
+def test_two_totals_that_disagree_and_what_cannot_be_measured_are_said(study, draw):
+    path = study / "ct/baseline/scan.json"
+    corrected = json.loads(path.read_text())["corrected"] | {
+        "count_at_least_1_mm": None,
+        "count_at_least_1_mm_reason": "not measurable on this scan",
+        "excess_check": {"total_volume_mm3": 999.0, "agrees": False},
+    }
+    add_to(path, corrected=corrected)
+    said = section(draw(), "burden")
+    assert "Two independent totals disagree; read the corrected numbers with care: Baseline" in said
+    assert "not measurable on this scan" in said

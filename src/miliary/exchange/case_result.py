@@ -15,7 +15,7 @@ from miliary.assessment import Assessment, Basis, Severity, Verdict, summarize_a
 from miliary.case import SCHEMA_VERSION, Case
 from miliary.exchange.case_record import Band, summarize_record
 from miliary.exchange.store import CASE_KIND, replacing_folder
-from miliary.exchange.study_file import write_study_file
+from miliary.exchange.study_file import RADIOGRAPHS_NAME, write_study_file
 
 _HEADINGS = {
     Severity.ERROR: "Errors",
@@ -68,7 +68,12 @@ def read_case_result_schema() -> dict[str, Any]:
 
 
 def write_case_result(
-    summary: Mapping[str, Any], text: str, folder: str | Path, *, scans: Mapping[str, Path] | None = None
+    summary: Mapping[str, Any],
+    text: str,
+    folder: str | Path,
+    *,
+    scans: Mapping[str, Path] | None = None,
+    radiographs: Iterable[Path] = (),
 ) -> None:
     """Write `case.json`, `summary.md` and `study.json`, complete or not at all.
 
@@ -80,6 +85,8 @@ def write_case_result(
     scans : mapping of str to path, optional
         Result folders of the scans that the case points to, by study id. They are kept in ``ct/`` as hard
         links where the file system has them, so that the study is whole and costs no space.
+    radiographs : iterable of path
+        Pictures (PNG, JPEG) to keep in ``radiographs/``.
 
     Raises
     ------
@@ -88,6 +95,9 @@ def write_case_result(
     """
     with replacing_folder(Path(folder)) as draft:
         write_case_files(summary, text, draft)
+        for picture in radiographs:
+            (draft / RADIOGRAPHS_NAME).mkdir(exist_ok=True)
+            _link_or_copy(str(picture), str(draft / RADIOGRAPHS_NAME / picture.name))
         for name, source in (scans or {}).items():
             shutil.copytree(source, draft / "ct" / name, copy_function=_link_or_copy)
         write_study_file(

@@ -54,7 +54,7 @@ SIMULATION_FILES = ("simulation.json", "truth.csv", "truth_lungs.nii.gz", "volum
 REPORT_FILES = ("report.html", "report.pdf", "report.docx", "report.md")
 
 CASE_KIND = "miliary.case"
-CASE_FILES = ("case.json", "summary.md", "study.json", "ct")
+CASE_FILES = ("case.json", "summary.md", "study.json", "ct", "radiographs")
 
 COMPARISON_KIND = "miliary.compare"
 COMPARISON_FILES = (

@@ -35,12 +35,20 @@ from miliary.study import (
 )
 
 STUDY_NAME = "study.json"
+RADIOGRAPHS_NAME = "radiographs"
 COMPARE_KIND = "miliary.compare"
 _KNOWN_MAJOR = 1
 _PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 _MAX_PICTURE_BYTES = 8 * 2**20
 _FIRST = ("baseline", "initial", "before")
+
+
+def find_radiographs(folder: str | Path) -> list[Path]:
+    """Pictures in ``radiographs/`` beside a case, sorted by name."""
+    place = Path(folder)
+    place = (place if place.is_dir() else place.parent) / RADIOGRAPHS_NAME
+    return sorted(p for p in place.glob("*") if p.suffix.lower() in _PICTURES and p.is_file())
 
 
 def write_study_file(
@@ -130,7 +138,7 @@ class _Reader:
             comparisons=tuple(compared),
             case=case,
             case_path=case_path,
-            radiographs=tuple(self._read_pictures(self.folder / "radiographs", "radiographs")),
+            radiographs=tuple(self._read_pictures(self.folder / RADIOGRAPHS_NAME, RADIOGRAPHS_NAME)),
             n_corrections=self._count_pending(scans, compared),
             problems=tuple(self.problems),
         )

@@ -103,6 +103,7 @@ def _gather_scans(scans: ScanPanels) -> dict[str, Any]:
         "scan_names": [scans.name(scan.label) for scan in scans.summarized()],
         "scan_facts": scans.facts(),
         "uncorrected": scans.uncorrected(),
+        "disagreements": scans.disagreements(),
         "zones": scans.zones(),
         "slabs": rows,
         "slab_planes": list(dict.fromkeys((row.plane, row.thickness) for row in rows)),

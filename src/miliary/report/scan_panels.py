@@ -33,6 +33,7 @@ SIDES = ("right", "left")
 # Slabs are kept without loss while the page stays small.
 _LOSSLESS_BYTES = 9_000_000
 _SLAB_WORDS = ("baseline", "followup")
+_EXCESS_CI = "corrected.excess_check.total_volume_mm3_ci95"
 # Kinds of slabs that a comparison saves, both scans in one frame.
 PAIRED = ("slab", "compared_slab")
 
@@ -360,6 +361,9 @@ class ScanPanels:
         rows = (
             ("corrected_count", "corrected.count", ",.0f", "corrected.count_ci95"),
             ("corrected_volume", "corrected.total_volume_mm3", ",.0f", "corrected.total_volume_mm3_ci95"),
+            ("at_least_1", "corrected.count_at_least_1_mm", ",.0f", "corrected.count_at_least_1_mm_ci95"),
+            ("false_marks", "corrected.false_marks.expected", ",.0f", "corrected.false_marks.expected_ci95"),
+            ("excess", "corrected.excess_check.total_volume_mm3", ",.0f", _EXCESS_CI),
             ("count", "nodules.count", ",.0f", ""),
             ("per_litre", "nodules.count_per_litre", ",.0f", ""),
             ("volume", "nodules.total_volume_mm3", ",.0f", ""),
@@ -378,7 +382,17 @@ class ScanPanels:
         return [
             (self.t(f"facts.{key}"), [self._with_interval(scan, name, style, ci) for scan in scans])
             for key, name, style, ci in rows
-            if any(find(scan.summary, name) is not None for scan in scans)
+            if any(
+                find(scan.summary, name) is not None or text(scan.summary, f"{name}_reason") for scan in scans
+            )
+        ]
+
+    def disagreements(self) -> list[str]:
+        """Scans whose count and whose excess of mass tell different totals."""
+        return [
+            self._titled(scan)
+            for scan in self.scans
+            if find(scan.summary, "corrected.excess_check.agrees") is False
         ]
 
     def _with_interval(self, scan: SavedScan, name: str, style: str, ci: str) -> Markup:
