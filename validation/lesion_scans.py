@@ -49,7 +49,7 @@ class LesionPlan:
 
 @dataclass(frozen=True)
 class LesionTruth:
-    """Figures of the lesion as drawn; `wall_mm` is the mean from the inner surface to the nearest outer point."""
+    """Figures of the lesion as drawn; `wall_mm` is the mean from inner surface to nearest outer point."""
 
     long_axis_mm: float
     short_axis_mm: float
@@ -94,7 +94,7 @@ def thicken(background: Background, slice_mm: float) -> Background:
 def draw_place(
     generator: np.random.Generator, background: Background, plan: LesionPlan, *, is_pleural: bool
 ) -> FloatArray:
-    """Index of a middle deep in the lung, or so near its surface that the lesion, not its cavity, meets it."""
+    """Index of a middle deep in the lung, or so near its surface that the wall, not the cavity, meets it."""
     radius_mm = plan.diameter_mm / 2
     spacing = np.asarray(background.scan.grid.spacing_zyx_mm)
     stride = np.maximum(1, np.round(3.0 / spacing)).astype(int)
@@ -143,7 +143,7 @@ def insert_lesion(
 def _cover(
     generator: np.random.Generator, plan: LesionPlan
 ) -> tuple[FloatArray, npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Cover of whole body, cavity and spicules on a lattice; place of its first point from the middle [mm]."""
+    """Place of the lattice's first point from the middle [mm]; cover of body, cavity and spicules on it."""
     r = plan.diameter_mm / 2
     half = (1.55 if plan.surface == "spiculated" else 1.3) * r + 1.0
     line = np.arange(-half, half + FINE_MM, FINE_MM, dtype=np.float32)

@@ -40,7 +40,7 @@ MAX_STRETCH, STRETCH_SHARE = 1.6, 0.93
 SCREEN_SLACK = 0.3
 MIN_RADIUS_MM, MAX_HULL_SHARE = 3.2, 0.5
 ATTACHED_SHARE = 0.04
-SEED_CLEARANCE_MM = 3.0
+SEED_CLEARANCE_MM, MAX_SEED_STRETCH, MAX_ENDLESS_SHARE = 4.0, 3.0, 0.2
 # Share of the ball around the longest diameter that a lesion fills at least: less is a plate or a strand.
 MIN_FILL = 0.15
 SAME_LESION_MM = 2.0
@@ -141,7 +141,8 @@ def find_lesions(
     if not lungs.labels.any():
         return LesionsFound((), ())
     field = _make_field(scan, lungs)
-    seen = [(_follow_seed(field, scan, seed), Origin.CORRECTED) for seed in seeds_lps_mm]
+    given = [_follow_seed(field, scan, seed) for seed in seeds_lps_mm]
+    seen = [(rays, Origin.CORRECTED) for rays in given if rays is not None]
     seen += [(rays, Origin.MEASURED) for rays in _find_compact(field)]
     found: list[tuple[Lesion, Shape]] = []
     for rays, origin in seen:
@@ -389,16 +390,21 @@ def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch
             stretch[m] = np.sort(way)[int(STRETCH_SHARE * (n - 1))] / max(np.median(way), 1e-6)
 
 
-def _follow_seed(field: _Field, scan: Scan, seed_lps_mm: Sequence[float]) -> _Rays:
-    """Rays from the middle of what lies around a reader's point, or from the point itself."""
+def _follow_seed(field: _Field, scan: Scan, seed_lps_mm: Sequence[float]) -> _Rays | None:
+    """Rays from the middle of what lies around a reader's point; None where nothing dense is near it."""
     index = scan.grid.index_from_lps(np.asarray(seed_lps_mm, dtype=np.float64))
     start = np.clip(field.index_here(index), 0, np.asarray(field.hu.shape) - 1.0)
     centered = _center(field, start)
-    if centered is not None:
+    if centered is not None and (centered.end == 2).mean() < MAX_ENDLESS_SHARE:
         away = np.linalg.norm((centered.center - start) * field.spacing_mm)
-        if away < centered.radius_mm + SEED_CLEARANCE_MM and centered.stretch < 3.0:
+        if away < centered.radius_mm + SEED_CLEARANCE_MM and centered.stretch < MAX_SEED_STRETCH:
             return centered
-    return _cast(field, start, _MANY)
+    near = _ball(field.spacing_mm, SEED_CLEARANCE_MM) + np.round(start).astype(int)
+    near = near[((near >= 0) & (near < field.hu.shape)).all(axis=1)]
+    dense = near[field.hu[tuple(near.T)] > RAY_HU]
+    if not len(dense):
+        return None
+    return _cast(field, dense[np.argmin(((dense - start) ** 2).sum(axis=1))].astype(np.float64), _MANY)
 
 
 def _measure(

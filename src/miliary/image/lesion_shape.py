@@ -28,7 +28,8 @@ SOLID_LIMITS_HU = (10.0, 100.0)
 OPENING_SHARE, OPENING_LIMITS_MM = 0.2, (1.0, 2.5)
 EDGE_MM = 1.2
 MIN_CAVITY_MM3, MIN_CAVITY_SHARE = 12.0, 0.012
-HULL_STEP_MM = 1.2
+# The blurred edge of the chest wall reaches this far into the lung, further in the corners of a mass.
+HULL_STEP_MM, RIM_MM = 1.2, 0.8
 NEIGHBORS = 9
 # A point of the outline may stand out this far from the median within this angle on both sides.
 BUMP_RAD, BUMP_MM = 0.26, 0.2
@@ -208,12 +209,18 @@ def _find_local_hull(
     counts = np.bincount(labels.ravel(), minlength=3)[1:3]
     side = near == (1 + int(counts[1] > counts[0]))
     step = spacing * stride
+    # Beyond the scan there is no lung: without a margin the distance would not see that.
+    pad = np.ceil(radius / step).astype(int) + 1
+    side = np.pad(side, [(int(p), int(p)) for p in pad])
     grown = ndimage.distance_transform_edt(~side, sampling=step) <= radius
     depth = ndimage.distance_transform_edt(grown, sampling=step).astype(np.float32)
-    places = [(np.arange(v.start, v.stop) - w.start) / s for v, w, s in zip(view, wide, stride, strict=True)]
+    places = [
+        (np.arange(v.start, v.stop) - w.start) / s + p
+        for v, w, s, p in zip(view, wide, stride, pad, strict=True)
+    ]
     at = np.stack(np.meshgrid(*places, indexing="ij"))
     fine = ndimage.map_coordinates(depth, at, order=1, mode="nearest")
-    return np.asarray((fine > radius) | (lungs.labels[view] > 0))
+    return np.asarray(fine > radius + RIM_MM)
 
 
 def _choose_body(dense: Mask, near: Mask) -> Mask | None:
@@ -286,13 +293,13 @@ def measure_axes(shape: Shape) -> Axes:
         Lengths [mm]; ends between voxels.
     """
     best: tuple[float, int, F64, F64] | None = None
-    for k in np.flatnonzero(shape.mask.any(axis=(1, 2))):
-        points = _cut_bumps(_outline(shape, int(k)) * shape.spacing_mm[1:])
+    for k in np.flatnonzero(shape.mask.any(axis=(1, 2))).tolist():
+        points = _cut_bumps(_outline(shape, k) * shape.spacing_mm[1:])
         hull = _hull_points(points)
         gap = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
         i, j = divmod(int(gap.argmax()), len(hull))
         if best is None or gap[i, j] > best[0]:
-            best = (float(gap[i, j]), int(k), hull, np.array([hull[i], hull[j]]))
+            best = (float(gap[i, j]), k, hull, np.array([hull[i], hull[j]]))
     if best is None:
         raise ValueError("shape.mask holds no voxel")
     length, k, hull, ends = best

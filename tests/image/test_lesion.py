@@ -1,0 +1,210 @@
+"""Large lesions: found, outlined and measured against drawn truth, and never seen where there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from miliary.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
+from miliary.ct_result import Lungs, Psf
+from miliary.image.lesion import LesionsFound, find_lesions
+from miliary.image.lesion_changes import correct_lesions
+from miliary.image.lesion_figure import render_lesions
+from miliary.lesion import Attachment, summarize_lesion
+from miliary.scan import Grid, Scan, Side, Zone
+from miliary.vocabulary import Origin
+
+SHAPE, SPACING = (60, 100, 110), (1.25, 0.8, 0.8)
+SIGMA_MM = 0.6
+PSF = Psf(SIGMA_MM, SIGMA_MM)
+MIDDLE = np.array([30.3, 48.6, 52.2])
+
+
+def distance(middle: np.ndarray) -> np.ndarray:
+    z, y, x = (((np.arange(n) - m) * s) ** 2 for n, m, s in zip(SHAPE, middle, SPACING, strict=True))
+    return np.sqrt(z[:, None, None] + y[:, None] + x)
+
+
+def make_chest(*, noise_hu: float = 20.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """One right lung in soft tissue with a branching vessel; attenuation before blur, and labels."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:-4, 8:-8, 8:-8] = 1
+    hu = np.where(labels > 0, -860.0, 40.0)
+    trunk = np.hypot(*np.meshgrid(np.arange(SHAPE[1]) - 85, np.arange(SHAPE[2]) - 20, indexing="ij")) < 4
+    hu[:, trunk] = 40.0
+    hu[28:32, 80:85, 20:90] = 40.0
+    return hu, labels
+
+
+def blur(hu: np.ndarray, *, noise_hu: float = 20.0, seed: int = 1) -> np.ndarray:
+    seen = ndimage.gaussian_filter(hu, SIGMA_MM / np.asarray(SPACING))
+    return seen + np.random.default_rng(seed).normal(0, noise_hu, SHAPE)
+
+
+def find(hu: np.ndarray, labels: np.ndarray, **more: object) -> tuple[LesionsFound, Scan]:
+    scan = Scan(np.rint(blur(hu)).astype(np.int16), Grid(SHAPE, SPACING, (-50.0, -20.0, 100.0)))
+    return find_lesions(scan, Lungs(labels, scan.grid.voxel_volume_mm3), psf=PSF, **more), scan
+
+
+def test_a_lung_with_vessels_has_no_lesion():
+    found, _ = find(*make_chest())
+    assert found.lesions == ()
+    assert not found.contains(np.array([[30.0, 50.0, 50.0]])).any()
+
+
+@pytest.mark.parametrize(("diameter", "wall"), [(12.0, 2.0), (19.0, 4.0), (28.0, 2.5)])
+def test_a_cavitary_lesion_is_measured_between_voxels(diameter, wall):
+    hu, labels = make_chest()
+    away = distance(MIDDLE)
+    hu[away < diameter / 2] = 40.0
+    hu[away < diameter / 2 - wall] = -980.0
+    found, scan = find(hu, labels)
+    (lesion,) = found.lesions
+    assert lesion.long_axis_mm == pytest.approx(diameter, abs=0.7)
+    assert lesion.short_axis_mm == pytest.approx(diameter, abs=0.7)
+    assert lesion.wall.mean_mm == pytest.approx(wall, abs=0.3)
+    assert lesion.wall.min_mm <= lesion.wall.mean_mm <= lesion.wall.max_mm
+    assert lesion.volume_mm3 == pytest.approx(np.pi / 6 * diameter**3, rel=0.08)
+    assert lesion.wall.cavity_volume_mm3 == pytest.approx(np.pi / 6 * (diameter - 2 * wall) ** 3, rel=0.12)
+    assert lesion.centroid_lps_mm == pytest.approx(tuple(scan.grid.lps_from_index(MIDDLE)), abs=0.4)
+    assert (lesion.side, lesion.attachment) == (Side.RIGHT, Attachment.NONE)
+    ends = np.asarray(lesion.long_axis_ends_lps_mm)
+    assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(lesion.long_axis_mm)
+    assert ends[0, 2] == ends[1, 2]
+
+
+def test_axes_of_an_ellipsoid_keep_their_direction():
+    hu, labels = make_chest()
+    z, y, x = np.meshgrid(
+        *[(np.arange(n) - m) * s for n, m, s in zip(SHAPE, MIDDLE, SPACING, strict=True)], indexing="ij"
+    )
+    u, v = (x + y) / np.sqrt(2), (x - y) / np.sqrt(2)
+    hu[(u / 10) ** 2 + (v / 6) ** 2 + (z / 8) ** 2 < 1] = 50.0
+    (lesion,) = find(hu, labels)[0].lesions
+    assert not lesion.is_cavitary
+    assert lesion.long_axis_mm == pytest.approx(20.0, abs=0.7)
+    assert lesion.short_axis_mm == pytest.approx(12.0, abs=0.7)
+    assert lesion.density_hu == pytest.approx(50.0, abs=15.0)
+    along = np.subtract(*lesion.long_axis_ends_lps_mm)
+    across = np.subtract(*lesion.short_axis_ends_lps_mm)
+    assert abs(along @ across) < 0.1 * np.linalg.norm(along) * np.linalg.norm(across)
+    assert abs(along[0] - along[1]) < 0.25 * np.linalg.norm(along)
+
+
+def test_a_mass_on_the_pleura_ends_at_the_lung():
+    hu, labels = make_chest()
+    hu[distance(np.array([30.0, 12.0, 52.0])) < 9.0] = 40.0
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.attachment is Attachment.PLEURA
+    # Of the ball of 18 mm the cap in the chest wall is cut off: from row 8 on it is lung.
+    assert lesion.long_axis_mm == pytest.approx(18.0, abs=1.5)
+    assert lesion.volume_mm3 < 0.9 * np.pi / 6 * 18.0**3
+
+
+def test_small_nodules_and_their_clusters_are_no_lesion():
+    hu, labels = make_chest()
+    rng = np.random.default_rng(4)
+    for middle in rng.uniform([8, 14, 30], [52, 70, 100], (150, 3)):
+        hu[distance(middle) < rng.uniform(0.8, 1.6)] = 40.0
+    assert find(hu, labels)[0].lesions == ()
+
+
+def test_under_eight_millimeters_it_is_a_nodule():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 3.5] = 40.0
+    assert find(hu, labels)[0].lesions == ()
+
+
+def test_a_seed_measures_what_would_not_be_found_and_replaces_what_is():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 3.5] = 40.0
+    _, scan = find(hu, labels)
+    seed = tuple(scan.grid.lps_from_index(MIDDLE + np.array([1.0, 1.5, 0.0])))
+    (lesion,) = find(hu, labels, seeds_lps_mm=[seed])[0].lesions
+    assert lesion.origin is Origin.CORRECTED
+    assert lesion.long_axis_mm == pytest.approx(7.0, abs=0.7)
+    hu[distance(MIDDLE) < 8.0] = 40.0
+    assert len(find(hu, labels, seeds_lps_mm=[seed])[0].lesions) == 1
+
+
+def test_a_seed_in_air_gives_nothing():
+    hu, labels = make_chest()
+    _, scan = find(hu, labels)
+    seed = tuple(scan.grid.lps_from_index(np.array([15.0, 30.0, 60.0])))
+    assert find(hu, labels, seeds_lps_mm=[seed])[0].lesions == ()
+
+
+def test_points_inside_belong_to_the_lesion():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 8.0] = 40.0
+    found, _ = find(hu, labels)
+    points = MIDDLE + np.array([[0.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 15.0, 0.0]])
+    assert found.contains(points).tolist() == [True, True, False]
+
+
+def test_turning_the_scan_around_changes_nothing():
+    hu, labels = make_chest()
+    away = distance(MIDDLE)
+    hu[away < 9.0] = 40.0
+    hu[away < 6.0] = -980.0
+    seen = np.rint(blur(hu)).astype(np.int16)
+    grid = Grid(SHAPE, SPACING)
+    one = find_lesions(Scan(seen, grid), Lungs(labels, 0.8), psf=PSF).lesions[0]
+    flipped = Scan(np.ascontiguousarray(seen[:, ::-1]), grid)
+    two = find_lesions(flipped, Lungs(np.ascontiguousarray(labels[:, ::-1]), 0.8), psf=PSF).lesions[0]
+    assert two.long_axis_mm == pytest.approx(one.long_axis_mm, abs=0.15)
+    assert two.wall.mean_mm == pytest.approx(one.wall.mean_mm, abs=0.05)
+    assert two.centroid_lps_mm[0] == pytest.approx(one.centroid_lps_mm[0], abs=0.1)
+
+
+def test_a_reader_moves_the_ends():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 8.0] = 40.0
+    found, _ = find(hu, labels)
+    ends = ((0.0, 0.0, 0.0), (12.0, 0.0, 0.0))
+    given = [
+        Correction(
+            n,
+            "2026-01-01T00:00:00Z",
+            "ab",
+            "scan",
+            CorrectionKind.SET_LESION_ENDS,
+            lesion_id=i,
+            ends_lps_mm=ends,
+        )
+        for n, i in ((1, 1), (2, 5))
+    ]
+    lesions, applied = correct_lesions(found.lesions, CorrectionSet(tuple(given), 2), AppliedCorrections(2))
+    assert lesions[0].long_axis_mm == 12.0
+    assert lesions[0].origin is Origin.CORRECTED
+    assert lesions[0].volume_mm3 == found.lesions[0].volume_mm3
+    assert (applied.n_lesions, applied.not_placed) == (1, (2,))
+
+
+def test_the_summary_says_why_what_is_missing_is_missing():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 8.0] = 40.0
+    lesion = replace(find(hu, labels)[0].lesions[0], lobe=None, lobe_reason="near a fissure")
+    said = summarize_lesion(lesion)
+    assert said["lobe"] == "not_determined"
+    assert said["lobe_reason"] == "near a fissure"
+    assert said["wall_thickness_mm"] is None
+    assert said["wall_thickness_mm_reason"]
+    assert said["zone"] in {zone.value for zone in Zone}
+
+
+def test_the_close_up_shows_the_lesion_and_its_diameter():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 8.0] = 40.0
+    found, scan = find(hu, labels)
+    (figure,) = render_lesions(scan, found.lesions)
+    assert figure.name == "lesion_1"
+    rows, columns = figure.pixels.shape[:2]
+    plain, drawn = figure.pixels[:, : columns // 3], figure.pixels[:, columns // 3 : 2 * columns // 3]
+    is_yellow = (drawn[..., 0].astype(int) - drawn[..., 2]) > 100
+    assert is_yellow.sum() > 0.9 * found.lesions[0].long_axis_mm / figure.pixel_mm
+    assert not ((plain[..., 0].astype(int) - plain[..., 2]) > 100).any()
+    assert plain[rows // 2, columns // 6].mean() > 200
