@@ -124,9 +124,15 @@ def mark_truth(pair: Pair) -> tuple[F64, F64]:
     return marks[0], marks[1]
 
 
-def measure_pair(pair: Pair, *, has_marks: bool) -> dict[str, Any]:
-    """Register a pair with the lungs that `miliary` finds, and compare with the truth."""
-    lungs = [find_lungs(scan)[0] for scan in (pair.baseline, pair.followup)]
+def measure_pair(pair: Pair, *, has_marks: bool, has_true_lungs: bool) -> dict[str, Any]:
+    """Register a pair and compare with the truth."""
+    lungs = [
+        Lungs(labels, scan.grid.voxel_volume_mm3) if has_true_lungs else find_lungs(scan)[0]
+        for scan, labels in (
+            (pair.baseline, pair.baseline_labels),
+            (pair.followup, pair.followup_labels),
+        )
+    ]
     marks = mark_truth(pair) if has_marks else (None, None)
     started = time.process_time()
     found = register_lungs(
@@ -223,6 +229,9 @@ def main() -> None:
     parser.add_argument(
         "--marked", action="store_true", help="tell the method where the true nodules and lesions are"
     )
+    parser.add_argument(
+        "--find", action="store_true", help="with the lungs that `miliary` finds instead of the true ones"
+    )
     options = parser.parse_args()
     nb.set_num_threads(min(options.threads, nb.config.NUMBA_NUM_THREADS))
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -236,7 +245,8 @@ def main() -> None:
             _print("two patients", _quality(found))
         else:
             label = f"{name} {'disease marked' if options.marked else 'nothing marked'}"
-            _print(label, measure_pair(read_pair(name, options.cache), has_marks=options.marked))
+            pair = read_pair(name, options.cache)
+            _print(label, measure_pair(pair, has_marks=options.marked, has_true_lungs=not options.find))
 
 
 def _print(name: str, figures: dict[str, Any]) -> None:
