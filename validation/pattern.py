@@ -2,8 +2,10 @@
 
 ``random``: how often randomness is rejected on truly random nodules, eight sets in each crop of a lung,
 every nodule injected and detected by itself. ``rendered``: the same where a crop is simulated with its
-nodules. ``ways``: how often the pattern is right, by way of placing and number of nodules, each in a chest of
-its own. Results are kept by seed, so that a run can be ended and taken up again; ``report`` prints the rows.
+nodules. ``ways``: how often the pattern is right, by way of placing and number of nodules, all ways in every
+chest, thinned by the packaged chances with a bias drawn for each. ``detected``: the same, one way to a chest,
+nodules inserted and detected. Results are kept by seed, so that a run can be ended and taken up again;
+``report`` prints the rows.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ import numpy.typing as npt
 from scipy.stats import beta
 
 from miliary.ct_result import Psf
-from miliary.image.pattern import estimate_pattern
+from miliary.image.pattern import ZONES, Places, estimate_pattern, measure_places, read_model
 from miliary.image.simulate import NodulePopulation, insert_nodules
+from miliary.image.surroundings import Surroundings
 from miliary.pattern import CLASSES, Pattern, PatternLabel
 from training.patterns import (
     Anatomy,
@@ -33,6 +36,8 @@ from training.patterns import (
     crop_anatomy,
     detect,
     detect_one_by_one,
+    draw_diameters,
+    look_around,
     make_anatomy,
     place_nodules,
 )
@@ -43,8 +48,8 @@ F64 = npt.NDArray[np.float64]
 
 FIRST_SEED = 910_000
 SOURCES = ("shipped", "independent")
-COUNTS = (60, 250, 450, 800)
-CROP_MM = 90.0
+COUNTS = (60, 220, 450, 800)
+CROP_MM, DETECTED_CROP_MM = 90.0, 110.0
 N_INJECTED, SETS_PER_CROP, SET_SIZES = 2400, 8, (40, 60, 90, 150, 200)
 LOG_NAME = "miliary-pattern.jsonl"
 
@@ -108,14 +113,57 @@ def judge_rendered(seed: int) -> Iterator[dict[str, Any]]:
     yield {"way": "simulated", "source": source, "truth": "random", "n": n, **_facts(found)}
 
 
-def judge_way(seed: int) -> Iterator[dict[str, Any]]:
-    """A chest with nodules inserted in one way, then detected."""
-    rng = np.random.default_rng([seed, 46])
+def judge_ways(seed: int) -> Iterator[dict[str, Any]]:
+    """Every way of placing nodules in one chest, thinned as the detector thins, with a few false marks."""
     source = SOURCES[seed % 2]
-    names = [(label, way) for label, ways in ALL_WAYS.items() for way in ways]
-    label, way = names[(seed // 2) % len(names)]
-    n = int(COUNTS[(seed // 2 // len(names)) % len(COUNTS)])
     chest = make_chest(source, seed)
+    around, shift = look_around(chest, np.empty((0, 3)), np.empty(0))
+    for label, ways in ALL_WAYS.items():
+        for name, way in ways.items():
+            rng = np.random.default_rng([seed, 48, len(name), ord(name[0])])
+            n = int(rng.choice(COUNTS))
+            diameter = draw_diameters(round(1.2 * n), rng)
+            position = place_nodules(way, chest, diameter, rng)
+            placed = np.isfinite(position[:, 0])
+            places = measure_places(around, position[placed] - shift, diameter[placed] / 2).visible()
+            marks = _thin(places, around, n, rng)
+            found = estimate_of(marks, seed)
+            yield {
+                "way": name,
+                "source": source,
+                "truth": label,
+                "n": len(marks.position_mm),
+                **_facts(found),
+            }
+
+
+def _thin(places: Places, around: Surroundings, n: int, rng: np.random.Generator) -> Marks:
+    """What a detector with the packaged chances and a bias of its own reports; 4 % false marks."""
+    detection = read_model()["detection"]
+    chance = np.empty(len(places))
+    for k, zone in enumerate(ZONES):
+        here = places.zone == k
+        at = [
+            np.interp(places.radius_mm[here], detection["radius_mm"], detection[zone][q])
+            for q in ("chance", "log_sd")
+        ]
+        chance[here] = 0.95 * at[0] * np.exp(at[1] * rng.standard_normal())
+    seen = places.select(rng.random(len(places)) < chance)
+    seen = seen.select(np.sort(rng.permutation(len(seen))[:n]))
+    false = around.draw_points(max(1, len(seen) // 25), rng)
+    position = np.concatenate([seen.position_mm, false])
+    size = 2 * np.concatenate([seen.radius_mm, rng.choice(seen.radius_mm, len(false))])
+    measured = np.maximum(size + rng.normal(0, 0.15, len(size)), 0.6)
+    return Marks(position, measured, np.full(len(size), 0.15), around)
+
+
+def judge_detected(seed: int) -> Iterator[dict[str, Any]]:
+    """One way in a chest of its own: nodules inserted, then detected."""
+    rng = np.random.default_rng([seed, 46])
+    names = [(label, way) for label, ways in ALL_WAYS.items() for way in ways]
+    source, (label, way) = SOURCES[seed % 2], names[seed % len(names)]
+    n = int(rng.choice(COUNTS))
+    chest = crop_anatomy(make_chest(source, seed), DETECTED_CROP_MM, rng)
     low = rng.uniform(1.2, 2.2)
     diameter = rng.uniform(low, low + rng.uniform(0.4, 1.5), n)
     n, marks = _insert_and_detect(chest, ALL_WAYS[label][way], diameter, seed=seed, rng=rng)
@@ -169,7 +217,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def run(what: str, n: int, path: Path, *, seconds: float) -> None:
     """Judge scans that are not in the log yet, until there are `n` or time is up."""
-    judge = {"random": judge_random, "rendered": judge_rendered, "ways": judge_way}[what]
+    judge = {
+        "random": judge_random,
+        "rendered": judge_rendered,
+        "ways": judge_ways,
+        "detected": judge_detected,
+    }[what]
     done = {row["seed"] for row in read_log(path) if row["what"] == what}
     end = time.monotonic() + seconds
     for seed in range(FIRST_SEED, FIRST_SEED + n):
@@ -187,9 +240,13 @@ def report(path: Path) -> None:
     rows = read_log(path)
     for what in ("random", "rendered"):
         _report_random([row for row in rows if row["what"] == what], what)
-    judged = [row for row in rows if row["what"] == "ways"]
+    for what in ("ways", "detected"):
+        _report_ways([row for row in rows if row["what"] == what], what)
+
+
+def _report_ways(rows: list[dict[str, Any]], what: str) -> None:
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in judged:
+    for row in rows:
         size = "n >= 200" if row["n"] >= 200 else "n < 200"
         held = "held out" if row["way"] in HELD_OUT_WAYS[row["truth"]] else "as in training"
         for name in (
@@ -201,11 +258,11 @@ def report(path: Path) -> None:
             groups[name].append(row)
     for name in sorted(groups):
         here = groups[name]
-        _print_share(f"pattern right, {name}", sum(row["label"] == row["truth"] for row in here), len(here))
+        _print_share(f"{what}: pattern right, {name}", sum(r["label"] == r["truth"] for r in here), len(here))
         missing = sum(row["label"] == PatternLabel.INDETERMINATE for row in here)
         if missing:
             print(f"    of these indeterminate: {missing}")
-    _print_calibration(judged)
+    _print_calibration(rows)
 
 
 def _report_random(rows: list[dict[str, Any]], what: str) -> None:
@@ -241,7 +298,7 @@ def _print_calibration(rows: list[dict[str, Any]]) -> None:
 def main() -> int:
     """Measure or report."""
     parser = argparse.ArgumentParser(prog="python -m validation.pattern", description=__doc__)
-    parser.add_argument("what", choices=("random", "rendered", "ways", "report"))
+    parser.add_argument("what", choices=("random", "rendered", "ways", "detected", "report"))
     parser.add_argument("--n", type=int, default=100, help="crops or chests")
     parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
     cache = Path(os.environ.get("MILIARY_CACHE", Path.home() / ".cache" / "miliary-validation"))
