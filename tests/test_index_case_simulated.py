@@ -99,3 +99,9 @@ def test_the_simulated_numbers_are_those_of_the_demonstration(case):
     assert follow_up.nodules.max_diameter_mm == pytest.approx(
         baseline.nodules.max_diameter_mm * course.volume_factor ** (1 / 3), abs=0.005
     )
+
+
+def test_a_published_test_result_is_not_called_simulated(found):
+    origins = {a.rule_id: a.origin.value for a in found}
+    for gene in ("egfr", "alk", "ros1", "kras"):
+        assert origins[f"drivers.gene.{gene}"] == "published"

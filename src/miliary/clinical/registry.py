@@ -81,7 +81,11 @@ def _find_origins(case: Case) -> dict[str, Origin]:
 
 def _origin_of(assessment: Assessment, origins: Mapping[str, Origin], default: Origin) -> Origin:
     """Of the facts it rests on; of several, the one furthest from a record."""
-    used = {origins.get(name, default) for path, _ in assessment.inputs for name in _ID.findall(path)}
+    used = set()
+    for path, _ in assessment.inputs:
+        # Not every bracket holds the id of an item: genes[0] is a place in a report.
+        known = [origins[name] for name in _ID.findall(path) if name in origins]
+        used.update(known or [default])
     return max(used or {default}, key=_DISTANCE.index)
 
 
