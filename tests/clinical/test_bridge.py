@@ -14,7 +14,7 @@ from miliary.clinical.staging import derive_m
 from miliary.ct_result import summarize
 from miliary.errors import CaseError
 from miliary.exchange.case_file import read_case, read_scans
-from miliary.vocabulary import Lobe, Origin, Presence, Side
+from miliary.vocabulary import Distribution, Lobe, Origin, Presence, Side
 
 
 def scan(right, left, *, p90=2.5, origin="measured"):
@@ -105,3 +105,71 @@ def test_a_result_folder_is_read_from_where_the_case_is(tmp_path, make_result):
     lost = replace(facts, studies=(Study("ct", result="elsewhere"),))
     with pytest.raises(CaseError, match=r"studies\[ct\]\.result"):
         read_scans(lost, tmp_path)
+
+
+def with_lesion(size=19.4, lobe="LUL", side="left", *, is_cavitary=True):
+    lesion = {"long_axis_mm": size, "lobe": lobe, "side": side, "is_cavitary": is_cavitary}
+    small = {"long_axis_mm": 9.0, "lobe": "RLL", "side": "right", "is_cavitary": False}
+    return {**scan(5, 5), "lesions": [small, lesion]}
+
+
+def test_a_lesion_is_proposed_as_the_primary_where_no_size_is_stated():
+    found = outcomes(case(lobe=Lobe.LUL), with_lesion())
+    assert found["bridge.proposed_size"].value == 19.4
+    assert "cavitary lesion of 19.4 mm" in found["bridge.proposed_size"].statement
+    assert found["bridge.conflict.lesion_place"].verdict is Verdict.NOT_MET
+    assert "bridge.proposed_size" not in outcomes(case(lobe=Lobe.LUL), scan(5, 5))
+
+
+@pytest.mark.parametrize(("size", "differs"), [(19.4, False), (21.9, False), (22.0, True), (16.0, True)])
+def test_the_size_of_the_primary_against_the_measured_one(size, differs):
+    found = outcomes(case(lobe=Lobe.LUL, size_mm=19.0), with_lesion(size))["bridge.conflict.lesion_size"]
+    assert (found.verdict is Verdict.MET) is differs
+    assert found.severity is (Severity.QUERY if differs else Severity.INFO)
+
+
+@pytest.mark.parametrize(
+    ("staging", "lesion", "differs"),
+    [
+        ({"lobe": Lobe.LUL}, {"lobe": "LLL"}, True),
+        ({"lobe": Lobe.LUL}, {"lobe": "not_determined"}, False),
+        ({"lobe": Lobe.LUL}, {"lobe": "not_determined", "side": "right"}, True),
+        ({"side": Side.LEFT}, {"lobe": "LLL"}, False),
+        ({"side": Side.RIGHT}, {"lobe": "LLL"}, True),
+    ],
+)
+def test_the_place_of_the_primary_against_the_measured_one(staging, lesion, differs):
+    found = outcomes(case(**staging), with_lesion(**lesion))["bridge.conflict.lesion_place"]
+    assert (found.verdict is Verdict.MET) is differs
+
+
+@pytest.mark.parametrize(
+    ("nodules", "measured", "rule", "differs"),
+    [
+        ({"distribution": Distribution.RANDOM}, {"pattern": {"label": "random"}}, "distribution", False),
+        (
+            {"distribution": Distribution.RANDOM},
+            {"pattern": {"label": "centrilobular"}},
+            "distribution",
+            True,
+        ),
+        ({"lung_fraction": 0.8}, {"extent": {"lung_fraction_involved": 0.6}}, "lung_fraction", False),
+        ({"lung_fraction": 0.8}, {"extent": {"lung_fraction_involved": 0.5}}, "lung_fraction", True),
+    ],
+)
+def test_the_spread_recorded_against_the_measured_one(nodules, measured, rule, differs):
+    facts = case(nodules=NodulePattern(**nodules))
+    found = outcomes(facts, {**scan(400, 300), **measured})[f"bridge.conflict.{rule}"]
+    assert (found.verdict is Verdict.MET) is differs
+
+
+def test_a_pattern_that_could_not_be_told_conflicts_with_nothing():
+    facts = case(nodules=NodulePattern(distribution=Distribution.RANDOM))
+    measured = {**scan(400, 300), "pattern": {"label": "indeterminate"}}
+    assert "bridge.conflict.distribution" not in outcomes(facts, measured)
+
+
+def test_the_definitions_met_on_the_scan_are_named():
+    rows = [{"title": "One", "verdict": "met"}, {"title": "Two", "verdict": "not_met"}]
+    found = outcomes(case(), {**scan(400, 300), "definitions": rows})["bridge.definitions"]
+    assert "met: One; not met: Two" in found.statement

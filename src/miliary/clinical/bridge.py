@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from miliary.assessment import Assessment, Input, Severity, Verdict
-from miliary.case import Case, NodulePattern, Study, path_of
+from miliary.case import Case, NodulePattern, Staging, Study, path_of
 from miliary.clinical.rulebook import RuleBook, load_rules
 from miliary.clinical.staging import nodule_places, primary_side
 from miliary.vocabulary import Origin, Presence, Side
@@ -48,8 +48,9 @@ def assess_scans(case: Case, scans: Mapping[str, Scan]) -> tuple[Assessment, ...
         if scan is not None:
             pair = _Pair(study, scan, book)
             found += [_describe(pair), *_check_sides(case, pair)]
+            found += [*_describe_lesions(case.staging, pair), *_list_definitions(pair)]
             if study.nodules is not None:
-                found += _check_pattern(study.nodules, pair)
+                found += [*_check_pattern(study.nodules, pair), *_check_spread(study.nodules, pair)]
     return tuple(found)
 
 
@@ -148,6 +149,90 @@ def _check_pattern(said: NodulePattern, pair: _Pair) -> Iterator[Assessment]:
         statement = f"{pair.study.id}: {said.count} nodules recorded, {right + left} measured."
         differs = more >= factor * max(fewer, 1)
         yield _conflict(pair, "count_conflict", statement, ("count", said.count), differs=differs)
+
+
+def _check_spread(said: NodulePattern, pair: _Pair) -> Iterator[Assessment]:
+    """Recorded distribution and share of the lung against the measured ones, where both are told."""
+    label = pair.scan.get("pattern", {}).get("label")
+    if said.distribution is not None and label not in (None, "indeterminate"):
+        statement = f"{pair.study.id}: distribution recorded as {said.distribution.value}, measured {label}."
+        fact = ("distribution", said.distribution.value)
+        differs = label != said.distribution.value
+        yield _conflict(pair, "pattern_conflict", statement, fact, differs=differs)
+    share = pair.scan.get("extent", {}).get("lung_fraction_involved")
+    if said.lung_fraction is not None and share is not None:
+        least = pair.book.row("fraction_conflict")["min_difference"]
+        statement = f"{pair.study.id}: {said.lung_fraction:.0%} of the lung recorded, {share:.0%} measured."
+        differs = abs(share - said.lung_fraction) >= least
+        yield _conflict(
+            pair, "fraction_conflict", statement, ("lung_fraction", said.lung_fraction), differs=differs
+        )
+
+
+def _list_definitions(pair: _Pair) -> Iterator[Assessment]:
+    """Which published definitions the measured numbers meet."""
+    rows = pair.scan.get("definitions") or ()
+    if not rows:
+        return
+    told = {
+        verdict: [row["title"] for row in rows if row["verdict"] == verdict.value]
+        for verdict in (Verdict.MET, Verdict.NOT_MET)
+    }
+    words = [
+        f"{name.value.replace('_', ' ')}: {', '.join(titles) or 'none'}" for name, titles in told.items()
+    ]
+    statement = (
+        f"{pair.study.id}: miliary by what was measured, {'; '.join(words)}; the others cannot be told."
+    )
+    verdict = Verdict.MET if told[Verdict.MET] else Verdict.NOT_MET
+    yield _assessment(pair, "both_lungs", "bridge.definitions", statement, verdict)
+
+
+def _describe_lesions(staging: Staging, pair: _Pair) -> Iterator[Assessment]:
+    """The largest lesion measured beside what the case says of the primary: size, side and lobe."""
+    lesions = pair.scan.get("lesions") or ()
+    if not lesions:
+        return
+    largest = max(lesions, key=lambda lesion: float(lesion["long_axis_mm"]))
+    size = float(largest["long_axis_mm"])
+    lobe = None if largest["lobe"] == "not_determined" else str(largest["lobe"])
+    place = lobe or f"{largest['side']} lung"
+    what = "cavitary lesion" if largest["is_cavitary"] else "lesion"
+    measured = (Input(path_of("studies", pair.study.id, "result.lesions.long_axis_mm"), size),)
+    told = f"{pair.study.id}: {what} of {size:.1f} mm measured, {place}"
+    if staging.size_mm is None:
+        statement = f"{told}; no size of a primary is stated, this may be it."
+        yield _assessment(
+            pair, "lesion_size", "bridge.proposed_size", statement, Verdict.MET, inputs=measured, value=size
+        )
+    else:
+        least = pair.book.row("lesion_size_conflict")["min_difference_mm"]
+        statement = f"{told}; the primary is recorded with {staging.size_mm:g} mm."
+        inputs = (Input("staging.size_mm", staging.size_mm), *measured)
+        differs = abs(size - staging.size_mm) >= least
+        yield _lesion_conflict(pair, "lesion_size_conflict", "size", statement, inputs, differs=differs)
+    home = primary_side(staging)
+    if home is not None:
+        recorded = staging.lobe.value if staging.lobe is not None and lobe is not None else home.value
+        found = lobe if lobe is not None and staging.lobe is not None else largest["side"]
+        statement = f"{told}; the primary is recorded in {recorded}."
+        where = (Input("staging.lobe" if recorded.isupper() else "staging.side", recorded),)
+        differs = found != recorded
+        yield _lesion_conflict(pair, "lesion_place_conflict", "place", statement, where, differs=differs)
+
+
+def _lesion_conflict(
+    pair: _Pair, row_id: str, name: str, statement: str, inputs: tuple[Input, ...], *, differs: bool
+) -> Assessment:
+    return _assessment(
+        pair,
+        row_id,
+        f"bridge.conflict.lesion_{name}",
+        statement,
+        Verdict.MET if differs else Verdict.NOT_MET,
+        severity=Severity.QUERY if differs else Severity.INFO,
+        inputs=inputs,
+    )
 
 
 def _conflict(
