@@ -470,8 +470,8 @@ def _describe_corrections(applied: dict[str, Any] | None) -> list[tuple[str, str
     """A line on what a reader changed, where a reader was asked."""
     if applied is None:
         return []
-    told = f"{applied['n_rejected']} marks rejected, {applied['n_added']} nodules added"
-    return [("by a reader", f"{told}, {applied['n_lesions']} lesions corrected")]
+    told = f"rejected {applied['n_rejected']}, added {applied['n_added']}"
+    return [("by a reader", f"{told}, lesions corrected {applied['n_lesions']}")]
 
 
 def _text(value: float | None, style: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miliary.exchange.corrections import read_corrections
+from miliary.exchange.corrections import append_correction, read_corrections
 from miliary.viewer.server import has_bundle
 from tests.chromium import Chromium
 
@@ -182,6 +182,31 @@ def test_the_ends_of_a_lesion_are_set_at_the_cross(page, study):
     assert np.diff(saved.ends_lps_mm, axis=0)[0] == pytest.approx([15, 0, 0], abs=1e-6)
     # From the middle of the old ends.
     assert saved.ends_lps_mm[0] == pytest.approx((-13.5, -6.0, 120.0))
+
+
+@pytest.mark.parametrize(("applied_through", "is_drawn"), [(0, True), (1, False)])
+def test_an_added_nodule_is_a_diamond_until_it_is_a_row(study, show, applied_through, is_drawn):
+    content = {
+        "reader": "AB",
+        "scan": "baseline",
+        "kind": "add_nodule",
+        "position_lps_mm": [12.0, 5.0, 118.0],
+    }
+    append_correction(study / "corrections.jsonl", content)
+    path = study / "ct/baseline/scan.json"
+    known = {"corrections": {"applied_through": applied_through}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | known))
+    page = show(study)
+    page.click("#list .row:nth-child(2)")
+    _settle(page)
+    n_blue = page.evaluate(
+        "(() => { const c = document.querySelectorAll('.pane .view canvas')[1];"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
+        "for (let i = 0; i < d.length; i += 4) if (d[i] < 110 && d[i + 1] > 150 && d[i + 2] > 200) n++;"
+        "return n; })()"
+    )
+    assert (n_blue > 10) is is_drawn
+    assert page.errors == []
 
 
 def test_a_click_in_the_picture_selects_the_mark_there(page):

@@ -270,7 +270,7 @@ function pickLesion(lesion) {
 function setEnd(which) {
   const pane = state.active;
   if (state.lesion === null || !pane.grid) return;
-  state.ends[which] = [...pane.cursor];
+  state.ends[which] = crossOf(pane);
   const { first, second } = state.ends;
   if (!first || !second) {
     say(`The ${which} end is set; now the ${first ? "second" : "first"}.`);
@@ -320,10 +320,15 @@ function toggleRejected() {
   say(`Nodule ${id} is marked as false; save to keep this.`);
 }
 
+// Where the cross is [mm], to a thousandth: finer than any hand.
+function crossOf(pane) {
+  return pane.cursor.map((value) => Number(value.toFixed(3)));
+}
+
 function addNodule() {
   const pane = state.active;
   if (!pane?.grid) return;
-  draft({ kind: "add_nodule", scan: pane.scan.label, position_lps_mm: [...pane.cursor] });
+  draft({ kind: "add_nodule", scan: pane.scan.label, position_lps_mm: crossOf(pane) });
   say("A nodule is put at the cross; save to keep this.");
 }
 
@@ -439,9 +444,10 @@ const handlers = {
     const kind = rejectionOf(pane, id) ? "rejected" : pane.columns.attenuation[row] === "calcified" ? "calcified" : "nodule";
     return { kind, selected: pane === state.active && id === state.selected };
   },
+  // Those that were applied are rows of the table by now.
   addedOf: (pane) =>
     changesOf(pane)
-      .filter((c) => c.kind === "add_nodule")
+      .filter((c) => c.kind === "add_nodule" && (!c.number || state.pending.includes(c.number)))
       .map((c) => ({ position: c.position_lps_mm })),
   lesionsOf: (pane) =>
     (pane.scan.lesions ?? [])
