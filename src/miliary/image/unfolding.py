@@ -30,6 +30,8 @@ VOLUMES_MM3 = np.pi / 6.0 * CENTERS_MM**3
 MIN_COMPLETENESS = 0.08
 ROUNDS = 30
 SMOOTHING = 0.02
+# Bins to either side over which the marks are spread to start with: twice the scatter of a size.
+START = 3
 N_DRAWS = 300
 MIN_FOUND = 40
 # Fewer nodules than these have an interval by differences, as it may hold none.
@@ -37,6 +39,7 @@ FEW = 20.0
 RESPONSE_WIDTH = 0.18
 # Fits that went astray, in robust standard deviations; large nodules do not pass for many small ones.
 OUTLIER = 3.0
+ASTRAY = 0.2
 # Nodules are at most this much larger than the largest mark.
 ROOM = 1.25
 # Weak expectations of the curve's parameters: place, width and skewness of the rise, height of its end.
@@ -116,7 +119,8 @@ def _measure_curvature(loss: Callable[[F64], float], at: F64, step: float = 1e-3
 class Response:
     """How a found nodule's diameter is measured: bias and scatter of its logarithm, and the whole smearing.
 
-    `bias`, `scatter` per bin of true diameter; `matrix` (measured bin, true bin) has columns that sum to one.
+    `bias`, `scatter` per bin of true diameter; `matrix` (measured bin, true bin) has columns that sum to one,
+    or to nothing for sizes that this scan measures wrongly.
     """
 
     bias: F64
@@ -136,7 +140,10 @@ def measure_response(recovery: Recovery) -> Response:
     edges = np.log(EDGES_MM)
     edges = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
     below = np.searchsorted(standard, (edges[:, None] - center - bias) / scatter) / len(standard)
-    return Response(bias, scatter, np.diff(below, axis=0))
+    matrix = np.diff(below, axis=0)
+    # A size whose fit goes astray is not made to explain the marks that it would be mistaken for.
+    matrix[:, np.abs(bias) > ASTRAY] = 0.0
+    return Response(bias, scatter, matrix)
 
 
 def _smooth(x: F64, values: F64, at: F64) -> tuple[F64, F64]:
@@ -149,6 +156,14 @@ def _smooth(x: F64, values: F64, at: F64) -> tuple[F64, F64]:
     mean = weight @ drawn_in
     variance = weight @ drawn_in**2 - mean**2
     return mean, np.sqrt(np.maximum(variance, 0.01**2))
+
+
+def _shift(counts: F64, bins: int) -> F64:
+    """Counts some bins higher, zeros from outside."""
+    out = np.zeros_like(counts)
+    n = counts.shape[-1]
+    out[..., max(0, bins) : n + min(0, bins)] = counts[..., max(0, -bins) : n - max(0, bins)]
+    return out
 
 
 def unfold(marked: F64, false: F64, completeness: F64, matrix: F64) -> F64:
@@ -165,8 +180,10 @@ def unfold(marked: F64, false: F64, completeness: F64, matrix: F64) -> F64:
     filled = np.flatnonzero(marked.reshape(-1, marked.shape[-1]).any(axis=0))
     largest = EDGES_MM[filled[-1] + 1] if len(filled) else EDGES_MM[-1]
     known = (completeness >= MIN_COMPLETENESS) & (ROOM * largest >= CENTERS_MM)
-    total = np.maximum(marked.sum(axis=-1, keepdims=True) - false.sum(axis=-1, keepdims=True), 0.5)
-    there = np.where(known, total / np.maximum(known.sum(axis=-1, keepdims=True), 1), 0.0)
+    # Starting from the marks where they are: large nodules that no mark is near are not called upon to
+    # explain small ones.
+    near = np.stack([_shift(np.maximum(marked - false, 0.0), k) for k in range(-START, START + 1)])
+    there = np.where(known, near.mean(axis=0) / np.maximum(completeness, MIN_COMPLETENESS), 0.0)
     found = np.where(known, completeness, 0.0)
     for _ in range(ROUNDS):
         expected = (there * found) @ matrix.T + false + 1e-9
