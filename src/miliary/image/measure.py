@@ -310,7 +310,7 @@ def fit_balls(
     Fit
         Errors are from the curvature of the fit, widened for correlated noise and the model's own error.
     """
-    start = _start_fit(position_mm, background_hu, contrast_hu, psf)
+    start = _start_fit(box, position_mm, background_hu, contrast_hu, psf)
     old, quality = _fit_rounds(box, position_mm, background_hu, start, psf, noise, n_rounds=ROUNDS)
     spacing = np.asarray(box.spacing_zyx_mm)
     area = spacing[1] * spacing[2]
@@ -328,11 +328,50 @@ def fit_balls(
     )
 
 
-def _start_fit(position_mm: F64, background_hu: F64, contrast_hu: F64, psf: Psf) -> F64:
+def _start_fit(box: LungBox, position_mm: F64, background_hu: F64, contrast_hu: F64, psf: Psf) -> F64:
     """First parameters (n, 5): z, y, x [mm], background [HU], excess [HU mm3]."""
     sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
     spread = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
-    return np.column_stack([position_mm, background_hu, np.maximum(contrast_hu, 30.0) * spread])
+    height = np.maximum(contrast_hu, 30.0)
+    # A large nodule's fit that starts small takes its rim for vessels, and stays small.
+    radius = np.zeros(len(position_mm))
+    spacing = np.asarray(box.spacing_zyx_mm)
+    level = background_hu + 0.5 * height
+    _kernels.run_rows(_measure_radius, len(radius), box.voxels_hu, spacing, position_mm, level, radius)
+    ball = 4.0 / 3.0 * np.pi * radius**3
+    return np.column_stack([position_mm, background_hu, height * np.maximum(spread, ball)])
+
+
+@nb.njit(nogil=True, cache=True)
+def _measure_radius(first, last, volume, spacing, position, level, out):  # type: ignore[no-untyped-def]
+    """Largest radius [mm] up to which most of every shell is above a level: vessels fill no shell."""
+    n_shells = 10
+    inside = np.empty(n_shells)
+    total = np.empty(n_shells)
+    for m in range(first, last):
+        inside[:] = 0.0
+        total[:] = 0.0
+        z0 = max(0, int(np.ceil((position[m, 0] - 4.0) / spacing[0])))
+        z1 = min(volume.shape[0] - 1, int((position[m, 0] + 4.0) / spacing[0]))
+        y0 = max(0, int(np.ceil((position[m, 1] - 4.0) / spacing[1])))
+        y1 = min(volume.shape[1] - 1, int((position[m, 1] + 4.0) / spacing[1]))
+        x0 = max(0, int(np.ceil((position[m, 2] - 4.0) / spacing[2])))
+        x1 = min(volume.shape[2] - 1, int((position[m, 2] + 4.0) / spacing[2]))
+        for z in range(z0, z1 + 1):
+            dz = z * spacing[0] - position[m, 0]
+            for y in range(y0, y1 + 1):
+                dy = y * spacing[1] - position[m, 1]
+                for x in range(x0, x1 + 1):
+                    dx = x * spacing[2] - position[m, 2]
+                    k = int(np.sqrt(dz * dz + dy * dy + dx * dx) / 0.4)
+                    if k < n_shells:
+                        total[k] += 1.0
+                        if volume[z, y, x] > level[m]:
+                            inside[k] += 1.0
+        k = 0
+        while k < n_shells and inside[k] >= 0.7 * total[k]:
+            k += 1
+        out[m] = 0.4 * k
 
 
 def _fit_rounds(
@@ -436,7 +475,7 @@ class _Trials:
         self._data = (box, position_mm, background_hu)
         self._noise = noise
         self._used: npt.NDArray[np.int64] | None = None
-        start = _start_fit(position_mm, background_hu, contrast_hu, psf)
+        start = _start_fit(box, position_mm, background_hu, contrast_hu, psf)
         self._last, _ = _fit_rounds(*self._data, start, psf, noise, n_rounds=ROUNDS)
 
     def scan(self, trials: list[tuple[float, Psf]]) -> tuple[float, float]:
