@@ -36,8 +36,9 @@ N_NODULES = 10_000
 LABELS = ("baseline", "followup")
 
 _PEAK = (
-    "import resource, sys; from miliary.cli import main; code = main(sys.argv[1:]); "
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, file=sys.stderr); sys.exit(code)"
+    "import sys; from pathlib import Path; from miliary.cli import main; code = main(sys.argv[1:]); "
+    "print(int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) / 1024**2, file=sys.stderr); "
+    "sys.exit(code)"
 )
 
 
