@@ -385,13 +385,16 @@ def _fit_affine(p: F64, q: F64, *, ridge: float) -> tuple[F64, F64]:
 
 
 def _match(
-    a: _View, b: _View, transform: Transform, settings: Round, *, start: int = 0
+    a: _View, b: _View, transform: Transform, settings: Round, *, start: int = 0, depth: int = 0
 ) -> tuple[_View, npt.NDArray[np.int64], F32]:
-    """Padded baseline, patch centers and their correlation with the follow-up brought onto it."""
+    """Padded baseline, patch centers (`depth` voxels below the surface) and their correlation around them."""
     fixed = a.coarsen(settings.coarseness).pad(settings.search.margin + 1)
     other = b.coarsen(settings.coarseness)
     warped = resample_volume(other.image, other.grid, fixed.grid, transform=transform, fill=1.0)
-    centers = choose_centers(fixed.image, fixed.labels > 0, settings.cell, start=start)
+    inside = fixed.labels > 0
+    if depth:
+        inside = ndimage.distance_transform_cdt(inside, metric="chessboard") > depth
+    centers = choose_centers(fixed.image, inside, settings.cell, start=start)
     # Where a scan ends within a lung the lung seems to have a surface, which must not be matched.
     points = fixed.grid.lps_from_index(centers)
     margin_mm = settings.search.radius * WORK_MM * settings.coarseness
@@ -469,7 +472,8 @@ def _unfold(transform: Transform, grid: Grid, field: F64) -> Transform:
 
 def _check(a: _View, b: _View, transform: Transform) -> tuple[float, float]:
     """Mean miss [mm] of patches that the map was not made from, and the share that agrees with it."""
-    fixed, centers, scores = _match(a, b, transform, CHECK, start=-3)
+    # Away from the surface: that of one patient can be laid onto that of any other.
+    fixed, centers, scores = _match(a, b, transform, CHECK, start=-3, depth=CHECK.search.radius)
     if not len(centers):
         return float("inf"), 0.0
     offset, score, _ = find_peaks(scores, np.zeros((len(centers), 3)), 0.0)
