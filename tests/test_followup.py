@@ -248,6 +248,23 @@ def test_lungs_that_do_not_agree_are_refused(register, make_pair):
         followup.compare_scans(baseline, after)
 
 
+def test_lungs_of_one_patient_that_do_not_agree_are_a_warning(register, make_pair):
+    baseline, after, _ = make_pair()
+    register.agreement = 0.03
+    found = followup.compare_scans(baseline, after, is_one_patient=True)
+    assert "lungs_disagree" in {w.code for w in found.warnings}
+
+
+def test_scans_without_a_lung_in_common_are_refused(register, make_pair, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no lung of the same side")
+
+    baseline, after, _ = make_pair()
+    monkeypatch.setattr(followup, "register_lungs", fail)
+    with pytest.raises(InputError, match="no lung in common"):
+        followup.compare_scans(baseline, after)
+
+
 def test_other_parts_of_the_body_are_refused(register, make_pair):
     baseline, after, _ = make_pair()
     register.transform = Transform.affine(np.eye(3), SHIFT_LPS_MM + np.array([0, 0, 170.0]))

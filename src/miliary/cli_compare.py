@@ -90,10 +90,11 @@ def compare(
 
 @dataclass(frozen=True)
 class _When:
-    """What is known of the times: days from the baseline to each follow-up, and to the treatment."""
+    """What is known of patient and times: days from the baseline to each follow-up and to the treatment."""
 
     days: tuple[int | None, ...]
     to_treatment: int | None
+    is_one_patient: bool
     warnings: tuple[ScanWarning, ...]
 
 
@@ -125,6 +126,7 @@ def compare_paths(
                     exam,
                     days_between=apart,
                     days_to_treatment=when.to_treatment,
+                    is_one_patient=when.is_one_patient,
                     warnings=when.warnings,
                     progress=progress,
                     n_threads=threads,
@@ -169,7 +171,8 @@ def _check_identities(
                 "give the scans in the order of their dates, the baseline first"
             )
     warnings = []
-    if any(one.patient is None for one in known):
+    is_one_patient = all(one.patient is not None for one in known)
+    if not is_one_patient:
         text = "the files do not say whose scans these are: that they are of one patient was not checked"
         warnings.append(ScanWarning("patient_unknown", text))
     first = known[0].day
@@ -181,7 +184,7 @@ def _check_identities(
             warnings.append(ScanWarning("baseline_undated", text))
         else:
             to_treatment = treatment_start.toordinal() - first
-    return _When(tuple(days) or apart, to_treatment, tuple(warnings))
+    return _When(tuple(days) or apart, to_treatment, is_one_patient, tuple(warnings))
 
 
 def _choose_series(paths: Sequence[Path]) -> list[str | None]:

@@ -70,6 +70,7 @@ def compare_scans(
     *,
     days_between: int | None = None,
     days_to_treatment: int | None = None,
+    is_one_patient: bool = False,
     warnings: Sequence[ScanWarning] = (),
     progress: Progress | None = None,
     n_threads: int | None = None,
@@ -83,6 +84,9 @@ def compare_scans(
         From baseline to follow-up.
     days_to_treatment : int, optional
         From the baseline scan to the start of treatment.
+    is_one_patient : bool
+        Whether it is known that both scans show one patient. Where it is not, lungs that do not look alike
+        are refused; where it is, that is a warning.
     warnings : sequence of ScanWarning
         Passed on to the result.
     progress : callable, optional
@@ -102,7 +106,7 @@ def compare_scans(
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
     clock = _Clock(progress)
     try:
-        found = _compare(baseline, followup, clock, days_between)
+        found = _compare(baseline, followup, clock, days_between, is_one_patient=is_one_patient)
     finally:
         nb.set_num_threads(before)
     timing = rules.judge_baseline(days_to_treatment, rules.load_comparison_rules())
@@ -180,7 +184,9 @@ class _Finding:
         return float(value), float(high - low) / 3.92
 
 
-def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) -> Comparison:
+def _compare(
+    baseline: Exam, followup: Exam, clock: _Clock, days: int | None, *, is_one_patient: bool
+) -> Comparison:
     book = rules.load_comparison_rules()
     lesions = tuple(_list_lesions(exam) for exam in (baseline, followup))
     burdens = tuple(_list_burden(e, found) for e, found in zip((baseline, followup), lesions, strict=True))
@@ -189,11 +195,13 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
     with clock.stage("common lung"):
         grids = (baseline.scan.grid, followup.scan.grid)
         common = common_lung.find_common_lung(baseline.lungs, grids[0], followup.lungs, grids[1], transform)
+        agreement = registration.get("agreement")
         problem = rules.find_impossibility(
-            coverage=common.coverage, agreement=registration.get("agreement"), book=book
+            coverage=common.coverage, agreement=None if is_one_patient else agreement, book=book
         )
         if problem:
             raise InputError(f"{baseline.name} and {followup.name} {problem}")
+        doubt = rules.find_impossibility(coverage=1.0, agreement=agreement, book=book)
         sides = tuple(
             _place(burden, exam, baseline, followup, transform)
             for burden, exam in zip(burdens, (baseline, followup), strict=True)
@@ -231,7 +239,10 @@ def _compare(baseline: Exam, followup: Exam, clock: _Clock, days: int | None) ->
         registration=registration,
         registered_hu=registered,
         registered_grid=grid,
-        warnings=tuple(_find_warnings((baseline, followup), sides, opacities, measured)),
+        warnings=(
+            *((ScanWarning("lungs_disagree", f"the scans {doubt}"),) if doubt else ()),
+            *_find_warnings((baseline, followup), sides, opacities, measured),
+        ),
         provenance={"miliary_version": __version__, "rules": book.label},
     )
 
@@ -301,14 +312,20 @@ def _register(
     baseline: Exam, followup: Exam, lesions: Sequence[Sequence[Mapping[str, Any]]]
 ) -> tuple[Transform, dict[str, float | None]]:
     """Baseline points to follow-up points; disease is painted over, so that its change moves nothing."""
-    found = register_lungs(
-        baseline.scan,
-        baseline.lungs,
-        followup.scan,
-        followup.lungs,
-        fixed_marks=_mark_disease(baseline.nodules, lesions[0]),
-        moving_marks=_mark_disease(followup.nodules, lesions[1]),
-    )
+    try:
+        found = register_lungs(
+            baseline.scan,
+            baseline.lungs,
+            followup.scan,
+            followup.lungs,
+            fixed_marks=_mark_disease(baseline.nodules, lesions[0]),
+            moving_marks=_mark_disease(followup.nodules, lesions[1]),
+        )
+    except ValueError as error:
+        # What registration cannot begin with: no lung, or none of the same side.
+        raise InputError(
+            f"{baseline.name} and {followup.name} show no lung in common; give two scans of the whole chest"
+        ) from error
     names = ("agreement", "tre_estimate_mm", "overlap", "min_jacobian", "folded_share", "n_landmarks")
     return found.transform, {name: getattr(found, name) for name in names}
 
