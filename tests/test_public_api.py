@@ -20,10 +20,13 @@ PUBLIC = {
     "__version__",
     "assess_case",
     "read_case",
+    "compare_scans",
     "find_nodules",
+    "make_exam",
     "read_ct",
     "simulate_scan",
     "summarize",
+    "write_comparison",
     "write_ct_result",
 }
 

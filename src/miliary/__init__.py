@@ -8,6 +8,12 @@ The short way::
     result = miliary.find_nodules(scan)
     result.to_frame()
 
+and with an earlier scan of the same patient::
+
+    before, after = (miliary.make_exam(name, s, miliary.find_nodules(s)) for name, s in scans.items())
+    found = miliary.compare_scans(before, after)
+    miliary.write_comparison(found, "compared")
+
 Names are loaded when first used: ``import miliary`` reads no DICOM, table or compiler library.
 """
 
@@ -23,8 +29,10 @@ if TYPE_CHECKING:
     from miliary.ct_result import CtResult, summarize
     from miliary.errors import InputError, MiliaryError
     from miliary.exchange.case_file import read_case
+    from miliary.exchange.compare_store import write_comparison
     from miliary.exchange.ct_read import read_ct
     from miliary.exchange.store import write_ct_result
+    from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
     from miliary.nodules import Nodules
     from miliary.pipeline import find_nodules
@@ -44,11 +52,14 @@ _HOMES = {
     "Scan": "miliary.scan",
     "ScanProtocol": "miliary.image.simulate",
     "assess_case": "miliary.clinical.registry",
+    "compare_scans": "miliary.followup",
     "find_nodules": "miliary.pipeline",
+    "make_exam": "miliary.followup",
     "read_case": "miliary.exchange.case_file",
     "read_ct": "miliary.exchange.ct_read",
     "simulate_scan": "miliary.image.simulate",
     "summarize": "miliary.ct_result",
+    "write_comparison": "miliary.exchange.compare_store",
     "write_ct_result": "miliary.exchange.store",
 }
 
@@ -65,11 +76,14 @@ __all__ = [
     "ScanProtocol",
     "__version__",
     "assess_case",
+    "compare_scans",
     "find_nodules",
+    "make_exam",
     "read_case",
     "read_ct",
     "simulate_scan",
     "summarize",
+    "write_comparison",
     "write_ct_result",
 ]
 
