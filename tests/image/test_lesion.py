@@ -208,3 +208,12 @@ def test_the_close_up_shows_the_lesion_and_its_diameter():
     assert is_yellow.sum() > 0.9 * found.lesions[0].long_axis_mm / figure.pixel_mm
     assert not ((plain[..., 0].astype(int) - plain[..., 2]) > 100).any()
     assert plain[rows // 2, columns // 6].mean() > 200
+
+
+def test_a_patch_that_fades_at_its_edge_is_no_lesion():
+    hu, labels = make_chest()
+    patch = np.clip((11.0 - distance(MIDDLE)) / 9.0, 0.0, 1.0)
+    faint = hu + patch * (-40.0 - hu)
+    assert find(faint, labels)[0].lesions == ()
+    hu[distance(MIDDLE) < 7.0] = -40.0
+    assert len(find(hu, labels)[0].lesions) == 1

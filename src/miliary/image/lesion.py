@@ -44,6 +44,8 @@ SEED_CLEARANCE_MM, MAX_SEED_STRETCH, MAX_ENDLESS_SHARE = 4.0, 3.0, 0.2
 # Share of the ball around the longest diameter that a lesion fills at least: less is a plate or a strand.
 MIN_FILL = 0.15
 SAME_LESION_MM = 2.0
+# A patch of consolidation is fainter than solid tissue and fades at its edge; a lesion does one at most.
+FAINT_HU, SOFT_EDGE_MM = -25.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -418,10 +420,11 @@ def _measure(
         return None
     axes = measure_axes(shape)
     ball_mm3 = np.pi / 6.0 * axes.long_mm**3
-    is_seed = origin is Origin.CORRECTED
-    if not is_seed and (axes.long_mm < MIN_LONG_AXIS_MM or shape.volume_mm3 < MIN_FILL * ball_mm3):
+    wall, density = measure_wall(shape, psf), measure_density(shape)
+    is_patch = wall is None and density < FAINT_HU and shape.edge_mm > SOFT_EDGE_MM
+    is_other = axes.long_mm < MIN_LONG_AXIS_MM or shape.volume_mm3 < MIN_FILL * ball_mm3 or is_patch
+    if is_other and origin is not Origin.CORRECTED:
         return None
-    wall = measure_wall(shape, psf)
     centroid = shape.start + shape.centroid_zyx
     sides, zones = geometry.locate(field.labels, field.index_here(centroid)[None])
 
@@ -439,7 +442,7 @@ def _measure(
         short_axis_mm=axes.short_mm,
         short_axis_ends_lps_mm=ends(axes.short_ends),
         volume_mm3=shape.volume_mm3,
-        density_hu=measure_density(shape),
+        density_hu=density,
         centroid_lps_mm=_point(scan.grid.lps_from_index(centroid)),
         side=Side(sides[0]),
         zone=Zone(zones[0]),

@@ -78,6 +78,16 @@ class Shape:
         return float((inner.sum() + share[rim].sum()) * np.prod(self.spacing_mm))
 
     @property
+    def edge_mm(self) -> float:
+        """Width of the outer edge between 30 and 80 % of its step, from the volume it fills."""
+        share = (self.hu - self.lung_hu) / (self.solid_hu - self.lung_hu)
+        near = ndimage.binary_dilation(self.mask, iterations=2)
+        near &= ~ndimage.binary_dilation(self.cavity, iterations=2)
+        volume = float((near & (share > 0.3) & (share < 0.8)).sum() * np.prod(self.spacing_mm))
+        surface = np.pi ** (1 / 3) * (6.0 * self.volume_mm3) ** (2 / 3)
+        return float(volume / max(surface, 1e-6))
+
+    @property
     def centroid_zyx(self) -> F64:
         """Mean place of its voxels, as an index of the box."""
         return np.asarray(np.argwhere(self.mask).mean(axis=0))
