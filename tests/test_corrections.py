@@ -130,3 +130,19 @@ def test_nothing_is_pending_once_everything_was_applied(steps, through):
     lacking = set(select_pending(every, "baseline", through))
     before, now = (set(select_active(every, "baseline", through=n)) for n in (through, None))
     assert (before - lacking) | (lacking - before) == now
+
+
+def test_every_field_of_a_line_is_described(root):
+    page = (root / "docs/viewer.md").read_text()
+    lines = [
+        correction_to_dict(_make(3, kind, **more))
+        for kind, more in (
+            ("add_nodule", {}),
+            ("reject_nodule", {}),
+            ("set_lesion_ends", {}),
+            ("withdraw", {"withdraws": 1}),
+        )
+    ]
+    told = {name for line in lines for name in line}
+    assert [name for name in sorted(told) if f"`{name}`" not in page] == []
+    assert [kind for kind in CorrectionKind if f"`{kind}`" not in page] == []

@@ -164,7 +164,8 @@ def test_a_reader_moves_the_ends():
     hu, labels = make_chest()
     hu[distance(MIDDLE) < 8.0] = 40.0
     found, _ = find(hu, labels)
-    ends = ((0.0, 0.0, 0.0), (12.0, 0.0, 0.0))
+    x, y, z = found.lesions[0].centroid_lps_mm
+    ends = ((x - 6.0, y, z), (x + 6.0, y, z))
     given = [
         Correction(
             n,
@@ -178,10 +179,15 @@ def test_a_reader_moves_the_ends():
         for n, i in ((1, 1), (2, 5))
     ]
     lesions, applied = correct_lesions(found.lesions, CorrectionSet(tuple(given), 2), AppliedCorrections(2))
-    assert lesions[0].long_axis_mm == 12.0
+    assert lesions[0].long_axis_mm == pytest.approx(12.0)
     assert lesions[0].origin is Origin.CORRECTED
     assert lesions[0].volume_mm3 == found.lesions[0].volume_mm3
     assert (applied.n_lesions, applied.not_placed) == (1, (2,))
+    # The same number, but ends that lie elsewhere: another lesion was meant.
+    away = replace(given[0], ends_lps_mm=((x + 40.0, y, z), (x + 52.0, y, z)))
+    lesions, applied = correct_lesions(found.lesions, CorrectionSet((away,), 1), AppliedCorrections(1))
+    assert lesions == found.lesions
+    assert (applied.n_lesions, applied.not_placed) == (0, (1,))
 
 
 def test_the_summary_says_why_what_is_missing_is_missing():
