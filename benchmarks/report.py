@@ -37,8 +37,8 @@ LABELS = ("baseline", "followup")
 
 _PEAK = (
     "import sys; from pathlib import Path; from miliary.cli import main; code = main(sys.argv[1:]); "
-    "print(int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) / 1024**2, file=sys.stderr); "
-    "sys.exit(code)"
+    "peak = Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]; "
+    "print(int(peak) / 1024**2, file=sys.stderr); sys.exit(code)"
 )
 
 
