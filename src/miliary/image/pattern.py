@@ -554,7 +554,9 @@ def _weigh_classes(observed: _Counts, null: _Counts, per_litre: float) -> dict[P
     total = np.array([score[name] for name in CLASSES[:3]]) + np.log(
         [model["classes"][name.value]["prior"] for name in CLASSES[:3]]
     )
-    posterior = np.exp(total - logsumexp(total))
+    # The ranges may not hold what this patient has: no evidence makes a pattern certain.
+    doubt = float(model["doubt"])
+    posterior = (1.0 - doubt) * np.exp(total - logsumexp(total)) + doubt / len(total)
     none = _chance_of_none(per_litre)
     return {
         **dict(zip(CLASSES[:3], (float(p) * (1 - none) for p in posterior), strict=True)),
