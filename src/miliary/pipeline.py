@@ -192,7 +192,7 @@ def _find_nodules(
             lesions, applied = lesion_changes.correct_lesions(lesions, corrections, applied)
             warnings = (*warnings, *reader_changes.list_warnings(applied))
             place_mm = _place_in_box(scan, box, nodules)
-    shown = None
+    shown = recovery = None
     if with_completeness:
         with clock.stage("completeness"):
             detection = injection.Detection(
@@ -208,6 +208,7 @@ def _find_nodules(
                 **start,
                 diameter_mm=np.cbrt(6.0 / np.pi * describe.measure_volume(fit)[0]),
             )
+            recovery = injection.inject_and_recover(detection, seed=seed)
             margin = injection.list_margins(position_mm, probability, classifier.threshold)
             shown = completeness.estimate_completeness(
                 detection,
@@ -216,9 +217,10 @@ def _find_nodules(
                 litres=(right_ml + left_ml) / 1000.0,
                 slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
                 seed=seed,
+                recovery=recovery,
             )
     with clock.stage("pattern"):
-        spread = _estimate_pattern(box, smooth, nodules, place_mm, seed)
+        spread = _estimate_pattern(box, smooth, nodules, place_mm, recovery=recovery, seed=seed)
     with clock.stage("definitions"):
         spans, sizes, definitions = _judge(
             scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
@@ -320,7 +322,13 @@ def _render_preview(scan: Scan, lung_mask: Lungs, nodules: Nodules) -> npt.NDArr
 
 
 def _estimate_pattern(
-    box: find.LungBox, smooth: npt.NDArray[np.float32], nodules: Nodules, position_mm: F64, seed: int
+    box: find.LungBox,
+    smooth: npt.NDArray[np.float32],
+    nodules: Nodules,
+    position_mm: F64,
+    *,
+    recovery: injection.Recovery | None,
+    seed: int,
 ) -> Pattern:
     """Pattern of the burden; what is carved from the vessels is every mark."""
     around = surroundings.find_surroundings(box, smooth, position_mm, nodules["diameter_mm"])
@@ -330,6 +338,9 @@ def _estimate_pattern(
         nodules["diameter_mm"][disease],
         diameter_mm_err=nodules["diameter_mm_err"][disease],
         surroundings=around,
+        trials=None
+        if recovery is None
+        else pattern.Trials(recovery.position_mm, recovery.diameter_mm, recovery.is_found),
         seed=seed,
     )
 
