@@ -120,13 +120,18 @@ class Chromium:
         self._write_end.close()
         shutil.rmtree(self._profile, ignore_errors=True)
 
-    def open(self, url: str, *, offline: bool = False) -> Page:
-        """A new page at an address; what it asks for and complains about is recorded from its start."""
+    def open(self, url: str, *, offline: bool = False, script: str = "") -> Page:
+        """A new page at an address; what it asks for and complains about is recorded from its start.
+
+        `script` runs before any of the page's own.
+        """
         target = self.send("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        page = self._pages[session] = Page(self, session)
+        page = self._pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.send(f"{domain}.enable")
+        if script:
+            page.send("Page.addScriptToEvaluateOnNewDocument", {"source": script})
         if offline:
             conditions = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
             page.send("Network.emulateNetworkConditions", conditions)
@@ -172,9 +177,10 @@ class Chromium:
 class Page:
     """One page: `requests` are the addresses it asked for, `errors` what its console complained about."""
 
-    def __init__(self, browser: Chromium, session: str) -> None:
+    def __init__(self, browser: Chromium, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.dialogs: list[str] = []
@@ -182,6 +188,10 @@ class Page:
     def send(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """One DevTools command for this page."""
         return self._browser.send(method, params, self._session)
+
+    def close(self) -> None:
+        """Close the page without asking; open ones go on drawing."""
+        self._browser.send("Target.closeTarget", {"targetId": self._target})
 
     def hear(self, method: str, params: dict[str, Any]) -> None:
         """Record an event."""

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from miliary.exchange.corrections import append_correction, read_corrections
+from miliary.viewer import server
 from miliary.viewer.server import has_bundle
 from tests.chromium import Chromium
 
@@ -32,16 +33,20 @@ def browser():
 @pytest.fixture
 def show(browser, serve):
     """Open a folder and wait until everything but the graphics card is there."""
+    pages = []
 
-    def start(folder):
+    def start(folder, script=""):
         client = serve(folder)
-        page = browser.open(client.server.url)
+        page = browser.open(client.server.url, script=script)
+        pages.append(page)
         page.wait_for("document.documentElement.dataset.ready && document.documentElement.dataset.list")
         page.wait_for("document.documentElement.dataset.frame || !document.querySelector('.pane canvas')")
         page.root = client.server.url
         return page
 
-    return start
+    yield start
+    for page in pages:
+        page.close()
 
 
 @pytest.fixture
@@ -332,3 +337,28 @@ def test_a_result_without_images_still_lists_its_nodules(study, show):
     page.click("#list .row:nth-child(2)")
     page.wait_for("document.getElementById('status').textContent.includes('Nodule 2:')")
     assert page.errors == []
+
+
+def test_without_the_bundle_the_server_draws_and_the_page_says_so(study, show, monkeypatch):
+    monkeypatch.setattr(server, "has_bundle", lambda: False)
+    page = show(study)
+    assert "drawn by the server" in page.evaluate("document.getElementById('notes').textContent")
+    assert page.evaluate("document.documentElement.dataset.ready") == "slices"
+    assert page.evaluate("document.getElementById('webgl-box').hidden")
+    assert not [r for r in page.requests if "webgl" in r or "volume" in r]
+    assert page.errors == []
+
+
+def test_a_browser_without_webgl_falls_back_to_the_server(study, show):
+    _need_bundle()
+    page = show(
+        study,
+        "const real = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+        " return kind.startsWith('webgl') ? null : real.call(this, kind, ...rest); };",
+    )
+    page.wait_for("document.getElementById('status').textContent.includes('cannot be used')")
+    assert page.evaluate("document.getElementById('webgl-box').hidden")
+    _settle(page)
+    page.click("#list .row:nth-child(1)")
+    page.wait_for("document.getElementById('status').textContent.includes('Nodule 1:')")
