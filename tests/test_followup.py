@@ -410,6 +410,7 @@ def test_corrected_totals_are_used_where_both_scans_have_them(register, make_pai
     after.summary.update(corrected(0.5, 2400.0, 500.0))
     after.summary["completeness"]["diameter_90_mm"] = 2.2
     after.summary["corrected"]["min_diameter_mm"] = 1.5
+    after.summary["acquisition"]["slice_thickness_mm"] = 5.0
     found = followup.compare_scans(baseline, after)
     summary = check_schema(found)
     response = summary["response"]
@@ -423,6 +424,18 @@ def test_corrected_totals_are_used_where_both_scans_have_them(register, make_pai
     assert (response["min_diameter_mm"], response["count_diameter_mm"]) == (1.5, 2.2)
     assert summary["comparability"]["baseline_d50_mm"] == 1.2
     assert "uncorrected" not in {w["code"] for w in summary["warnings"]}
+
+
+def test_like_scans_are_weighed_nodule_by_nodule(register, make_pair):
+    baseline, after, truth = make_pair(kept=0.5, factor=1.0)
+    # Half of what is there is seen on the follow-up; its own totals are 9 % off.
+    baseline.summary.update(corrected(0.9, 4000.0, 550.0))
+    after.summary.update(corrected(0.45, 4400.0, 600.0))
+    found = followup.compare_scans(baseline, after)
+    assert found.comparability.verdict is ComparabilityVerdict.COMPARABLE
+    assert found.is_corrected
+    assert found.total.volume_ratio.value == pytest.approx(2 * truth, abs=0.03)
+    assert found.total.count_ratio.value == pytest.approx(1.0, abs=0.03)
 
 
 def test_a_late_baseline_is_flagged(register, make_pair):

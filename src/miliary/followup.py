@@ -534,7 +534,7 @@ def _respond(
 
     def measure(parts: Sequence[int], *, side: str, zone: str | None, excluded: str = "") -> RegionResponse:
         burdens = [
-            _measure_side(one, sample, ml, parts, (least, counted), is_corrected=is_corrected)
+            _measure_side(one, sample, ml, parts, (least, counted), has_totals=is_corrected and not is_like)
             for one, sample, ml in zip(sides, samples, volumes_ml, strict=True)
         ]
         before, after = burdens
@@ -577,13 +577,18 @@ def _measure_side(
     parts: Sequence[int],
     diameters_mm: tuple[float, float],
     *,
-    is_corrected: bool,
+    has_totals: bool,
 ) -> Burden:
-    """What one scan shows in parts of the lung."""
+    """What one scan shows in parts of the lung.
+
+    Like scans are weighed nodule by nodule: what is wrong with both alike, as marks that are no nodules or
+    the volume of what touches a vessel, cancels in the ratio, while each scan's own estimate of it would add
+    its noise. Unlike scans are wrong in different ways and need the corrected totals of each.
+    """
     own = sample.select(np.isin(sample.part, parts) & side.place.is_common)
     here_ml = float(lung_ml[list(parts)].sum())
     least, counted = diameters_mm
-    if not is_corrected:
+    if not has_totals:
         return response.measure_burden(
             own,
             lung_ml=here_ml,
