@@ -121,3 +121,5 @@ def test_corrections_stand_in_the_study_or_beside_a_single_result(tmp_path):
     # A study by its own word, its scans elsewhere.
     (single / "study.json").write_text(json.dumps({}))
     assert find_corrections_file(single) == single / "corrections.jsonl"
+    (single / "scans" / "a").mkdir(parents=True)
+    assert find_corrections_file(single / "scans" / "a") == single / "corrections.jsonl"

@@ -351,6 +351,21 @@ def test_a_damaged_registration_is_told(study, serve, content):
     assert "not linked" in found["problems"][0]
 
 
+def test_the_order_and_the_places_are_those_that_the_study_states(study, serve):
+    (study / "scans").mkdir()
+    (study / "ct/baseline").rename(study / "scans/first")
+    entries = [
+        {"label": "a", "path": "ct/followup"},
+        {"label": "b", "path": "scans/first"},
+        7,
+        "../elsewhere",
+    ]
+    (study / "study.json").write_text(json.dumps({"kind": "miliary.study", "ct": entries}))
+    shown = serve(study)
+    assert [scan["label"] for scan in shown.ask("study").content["scans"]] == ["followup", "first"]
+    assert shown.ask("slice?scan=first").status == 200
+
+
 def test_a_single_result_is_shown_by_itself(study, serve):
     alone = serve(study / "ct" / "baseline")
     found = alone.ask("study").content

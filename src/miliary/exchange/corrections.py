@@ -32,6 +32,9 @@ def find_corrections_file(folder: str | Path) -> Path:
     here = Path(os.path.abspath(folder))  # noqa: PTH100  a link is not followed: its name is the label
     if (here / "study.json").is_file() or (here / "ct").is_dir():
         return here / FILE_NAME
+    for above in list(here.parents)[:3]:
+        if (above / "study.json").is_file():
+            return above / FILE_NAME
     study = here.parent.parent
     if here.parent.name == "ct" and not (study / "scan.json").exists():
         return study / FILE_NAME

@@ -184,21 +184,24 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
 def stamp_study(folder: str | Path) -> tuple[tuple[str, int], ...]:
     """What changes when a member of a study is written anew: its main files and their times [ns]."""
     place = Path(folder)
-    files = [place / "scan.json", *place.glob("ct/*/scan.json"), *place.glob("compare/*/response.json")]
+    members = [place] if (place / "scan.json").is_file() else _find_members(place)
+    files = [*(m / "scan.json" for m in members), *place.glob("compare/*/response.json")]
     return tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files if file.is_file()))
 
 
 def _find_members(study: Path) -> list[Path]:
-    """Result folders of the scans, in the order that the study states, else by name."""
-    found = sorted(path.parent for path in (study / "ct").glob("*/scan.json"))
-    stated: list[str] = []
+    """Result folders of the scans: as the study states them, then what else lies under ``ct``."""
+    stated = []
     content = _read_json(study / "study.json")
     for entry in content.get("ct", []) if isinstance(content.get("ct"), list) else []:
         name = entry.get("path") if isinstance(entry, dict) else entry
-        stated.append(Path(name).name if isinstance(name, str) else "")
-    order = {name: place for place, name in enumerate(stated)}
+        if isinstance(name, str) and (study / name).resolve().is_relative_to(study.resolve()):
+            stated.append(study / name)
     usual = {"baseline": -2, "followup": -1, "follow-up": -1, "follow_up": -1}
-    return sorted(found, key=lambda p: (order.get(p.name, len(order)), usual.get(p.name.lower(), 0), p.name))
+    found = sorted((p.parent for p in (study / "ct").glob("*/scan.json")), key=lambda p: p.name)
+    found.sort(key=lambda p: usual.get(p.name.lower(), 0))
+    members = {member.resolve(): member for member in [*stated, *found] if (member / "scan.json").is_file()}
+    return list(members.values())
 
 
 def _read_scan(folder: Path) -> ShownScan:
