@@ -32,6 +32,8 @@ SCALE_ERROR = 0.022
 ASSUMED_SCALE_ERROR = 0.04
 MODEL_ERROR = 0.2
 N_CURVES = 400
+# Where nodules of these sizes are measured as wrongly as this, sizes mean nothing.
+TYPICAL_MM, MAX_BIAS = (2.0, 2.5), 0.2
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,13 @@ def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, s
     if reason:
         return replace(stated, reason=reason)
     response = unfolding.measure_response(recovery)
+    typical = np.abs(np.interp(np.log(TYPICAL_MM), np.log(CENTERS_MM), response.bias))
+    if typical.max() > MAX_BIAS:
+        reason = (
+            f"not measurable: simulated nodules of {TYPICAL_MM[int(typical.argmax())]:g} mm are measured "
+            f"{100 * np.expm1(typical.max()):.0f} % wrong on this scan, since its blur could not be told"
+        )
+        return replace(stated, reason=reason)
     marked = unfolding.count_marks(marks.diameter_mm)
     false_marks, spread, false = _estimate_false(recovery, marks, marked, curve, response, noise)
     corrected = unfolding.correct_counts(

@@ -39,7 +39,7 @@ FEW = 20.0
 RESPONSE_WIDTH = 0.18
 # Fits that went astray, in robust standard deviations; large nodules do not pass for many small ones.
 OUTLIER = 3.0
-ASTRAY = 0.2
+ASTRAY, LARGE_MM = 0.2, 3.0
 # Nodules are at most this much larger than the largest mark.
 ROOM = 1.25
 # Weak expectations of the curve's parameters: place, width and skewness of the rise, height of its end.
@@ -142,7 +142,7 @@ def measure_response(recovery: Recovery) -> Response:
     below = np.searchsorted(standard, (edges[:, None] - center - bias) / scatter) / len(standard)
     matrix = np.diff(below, axis=0)
     # A size whose fit goes astray is not made to explain the marks that it would be mistaken for.
-    matrix[:, np.abs(bias) > ASTRAY] = 0.0
+    matrix[:, (np.abs(bias) > ASTRAY) & (CENTERS_MM > LARGE_MM)] = 0.0
     return Response(bias, scatter, matrix)
 
 
