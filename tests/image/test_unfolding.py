@@ -19,7 +19,15 @@ def _recover(seed, *, n=600, bias=0.03, scatter=0.06):
     diameter = np.geomspace(0.75, 5.5, 40)[rng.permutation(np.arange(n) % 40)]
     found = rng.random(n) < _chance(diameter)
     measured = np.where(found, diameter * np.exp(bias + scatter * rng.standard_normal(n)), np.nan)
-    return Recovery(diameter, found, measured, np.full(n, np.nan), np.full(n, 20.0), np.full(n, 0.5))
+    return Recovery(
+        diameter_mm=diameter,
+        is_found=found,
+        measured_mm=measured,
+        margin=np.full(n, np.nan),
+        position_mm=np.zeros((n, 3)),
+        depth_mm=np.full(n, 20.0),
+        height=np.full(n, 0.5),
+    )
 
 
 def _mark(rng, diameter, *, bias=0.03, scatter=0.06):
@@ -86,7 +94,10 @@ def test_unfolding_agrees_with_a_slow_twin():
     n = len(marked)
     last = max(k for k in range(n) if marked[k] > 0)
     known = [chance[j] >= 0.08 and CENTERS_MM[j] <= 1.25 * EDGES_MM[last + 1] for j in range(n)]
-    there = [max(marked.sum() - false.sum(), 0.5) / sum(known) if known[j] else 0.0 for j in range(n)]
+    clean = [max(m - f, 0.0) for m, f in zip(marked, false, strict=True)]
+    reach = range(-unfolding.START, unfolding.START + 1)
+    near = [sum(clean[j - k] for k in reach if 0 <= j - k < n) / len(reach) for j in range(n)]
+    there = [near[j] / max(chance[j], 0.08) if known[j] else 0.0 for j in range(n)]
     for _ in range(unfolding.ROUNDS):
         seen = [
             sum(response.matrix[k, j] * chance[j] * there[j] for j in range(n) if known[j]) + false[k] + 1e-9
