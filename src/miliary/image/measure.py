@@ -40,7 +40,7 @@ NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
 CALIBRATOR_MAX_HU = 60.0
 CALIBRATOR_SHARE = 0.8
-RING_STEP, MAX_RING = 0.2, 1.0
+RING_STEP, MAX_RING = 0.2, 1.6
 SHARP_RING, SHARP_GAIN = 0.8, 0.94
 # Share of the scatter by which a step of the ring must better the fit.
 RING_GAIN = 0.005
