@@ -44,7 +44,7 @@ def run_bspline(fixed: F32, moving: F32, mask: npt.NDArray[np.uint8], grid: Grid
     """SimpleITK: B-spline of 12 mm in the end, correlation at 2 % of the lung's voxels, three resolutions."""
     method = sitk.ImageRegistrationMethod()
     target = _image(fixed, grid)
-    size = np.array(fixed.shape[::-1]) * 1.5
+    size = np.array(fixed.shape[::-1]) * np.array(grid.spacing_zyx_mm[::-1])
     mesh = [int(n) for n in np.ceil(size / 48.0)]
     method.SetMetricAsCorrelation()
     method.SetMetricFixedMask(sitk.Cast(_image(mask.astype(np.float32), grid), sitk.sitkUInt8))
@@ -87,7 +87,7 @@ def run_elastix(fixed: F32, moving: F32, mask: npt.NDArray[np.uint8], grid: Grid
 
     def as_itk(volume: npt.NDArray[Any]) -> Any:
         image = itk.image_from_array(np.ascontiguousarray(volume))
-        image.SetSpacing([1.5] * 3)
+        image.SetSpacing(list(grid.spacing_zyx_mm[::-1]))
         image.SetOrigin(list(grid.origin_lps_mm))
         return image
 
@@ -109,7 +109,7 @@ def run_elastix(fixed: F32, moving: F32, mask: npt.NDArray[np.uint8], grid: Grid
     )
     field = itk.array_from_image(itk.transformix_deformation_field(as_itk(moving), found))
     image = sitk.GetImageFromArray(field.astype(np.float64), isVector=True)
-    image.SetSpacing([1.5] * 3)
+    image.SetSpacing(list(grid.spacing_zyx_mm[::-1]))
     image.SetOrigin(list(grid.origin_lps_mm))
     return _by_transform(sitk.DisplacementFieldTransform(image))
 
