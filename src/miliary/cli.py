@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -363,9 +364,11 @@ def _measure(
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
     from miliary.ct_result import Stage
-    from miliary.exchange.store import write_ct_result
+    from miliary.exchange.store import load_writers, write_ct_result
     from miliary.pipeline import find_nodules
 
+    # Compiled loops leave the interpreter free meanwhile.
+    threading.Thread(target=load_writers, daemon=True).start()
     result = find_nodules(
         volume,
         progress=progress,

@@ -24,6 +24,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,10 +130,14 @@ def write_ct_result(result: CtResult, folder: str | Path, *, scan: Scan | None =
     """
     target = Path(folder)
     _check_replaceable(target, SUMMARY_KIND)
-    with _writable(target), replacing_folder(target) as draft:
-        _write_files(result, draft)
+    with _writable(target), replacing_folder(target) as draft, ThreadPoolExecutor(2) as pool:
+        # Compressing holds no lock of the interpreter: the large files are written side by side.
+        written = [pool.submit(_write_lungs, result, draft), pool.submit(_write_pictures, result, draft)]
         if scan is not None:
-            write_stored_volume(scan, draft / VOLUME_NAME)
+            written.insert(0, pool.submit(write_stored_volume, scan, draft / VOLUME_NAME))
+        _write_tables(result, draft)
+        for part in written:
+            part.result()
 
 
 def write_simulation(
@@ -297,13 +302,26 @@ def _is_of_kind(folder: Path, kind: str) -> bool:
     return isinstance(content, dict) and content.get("kind") == kind
 
 
-def _write_files(result: CtResult, folder: Path) -> None:
-    from miliary.exchange.volume_file import write_label_volume
+def load_writers() -> None:
+    """Load the libraries that writing takes: half a second that can pass while a scan is measured."""
+    import pandas as pd  # noqa: F401  (what pyarrow looks for when it is given an array)
+    import pyarrow.parquet  # noqa: F401
+    import zarr  # noqa: F401
 
+
+def _write_tables(result: CtResult, folder: Path) -> None:
     write_json(summarize(result), folder / "scan.json")
     write_nodules_csv(result.nodules, folder / "nodules.csv")
     _write_parquet(result.nodules, folder / "nodules.parquet")
+
+
+def _write_lungs(result: CtResult, folder: Path) -> None:
+    from miliary.exchange.volume_file import write_label_volume
+
     write_label_volume(folder / "lungs.nii.gz", result.lungs.labels, result.grid, result.source_order)
+
+
+def _write_pictures(result: CtResult, folder: Path) -> None:
     if result.preview_rgb is not None:
         write_png(result.preview_rgb, folder / "preview.png")
     write_figures(result.figures, folder / FIGURES_NAME)

@@ -52,7 +52,7 @@ def measure_depth(
     return np.asarray(ndimage.map_coordinates(depth, at.T, order=1, mode="nearest"), dtype=np.float64)
 
 
-def measure_distance(inside: npt.NDArray[np.bool_], spacing_zyx_mm: Sequence[float]) -> F32:
+def measure_distance(inside: npt.NDArray[np.bool_], spacing_zyx_mm: Sequence[float] | F64) -> F32:
     """Distance [mm] from each voxel inside to the nearest voxel center outside, 0 outside.
 
     The exact Euclidean distance transform of `scipy.ndimage`, on all threads (Felzenszwalb 2012, Theory of

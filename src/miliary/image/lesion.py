@@ -233,8 +233,8 @@ def close_ball(mask: Mask, spacing_mm: F64, radius_mm: float) -> Mask:
         return mask
     pad = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]
     wide = np.pad(mask, [(p, p) for p in pad])
-    grown = ndimage.distance_transform_edt(~wide, sampling=spacing_mm) <= radius_mm
-    kept = ndimage.distance_transform_edt(grown, sampling=spacing_mm) > radius_mm
+    grown = geometry.measure_distance(~wide, spacing_mm) <= radius_mm
+    kept = geometry.measure_distance(grown, spacing_mm) > radius_mm
     inner = tuple(slice(p, -p) for p in pad)
     return np.asarray(kept[inner] | mask)
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from miliary.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
 from miliary.errors import NoLungsError
-from miliary.image import _kernels
+from miliary.image import _kernels, geometry
 from miliary.scan import Scan, ScanWarning
 
 F32 = npt.NDArray[np.float32]
@@ -253,7 +253,7 @@ def _grow_sides(sides, part):  # type: ignore[no-untyped-def]
 
 def _split_sides(part: Mask, coarse: Coarse) -> npt.NDArray[np.int32]:
     """Labels 1 and 2 for two lungs that touch; label 1 alone when `part` is one lung."""
-    depth = ndimage.distance_transform_edt(part, sampling=coarse.spacing_mm)
+    depth = geometry.measure_distance(part, coarse.spacing_mm)
     for level in np.arange(2.0, 24.0, 2.0):
         labels, sizes = _label(depth > level)
         order = np.argsort(sizes)[::-1]

@@ -37,7 +37,7 @@ ROUNDS = 4
 TRIAL_ROUNDS = 3
 STEPS = 3
 NEIGHBOR_MM = 7.0
-MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 150
+MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 100
 CALIBRATOR_MAX_HU = 60.0
 CALIBRATOR_SHARE = 0.8
 RING_STEP, MAX_RING = 0.2, 1.6
@@ -417,7 +417,7 @@ def calibrate_psf(
 ) -> Psf:
     """Width of the blur from the nodules themselves, as a star field tells the seeing.
 
-    Up to 150 clear, isolated nodules are fitted at several widths; those that leave the least scatter, in
+    Up to 100 clear, isolated nodules are fitted at several widths; those that leave the least scatter, in
     plane and along z, replace the ones read off the skin and off the files.
 
     Parameters

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.image import _kernels
+from miliary.image import _kernels, geometry
 from miliary.image.find import LungBox
 from miliary.image.sheets import find_sheets
 
@@ -150,9 +150,7 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     _carve(vessel, (position_mm - offset) / cell, radius, cell)
     _keep_large(vessel, MIN_VESSEL_MM3 / float(np.prod(cell)))
     step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
-    deep = ndimage.distance_transform_edt(
-        label[:: step[0], :: step[1], :: step[2]] > 0, sampling=cell * step
-    ).astype(np.float32)
+    deep = geometry.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
     below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
     fissure = find_sheets(mean, below, cell)
     _drop_beside(fissure, vessel)
