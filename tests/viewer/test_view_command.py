@@ -18,9 +18,11 @@ def test_the_command_prints_an_address_that_answers_and_ends_quietly(study):
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32,}/", url)
             with urllib.request.urlopen(url + "study", timeout=20) as answer:
                 assert b"baseline" in answer.read()
+            # A shell that runs the tests in the background has its children ignore interrupts.
+            os.kill(program.pid, signal.SIGTERM)
+            out, err = program.communicate(timeout=20)
         finally:
-            os.kill(program.pid, signal.SIGINT)
-        out, err = program.communicate(timeout=20)
+            program.kill()
     assert program.returncode == 0
     assert "Traceback" not in out + err
     assert str(study.parent) not in out + err
