@@ -65,7 +65,8 @@ def test_the_table_names_peers_that_did_not_finish() -> None:
     run = {"wall_s": 9.0, "peak_gb": 1.5, "error": ""}
     accuracy = {"sensitivity_1_1.5": 0.8, "sensitivity_1.5_3": 0.97, "false_per_litre": 1.0, "f1": 0.95}
     figures = {
-        "case": "a", "n_nodules": 5000, "litres": 4.0, "first": run, "warm": run, "accuracy": accuracy,
+        "case": "a", "n_nodules": 5000, "litres": 4.0, "first": run, "warm": run, "whole": run,
+        "accuracy": accuracy,
         "stages": [["read DICOM", 1.0, 0.5], ["find", 4.0, 1.0]],
         "peers": {"slow": {**run, "error": "MemoryError"}, "fast": {**run, "accuracy": accuracy}},
     }  # fmt: skip
