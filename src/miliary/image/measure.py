@@ -43,7 +43,7 @@ CALIBRATOR_SHARE = 0.8
 RING_STEP, MAX_RING = 0.2, 1.6
 SHARP_RING, SHARP_GAIN = 0.8, 0.94
 # Share of the scatter by which a step of the ring must better the fit.
-RING_GAIN = 0.005
+RING_GAIN = 0.0125
 RING_FACTORS = (0.88, 1.0, 1.12, 1.24, 1.36)
 RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
@@ -454,7 +454,7 @@ def calibrate_psf(
         best, scatter = wider, its_scatter
     while best.ring >= RING_STEP - 1e-9:
         smaller, its_scatter = _scan_width(trials, replace(best, ring=best.ring - RING_STEP), RING_FACTORS)
-        if its_scatter > scatter:
+        if its_scatter > (1.0 + RING_GAIN) * scatter:
             break
         best, scatter = smaller, its_scatter
     if best.ring > 0.0:
