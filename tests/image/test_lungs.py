@@ -93,6 +93,19 @@ def test_the_trachea_is_no_lung(phantom):
     assert np.mean(found.labels[inside] > 0) < 0.02
 
 
+def test_a_lung_open_to_the_air_above_the_scan_is_kept(phantom):
+    voxels, labels = phantom
+    opened = voxels.copy()
+    z, y, x = _points()
+    # Padding above the patient, the trachea up to it, and a bronchus wide enough to be seen on the coarse grid.
+    opened[-3:] = -1024
+    opened[((y + 5) ** 2 + (z + 5) ** 2 < 8.0**2) & (x > -60) & (x < 5)] = -1000
+    found, warnings = find_lungs(_scan(opened))
+    assert "single_lung" not in {warning.code for warning in warnings}
+    for side in (1, 2):
+        assert _dice(found.labels == side, labels == side) > 0.93
+
+
 @pytest.mark.parametrize("radius", [2.5, 4.0])
 def test_nodules_on_the_pleura_belong_to_the_lung(phantom, radius):
     voxels, labels = (array.copy() for array in phantom)

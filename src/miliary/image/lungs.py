@@ -122,8 +122,13 @@ def _inner_air(coarse: Coarse) -> Mask:
         is_lung &= between[border] > BETWEEN_WALLS_SHARE
     inside[border[~is_lung]] = False
     inner: Mask = inside[labels]
+    by_slice = _inner_air_by_slice(air)
     if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
-        inner = _inner_air_by_slice(air)
+        return by_slice
+    # Through an open mouth, or padding above a tilted scan, the trachea joins one lung to the air outside.
+    leaked, sizes = _label(by_slice & ~inner)
+    means = _mean_by_label(leaked, coarse.hu, sizes)
+    inner |= ((sizes * coarse.voxel_ml > CUT_LUNG_ML) & (means > CUT_LUNG_HU) & (means < 0.0))[leaked]
     return inner
 
 
