@@ -30,8 +30,8 @@ from miliary.image import classify, completeness, describe, features, find, geom
 from miliary.image.false_marks import BAND, TABLE_PATH
 from miliary.image.injection import Recovery
 from miliary.image.noise import estimate_noise
+from miliary.image.placement import Crowding
 from miliary.image.psf import estimate_psf
-from miliary.nodules import Nodules
 from validation.cases import cache_folder
 from validation.completeness_scans import Crop, Recipe, draw_recipe, is_inside, make_crop
 
@@ -57,6 +57,7 @@ class Measured:
     probability: F64
     margin: F64
     recovery: Recovery
+    crowding: Crowding
     truth_mm: F64
 
 
@@ -104,7 +105,10 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
         diameter_mm=np.cbrt(6.0 / np.pi * describe.measure_volume(fit)[0]),
     )
     recovery = injection.inject_and_recover(detection, n=n_injected)
-    marks = completeness.list_marks(_keep_inside(nodules, crop), np.empty(0), litres=1.0, slice_mm=1.0)
+    inside = is_inside(crop.scan, nodules.position_lps_mm)
+    marks = completeness.list_marks(
+        nodules.select(inside), fit.position_mm[inside], np.empty(0), litres=1.0, slice_mm=1.0
+    )
     return Measured(
         crop.recipe,
         noise,
@@ -115,12 +119,9 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
         marks.probability,
         _list_margins(crop, box, place, probability, classifier.threshold),
         recovery,
+        completeness.compare_crowding(detection, recovery, marks),
         crop.diameter_mm,
     )
-
-
-def _keep_inside(nodules: Nodules, crop: Crop) -> Nodules:
-    return nodules.select(is_inside(crop.scan, nodules.position_lps_mm))
 
 
 def _list_margins(crop: Crop, box: find.LungBox, place: F64, probability: F64, threshold: float) -> F64:
@@ -133,13 +134,16 @@ def _list_margins(crop: Crop, box: find.LungBox, place: F64, probability: F64, t
 def correct(measured: Measured) -> Completeness:
     """Corrected numbers of a crop."""
     marks = completeness.Marks(
+        np.empty((0, 3)),
         measured.diameter_mm,
         measured.probability,
         measured.margin,
         measured.litres,
         measured.recipe.slice_mm,
     )
-    return completeness.correct_marks(measured.recovery, marks, measured.noise, measured.psf)
+    return completeness.correct_marks(
+        measured.recovery, marks, measured.noise, measured.psf, crowding=measured.crowding
+    )
 
 
 # --- measuring and keeping ------------------------------------------------------------------------
@@ -398,4 +402,7 @@ def main(arguments: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # What is kept names its class by its module, which is not this one when run as a program.
+    from validation.completeness import main as run
+
+    run()

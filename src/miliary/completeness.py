@@ -88,6 +88,9 @@ class Completeness:
     edges_mm, counts : tuple of float, b + 1 and b, or None
         Corrected number of nodules by diameter.
     excess : ExcessCheck or None
+    place_factor : float or None
+        Chance of detection at 2 mm where the marks lie, over that at random places: the corrected numbers
+        hold it.
     """
 
     n_injected: int
@@ -109,6 +112,7 @@ class Completeness:
     edges_mm: Row | None = None
     counts: Row | None = None
     excess: ExcessCheck | None = None
+    place_factor: float | None = None
 
     @property
     def min_diameter_mm(self) -> float | None:
@@ -222,7 +226,15 @@ def _check(completeness: Completeness | None, reason: str) -> dict[str, Any]:
 def summarize_completeness(completeness: Completeness | None) -> dict[str, Any]:
     """`completeness` of ``scan.json``."""
     if completeness is None:
-        names = ("diameter_50_mm", "diameter_90_mm", "n_injected", "n_found", "curve", "points")
+        names = (
+            "diameter_50_mm",
+            "diameter_90_mm",
+            "n_injected",
+            "n_found",
+            "place_factor",
+            "curve",
+            "points",
+        )
         empty: dict[str, Any] = {}
         for name in names:
             empty |= {name: None, f"{name}_reason": SKIPPED_REASON}
@@ -233,6 +245,7 @@ def summarize_completeness(completeness: Completeness | None) -> dict[str, Any]:
         **_told("diameter_90_mm", completeness.diameter_90_mm, never),
         "n_injected": completeness.n_injected,
         "n_found": completeness.n_found,
+        **_told("place_factor", completeness.place_factor, completeness.reason or "not estimated"),
         "curve": {
             "diameter_mm": [_short(v) for v in completeness.curve_mm],
             "probability": [_short(v) for v in completeness.curve],

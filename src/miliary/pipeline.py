@@ -213,6 +213,7 @@ def _find_nodules(
             shown = completeness.estimate_completeness(
                 detection,
                 nodules,
+                place_mm,
                 margin,
                 litres=(right_ml + left_ml) / 1000.0,
                 slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],

@@ -97,7 +97,7 @@ def test_a_lung_open_to_the_air_above_the_scan_is_kept(phantom):
     voxels, labels = phantom
     opened = voxels.copy()
     z, y, x = _points()
-    # Padding above the patient, the trachea up to it, and a bronchus wide enough to be seen on the coarse grid.
+    # Padding above the patient, the trachea up to it, and a bronchus that the coarse grid shows.
     opened[-3:] = -1024
     opened[((y + 5) ** 2 + (z + 5) ** 2 < 8.0**2) & (x > -60) & (x < 5)] = -1000
     found, warnings = find_lungs(_scan(opened))

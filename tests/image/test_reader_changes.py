@@ -147,7 +147,9 @@ def test_what_the_program_misses_is_not_estimated_from_what_a_reader_added(make_
         flags=["", "reader_added", "blended;reader_added", "", "", ""],
         probability=np.linspace(0.4, 0.9, 6),
     )
-    marks = completeness.list_marks(nodules, np.zeros(0), litres=4.0, slice_mm=1.0)
+    place = np.arange(18.0).reshape(6, 3)
+    marks = completeness.list_marks(nodules, place, np.zeros(0), litres=4.0, slice_mm=1.0)
+    assert marks.position_mm.tolist() == place[[0, 5]].tolist()
     assert marks.diameter_mm.tolist() == [2.0, 2.0]
     assert marks.probability.tolist() == pytest.approx([0.4, 0.9])
 

@@ -12,6 +12,7 @@ from miliary.ct_result import Noise, Psf
 from miliary.image import excess, unfolding
 from miliary.image.false_marks import BAND, estimate_false_marks
 from miliary.image.injection import N_INJECTED, Detection, Recovery, inject_and_recover
+from miliary.image.placement import Crowding, estimate_place_factor, measure_crowding
 from miliary.image.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3, Corrected, Curve, Response
 from miliary.nodules import Attenuation, Nodules
 from miliary.scan import ScanWarning
@@ -34,6 +35,8 @@ MODEL_ERROR = 0.2
 N_CURVES = 400
 # Where nodules of these sizes are measured as wrongly as this, sizes mean nothing.
 TYPICAL_MM, MAX_BIAS = (2.0, 2.5), 0.2
+# Diameter for which the effect of the marks' places is stated.
+PLACE_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Marks:
 
     Parameters
     ----------
+    position_mm : ndarray, shape (n, 3)
+        (z, y, x) from the first voxel of the box [mm].
     diameter_mm, probability : ndarray, shape (n,)
     margin : ndarray, shape (m,)
         Log-odds over the threshold of all candidates down to `injection.LOWEST_MARGIN`.
@@ -51,6 +56,7 @@ class Marks:
         Thickness of a slice.
     """
 
+    position_mm: F64
     diameter_mm: F64
     probability: F64
     margin: F64
@@ -58,7 +64,7 @@ class Marks:
     slice_mm: float
 
 
-def list_marks(nodules: Nodules, margin: F64, *, litres: float, slice_mm: float) -> Marks:
+def list_marks(nodules: Nodules, position_mm: F64, margin: F64, *, litres: float, slice_mm: float) -> Marks:
     """The marks of a scan that are corrected: neither calcified, as large as a lesion, nor a reader's.
 
     What a reader added is among what the program is already expected to miss.
@@ -66,6 +72,8 @@ def list_marks(nodules: Nodules, margin: F64, *, litres: float, slice_mm: float)
     Parameters
     ----------
     nodules : Nodules
+    position_mm : ndarray, shape (n, 3)
+        Of all nodules, from the first voxel of the box [mm].
     margin : ndarray, shape (m,)
     litres, slice_mm : float
         As for `Marks`.
@@ -77,12 +85,15 @@ def list_marks(nodules: Nodules, margin: F64, *, litres: float, slice_mm: float)
     size = nodules["diameter_mm"]
     disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & np.isfinite(size)
     disease &= (size < LARGEST_MM) & ~nodules.is_reader_added
-    return Marks(size[disease], nodules["probability"][disease], margin, litres, slice_mm)
+    return Marks(
+        position_mm[disease], size[disease], nodules["probability"][disease], margin, litres, slice_mm
+    )
 
 
 def estimate_completeness(
     detection: Detection,
     nodules: Nodules,
+    position_mm: F64,
     margin: F64,
     *,
     litres: float,
@@ -99,6 +110,8 @@ def estimate_completeness(
         How the marks were made.
     nodules : Nodules
         All marks, measured.
+    position_mm : ndarray, shape (n, 3)
+        Where they are, from the first voxel of the box [mm].
     margin : ndarray, shape (m,)
         From `injection.list_margins`.
     litres : float
@@ -115,8 +128,9 @@ def estimate_completeness(
     Completeness
     """
     recovery = recovery or inject_and_recover(detection, n=n_injected, seed=seed)
-    marks = list_marks(nodules, margin, litres=litres, slice_mm=slice_mm)
-    found = correct_marks(recovery, marks, detection.noise, detection.psf, seed=seed)
+    marks = list_marks(nodules, position_mm, margin, litres=litres, slice_mm=slice_mm)
+    crowding = compare_crowding(detection, recovery, marks)
+    found = correct_marks(recovery, marks, detection.noise, detection.psf, crowding=crowding, seed=seed)
     check = excess.check_excess(
         found,
         excess.measure_blobness(detection.box, detection.smooth_hu),
@@ -126,6 +140,18 @@ def estimate_completeness(
     )
     found = replace(found, excess=check)
     return hold_added(found, nodules) if nodules.is_reader_added.any() else found
+
+
+def compare_crowding(detection: Detection, recovery: Recovery, marks: Marks) -> Crowding:
+    """How crowded the places of the injected nodules and of the marks are."""
+    background_hu = _measure_background(detection)
+    places = ((recovery.position_mm, recovery.diameter_mm), (marks.position_mm, marks.diameter_mm))
+    return Crowding(
+        *(
+            measure_crowding(detection.box, detection.smooth_hu, *place, background_hu=background_hu)
+            for place in places
+        )
+    )
 
 
 def list_warnings(completeness: Completeness | None) -> tuple[ScanWarning, ...]:
@@ -175,7 +201,15 @@ def _raise_to(estimate: Estimate, least: float) -> Estimate:
     return Estimate(*(max(value, least) for value in (estimate.value, estimate.low, estimate.high)))
 
 
-def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, seed: int = 0) -> Completeness:
+def correct_marks(
+    recovery: Recovery,
+    marks: Marks,
+    noise: Noise,
+    psf: Psf,
+    *,
+    crowding: Crowding | None = None,
+    seed: int = 0,
+) -> Completeness:
     """Corrected numbers from injected nodules that were recovered.
 
     Parameters
@@ -184,6 +218,8 @@ def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, s
     marks : Marks
     noise : Noise
     psf : Psf
+    crowding : Crowding, optional
+        Without it nodules are taken to lie as the injected ones do.
     seed : int
 
     Returns
@@ -206,6 +242,9 @@ def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, s
         return replace(stated, reason=reason)
     marked = unfolding.count_marks(marks.diameter_mm)
     false_marks, spread, false = _estimate_false(recovery, marks, marked, curve, response, noise)
+    place = None
+    if crowding is not None:
+        place = estimate_place_factor(recovery, crowding, marks.diameter_mm, marks.probability, seed=seed)
     corrected = unfolding.correct_counts(
         marked,
         false,
@@ -214,6 +253,7 @@ def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, s
         false_spread=spread,
         scale_error=SCALE_ERROR if psf.source == "nodules" else ASSUMED_SCALE_ERROR,
         model_error=MODEL_ERROR,
+        place=place,
         seed=seed,
     )
     least = max(LEAST_DIAMETER_MM, float(stated.diameter_50_mm or LEAST_DIAMETER_MM))
@@ -225,6 +265,7 @@ def correct_marks(recovery: Recovery, marks: Marks, noise: Noise, psf: Psf, *, s
         at_least=_state_thresholds(corrected, least),
         edges_mm=_row(EDGES_MM),
         counts=_row(corrected.number),
+        place_factor=None if place is None else float(place.at(np.array([PLACE_MM]))[0]),
     )
 
 

@@ -18,6 +18,7 @@ from scipy.special import expit, log_expit, logit
 
 from miliary.completeness import Estimate
 from miliary.image.injection import Recovery
+from miliary.image.placement import PlaceFactor
 
 F64 = npt.NDArray[np.float64]
 
@@ -238,6 +239,7 @@ def correct_counts(
     false_spread: float,
     scale_error: float,
     model_error: float,
+    place: PlaceFactor | None = None,
     seed: int = 0,
 ) -> Corrected:
     """Unfold the marks, and draw what else might have given the same.
@@ -254,6 +256,8 @@ def correct_counts(
         Relative one-sigma error that all diameters share.
     model_error : float
         One-sigma uncertainty of the log-odds of detection beyond that of the curve.
+    place : PlaceFactor, optional
+        By how much the chance of detection differs where the marks lie.
     seed : int
 
     Returns
@@ -261,11 +265,15 @@ def correct_counts(
     Corrected
     """
     rng = np.random.default_rng([seed, 52])
-    estimated = curve.at(CENTERS_MM)
+    factor_there = np.ones_like(CENTERS_MM) if place is None else place.at(CENTERS_MM)
+    estimated = np.clip(curve.at(CENTERS_MM) * factor_there, 0.0, 1.0)
     number = unfold(marked, false, estimated, response.matrix)
     there = np.floor(number + rng.random((N_DRAWS, len(number)))).astype(np.int64)
     true_curves = curve.draw(CENTERS_MM, N_DRAWS, rng)
     true_curves = _shift_odds(true_curves, model_error * rng.standard_normal((N_DRAWS, 1)))
+    spread = 0.0 if place is None else place.spread_at(CENTERS_MM)
+    true_curves = true_curves * factor_there * np.exp(spread * rng.standard_normal((N_DRAWS, 1)))
+    true_curves = np.clip(true_curves, 0.0, 1.0)
     again = np.zeros((N_DRAWS, len(number)))
     for column in np.flatnonzero(there.any(axis=0)):
         chance = true_curves[:, column, None] * response.matrix[:, column]
