@@ -14,8 +14,9 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from miliary.ct_result import Lungs
-from miliary.image import classify, describe, features, find, geometry, measure
+from miliary.image import find
 from miliary.image.injection import Detection, inject_and_recover
+from miliary.image.marks import judge_candidates, measure_marks, search_lungs
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
 from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
@@ -363,41 +364,10 @@ def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> M
 
 def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[Detection, Nodules]:
     mask = Lungs(labels, scan.grid.voxel_volume_mm3)
-    noise, assumed = estimate_noise(scan, mask, seed=seed), estimate_psf(scan)
-    box = find.crop_to_lungs(scan, mask)
-    smooth = find.smooth_finest(box)
-    candidates = find.find_candidates(box, smooth)
-    classifier = classify.read_classifier()
-    quick = features.measure_quick_features(smooth, candidates, box)
-    kept = candidates.select(classify.screen_candidates(quick, classifier))
-    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, kept.index_zyx)
-    table = features.measure_features(smooth, kept, box, depth_mm=depth, noise=noise, psf=assumed)
-    score = classify.estimate_score(table, classifier)
-    probability, share = classify.estimate_probability(
-        score, classifier.prior, n_dropped=len(candidates) - len(kept)
+    noise, psf = estimate_noise(scan, mask, seed=seed), estimate_psf(scan)
+    search = search_lungs(scan, mask)
+    judged = judge_candidates(search, noise=noise, psf=psf)
+    detection, _, nodules = measure_marks(
+        search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=False
     )
-    position = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
-    rows = classify.select_marks(position, probability, classifier.threshold)
-    start = {
-        name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
-        for name in ("background_hu", "contrast_hu")
-    }
-    psf = measure.calibrate_psf(box, position[rows], **start, psf=assumed, noise=noise)
-    fit = measure.fit_balls(box, position[rows], **start, psf=psf, noise=noise)
-    nodules = describe.describe_nodules(
-        fit, table[rows], probability[rows], box=box, grid=scan.grid, psf=psf, noise=noise, is_clipped=False
-    )
-    chain = Detection(
-        box=box,
-        smooth_hu=smooth,
-        classifier=classifier,
-        share=share,
-        spread_hu=candidates.spread_hu,
-        noise=noise,
-        psf_assumed=assumed,
-        psf=psf,
-        position_mm=position[rows],
-        **start,
-        diameter_mm=nodules["diameter_mm"],
-    )
-    return chain, nodules
+    return detection, nodules

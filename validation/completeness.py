@@ -26,9 +26,11 @@ from scipy.stats import beta
 
 from miliary.completeness import Completeness, Threshold
 from miliary.ct_result import Lungs, Noise, Psf
-from miliary.image import classify, completeness, describe, features, find, geometry, injection, measure
+from miliary.image import classify, completeness, injection
 from miliary.image.false_marks import BAND, TABLE_PATH
+from miliary.image.find import LungBox
 from miliary.image.injection import Recovery
+from miliary.image.marks import Judged, judge_candidates, measure_marks, search_lungs
 from miliary.image.noise import estimate_noise
 from miliary.image.placement import Crowding
 from miliary.image.psf import estimate_psf
@@ -68,41 +70,10 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
     """
     scan, lungs = crop.scan, Lungs(crop.labels, crop.scan.grid.voxel_volume_mm3)
     noise, psf = estimate_noise(scan, lungs), estimate_psf(scan)
-    box = find.crop_to_lungs(scan, lungs)
-    smooth = find.smooth_finest(box)
-    candidates = find.find_candidates(box, smooth)
-    classifier = classify.read_classifier()
-    quick = features.measure_quick_features(smooth, candidates, box)
-    kept = candidates.select(classify.screen_candidates(quick, classifier))
-    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, kept.index_zyx)
-    table = features.measure_features(smooth, kept, box, depth_mm=depth, noise=noise, psf=psf)
-    score = classify.estimate_score(table, classifier)
-    probability, share = classify.estimate_probability(
-        score, classifier.prior, n_dropped=len(candidates) - len(kept)
-    )
-    place = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
-    rows = classify.select_marks(place, probability, classifier.threshold)
-    start = {
-        name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
-        for name in ("background_hu", "contrast_hu")
-    }
-    blur = measure.calibrate_psf(box, place[rows], **start, psf=psf, noise=noise)
-    fit = measure.fit_balls(box, place[rows], **start, psf=blur, noise=noise)
-    nodules = describe.describe_nodules(
-        fit, table[rows], probability[rows], box=box, grid=scan.grid, psf=blur, noise=noise, is_clipped=False
-    )
-    detection = injection.Detection(
-        box=box,
-        smooth_hu=smooth,
-        classifier=classifier,
-        share=share,
-        spread_hu=candidates.spread_hu,
-        noise=noise,
-        psf_assumed=psf,
-        psf=blur,
-        position_mm=place[rows],
-        **start,
-        diameter_mm=np.cbrt(6.0 / np.pi * describe.measure_volume(fit)[0]),
+    search = search_lungs(scan, lungs)
+    judged = judge_candidates(search, noise=noise, psf=psf)
+    detection, fit, nodules = measure_marks(
+        search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=False
     )
     recovery = injection.inject_and_recover(detection, n=n_injected)
     inside = is_inside(crop.scan, nodules.position_lps_mm)
@@ -112,23 +83,25 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
     return Measured(
         crop.recipe,
         noise,
-        blur,
+        detection.psf,
         float(np.count_nonzero(crop.labels)) * scan.grid.voxel_volume_mm3 / 1e6,
-        share,
+        detection.share,
         marks.diameter_mm,
         marks.probability,
-        _list_margins(crop, box, place, probability, classifier.threshold),
+        _list_margins(crop, search.box, judged),
         recovery,
         completeness.compare_crowding(detection, recovery, marks),
         crop.diameter_mm,
     )
 
 
-def _list_margins(crop: Crop, box: find.LungBox, place: F64, probability: F64, threshold: float) -> F64:
-    rows = classify.select_marks(place, probability, injection.lower_threshold(threshold))
-    index = place[rows] / np.asarray(box.spacing_zyx_mm) + np.asarray(box.start_zyx)
+def _list_margins(crop: Crop, box: LungBox, judged: Judged) -> F64:
+    threshold = judged.classifier.threshold
+    lowest = injection.lower_threshold(threshold)
+    rows = classify.select_marks(judged.position_mm, judged.probability, lowest)
+    index = judged.position_mm[rows] / np.asarray(box.spacing_zyx_mm) + np.asarray(box.start_zyx)
     inside = is_inside(crop.scan, crop.scan.grid.lps_from_index(index))
-    return injection.measure_margin(probability[rows][inside], threshold)
+    return injection.measure_margin(judged.probability[rows][inside], threshold)
 
 
 def correct(measured: Measured) -> Completeness:

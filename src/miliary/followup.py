@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +25,7 @@ from miliary.comparison import (
     RegionResponse,
     ZoneMatching,
 )
-from miliary.ct_result import CtResult, Psf, Stage, summarize
+from miliary.ct_result import CtResult, Psf, StageClock, summarize
 from miliary.errors import InputError
 from miliary.image import common_lung, compare_figure, match, opacity, response
 from miliary.image.common_lung import PARTS, CommonLung, Place
@@ -104,7 +102,7 @@ def compare_scans(
     """
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
-    clock = _Clock(progress)
+    clock = StageClock(progress)
     try:
         found = _compare(baseline, followup, clock, days_between, is_one_patient=is_one_patient)
     finally:
@@ -120,22 +118,6 @@ def compare_scans(
         figure_rgb=rgb,
         figures=figures,
     )
-
-
-class _Clock:
-    """Names and times the stages of one run."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.stages: list[Stage] = []
-        self._progress = progress
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        if self._progress is not None:
-            self._progress(name)
-        start = time.perf_counter()
-        yield
-        self.stages.append(Stage(name, time.perf_counter() - start))
 
 
 @dataclass(frozen=True)
@@ -185,7 +167,7 @@ class _Finding:
 
 
 def _compare(
-    baseline: Exam, followup: Exam, clock: _Clock, days: int | None, *, is_one_patient: bool
+    baseline: Exam, followup: Exam, clock: StageClock, days: int | None, *, is_one_patient: bool
 ) -> Comparison:
     book = rules.load_comparison_rules()
     lesions = tuple(_list_lesions(exam) for exam in (baseline, followup))

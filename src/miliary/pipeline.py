@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba as nb
@@ -15,23 +13,21 @@ from miliary import __version__
 from miliary.clinical.measured_definition import MeasuredPattern, assess_measured, summarize_definitions
 from miliary.completeness import Completeness
 from miliary.corrections import CorrectionSet
-from miliary.ct_result import CtResult, Lungs, Stage
+from miliary.ct_result import CtResult, Lungs, StageClock
 from miliary.extent import Extent, TrueSizes
 from miliary.image import (
     classify,
     completeness,
     completeness_figure,
-    describe,
     extent,
-    features,
     figures,
     find,
-    geometry,
     injection,
     lesion,
     lesion_changes,
     lesion_figure,
     lungs,
+    marks,
     measure,
     pattern,
     pattern_figure,
@@ -50,22 +46,6 @@ Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
 
 CLIPPED_CODE = "clipped_high"
-
-
-class _Clock:
-    """Names and times the stages of one run."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.stages: list[Stage] = []
-        self._progress = progress
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        if self._progress is not None:
-            self._progress(name)
-        start = time.perf_counter()
-        yield
-        self.stages.append(Stage(name, time.perf_counter() - start))
 
 
 def find_nodules(
@@ -113,7 +93,7 @@ def find_nodules(
     try:
         return _find_nodules(
             scan,
-            _Clock(progress),
+            StageClock(progress),
             seed,
             corrections,
             lung_mask=lung_mask,
@@ -126,7 +106,7 @@ def find_nodules(
 
 def _find_nodules(
     scan: Scan,
-    clock: _Clock,
+    clock: StageClock,
     seed: int,
     corrections: CorrectionSet | None,
     *,
@@ -142,41 +122,19 @@ def _find_nodules(
     with clock.stage("lesions"):
         large = lesion.find_lesions(scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm)
     with clock.stage("find"):
-        box = find.crop_to_lungs(scan, lung_mask)
-        smooth = find.smooth_finest(box)
-        candidates = find.find_candidates(box, smooth)
+        search = marks.search_lungs(scan, lung_mask)
+        box, smooth = search.box, search.smooth_hu
     with clock.stage("classify"):
-        classifier = classify.read_classifier()
-        quick = features.measure_quick_features(smooth, candidates, box)
-        kept = candidates.select(classify.screen_candidates(quick, classifier))
-        depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, kept.index_zyx)
-        table = features.measure_features(smooth, kept, box, depth_mm=depth, noise=noise, psf=psf)
-        score = classify.estimate_score(table, classifier)
-        probability, share = classify.estimate_probability(
-            score, classifier.prior, n_dropped=len(candidates) - len(kept)
-        )
-        position_mm = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
-        rows = classify.select_marks(position_mm, probability, classifier.threshold)
+        judged = marks.judge_candidates(search, noise=noise, psf=psf)
         # What lies in a lesion is part of it, not a nodule.
-        rows = rows[~large.contains(kept.index_zyx[rows] + np.asarray(box.start_zyx))]
+        reported = judged.index_zyx[judged.rows] + np.asarray(box.start_zyx)
+        judged = judged.leave_out(large.contains(reported))
     is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
     with clock.stage("measure"):
-        start = {
-            name: table[rows, features.FEATURE_NAMES.index(name)].astype(np.float64)
-            for name in ("background_hu", "contrast_hu")
-        }
-        psf_assumed, psf = psf, measure.calibrate_psf(box, position_mm[rows], **start, psf=psf, noise=noise)
-        fit = measure.fit_balls(box, position_mm[rows], **start, psf=psf, noise=noise)
-        nodules = describe.describe_nodules(
-            fit,
-            table[rows],
-            probability[rows],
-            box=box,
-            grid=scan.grid,
-            psf=psf,
-            noise=noise,
-            is_clipped=is_clipped,
+        detection, fit, nodules = marks.measure_marks(
+            search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
         )
+        psf = detection.psf
         place_mm, applied, lesions = fit.position_mm, None, large.lesions
         if corrections is not None:
             nodules, applied = reader_changes.correct_nodules(
@@ -195,21 +153,9 @@ def _find_nodules(
     shown = recovery = None
     if with_completeness:
         with clock.stage("completeness"):
-            detection = injection.Detection(
-                box=box,
-                smooth_hu=smooth,
-                classifier=classifier,
-                share=share,
-                spread_hu=candidates.spread_hu,
-                noise=noise,
-                psf_assumed=psf_assumed,
-                psf=psf,
-                position_mm=position_mm[rows],
-                **start,
-                diameter_mm=np.cbrt(6.0 / np.pi * describe.measure_volume(fit)[0]),
-            )
             recovery = injection.inject_and_recover(detection, seed=seed)
-            margin = injection.list_margins(position_mm, probability, classifier.threshold)
+            threshold = judged.classifier.threshold
+            margin = injection.list_margins(judged.position_mm, judged.probability, threshold)
             shown = completeness.estimate_completeness(
                 detection,
                 nodules,
@@ -247,11 +193,11 @@ def _find_nodules(
         noise=noise,
         psf=psf,
         nodules=nodules,
-        threshold=classifier.threshold,
-        n_candidates=len(candidates),
+        threshold=judged.classifier.threshold,
+        n_candidates=len(search.candidates),
         reference_hu=measure.REFERENCE_HU,
         stages=tuple(clock.stages),
-        provenance=_state_provenance(classifier, share, seed),
+        provenance=_state_provenance(judged.classifier, judged.share, seed),
         preview_rgb=preview,
         figures=pictures,
         pattern=spread,
