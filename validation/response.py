@@ -73,7 +73,7 @@ def _pairs() -> tuple[Pair, ...]:
     ]
     found += [
         Pair(f"breath-{percent}-{p % 10}-{k}", "inspiration", p, {"inspiration": percent / 100}, repeat=k)
-        for p, k in ((a, 2), (b, 3), (b, 4))
+        for p, k in ((a, 2), (b, 3), (b, 4), (a, 5))
         for percent in (85, 70)
     ]
     return tuple(found)
