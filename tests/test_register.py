@@ -138,9 +138,16 @@ def test_points_of_the_lungs_are_found_again(baseline: Chest, registration: Regi
     assert np.quantile(miss, 0.95) < 2.0
 
 
+def test_the_error_that_is_told_is_about_the_one_there_is(
+    baseline: Chest, registration: Registration
+) -> None:
+    points = draw_points(baseline)
+    miss = np.linalg.norm(registration.transform.apply(points) - push(points), axis=1).mean()
+    assert 0.7 * miss < registration.tre_estimate_mm < 2.5 * miss
+
+
 def test_quality_is_told(registration: Registration) -> None:
     assert registration.agreement > 0.6
-    assert registration.tre_estimate_mm < 1.5
     assert registration.overlap > 0.95
     assert registration.fixed_coverage > 0.99
     assert registration.moving_coverage > 0.99

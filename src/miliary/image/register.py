@@ -46,6 +46,9 @@ CLOSE_SHARE = 0.75
 MIN_CUT_MM2 = 100.0
 CUT_RIM_MM = 4.0
 MIN_SURFACE_POINTS = 50
+# Patches that are found again lie where the map is good: on four
+# pairs of known motion of two development lungs the true mean error was 1.6 to 2.0 times what they miss by.
+UNSEEN_FACTOR = 1.8
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Registration:
     transform : Transform
         From baseline to follow-up points.
     tre_estimate_mm : float
-        Mean distance between the map and patches that it was not made from, of those that were found.
+        Mean error of the map, from patches that it was not made from and that were found, times what those
+        leave out on average (`UNSEEN_FACTOR`).
     agreement : float
         Share of these patches found within 2 mm of where the map puts them; low for different patients.
     overlap : float
@@ -471,7 +475,7 @@ def _unfold(transform: Transform, grid: Grid, field: F64) -> Transform:
 
 
 def _check(a: _View, b: _View, transform: Transform) -> tuple[float, float]:
-    """Mean miss [mm] of patches that the map was not made from, and the share that agrees with it."""
+    """Mean error [mm] told by patches that the map was not made from, and the share that agrees with it."""
     # Away from the surface: that of one patient can be laid onto that of any other.
     fixed, centers, scores = _match(a, b, transform, CHECK, start=-3, depth=CHECK.search.radius)
     if not len(centers):
@@ -480,4 +484,5 @@ def _check(a: _View, b: _View, transform: Transform) -> tuple[float, float]:
     miss = np.linalg.norm(offset @ fixed.grid.step_lps_mm, axis=1)
     found = score > 2.0 * MIN_SCORE
     agrees = found & (miss < AGREE_MM)
-    return float(miss[found].mean()) if found.any() else float("inf"), float(agrees.mean())
+    error_mm = UNSEEN_FACTOR * float(miss[found].mean()) if found.any() else float("inf")
+    return error_mm, float(agrees.mean())
