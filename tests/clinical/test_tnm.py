@@ -7,7 +7,8 @@ import pytest
 
 from miliary.assessment import Severity, Verdict
 from miliary.case import AssertedStage, Case, Metastasis, Node, SeparateNodules, Staging, Study
-from miliary.clinical.asserted_stage import assess_asserted, nearest_legal, parse_tnm
+from miliary.clinical.asserted_stage import assess as assess_asserted
+from miliary.clinical.asserted_stage import nearest_legal, parse_tnm
 from miliary.clinical.rulebook import load_rules
 from miliary.clinical.staging import (
     assess,

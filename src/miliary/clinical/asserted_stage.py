@@ -18,9 +18,9 @@ from miliary.clinical.staging import (
     derive_stage,
     lobes_named,
     parse_station,
-    size_row,
     stage_group,
 )
+from miliary.clinical.tumor_size import size_row
 from miliary.vocabulary import Modality, Presence
 
 _TNM = re.compile(
@@ -83,7 +83,7 @@ def edition_of(stage: AssertedStage) -> str | None:
     return match[0] if match and match[0] in EDITIONS else None
 
 
-def assess_asserted(case: Case) -> tuple[Assessment, ...]:
+def assess(case: Case) -> tuple[Assessment, ...]:
     """All checks on every stage that somebody wrote."""
     found: list[Assessment] = []
     for stage in case.staging.asserted:

@@ -21,6 +21,7 @@ RULES: tuple[str, ...] = (
         "definition",
         "differential",
         "staging",
+        "asserted_stage",
         "drivers",
         "therapy",
         "monitoring",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from miliary.assessment import Assessment, Input, Severity, Verdict
 from miliary.case import Case, Staging
 from miliary.clinical.rulebook import Row, RuleBook
+from miliary.clinical.tumor_size import size_row
 from miliary.vocabulary import Lobe, TumorPattern
 
 _SAME, _OTHER, _FAR = "same_lobe", "other_ipsilateral_lobe", "contralateral_lung"
@@ -77,8 +78,8 @@ def lepidic_sizes_mm(staging: Staging) -> list[float]:
     return [size for size in sizes if size is not None]
 
 
-def assess_several(case: Case, *, book: RuleBook) -> Iterator[Assessment]:
-    """How several foci are read: each primary on its own, or the highest T with their number."""
+def assess_several(case: Case, *, book: RuleBook, t: str | None) -> Iterator[Assessment]:
+    """How several foci are read: each primary on its own, or the highest T, `t`, with their number."""
     staging = case.staging
     row = next((r for r in book.rows("several") if r["pattern"] == staging.pattern), None)
     if row is None:
@@ -87,8 +88,10 @@ def assess_several(case: Case, *, book: RuleBook) -> Iterator[Assessment]:
         Input("staging.pattern", str(staging.pattern)),
         *(Input(f"staging.other_tumors[{t.id}].size_mm", t.size_mm) for t in staging.other_tumors),
     )
-    tell = _tell_primaries if staging.pattern is TumorPattern.SYNCHRONOUS_PRIMARIES else _tell_lepidic
-    statement, values, reason = tell(staging, book)
+    if staging.pattern is TumorPattern.SYNCHRONOUS_PRIMARIES:
+        statement, values, reason = _tell_primaries(staging, book)
+    else:
+        statement, values, reason = _tell_lepidic(staging, t)
     yield Assessment(
         rule_id="tnm.several_tumors",
         title=f"Several tumors, {book.edition}th edition",
@@ -105,8 +108,6 @@ def assess_several(case: Case, *, book: RuleBook) -> Iterator[Assessment]:
 
 def _tell_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[str, ...], str]:
     """T of every further primary by its size; nodes and metastases belong to none of them by themselves."""
-    from miliary.clinical.staging import size_row
-
     texts = []
     for tumor in staging.other_tumors:
         size = tumor.size_mm if tumor.solid_mm is None else tumor.solid_mm
@@ -127,11 +128,8 @@ def _tell_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[str, .
     return statement, tuple(texts), ""
 
 
-def _tell_lepidic(staging: Staging, book: RuleBook) -> tuple[str, tuple[str, ...], str]:
+def _tell_lepidic(staging: Staging, t: str | None) -> tuple[str, tuple[str, ...], str]:
     """The highest T with the number of foci, or m where it is not known."""
-    from miliary.clinical.staging import derive_t
-
-    t = derive_t(staging, book=book).label
     number = len(staging.other_tumors) + 1 if staging.other_tumors else None
     if t is None:
         return ("Multifocal lepidic tumor: its T cannot be told.", (), "no size of any focus is stated")

@@ -21,6 +21,7 @@ from miliary.clinical.several_tumors import (
     pneumonic_t_ways,
     without_lepidic_nodules,
 )
+from miliary.clinical.tumor_size import size_row
 from miliary.vocabulary import Count, Lobe, Presence, Side
 
 EDITIONS = ("8", "9")
@@ -154,14 +155,6 @@ def _sizes(staging: Staging, book: RuleBook) -> tuple[set[str], list[str], list[
     if largest > size:
         inputs += [Input(f"staging.other_tumors[{t.id}].size_mm", t.size_mm) for t in staging.other_tumors]
     return {row["category"]}, [row.id], [text], inputs
-
-
-def size_row(size_mm: float, *, book: RuleBook) -> Row:
-    """The row whose band holds this size: lower edge excluded, upper included."""
-    for row in book.rows("sizes"):
-        if size_mm <= row.get("high", float("inf")):
-            return row
-    raise AssertionError("the last band is open")
 
 
 def _features(staging: Staging, book: RuleBook) -> tuple[list[str], list[str], list[str], list[Input]]:
@@ -552,20 +545,16 @@ def derive_stage(case: Case, *, book: RuleBook) -> tuple[Category, Category, Cat
 
 
 def assess(case: Case) -> tuple[Assessment, ...]:
-    """T, N, M and group in every edition, and what is wrong with a stage as written."""
-    from miliary.clinical.asserted_stage import assess_asserted
-
-    found: list[Assessment] = []
-    for edition in EDITIONS:
-        found.extend(assess_stage(case, edition=edition))
-    return (*found, *assess_asserted(case))
+    """T, N, M and group in every edition."""
+    return tuple(found for edition in EDITIONS for found in assess_stage(case, edition=edition))
 
 
 def assess_stage(case: Case, *, edition: str) -> tuple[Assessment, ...]:
     """T, N, M and stage group of a case in one edition."""
     book = load_rules("tnm", edition)
-    axes = tuple(_assess_category(case, category, book) for category in derive_stage(case, book=book))
-    return (*axes, *assess_several(case, book=book))
+    stage = derive_stage(case, book=book)
+    axes = tuple(_assess_category(case, category, book) for category in stage)
+    return (*axes, *assess_several(case, book=book, t=stage[0].label))
 
 
 def _assess_category(case: Case, category: Category, book: RuleBook) -> Assessment:
