@@ -239,7 +239,7 @@ def count_maxima(field: F32, mask: npt.NDArray[np.uint8], floor: np.float32, cou
 def _count_maxima(first, last, field, mask, floor, counts):  # type: ignore[no-untyped-def]
     value = np.empty(0, dtype=field.dtype)
     for z in range(max(1, first), min(field.shape[0] - 1, last)):
-        counts[z] = _scan_slice(field, mask, floor, z, counts[:0], value, 0, False)
+        counts[z] = _scan_slice(field, mask, floor, z, counts[:0], value, counts[z])
 
 
 def list_maxima(
@@ -255,12 +255,14 @@ def list_maxima(
 @nb.njit(nogil=True, cache=True)
 def _list_maxima(begin, end, field, mask, floor, first, index, value):  # type: ignore[no-untyped-def]
     for z in range(max(1, begin), min(field.shape[0] - 1, end)):
-        _scan_slice(field, mask, floor, z, index, value, first[z], True)
+        _scan_slice(field, mask, floor, z, index, value, first[z])
 
 
 @nb.njit(cache=True)
-def _scan_slice(field, mask, floor, z, index, value, place, keep):  # type: ignore[no-untyped-def]
+def _scan_slice(field, mask, floor, z, index, value, place):  # type: ignore[no-untyped-def]
+    """Number of maxima of a slice; kept where `index` has rows."""
     ny, nx = field.shape[1], field.shape[2]
+    keep = index.shape[0] > 0
     n = 0
     for y in range(1, ny - 1):
         for x in range(1, nx - 1):
@@ -295,6 +297,29 @@ def suppress(pairs, kept):  # type: ignore[no-untyped-def]
     for m in range(pairs.shape[0]):
         if kept[pairs[m, 0]]:
             kept[pairs[m, 1]] = False
+
+
+@nb.njit(cache=True)
+def sort_few(values):  # type: ignore[no-untyped-def]
+    """Sort some dozens of numbers in place, ascending, by insertion; numba's own takes seconds to compile."""
+    for k in range(1, values.shape[0]):
+        value = values[k]
+        place = k
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
+
+
+@nb.njit(cache=True)
+def copy_row(source, out):  # type: ignore[no-untyped-def]
+    """Copy a row to one of the same length.
+
+    An assignment to a slice makes numba compile a sentence for the error it may raise: two seconds of a
+    first run.
+    """
+    for k in range(out.shape[0]):
+        out[k] = source[k]
 
 
 @nb.njit(cache=True)

@@ -273,173 +273,13 @@ def _moments(g, directions, out):  # type: ignore[no-untyped-def]
     out[2] = math.sqrt(first[0] ** 2 + first[1] ** 2 + first[2] ** 2) / total
 
 
-@nb.njit(cache=True, fastmath=True)
-def _measure_one(  # type: ignore[no-untyped-def]
-    volume,
-    point,
-    offsets,
-    directions,
-    radii,
-    cosine,
-    near,
-    n_near,
-    noise_sd,
-    rays,
-    reach,
-    line,
-    sorting,
-    flags,
-    stack,
-    here,
-    row,
-):
-    """All ray features of one candidate into `row`; arrays after `noise_sd` are work space, `here` zeros."""
+@nb.njit(nogil=True, cache=True, fastmath=True)
+def _measure_rays(  # type: ignore[no-untyped-def]
+    begin, end, volume, index, offsets, directions, radii, cosine, near, n_near, noise_sd, out
+):  # fmt: skip
+    """All ray features of each candidate."""
     n_dir, n_rad = directions.shape[0], radii.shape[0]
     half = n_dir // 2
-    ordered = line[:n_dir]
-    radius_half = line[n_dir : 2 * n_dir]
-    width = line[2 * n_dir : 2 * n_dir + half]
-    shell = line[3 * n_dir : 6 * n_dir]
-    bright, seen = flags[0], flags[1]
-    triple = np.empty(3)
-    _sample_rays(volume, point, here, rays)
-    center = rays[0, 0]
-    _sample_rays(volume, point, offsets, rays)
-    for s in range(3):
-        shell[s * n_dir : (s + 1) * n_dir] = rays[5 + s]
-    _kernels.sort_floats(shell, sorting)
-    background = shell[int(0.3 * shell.shape[0])]
-    contrast = max(center - background, 20.0)
-    spread = 0.7413 * (shell[int(0.6 * shell.shape[0])] - shell[int(0.1 * shell.shape[0])])
-    context = 0.0
-    for d in range(n_dir):
-        context += rays[n_rad - 1, d] / n_dir
-    row[0] = contrast
-    row[1] = background
-    row[2] = spread
-    row[3] = contrast / max(noise_sd, 1.0)
-    row[4] = context
-    f = 5
-    for r in range(n_rad):
-        mean = 0.0
-        for d in range(n_dir):
-            g = (rays[r, d] - background) / contrast
-            rays[r, d] = g
-            mean += g / n_dir
-            reach[r, d] = g if r == 0 else min(g, reach[r - 1, d])
-        ordered[:] = rays[r]
-        _kernels.sort_floats(ordered, sorting)
-        row[f] = ordered[n_dir - 1]
-        row[f + 1] = ordered[int(0.9 * n_dir)]
-        row[f + 2] = ordered[int(0.75 * n_dir)]
-        row[f + 3] = ordered[int(0.5 * n_dir)]
-        row[f + 4] = ordered[int(0.25 * n_dir)]
-        row[f + 5] = ordered[int(0.1 * n_dir)]
-        row[f + 6] = mean
-        f += 7
-    for r in range(n_rad):
-        pair = -9.0
-        through = -9.0
-        single = -9.0
-        for d in range(half):
-            pair = max(pair, min(rays[r, d], rays[r, d + half]))
-            through = max(through, min(reach[r, d], reach[r, d + half]))
-            single = max(single, reach[r, d], reach[r, d + half])
-        row[f + r] = pair
-        row[f + n_rad + r] = through
-        row[f + 2 * n_rad + r] = single
-    f += 3 * n_rad
-    for b in range(3):
-        r = 3 + 2 * b
-        first = 0
-        for d in range(n_dir):
-            if reach[r, d] > reach[r, first]:
-                first = d
-        second = -1
-        for d in range(n_dir):
-            if cosine[first, d] < 0.5 and (second < 0 or reach[r, d] > reach[r, second]):
-                second = d
-        third = -1
-        bent = -9.0
-        for d in range(n_dir):
-            away = cosine[first, d] < 0.5 and cosine[second, d] < 0.5
-            if away and (third < 0 or reach[r, d] > reach[r, third]):
-                third = d
-            if cosine[first, d] < -0.35:
-                bent = max(bent, reach[r, d])
-        row[f + 2 * b] = reach[r, second]
-        row[f + 2 * b + 1] = reach[r, third]
-        row[f + 6 + b] = bent
-        for d in range(n_dir):
-            bright[d] = rays[r, d] > 0.4
-        pieces, largest = _count_pieces(bright, near, n_near, stack, seen)
-        covered = 0
-        for d in range(n_dir):
-            covered += bright[d]
-        row[f + 9 + 3 * b] = pieces
-        row[f + 10 + 3 * b] = largest
-        row[f + 11 + 3 * b] = covered
-    f += 18
-    for k in range(5):
-        r = 1 if k == 0 else (2 if k == 1 else (4 if k == 2 else (6 if k == 3 else 7)))
-        _moments(rays[r], directions, triple)
-        row[f] = triple[0]
-        row[f + 1] = triple[1]
-        row[f + 2] = triple[2]
-        f += 3
-    mean = 0.0
-    square = 0.0
-    low = 99.0
-    high = 0.0
-    for d in range(n_dir):
-        before, at = 1.0, 0.0
-        found = radii[n_rad - 1]
-        for r in range(n_rad):
-            if rays[r, d] < 0.5:
-                found = at + (radii[r] - at) * (before - 0.5) / max(before - rays[r, d], 1e-3)
-                break
-            before, at = rays[r, d], radii[r]
-        radius_half[d] = found
-        mean += found / n_dir
-        square += found * found / n_dir
-        low = min(low, found)
-        high = max(high, found)
-    for d in range(half):
-        width[d] = radius_half[d] + radius_half[d + half]
-    width.sort()
-    row[f] = mean
-    row[f + 1] = math.sqrt(max(square - mean * mean, 0.0))
-    row[f + 2] = low
-    row[f + 3] = high
-    row[f + 4] = width[0]
-    row[f + 5] = width[half // 2]
-    row[f + 6] = width[half - 1]
-    row[f + 7] = width[half - 1] / max(width[0], 0.3)
-
-
-@nb.njit(nogil=True, cache=True)
-def _measure(  # type: ignore[no-untyped-def]
-    first,
-    last,
-    volume,
-    index,
-    spacing,
-    offsets,
-    directions,
-    radii,
-    cosine,
-    near,
-    n_near,
-    noise_sd,
-    levels,
-    flood_mm,
-    n_queue,
-    place,
-    out,
-):
-    n_dir, n_rad = directions.shape[0], radii.shape[0]
-    distance, seen, half = _make_window(spacing, flood_mm)
-    voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
     rays = np.empty((n_rad, n_dir), dtype=np.float32)
     reach = np.empty((n_rad, n_dir), dtype=np.float32)
     line = np.empty(6 * n_dir, dtype=np.float32)
@@ -447,29 +287,140 @@ def _measure(  # type: ignore[no-untyped-def]
     here = np.zeros((3, 1, 1), dtype=np.float32)
     flags = np.empty((2, n_dir), dtype=np.bool_)
     stack = np.empty(n_dir, dtype=np.int64)
+    ordered = line[:n_dir]
+    radius_half = line[n_dir : 2 * n_dir]
+    width = line[2 * n_dir : 2 * n_dir + half]
+    shell = line[3 * n_dir : 6 * n_dir]
+    bright, seen = flags[0], flags[1]
+    triple = np.empty(3)
+    for m in range(begin, end):
+        point, row = index[m], out[m]
+        _sample_rays(volume, point, here, rays)
+        center = rays[0, 0]
+        _sample_rays(volume, point, offsets, rays)
+        for s in range(3):
+            _kernels.copy_row(rays[5 + s], shell[s * n_dir : (s + 1) * n_dir])
+        _kernels.sort_floats(shell, sorting)
+        background = shell[int(0.3 * shell.shape[0])]
+        contrast = max(center - background, 20.0)
+        spread = 0.7413 * (shell[int(0.6 * shell.shape[0])] - shell[int(0.1 * shell.shape[0])])
+        context = 0.0
+        for d in range(n_dir):
+            context += rays[n_rad - 1, d] / n_dir
+        row[0] = contrast
+        row[1] = background
+        row[2] = spread
+        row[3] = contrast / max(noise_sd, 1.0)
+        row[4] = context
+        f = 5
+        for r in range(n_rad):
+            mean = 0.0
+            for d in range(n_dir):
+                g = (rays[r, d] - background) / contrast
+                rays[r, d] = g
+                mean += g / n_dir
+                reach[r, d] = g if r == 0 else min(g, reach[r - 1, d])
+            _kernels.copy_row(rays[r], ordered)
+            _kernels.sort_floats(ordered, sorting)
+            row[f] = ordered[n_dir - 1]
+            row[f + 1] = ordered[int(0.9 * n_dir)]
+            row[f + 2] = ordered[int(0.75 * n_dir)]
+            row[f + 3] = ordered[int(0.5 * n_dir)]
+            row[f + 4] = ordered[int(0.25 * n_dir)]
+            row[f + 5] = ordered[int(0.1 * n_dir)]
+            row[f + 6] = mean
+            f += 7
+        for r in range(n_rad):
+            pair = -9.0
+            through = -9.0
+            single = -9.0
+            for d in range(half):
+                pair = max(pair, min(rays[r, d], rays[r, d + half]))
+                through = max(through, min(reach[r, d], reach[r, d + half]))
+                single = max(single, reach[r, d], reach[r, d + half])
+            row[f + r] = pair
+            row[f + n_rad + r] = through
+            row[f + 2 * n_rad + r] = single
+        f += 3 * n_rad
+        for b in range(3):
+            r = 3 + 2 * b
+            first = 0
+            for d in range(n_dir):
+                if reach[r, d] > reach[r, first]:
+                    first = d
+            second = -1
+            for d in range(n_dir):
+                if cosine[first, d] < 0.5 and (second < 0 or reach[r, d] > reach[r, second]):
+                    second = d
+            third = -1
+            bent = -9.0
+            for d in range(n_dir):
+                away = cosine[first, d] < 0.5 and cosine[second, d] < 0.5
+                if away and (third < 0 or reach[r, d] > reach[r, third]):
+                    third = d
+                if cosine[first, d] < -0.35:
+                    bent = max(bent, reach[r, d])
+            row[f + 2 * b] = reach[r, second]
+            row[f + 2 * b + 1] = reach[r, third]
+            row[f + 6 + b] = bent
+            for d in range(n_dir):
+                bright[d] = rays[r, d] > 0.4
+            pieces, largest = _count_pieces(bright, near, n_near, stack, seen)
+            covered = 0
+            for d in range(n_dir):
+                covered += bright[d]
+            row[f + 9 + 3 * b] = pieces
+            row[f + 10 + 3 * b] = largest
+            row[f + 11 + 3 * b] = covered
+        f += 18
+        for k in range(5):
+            r = 1 if k == 0 else (2 if k == 1 else (4 if k == 2 else (6 if k == 3 else 7)))
+            _moments(rays[r], directions, triple)
+            row[f] = triple[0]
+            row[f + 1] = triple[1]
+            row[f + 2] = triple[2]
+            f += 3
+        mean = 0.0
+        square = 0.0
+        low = 99.0
+        high = 0.0
+        for d in range(n_dir):
+            before, at = 1.0, 0.0
+            found = radii[n_rad - 1]
+            for r in range(n_rad):
+                if rays[r, d] < 0.5:
+                    found = at + (radii[r] - at) * (before - 0.5) / max(before - rays[r, d], 1e-3)
+                    break
+                before, at = rays[r, d], radii[r]
+            radius_half[d] = found
+            mean += found / n_dir
+            square += found * found / n_dir
+            low = min(low, found)
+            high = max(high, found)
+        for d in range(half):
+            width[d] = radius_half[d] + radius_half[d + half]
+        _kernels.sort_floats(width, sorting)
+        row[f] = mean
+        row[f + 1] = math.sqrt(max(square - mean * mean, 0.0))
+        row[f + 2] = low
+        row[f + 3] = high
+        row[f + 4] = width[0]
+        row[f + 5] = width[half // 2]
+        row[f + 6] = width[half - 1]
+        row[f + 7] = width[half - 1] / max(width[0], 0.3)
+
+
+@nb.njit(nogil=True, cache=True)
+def _measure_floods(  # type: ignore[no-untyped-def]
+    first, last, volume, index, spacing, levels, flood_mm, n_queue, place, out
+):  # fmt: skip
+    """What is connected to each candidate above some levels; its ray features are measured."""
+    distance, seen, half = _make_window(spacing, flood_mm)
+    voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
     places = np.empty(n_queue, dtype=np.int64)
     cells = np.empty(n_queue, dtype=np.int64)
     stamp = 0
     for m in range(first, last):
-        _measure_one(
-            volume,
-            index[m],
-            offsets,
-            directions,
-            radii,
-            cosine,
-            near,
-            n_near,
-            noise_sd,
-            rays,
-            reach,
-            line,
-            sorting,
-            flags,
-            stack,
-            here,
-            out[m],
-        )
         for k in range(levels.shape[0]):
             stamp += 1
             level = out[m, 1] + levels[k] * out[m, 0]
@@ -491,8 +442,8 @@ def _measure_quick(first, last, volume, index, offsets, out):  # type: ignore[no
         _sample_rays(volume, index[m], here, rays)
         center = rays[0, 0]
         _sample_rays(volume, index[m], offsets, rays)
-        shell[:n_dir] = rays[n_rad - 2]
-        shell[n_dir:] = rays[n_rad - 1]
+        _kernels.copy_row(rays[n_rad - 2], shell[:n_dir])
+        _kernels.copy_row(rays[n_rad - 1], shell[n_dir:])
         _kernels.sort_floats(shell, sorting)
         background = shell[int(0.3 * shell.shape[0])]
         contrast = max(center - background, 20.0)
@@ -575,11 +526,10 @@ def measure_features(
     out = np.zeros((n, len(FEATURE_NAMES)), dtype=np.float32)
     spacing = np.asarray(box.spacing_zyx_mm)
     _kernels.run_rows(
-        _measure,
+        _measure_rays,
         n,
         smooth_hu,
         candidates.index_zyx,
-        spacing,
         _offset_rays(DIRECTIONS, RADII_MM, spacing),
         DIRECTIONS,
         np.asarray(RADII_MM),
@@ -587,6 +537,15 @@ def measure_features(
         NEAR,
         N_NEAR,
         noise.sd_hu,
+        out,
+    )
+    # Two loops, not one: each is compiled in half the time, and the second in another process.
+    _kernels.run_rows(
+        _measure_floods,
+        n,
+        smooth_hu,
+        candidates.index_zyx,
+        spacing,
         np.asarray(FLOOD_LEVELS),
         FLOOD_MM,
         FLOOD_VOXELS,

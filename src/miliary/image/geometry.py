@@ -80,7 +80,8 @@ def _sweep_planes(first, last, squared, sy, sx):  # type: ignore[no-untyped-def]
     work = np.empty((3, max(squared.shape[1], squared.shape[2]) + 1))
     for z in range(first, last):
         for y in range(squared.shape[1]):
-            _lower_envelope(squared[z, y], sx, work)
+            # Written with a step so that rows and columns are of one type: what they call is compiled once.
+            _lower_envelope(squared[z, y, ::1], sx, work)
         for x in range(squared.shape[2]):
             _lower_envelope(squared[z, :, x], sy, work)
 
@@ -167,19 +168,20 @@ def _list_faces(labels: npt.NDArray[np.uint8]) -> F64:
 def _count_faces(begin, end, labels, counts):  # type: ignore[no-untyped-def]
     unused = np.empty((0, 3))
     for z in range(begin, end):
-        counts[z] = _scan_faces(labels, z, 0, unused, False)
+        counts[z] = _scan_faces(labels, z, counts[z], unused)
 
 
 @nb.njit(nogil=True, cache=True)
 def _fill_faces(begin, end, labels, first, faces):  # type: ignore[no-untyped-def]
     for z in range(begin, end):
-        _scan_faces(labels, z, first[z], faces, True)
+        _scan_faces(labels, z, first[z], faces)
 
 
 @nb.njit(cache=True)
-def _scan_faces(labels, z, place, faces, keep):  # type: ignore[no-untyped-def]
-    """Faces of slice `z` towards the next voxel along each axis; returns their number."""
+def _scan_faces(labels, z, place, faces):  # type: ignore[no-untyped-def]
+    """Number of faces of slice `z` towards the next voxel along each axis; kept where `faces` has rows."""
     nz, ny, nx = labels.shape
+    keep = faces.shape[0] > 0
     n = 0
     for y in range(ny):
         for x in range(nx):

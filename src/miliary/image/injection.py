@@ -222,6 +222,7 @@ def _fill_patches(  # type: ignore[no-untyped-def]
     size = 2 * half + 1
     nz, ny, nx = volume.shape
     values = np.empty(13 * 13 * 13, dtype=np.float32)
+    sorting = _kernels.make_sorting(values.shape[0])
     for m in range(begin, end):
         k = level[m]
         octant = octants[first[k] : first[k + 1]]
@@ -236,7 +237,8 @@ def _fill_patches(  # type: ignore[no-untyped-def]
                     x = min(max(round(place[m, 2] + dx * 0.8 / spacing[2]), 0), nx - 1)
                     values[n] = smooth[z, y, x]
                     n += 1
-        around = np.partition(values, int(0.35 * n))[int(0.35 * n)]
+        _kernels.sort_floats(values, sorting)
+        around = values[int(0.35 * n)]
         for a in range(size[0]):
             z = min(max(corner[m, 0] + a, 0), nz - 1)
             pz = abs(corner[m, 0] + a - place[m, 0]) * spacing[0]

@@ -364,17 +364,28 @@ def _cast_rays(hu, hull, spacing, center, directions, way, end):  # type: ignore
 
 
 @nb.njit(nogil=True, cache=True)
+def _find_median(values, ordered):  # type: ignore[no-untyped-def]
+    """Median of a row, which is left sorted in `ordered`."""
+    n = values.shape[0]
+    _kernels.copy_row(values, ordered)
+    _kernels.sort_few(ordered)
+    return 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
+
+
+@nb.njit(nogil=True, cache=True)
 def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch):  # type: ignore[no-untyped-def]
     """Move each start to its body's middle; how unequal rays from there are, inf outside the lungs."""
     n = directions.shape[0]
     way, end = np.empty(n), np.empty(n, dtype=np.int64)
+    ordered = np.empty(n)
     for m in range(first, last):
-        center = starts[m].copy()
+        center = centers[m]
+        _kernels.copy_row(starts[m], center)
         stretch[m] = np.inf
         is_inside = True
         for _ in range(3):
             _cast_rays(hu, hull, spacing, center, directions, way, end)
-            radius = np.median(way)
+            radius = _find_median(way, ordered)
             # The mean end point of a ball seen from a point off its middle lies two thirds of the way there.
             for axis in range(3):
                 shift = 0.0
@@ -386,10 +397,10 @@ def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch
             if not is_inside or not hull[z, y, x]:
                 is_inside = False
                 break
-        centers[m] = center
         if is_inside:
             _cast_rays(hu, hull, spacing, center, directions, way, end)
-            stretch[m] = np.sort(way)[int(STRETCH_SHARE * (n - 1))] / max(np.median(way), 1e-6)
+            median = _find_median(way, ordered)
+            stretch[m] = ordered[int(STRETCH_SHARE * (n - 1))] / max(median, 1e-6)
 
 
 def _follow_seed(field: _Field, scan: Scan, seed_lps_mm: Sequence[float]) -> _Rays | None:

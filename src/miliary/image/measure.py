@@ -125,124 +125,6 @@ def _profile(out, low, size, spacing, position, diameter, sigma2, weights, varia
                     out[3, k, j, i] += v * dx
 
 
-@nb.njit(cache=True)
-def _fit_one(  # type: ignore[no-untyped-def]
-    m,
-    volume,
-    spacing,
-    sigma2,
-    noise_sd,
-    weights,
-    variances,
-    first,
-    neighbors,
-    start_mm,
-    shell_hu,
-    old,
-    new,
-    quality,
-    steps,
-    reference_hu,
-):
-    """One round for one nodule, its neighbors held at `old`; parameters are z, y, x [mm], bg, excess."""
-    reach = np.empty(3, dtype=np.int64)
-    low = np.empty(3, dtype=np.int64)
-    size = np.empty(3, dtype=np.int64)
-    normal = np.empty((5, 5))
-    right = np.empty(5)
-    column = np.empty(5)
-    p = old[m].copy()
-    volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
-    diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-    for a in range(3):
-        r = 0.5 * diameter + 2.2 * np.sqrt(sigma2[a]) + 0.6
-        reach[a] = max(1, int(np.ceil(r / spacing[a])))
-        c = int(np.round(start_mm[m, a] / spacing[a]))
-        low[a] = max(0, c - reach[a])
-        size[a] = min(volume.shape[a], c + reach[a] + 1) - low[a]
-    shape = (4, size[0], size[1], size[2])
-    model = np.empty(shape)
-    other = np.zeros((size[0], size[1], size[2]))
-    for q in range(first[m], first[m + 1]):
-        o = neighbors[q]
-        v = max(old[o, 4], 1.0) / max(reference_hu - old[o, 3], 100.0)
-        d = min((6.0 * v / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-        _profile(model, low, size, spacing, old[o, :3], d, sigma2, weights, variances)
-        for k in range(size[0]):
-            for j in range(size[1]):
-                for i in range(size[2]):
-                    other[k, j, i] += old[o, 4] * model[0, k, j, i]
-    n_used = 0
-    n_out = 0
-    chi = 0.0
-    for _ in range(steps):
-        volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
-        diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-        _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
-        normal[:] = 0.0
-        right[:] = 0.0
-        n_used = 0
-        n_out = 0
-        chi = 0.0
-        for k in range(size[0]):
-            uz = ((low[0] + k) * spacing[0] - p[0]) / (reach[0] * spacing[0] + 1e-9)
-            for j in range(size[1]):
-                uy = ((low[1] + j) * spacing[1] - p[1]) / (reach[1] * spacing[1] + 1e-9)
-                for i in range(size[2]):
-                    ux = ((low[2] + i) * spacing[2] - p[2]) / (reach[2] * spacing[2] + 1e-9)
-                    if uz * uz + uy * uy + ux * ux > 1.25:
-                        continue
-                    fit = p[4] * model[0, k, j, i]
-                    r = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i] - p[3] - fit
-                    s2 = noise_sd**2 + TEXTURE_HU**2 + (MODEL_ERROR * fit) ** 2
-                    z = r / np.sqrt(s2)
-                    w = 1.0
-                    # What is brighter than the model is a vessel or the pleura more often than noise.
-                    if z > 2.0:
-                        w = (2.0 / z) ** 2
-                    elif z < -8.0:
-                        w = 8.0 / -z
-                    n_used += 1
-                    if z > 4.0:
-                        n_out += 1
-                    chi += w * z * z
-                    w /= s2
-                    column[0] = p[4] * model[1, k, j, i]
-                    column[1] = p[4] * model[2, k, j, i]
-                    column[2] = p[4] * model[3, k, j, i]
-                    column[3] = 1.0
-                    column[4] = model[0, k, j, i]
-                    for a in range(5):
-                        right[a] += w * column[a] * r
-                        for b in range(a + 1):
-                            normal[a, b] += w * column[a] * column[b]
-        for a in range(3):
-            normal[a, a] += 1.0 / POSITION_SD_MM**2
-            right[a] += (start_mm[m, a] - p[a]) / POSITION_SD_MM**2
-        normal[3, 3] += 1.0 / BACKGROUND_SD_HU**2
-        right[3] += (shell_hu[m] - p[3]) / BACKGROUND_SD_HU**2
-        normal[4, 4] += 1e-12
-        _solve(normal, right, 5)
-        for a in range(3):
-            p[a] += min(max(right[a], -0.3), 0.3)
-            p[a] = min(max(p[a], start_mm[m, a] - 1.0), start_mm[m, a] + 1.0)
-        p[3] = min(p[3] + right[3], reference_hu)
-        p[4] = max(p[4] + right[4], 1.0)
-    new[m] = p
-    # Variance of the excess: last diagonal of the inverse, from the Cholesky factor.
-    quality[m, 0] = 1.0 / normal[4, 4]
-    quality[m, 1] = np.sqrt(chi / max(n_used, 1))
-    quality[m, 2] = n_out / max(n_used, 1)
-    best = 0.0
-    for k in range(size[0]):
-        for j in range(size[1]):
-            for i in range(size[2]):
-                if model[0, k, j, i] > best:
-                    best = model[0, k, j, i]
-                    quality[m, 3] = p[3] + p[4] * best
-                    quality[m, 4] = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i]
-
-
 @nb.njit(nogil=True, cache=True)
 def _fit_round(  # type: ignore[no-untyped-def]
     begin,
@@ -263,26 +145,105 @@ def _fit_round(  # type: ignore[no-untyped-def]
     steps,
     reference_hu,
 ):
-    """One round for every nodule."""
+    """One round for each nodule, its neighbors held at `old`; parameters are z, y, x [mm], bg, excess."""
+    reach = np.empty(3, dtype=np.int64)
+    low = np.empty(3, dtype=np.int64)
+    size = np.empty(3, dtype=np.int64)
+    normal = np.empty((5, 5))
+    right = np.empty(5)
+    column = np.empty(5)
     for m in range(begin, end):
-        _fit_one(
-            m,
-            volume,
-            spacing,
-            sigma2,
-            noise_sd,
-            weights,
-            variances,
-            first,
-            neighbors,
-            start_mm,
-            shell_hu,
-            old,
-            new,
-            quality,
-            steps,
-            reference_hu,
-        )
+        p = new[m]
+        for a in range(5):
+            p[a] = old[m, a]
+        volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
+        diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
+        for a in range(3):
+            r = 0.5 * diameter + 2.2 * np.sqrt(sigma2[a]) + 0.6
+            reach[a] = max(1, int(np.ceil(r / spacing[a])))
+            c = int(np.round(start_mm[m, a] / spacing[a]))
+            low[a] = max(0, c - reach[a])
+            size[a] = min(volume.shape[a], c + reach[a] + 1) - low[a]
+        shape = (4, size[0], size[1], size[2])
+        model = np.empty(shape)
+        other = np.zeros((size[0], size[1], size[2]))
+        for q in range(first[m], first[m + 1]):
+            o = neighbors[q]
+            v = max(old[o, 4], 1.0) / max(reference_hu - old[o, 3], 100.0)
+            d = min((6.0 * v / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
+            _profile(model, low, size, spacing, old[o, :3], d, sigma2, weights, variances)
+            for k in range(size[0]):
+                for j in range(size[1]):
+                    for i in range(size[2]):
+                        other[k, j, i] += old[o, 4] * model[0, k, j, i]
+        n_used = 0
+        n_out = 0
+        chi = 0.0
+        for _ in range(steps):
+            volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
+            diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
+            _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
+            normal[:] = 0.0
+            right[:] = 0.0
+            n_used = 0
+            n_out = 0
+            chi = 0.0
+            for k in range(size[0]):
+                uz = ((low[0] + k) * spacing[0] - p[0]) / (reach[0] * spacing[0] + 1e-9)
+                for j in range(size[1]):
+                    uy = ((low[1] + j) * spacing[1] - p[1]) / (reach[1] * spacing[1] + 1e-9)
+                    for i in range(size[2]):
+                        ux = ((low[2] + i) * spacing[2] - p[2]) / (reach[2] * spacing[2] + 1e-9)
+                        if uz * uz + uy * uy + ux * ux > 1.25:
+                            continue
+                        fit = p[4] * model[0, k, j, i]
+                        r = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i] - p[3] - fit
+                        s2 = noise_sd**2 + TEXTURE_HU**2 + (MODEL_ERROR * fit) ** 2
+                        z = r / np.sqrt(s2)
+                        w = 1.0
+                        # What is brighter than the model is a vessel or the pleura more often than noise.
+                        if z > 2.0:
+                            w = (2.0 / z) ** 2
+                        elif z < -8.0:
+                            w = 8.0 / -z
+                        n_used += 1
+                        if z > 4.0:
+                            n_out += 1
+                        chi += w * z * z
+                        w /= s2
+                        column[0] = p[4] * model[1, k, j, i]
+                        column[1] = p[4] * model[2, k, j, i]
+                        column[2] = p[4] * model[3, k, j, i]
+                        column[3] = 1.0
+                        column[4] = model[0, k, j, i]
+                        for a in range(5):
+                            right[a] += w * column[a] * r
+                            for b in range(a + 1):
+                                normal[a, b] += w * column[a] * column[b]
+            for a in range(3):
+                normal[a, a] += 1.0 / POSITION_SD_MM**2
+                right[a] += (start_mm[m, a] - p[a]) / POSITION_SD_MM**2
+            normal[3, 3] += 1.0 / BACKGROUND_SD_HU**2
+            right[3] += (shell_hu[m] - p[3]) / BACKGROUND_SD_HU**2
+            normal[4, 4] += 1e-12
+            _solve(normal, right, 5)
+            for a in range(3):
+                p[a] += min(max(right[a], -0.3), 0.3)
+                p[a] = min(max(p[a], start_mm[m, a] - 1.0), start_mm[m, a] + 1.0)
+            p[3] = min(p[3] + right[3], reference_hu)
+            p[4] = max(p[4] + right[4], 1.0)
+        # Variance of the excess: last diagonal of the inverse, from the Cholesky factor.
+        quality[m, 0] = 1.0 / normal[4, 4]
+        quality[m, 1] = np.sqrt(chi / max(n_used, 1))
+        quality[m, 2] = n_out / max(n_used, 1)
+        best = 0.0
+        for k in range(size[0]):
+            for j in range(size[1]):
+                for i in range(size[2]):
+                    if model[0, k, j, i] > best:
+                        best = model[0, k, j, i]
+                        quality[m, 3] = p[3] + p[4] * best
+                        quality[m, 4] = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i]
 
 
 def fit_balls(
