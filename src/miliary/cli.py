@@ -107,6 +107,7 @@ def ct(
     """
     from miliary.exchange.exam_read import is_ct_result
     from miliary.exchange.store import check_output
+    from miliary.image.ahead import compiling_ahead, name_stages
 
     is_result = is_ct_result(scan)
     if out is None:
@@ -116,32 +117,37 @@ def ct(
     check_output(out)
     corrections = _read_corrections(out) if apply_corrections else None
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
-    progress("read")
-    if is_result:
-        from miliary.exchange.saved_scan import read_saved_scan
-
-        volume = read_saved_scan(scan)
-    else:
-        from miliary.exchange.ct_read import read_ct
-
-        volume = read_ct(scan, series=series, n_threads=threads)
-    try:
-        result = _measure(
-            volume,
-            out,
-            progress,
-            threads,
-            keep_volume=not no_volume,
-            corrections=corrections,
-            with_completeness=not fast,
-            lesion_seeds_lps_mm=lesions,
-        )
-    except NoLungsError as error:
-        # The pipeline sees voxels, not files: the name is added here.
-        raise NoLungsError(f"{scan.name}: {error}") from None
+    with compiling_ahead(*name_stages(with_completeness=not fast), n_threads=threads or count_cores()):
+        progress("read")
+        volume = _read(scan, series, threads, is_result=is_result)
+        try:
+            result = _measure(
+                volume,
+                out,
+                progress,
+                threads,
+                keep_volume=not no_volume,
+                corrections=corrections,
+                with_completeness=not fast,
+                lesion_seeds_lps_mm=lesions,
+            )
+        except NoLungsError as error:
+            # The pipeline sees voxels, not files: the name is added here.
+            raise NoLungsError(f"{scan.name}: {error}") from None
     _show_result(result, quiet=quiet, as_json=as_json)
     if not (quiet or as_json):
         print(f"\nresult in {out}")
+
+
+def _read(scan: Path, series: str | None, threads: int | None, *, is_result: bool) -> Scan:
+    """A scan from its files, or the copy that an earlier result kept."""
+    if is_result:
+        from miliary.exchange.saved_scan import read_saved_scan
+
+        return read_saved_scan(scan)
+    from miliary.exchange.ct_read import read_ct
+
+    return read_ct(scan, series=series, n_threads=threads)
 
 
 @cli.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from miliary.cli_progress import Progress, output_options, progress_style
+from miliary.cli_progress import Progress, count_cores, output_options, progress_style
 from miliary.errors import InputError, NoLungsError
 
 if TYPE_CHECKING:
@@ -60,21 +60,25 @@ def compare(
     still, each is compared with the baseline, and the smallest ratio so far is the nadir. DIR must be new,
     or hold an earlier comparison, which is then replaced.
     """
+    from miliary.exchange.exam_read import is_ct_result
     from miliary.exchange.store import COMPARISON_KIND, SERIES_KIND, check_output
+    from miliary.image.ahead import compiling_ahead, name_stages
 
     paths = (baseline, followup, *later)
     check_output(out, kind=SERIES_KIND if later else COMPARISON_KIND)
     if days and len(days) != len(paths) - 1:
         raise click.UsageError("Give --days once for each follow-up.")
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
-    found = compare_paths(
-        paths,
-        days=days,
-        treatment_start=treatment_start,
-        is_fast=fast,
-        progress=progress,
-        threads=threads,
-    )
+    measured = () if all(map(is_ct_result, paths)) else name_stages(with_completeness=not fast)
+    with compiling_ahead(*measured, "compare", n_threads=threads or count_cores()):
+        found = compare_paths(
+            paths,
+            days=days,
+            treatment_start=treatment_start,
+            is_fast=fast,
+            progress=progress,
+            threads=threads,
+        )
     progress("write")
     summary = write_found(found, out)
     progress.finish()

@@ -44,6 +44,7 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     """
     from miliary.exchange.store import check_output
     from miliary.exchange.study_file import write_study_file
+    from miliary.image.ahead import STAGES, compiling_ahead
     from miliary.study import STUDY_KIND
 
     check_output(out, kind=STUDY_KIND)
@@ -59,30 +60,31 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     from miliary.image.simulate import DEMO_DAYS, demo_pair, simulate_pair
     from miliary.report import write_report
 
-    pair = simulate_pair(**demo_pair(), n_threads=threads or count_cores())
-    with writing(out, kind=STUDY_KIND) as draft:
-        exams = []
-        for label, simulated in zip(LABELS, (pair.baseline, pair.followup), strict=True):
-            result, exam = _measure(label, simulated, progress, threads)
-            write_ct_result(result, draft / "ct" / label, scan=simulated.scan)
-            exams.append(exam)
-        found = compare_scans(*exams, days_between=DEMO_DAYS, progress=progress, n_threads=threads)
-        progress("write")
-        name = "__".join(LABELS)
-        write_comparison(found, draft / "compare" / name)
-        _, summary, text = derive_case(find_example(EXAMPLE))
-        (draft / "case").mkdir()
-        write_case_files(summary, text, draft / "case")
-        write_study_file(
-            draft,
-            title=TITLE,
-            scans=[(label, f"ct/{label}") for label in LABELS],
-            comparisons=[(*LABELS, f"compare/{name}")],
-            case="case/case.json",
-        )
-        progress("report")
-        write_report(read_study(draft), draft / "report.html")
-    progress.finish()
+    with compiling_ahead(*STAGES, n_threads=threads or count_cores()):
+        pair = simulate_pair(**demo_pair(), n_threads=threads or count_cores())
+        with writing(out, kind=STUDY_KIND) as draft:
+            exams = []
+            for label, simulated in zip(LABELS, (pair.baseline, pair.followup), strict=True):
+                result, exam = _measure(label, simulated, progress, threads)
+                write_ct_result(result, draft / "ct" / label, scan=simulated.scan)
+                exams.append(exam)
+            found = compare_scans(*exams, days_between=DEMO_DAYS, progress=progress, n_threads=threads)
+            progress("write")
+            name = "__".join(LABELS)
+            write_comparison(found, draft / "compare" / name)
+            _, summary, text = derive_case(find_example(EXAMPLE))
+            (draft / "case").mkdir()
+            write_case_files(summary, text, draft / "case")
+            write_study_file(
+                draft,
+                title=TITLE,
+                scans=[(label, f"ct/{label}") for label in LABELS],
+                comparisons=[(*LABELS, f"compare/{name}")],
+                case="case/case.json",
+            )
+            progress("report")
+            write_report(read_study(draft), draft / "report.html")
+        progress.finish()
     if as_json:
         print(json.dumps(summarize_comparison(found), ensure_ascii=False, allow_nan=False))
     elif not quiet:
