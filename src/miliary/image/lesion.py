@@ -115,7 +115,6 @@ class _Rays:
             self.radius_mm >= MIN_RADIUS_MM
             and self.stretch <= MAX_STRETCH
             and self.hull_share <= MAX_HULL_SHARE
-            and not (self.end == 2).any()
         )
 
 
