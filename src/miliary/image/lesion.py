@@ -110,11 +110,16 @@ class _Rays:
         return float((self.end == 1).mean())
 
     @property
+    def endless_share(self) -> float:
+        return float((self.end == 2).mean())
+
+    @property
     def is_compact(self) -> bool:
         return (
             self.radius_mm >= MIN_RADIUS_MM
             and self.stretch <= MAX_STRETCH
             and self.hull_share <= MAX_HULL_SHARE
+            and self.endless_share <= 1.0 - STRETCH_SHARE
         )
 
 
@@ -258,15 +263,21 @@ def _list_starts(field: _Field) -> F64:
     _kernels.run_rows(_find_cores, len(cores), field.hu, field.hull, offsets, limit, CORE_MISSES, cores)
     labels, n = ndimage.label(cores)
     starts = [_middle(labels, i + 1, box) for i, box in enumerate(ndimage.find_objects(labels, n))]
-    air, n = ndimage.label(field.hu < CAVITY_HU)
-    sizes = np.bincount(air.ravel(), minlength=n + 1) * float(np.prod(field.spacing_mm))
-    boxes = ndimage.find_objects(air, n)
-    for i in np.flatnonzero((sizes > CAVITY_MM3[0]) & (sizes < CAVITY_MM3[1])):
-        if i > 0:
-            middle = _middle(air, int(i), boxes[i - 1])
-            if field.hull[tuple(np.round(middle).astype(int))]:
-                starts.append(middle)
+    air = field.hu < CAVITY_HU
+    # The wall of a cavity may have a gap, or be too thin to be seen in blocks: eroded, the air parts there.
+    for gas in (air, ndimage.binary_erosion(air)):
+        starts += _list_enclosed(gas, field)
     return np.array(starts).reshape(-1, 3)
+
+
+def _list_enclosed(gas: Mask, field: _Field) -> list[F64]:
+    """Middles of the components of gas that are as large as a cavity."""
+    labels, n = ndimage.label(gas)
+    sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:] * float(np.prod(field.spacing_mm))
+    boxes = ndimage.find_objects(labels, n)
+    fit = np.flatnonzero((sizes > CAVITY_MM3[0]) & (sizes < CAVITY_MM3[1]))
+    middles = [_middle(labels, int(i) + 1, boxes[i]) for i in fit]
+    return [middle for middle in middles if field.hull[tuple(np.round(middle).astype(int))]]
 
 
 def _middle(labels: npt.NDArray[np.int32], value: int, box: tuple[slice, ...]) -> F64:
@@ -407,7 +418,7 @@ def _follow_seed(field: _Field, scan: Scan, seed_lps_mm: Sequence[float]) -> _Ra
     index = scan.grid.index_from_lps(np.asarray(seed_lps_mm, dtype=np.float64))
     start = np.clip(field.index_here(index), 0, np.asarray(field.hu.shape) - 1.0)
     centered = _center(field, start)
-    if centered is not None and (centered.end == 2).mean() < MAX_ENDLESS_SHARE:
+    if centered is not None and centered.endless_share < MAX_ENDLESS_SHARE:
         away = np.linalg.norm((centered.center - start) * field.spacing_mm)
         if away < centered.radius_mm + SEED_CLEARANCE_MM and centered.stretch < MAX_SEED_STRETCH:
             return centered
@@ -425,7 +436,15 @@ def _measure(
     """The lesion around the rays' center; None where what is there turns out to be none."""
     is_attached = rays.hull_share > ATTACHED_SHARE
     center = field.index_in_scan(rays.center)
-    shape = outline_lesion(scan, lungs, center, directions=_MANY, way_mm=rays.way_mm, is_attached=is_attached)
+    shape = outline_lesion(
+        scan,
+        lungs,
+        center,
+        directions=_MANY,
+        way_mm=rays.way_mm,
+        is_attached=is_attached,
+        without_vessels=rays.is_compact,
+    )
     if shape is None:
         return None
     axes = measure_axes(shape)

@@ -15,6 +15,7 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.special import ndtr
 
 from miliary.ct_result import Lungs, Psf
+from miliary.image.lesion_surface import find_vessels
 from miliary.lesion import Wall
 from miliary.scan import Scan
 
@@ -118,6 +119,7 @@ def outline_lesion(
     directions: F64,
     way_mm: F64,
     is_attached: bool,
+    without_vessels: bool = True,
 ) -> Shape | None:
     """Voxels of the dense body around a point.
 
@@ -131,6 +133,8 @@ def outline_lesion(
         Rough way from there to the surface along unit vectors (z, y, x) [mm].
     is_attached : bool
         It lies against pleura or mediastinum and is cut off where a smooth outline of the lung passes.
+    without_vessels : bool
+        Cut off what stands out of a smooth surface and goes on.
 
     Returns
     -------
@@ -147,16 +151,26 @@ def outline_lesion(
     away = _distance(hu.shape, center, spacing)
     lung_hu = _typical_lung(hu, lungs.labels[view])
     solid_hu = _typical_solid(hu[away < radius_mm + 1.0])
-    dense = (hu > 0.5 * (lung_hu + solid_hu)) & _is_within(away, center, spacing, directions, limit)
-    outside = np.zeros_like(dense)
+    solid = hu > 0.5 * (lung_hu + solid_hu)
+    outside = np.zeros_like(solid)
     if is_attached:
         outside = ~_find_local_hull(lungs, center_zyx, reach, view, spacing)
-        dense &= ~outside
-    body = _choose_body(dense, away < 1.1 * radius_mm)
+        solid &= ~outside
+    body = _choose_body(
+        solid & _is_within(away, center, spacing, directions, limit), away < 1.1 * radius_mm
+    )
     if body is None:
         return None
     box = _bounds(body, pad=2)
     filled = _fill(body[box] | outside[box]) & ~outside[box]
+    if without_vessels:
+        whole = np.zeros_like(body)
+        whole[box] = filled
+        vessels = find_vessels(whole, solid, center, spacing, directions)
+        kept = _choose_body(body & ~vessels, away < 1.1 * radius_mm)
+        if kept is not None:
+            box = _bounds(kept, pad=2)
+            filled = _fill(kept[box] | outside[box]) & ~outside[box]
     mask = _open(filled, center - [s.start for s in box], spacing, radius_mm)
     if mask is None:
         return None
