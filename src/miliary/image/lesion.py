@@ -37,6 +37,9 @@ HULL_MM, HULL_GRID_MM = 14.0, 4.0
 REACH_MM, RAY_STEP_MM, AIR_RUN_MM = 45.0, 0.7, 2.4
 # Rays of 93 % of all directions end within this multiple of the median; a long cylinder reaches 2.2.
 MAX_STRETCH, STRETCH_SHARE = 1.6, 0.93
+# Where rays from within gas meet something dense at about the same way, a tube or a gap between vessels is
+# excluded: a wall is there, and more rays may run on along vessels that touch it.
+HOLLOW_MM, HOLLOW_SHARE = 3.0, 0.85
 SCREEN_SLACK = 0.3
 MIN_RADIUS_MM, MAX_HULL_SHARE = 3.2, 0.5
 ATTACHED_SHARE = 0.04
@@ -91,9 +94,13 @@ class _Field:
 
 @dataclass(frozen=True)
 class _Rays:
-    """Where rays from one point leave what is dense: way [mm] and how each ended (0 air, 1 hull, 2 never)."""
+    """Where rays from one point leave what is dense: way [mm] and how each ended (0 air, 1 hull, 2 never).
+
+    `inner_mm` is the way to where something dense begins.
+    """
 
     center: F64
+    inner_mm: F64
     way_mm: F64
     end: npt.NDArray[np.int64]
 
@@ -103,7 +110,12 @@ class _Rays:
 
     @property
     def stretch(self) -> float:
-        return float(np.quantile(self.way_mm, STRETCH_SHARE)) / max(self.radius_mm, 1e-6)
+        return float(_measure_stretch(self.inner_mm, self.way_mm))
+
+    @property
+    def share(self) -> float:
+        """Share of rays that must end in time."""
+        return float(_choose_share(self.inner_mm))
 
     @property
     def hull_share(self) -> float:
@@ -119,7 +131,7 @@ class _Rays:
             self.radius_mm >= MIN_RADIUS_MM
             and self.stretch <= MAX_STRETCH
             and self.hull_share <= MAX_HULL_SHARE
-            and self.endless_share <= 1.0 - STRETCH_SHARE
+            and self.endless_share <= 1.0 - self.share
         )
 
 
@@ -267,7 +279,7 @@ def _list_starts(field: _Field) -> F64:
     # The wall of a cavity may have a gap, or be too thin to be seen in blocks: eroded, the air parts there.
     for gas in (air, ndimage.binary_erosion(air)):
         starts += _list_enclosed(gas, field)
-    return np.array(starts).reshape(-1, 3)
+    return np.unique(np.array(starts).reshape(-1, 3), axis=0)
 
 
 def _list_enclosed(gas: Mask, field: _Field) -> list[F64]:
@@ -328,10 +340,10 @@ _FEW, _MANY = _directions(60), _directions(200)
 
 
 def _cast(field: _Field, center: F64, directions: F64) -> _Rays:
-    way = np.empty(len(directions))
+    inner, way = np.empty(len(directions)), np.empty(len(directions))
     end = np.empty(len(directions), dtype=np.int64)
-    _cast_rays(field.hu, field.hull, field.spacing_mm, center, directions, way, end)
-    return _Rays(center, way, end)
+    _cast_rays(field.hu, field.hull, field.spacing_mm, center, directions, inner, way, end)
+    return _Rays(center, inner, way, end)
 
 
 def _center(field: _Field, start: F64) -> _Rays | None:
@@ -342,18 +354,34 @@ def _center(field: _Field, start: F64) -> _Rays | None:
 
 
 @nb.njit(nogil=True, cache=True)
-def _cast_rays(hu, hull, spacing, center, directions, way, end):  # type: ignore[no-untyped-def]
+def _choose_share(inner):  # type: ignore[no-untyped-def]
+    order = np.sort(inner)
+    middle = order[len(order) // 2]
+    is_hollow = middle >= HOLLOW_MM and order[int(STRETCH_SHARE * (len(order) - 1))] <= MAX_STRETCH * middle
+    return HOLLOW_SHARE if is_hollow else STRETCH_SHARE
+
+
+@nb.njit(nogil=True, cache=True)
+def _measure_stretch(inner, way):  # type: ignore[no-untyped-def]
+    """How much longer than the median the ways of most rays are at most."""
+    order = np.sort(way)
+    return order[int(_choose_share(inner) * (len(order) - 1))] / max(np.median(way), 1e-6)
+
+
+@nb.njit(nogil=True, cache=True)
+def _cast_rays(hu, hull, spacing, center, directions, inner, way, end):  # type: ignore[no-untyped-def]
     """Follow rays outward until air that lasts, beyond something dense, or the hull."""
     nz, ny, nx = hu.shape
     for r in range(directions.shape[0]):
         sz, sy, sx = directions[r] / spacing
         seen, run, last, t = False, 0.0, 0.0, 0.0
-        way[r], end[r] = REACH_MM, 2
+        inner[r], way[r], end[r] = REACH_MM, REACH_MM, 2
         while t < REACH_MM:
             z, y, x = center[0] + t * sz, center[1] + t * sy, center[2] + t * sx
             k, j, i = int(z + 0.5), int(y + 0.5), int(x + 0.5)
             if k < 0 or j < 0 or i < 0 or k >= nz or j >= ny or i >= nx or not hull[k, j, i]:
                 way[r], end[r] = t, 1
+                inner[r] = min(inner[r], t)
                 break
             k, j, i = min(int(z), nz - 2), min(int(y), ny - 2), min(int(x), nx - 2)
             a, b, c = z - k, y - j, x - i
@@ -364,6 +392,8 @@ def _cast_rays(hu, hull, spacing, center, directions, way, end):  # type: ignore
                     row = hu[k + dz, j + dy]
                     v += wzy * (row[i] * (1.0 - c) + row[i + 1] * c)
             if v > RAY_HU:
+                if not seen:
+                    inner[r] = t
                 seen, run, last = True, 0.0, t
             elif seen:
                 run += RAY_STEP_MM
@@ -386,16 +416,15 @@ def _find_median(values, ordered):  # type: ignore[no-untyped-def]
 def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch):  # type: ignore[no-untyped-def]
     """Move each start to its body's middle; how unequal rays from there are, inf outside the lungs."""
     n = directions.shape[0]
-    way, end = np.empty(n), np.empty(n, dtype=np.int64)
-    ordered = np.empty(n)
+    inner, way, end = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     for m in range(first, last):
         center = centers[m]
         _kernels.copy_row(starts[m], center)
         stretch[m] = np.inf
         is_inside = True
         for _ in range(3):
-            _cast_rays(hu, hull, spacing, center, directions, way, end)
-            radius = _find_median(way, ordered)
+            _cast_rays(hu, hull, spacing, center, directions, inner, way, end)
+            radius = np.median(way)
             # The mean end point of a ball seen from a point off its middle lies two thirds of the way there.
             for axis in range(3):
                 shift = 0.0
@@ -408,9 +437,8 @@ def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch
                 is_inside = False
                 break
         if is_inside:
-            _cast_rays(hu, hull, spacing, center, directions, way, end)
-            median = _find_median(way, ordered)
-            stretch[m] = ordered[int(STRETCH_SHARE * (n - 1))] / max(median, 1e-6)
+            _cast_rays(hu, hull, spacing, center, directions, inner, way, end)
+            stretch[m] = _measure_stretch(inner, way)
 
 
 def _follow_seed(field: _Field, scan: Scan, seed_lps_mm: Sequence[float]) -> _Rays | None:

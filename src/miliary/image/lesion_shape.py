@@ -134,7 +134,7 @@ def outline_lesion(
     is_attached : bool
         It lies against pleura or mediastinum and is cut off where a smooth outline of the lung passes.
     without_vessels : bool
-        Cut off what stands out of a smooth surface and goes on.
+        Of a lesion with a cavity, cut off what stands out of a smooth surface and goes on.
 
     Returns
     -------
@@ -161,23 +161,40 @@ def outline_lesion(
     )
     if body is None:
         return None
+    shape = _shape(hu, body, outside, center, start, spacing, radius_mm, lung_hu, solid_hu)
+    # Around a cavity the wall is even and a vessel stands out; in a solid lesion a lobe looks the same.
+    if shape is None or not (without_vessels and shape.cavity.any()):
+        return shape
+    whole = np.zeros_like(body)
+    box = _bounds(body, pad=0)
+    whole[box] = _fill(body[box] | outside[box]) & ~outside[box]
+    vessels = find_vessels(whole, solid, center, spacing, directions)
+    kept = _choose_body(body & ~vessels, away < 1.1 * radius_mm) if vessels.any() else None
+    if kept is None:
+        return shape
+    return _shape(hu, kept, outside, center, start, spacing, radius_mm, lung_hu, solid_hu) or shape
+
+
+def _shape(
+    hu: F32,
+    body: Mask,
+    outside: Mask,
+    center: F64,
+    start: F64,
+    spacing: F64,
+    radius_mm: float,
+    lung_hu: float,
+    solid_hu: float,
+) -> Shape | None:
+    """Fill a body, cut strands off and look for gas in it."""
     box = _bounds(body, pad=2)
     filled = _fill(body[box] | outside[box]) & ~outside[box]
-    if without_vessels:
-        whole = np.zeros_like(body)
-        whole[box] = filled
-        vessels = find_vessels(whole, solid, center, spacing, directions)
-        kept = _choose_body(body & ~vessels, away < 1.1 * radius_mm)
-        if kept is not None:
-            box = _bounds(kept, pad=2)
-            filled = _fill(kept[box] | outside[box]) & ~outside[box]
     mask = _open(filled, center - [s.start for s in box], spacing, radius_mm)
     if mask is None:
         return None
-    hu = np.ascontiguousarray(hu[box])
-    start = start + [s.start for s in box]
-    cavity = _find_cavity(hu, mask, solid_hu, spacing)
-    return Shape(hu, mask, cavity, start, spacing, lung_hu, solid_hu)
+    part = np.ascontiguousarray(hu[box])
+    cavity = _find_cavity(part, mask, solid_hu, spacing)
+    return Shape(part, mask, cavity, start + [s.start for s in box], spacing, lung_hu, solid_hu)
 
 
 def _smooth_ways(directions: F64, way_mm: F64) -> F64:
