@@ -357,7 +357,7 @@ def _center(field: _Field, start: F64) -> _Rays | None:
 def _choose_share(inner):  # type: ignore[no-untyped-def]
     order = np.sort(inner)
     middle = order[len(order) // 2]
-    is_hollow = middle >= HOLLOW_MM and order[int(STRETCH_SHARE * (len(order) - 1))] <= MAX_STRETCH * middle
+    is_hollow = middle >= HOLLOW_MM and order[int(HOLLOW_SHARE * (len(order) - 1))] <= MAX_STRETCH * middle
     return HOLLOW_SHARE if is_hollow else STRETCH_SHARE
 
 

@@ -47,27 +47,33 @@ def find_vessels(mask: Mask, dense: Mask, center_zyx: F64, spacing_mm: F64, dire
     if not mask[tuple(np.round(center_zyx).astype(int))]:
         return vessels
     way = _measure_ways(mask, center_zyx, spacing_mm, directions)
-    weights = fit_surface(directions, way)
+    weights, level = fit_surface(directions, way)
+    least = max(REACH_MM, REACH_SHARE * float(np.median(way)))
     points = np.argwhere(mask | dense)
     offset = (points - center_zyx) * spacing_mm
     away = np.linalg.norm(offset, axis=1)
+    # What is far within or beyond the surface decides nothing.
+    near = (away > level.min() - least) & (away < level.max() + 2.0 * least)
+    points, offset, away = points[near], offset[near], away[near]
     surface = _expand(offset / np.maximum(away, 1e-9)[:, None], DEGREES[-1]) @ weights
     beyond = np.full(mask.shape, -np.inf, dtype=np.float32)
     beyond[tuple(points.T)] = away - surface
     labels, n = ndimage.label(dense & (beyond > EXCESS_MM))
-    if not n:
-        return vessels
-    reach = ndimage.maximum(beyond, labels, range(1, n + 1))
-    least = max(REACH_MM, REACH_SHARE * float(np.median(way)))
-    goes_on = np.concatenate([[False], reach > least])[labels]
+    reach = np.zeros(n + 1)
+    np.maximum.at(reach, labels[tuple(points.T)], away - surface)
+    reach[0] = 0.0
+    goes_on = (reach > least)[labels]
     if goes_on.any():
         beside = ndimage.distance_transform_edt(~goes_on, sampling=spacing_mm) < BESIDE_MM
         vessels = beside & (beyond > KEPT_MM)
     return np.asarray(vessels)
 
 
-def fit_surface(directions: F64, way_mm: F64) -> F64:
-    """Weights of a smooth surface through most of the ways, that single long ones do not pull outward."""
+def fit_surface(directions: F64, way_mm: F64) -> tuple[F64, F64]:
+    """A smooth surface through most of the ways, that single long ones do not pull outward.
+
+    Returns the weights of its terms and its own ways along the directions [mm].
+    """
     level = np.full(len(way_mm), np.median(way_mm))
     weights = np.zeros(0)
     for degree in DEGREES:
@@ -77,14 +83,17 @@ def fit_surface(directions: F64, way_mm: F64) -> F64:
             trust = 1.0 / (1.0 + (excess / SCALE_MM) ** 2)
             weights = np.linalg.lstsq(terms * trust[:, None], way_mm * trust, rcond=None)[0]
             level = terms @ weights
-    return np.asarray(weights)
+    return weights, level
 
 
 def _expand(unit: F64, degree: int) -> F64:
     """Products of the components of unit vectors of this degree and one less: all smooth functions below."""
-    z, y, x = unit.T
+    powers = unit.T[:, None, :] ** np.arange(degree + 1)[None, :, None]
     terms = [
-        z**a * y**b * x ** (n - a - b) for n in (degree, degree - 1) for a in range(n + 1) for b in range(n + 1 - a)
+        powers[0, a] * powers[1, b] * powers[2, n - a - b]
+        for n in (degree, degree - 1)
+        for a in range(n + 1)
+        for b in range(n + 1 - a)
     ]
     return np.stack(terms, axis=1)
 
