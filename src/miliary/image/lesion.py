@@ -37,9 +37,10 @@ HULL_MM, HULL_GRID_MM = 14.0, 4.0
 REACH_MM, RAY_STEP_MM, AIR_RUN_MM = 45.0, 0.7, 2.4
 # Rays of 93 % of all directions end within this multiple of the median; a long cylinder reaches 2.2.
 MAX_STRETCH, STRETCH_SHARE = 1.6, 0.93
-# Where rays from within gas meet something dense at about the same way, a tube or a gap between vessels is
-# excluded: a wall is there, and more rays may run on along vessels that touch it.
-HOLLOW_MM, HOLLOW_SHARE = 3.0, 0.85
+# A cavity: from within gas this share of rays meets something dense at about the same way, and soon leaves it
+# again. A bronchus is a tube, and in the hilum it lies in more than its wall. More rays may then run on along
+# vessels that touch the wall.
+HOLLOW_MM, INNER_SHARE, HOLLOW_SHARE, MAX_WALL = 3.0, 0.9, 0.85, 1.0
 SCREEN_SLACK = 0.3
 MIN_RADIUS_MM, MAX_HULL_SHARE = 3.2, 0.5
 ATTACHED_SHARE = 0.04
@@ -115,7 +116,7 @@ class _Rays:
     @property
     def share(self) -> float:
         """Share of rays that must end in time."""
-        return float(_choose_share(self.inner_mm))
+        return float(_choose_share(self.inner_mm, self.way_mm))
 
     @property
     def hull_share(self) -> float:
@@ -354,18 +355,21 @@ def _center(field: _Field, start: F64) -> _Rays | None:
 
 
 @nb.njit(nogil=True, cache=True)
-def _choose_share(inner):  # type: ignore[no-untyped-def]
+def _choose_share(inner, way):  # type: ignore[no-untyped-def]
+    """Share of rays that must end in time; `MAX_WALL` is in units of the way through the gas."""
     order = np.sort(inner)
-    middle = order[len(order) // 2]
-    is_hollow = middle >= HOLLOW_MM and order[int(HOLLOW_SHARE * (len(order) - 1))] <= MAX_STRETCH * middle
-    return HOLLOW_SHARE if is_hollow else STRETCH_SHARE
+    last, middle = len(order) - 1, np.median(inner)
+    low, high = order[int((1.0 - INNER_SHARE) * last)], order[int(INNER_SHARE * last)]
+    is_even = low * MAX_STRETCH >= middle and high <= MAX_STRETCH * middle
+    is_wall = np.median(way) - middle <= MAX_WALL * middle
+    return HOLLOW_SHARE if middle >= HOLLOW_MM and is_even and is_wall else STRETCH_SHARE
 
 
 @nb.njit(nogil=True, cache=True)
 def _measure_stretch(inner, way):  # type: ignore[no-untyped-def]
     """How much longer than the median the ways of most rays are at most."""
     order = np.sort(way)
-    return order[int(_choose_share(inner) * (len(order) - 1))] / max(np.median(way), 1e-6)
+    return order[int(_choose_share(inner, way) * (len(order) - 1))] / max(np.median(way), 1e-6)
 
 
 @nb.njit(nogil=True, cache=True)
