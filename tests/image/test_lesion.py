@@ -13,6 +13,7 @@ from miliary.ct_result import Lungs, Psf
 from miliary.image.lesion import LesionsFound, find_lesions
 from miliary.image.lesion_changes import correct_lesions
 from miliary.image.lesion_figure import render_lesions
+from miliary.image.lesion_surface import fit_surface
 from miliary.lesion import Attachment, summarize_lesion
 from miliary.scan import Grid, Scan, Side, Zone
 from miliary.vocabulary import Origin
@@ -74,6 +75,93 @@ def test_a_cavitary_lesion_is_measured_between_voxels(diameter, wall):
     ends = np.asarray(lesion.long_axis_ends_lps_mm)
     assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(lesion.long_axis_mm)
     assert ends[0, 2] == ends[1, 2]
+
+
+def draw_cavity(hu: np.ndarray, middle: np.ndarray, *, diameter: float, wall: float) -> None:
+    away = distance(middle)
+    hu[away < diameter / 2] = 40.0
+    hu[away < diameter / 2 - wall] = -980.0
+
+
+def draw_tube(hu: np.ndarray, middle: np.ndarray, way: tuple[float, float, float], radius: float) -> None:
+    """A vessel through the whole lung, hidden where gas already is."""
+    unit = np.asarray(way) / np.linalg.norm(way)
+    points = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), axis=-1)
+    offset = (points - middle) * np.asarray(SPACING)
+    aside = np.linalg.norm(offset - (offset @ unit)[..., None] * unit, axis=-1)
+    hu[(aside < radius) & (hu < 0.0) & (hu > -900.0)] = 40.0
+
+
+def test_a_vessel_that_leaves_a_cavity_hides_nothing():
+    hu, labels = make_chest()
+    middle = np.array([30.0, 40.0, 26.0])
+    draw_cavity(hu, middle, diameter=16.0, wall=2.0)
+    draw_tube(hu, middle, (0.0, 0.0, 1.0), 2.0)
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.long_axis_mm == pytest.approx(16.0, abs=1.3)
+    assert lesion.wall.mean_mm == pytest.approx(2.0, abs=0.3)
+
+
+def test_a_ray_that_never_leaves_a_vessel_is_no_veto():
+    hu, labels = make_chest()
+    middle = np.array([30.0, 40.0, 26.0])
+    draw_cavity(hu, middle, diameter=22.0, wall=3.0)
+    draw_tube(hu, middle, (0.0, 0.0, 1.0), 3.5)
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.long_axis_mm == pytest.approx(22.0, abs=2.0)
+
+
+@pytest.mark.parametrize("radius", [2.0, 3.0])
+def test_a_vessel_along_a_cavity_is_left_out(radius):
+    hu, labels = make_chest()
+    draw_cavity(hu, MIDDLE, diameter=19.0, wall=3.0)
+    draw_tube(hu, MIDDLE - np.array([0.0, (9.5 + 0.5 * radius) / 0.8, 0.0]), (0.3, 0.1, 1.0), radius)
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.long_axis_mm == pytest.approx(19.0, abs=1.2)
+    assert lesion.volume_mm3 == pytest.approx(np.pi / 6 * 19.0**3, rel=0.1)
+
+
+def test_vessels_on_several_sides_of_a_cavity_hide_nothing():
+    hu, labels = make_chest()
+    draw_cavity(hu, MIDDLE, diameter=19.0, wall=3.0)
+    for aside in ((0.0, -1.0, 0.0), (0.0, 0.6, -0.8), (1.0, 0.0, 0.0)):
+        way = (0.3, 0.1, 1.0) if aside[0] == 0.0 else (0.0, 1.0, 0.7)
+        draw_tube(hu, MIDDLE + np.array(aside) * 11.0 / np.asarray(SPACING), way, 3.0)
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.long_axis_mm == pytest.approx(19.0, abs=2.0)
+
+
+def test_a_cavity_whose_wall_has_a_gap_is_found():
+    hu, labels = make_chest()
+    draw_cavity(hu, MIDDLE, diameter=22.0, wall=2.5)
+    gap = MIDDLE + np.array([0.0, 9.8, 0.0]) / np.asarray(SPACING)
+    hu[(distance(gap) < 2.2) & (distance(MIDDLE) < 11.0)] = -980.0
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.is_cavitary
+    assert lesion.long_axis_mm == pytest.approx(22.0, abs=1.0)
+
+
+def test_a_bronchus_in_the_hilum_is_no_lesion():
+    hu, labels = make_chest()
+    z, y, x = np.meshgrid(
+        *[(np.arange(n) - m) * s for n, m, s in zip(SHAPE, MIDDLE, SPACING, strict=True)], indexing="ij"
+    )
+    hu[(y / 9) ** 2 + (z / 9) ** 2 + (x / 24) ** 2 < 1] = 40.0
+    hu[(np.hypot(y, z) < 3.5) & (np.abs(x) < 12)] = -980.0
+    assert find(hu, labels)[0].lesions == ()
+
+
+def test_a_surface_is_not_pulled_outward_by_what_stands_out():
+    rng = np.random.default_rng(3)
+    unit = rng.normal(size=(300, 3))
+    unit /= np.linalg.norm(unit, axis=1)[:, None]
+    truth = 10.0 + 1.5 * unit[:, 0] ** 2 - 0.8 * unit[:, 1] * unit[:, 2]
+    seen = truth + rng.normal(0, 0.15, len(unit))
+    stands_out = unit @ np.array([0.6, 0.0, 0.8]) > 0.8
+    seen[stands_out] += 5.0
+    _, level = fit_surface(unit, seen)
+    assert np.abs(level - truth)[~stands_out].max() < 0.5
+    assert np.abs(level - truth)[stands_out].max() < 1.0
 
 
 def test_axes_of_an_ellipsoid_keep_their_direction():

@@ -156,9 +156,7 @@ def outline_lesion(
     if is_attached:
         outside = ~_find_local_hull(lungs, center_zyx, reach, view, spacing)
         solid &= ~outside
-    body = _choose_body(
-        solid & _is_within(away, center, spacing, directions, limit), away < 1.1 * radius_mm
-    )
+    body = _choose_body(solid & _is_within(away, center, spacing, directions, limit), away < 1.1 * radius_mm)
     if body is None:
         return None
     shape = _shape(hu, body, outside, center, start, spacing, radius_mm, lung_hu, solid_hu)

@@ -74,15 +74,16 @@ def fit_surface(directions: F64, way_mm: F64) -> tuple[F64, F64]:
 
     Returns the weights of its terms and its own ways along the directions [mm].
     """
-    level = np.full(len(way_mm), np.median(way_mm))
-    weights = np.zeros(0)
+    level: F64 = np.full(len(way_mm), np.median(way_mm))
+    weights: F64 = np.zeros(0)
     for degree in DEGREES:
         terms = _expand(directions, degree)
         for _ in range(ROUNDS):
             excess = np.maximum(way_mm - level, 0.0)
             trust = 1.0 / (1.0 + (excess / SCALE_MM) ** 2)
-            weights = np.linalg.lstsq(terms * trust[:, None], way_mm * trust, rcond=None)[0]
-            level = terms @ weights
+            found = np.linalg.lstsq(terms * trust[:, None], way_mm * trust, rcond=None)[0]
+            weights = np.asarray(found, dtype=np.float64)
+            level = np.asarray(terms @ weights)
     return weights, level
 
 
