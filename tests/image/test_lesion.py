@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from miliary.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
 from miliary.ct_result import Lungs, Psf
-from miliary.image.lesion import LesionsFound, find_lesions
+from miliary.image.lesion import LesionsFound, _directions, find_lesions
 from miliary.image.lesion_changes import correct_lesions
 from miliary.image.lesion_figure import render_lesions
 from miliary.image.lesion_surface import fit_surface
@@ -102,13 +102,24 @@ def test_a_vessel_that_leaves_a_cavity_hides_nothing():
     assert lesion.wall.mean_mm == pytest.approx(2.0, abs=0.3)
 
 
-def test_a_ray_that_never_leaves_a_vessel_is_no_veto():
+def test_a_thick_vessel_out_of_a_cavity_is_left_out():
     hu, labels = make_chest()
     middle = np.array([30.0, 40.0, 26.0])
     draw_cavity(hu, middle, diameter=22.0, wall=3.0)
-    draw_tube(hu, middle, (0.0, 0.0, 1.0), 3.5)
+    draw_tube(hu, middle, (0.0, 0.0, 1.0), 4.5)
     (lesion,) = find(hu, labels)[0].lesions
     assert lesion.long_axis_mm == pytest.approx(22.0, abs=2.0)
+
+
+def test_one_ray_that_never_leaves_a_vessel_is_no_veto():
+    hu, labels = make_chest()
+    middle = np.array([30.0, 40.0, 26.0])
+    draw_cavity(hu, middle, diameter=22.0, wall=3.0)
+    # Along one of the 200 rays.
+    rays = _directions(200)
+    draw_tube(hu, middle, tuple(rays[rays[:, 2].argmax()]), 2.5)
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.long_axis_mm == pytest.approx(22.0, abs=1.3)
 
 
 @pytest.mark.parametrize("radius", [2.0, 3.0])
