@@ -355,21 +355,37 @@ def _center(field: _Field, start: F64) -> _Rays | None:
 
 
 @nb.njit(nogil=True, cache=True)
+def _order(values):  # type: ignore[no-untyped-def]
+    """A sorted copy of a row."""
+    out = np.empty(values.shape[0])
+    _kernels.copy_row(values, out)
+    _kernels.sort_few(out)
+    return out
+
+
+@nb.njit(nogil=True, cache=True)
+def _middle_of(order):  # type: ignore[no-untyped-def]
+    """Median of a sorted row."""
+    n = order.shape[0]
+    return 0.5 * (order[(n - 1) // 2] + order[n // 2])
+
+
+@nb.njit(nogil=True, cache=True)
 def _choose_share(inner, way):  # type: ignore[no-untyped-def]
     """Share of rays that must end in time; `MAX_WALL` is in units of the way through the gas."""
-    order = np.sort(inner)
-    last, middle = len(order) - 1, np.median(inner)
+    order = _order(inner)
+    last, middle = len(order) - 1, _middle_of(order)
     low, high = order[int((1.0 - INNER_SHARE) * last)], order[int(INNER_SHARE * last)]
     is_even = low * MAX_STRETCH >= middle and high <= MAX_STRETCH * middle
-    is_wall = np.median(way) - middle <= MAX_WALL * middle
+    is_wall = _middle_of(_order(way)) - middle <= MAX_WALL * middle
     return HOLLOW_SHARE if middle >= HOLLOW_MM and is_even and is_wall else STRETCH_SHARE
 
 
 @nb.njit(nogil=True, cache=True)
 def _measure_stretch(inner, way):  # type: ignore[no-untyped-def]
     """How much longer than the median the ways of most rays are at most."""
-    order = np.sort(way)
-    return order[int(_choose_share(inner, way) * (len(order) - 1))] / max(np.median(way), 1e-6)
+    order = _order(way)
+    return order[int(_choose_share(inner, way) * (len(order) - 1))] / max(_middle_of(order), 1e-6)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -408,15 +424,6 @@ def _cast_rays(hu, hull, spacing, center, directions, inner, way, end):  # type:
 
 
 @nb.njit(nogil=True, cache=True)
-def _find_median(values, ordered):  # type: ignore[no-untyped-def]
-    """Median of a row, which is left sorted in `ordered`."""
-    n = values.shape[0]
-    _kernels.copy_row(values, ordered)
-    _kernels.sort_few(ordered)
-    return 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
-
-
-@nb.njit(nogil=True, cache=True)
 def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch):  # type: ignore[no-untyped-def]
     """Move each start to its body's middle; how unequal rays from there are, inf outside the lungs."""
     n = directions.shape[0]
@@ -428,7 +435,7 @@ def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch
         is_inside = True
         for _ in range(3):
             _cast_rays(hu, hull, spacing, center, directions, inner, way, end)
-            radius = np.median(way)
+            radius = _middle_of(_order(way))
             # The mean end point of a ball seen from a point off its middle lies two thirds of the way there.
             for axis in range(3):
                 shift = 0.0
