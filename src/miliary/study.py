@@ -72,6 +72,9 @@ class StudyResult:
     scans : tuple of SavedScan
         In the order of the study.
     comparisons : tuple of SavedComparison
+    series : mapping
+        ``series.json`` of several follow-ups with one baseline; empty where there is none.
+    series_path : str
     case : mapping
         ``case.json``; empty where there is none.
     case_path : str
@@ -85,6 +88,8 @@ class StudyResult:
     title: str
     scans: tuple[SavedScan, ...] = ()
     comparisons: tuple[SavedComparison, ...] = ()
+    series: Mapping[str, Any] = field(default_factory=dict)
+    series_path: str = ""
     case: Mapping[str, Any] = field(default_factory=dict)
     case_path: str = ""
     radiographs: tuple[Picture, ...] = ()

@@ -8,7 +8,18 @@ import pytest
 from miliary.report.catalog import LANGUAGES, load_catalog, read_strings
 
 # Keys that are put together from what was saved.
-BY_VALUE = {"word", "glossary", "problem", "severity", "section", "figure", "lesion", "facts", "none"}
+BY_VALUE = {
+    "word",
+    "alike",
+    "glossary",
+    "problem",
+    "severity",
+    "section",
+    "figure",
+    "lesion",
+    "facts",
+    "none",
+}
 
 
 def places(text):

@@ -142,13 +142,13 @@ def test_without_a_comparison_slabs_are_shown_as_not_registered(study, draw):
 def test_the_course_is_drawn_in_days_with_bars_bands_and_grades(draw):
     html = draw()
     drawing = html[html.index('class="chart timeline"') :].partition("</svg>")[0]
-    for part in ("bar-drug", "bar-event", "band", "Rash maculo-papular grade 2", "cea", "A panel"):
+    for part in ("bar-drug", "bar-event", "band", "Rash maculo-papular grade 2", "CEA", "A panel"):
         assert part in drawing
     assert "2024" not in drawing
     said = section(html, "timeline")
     assert "Day 0: start of alectinib" in said
     assert "Without a day in the record" in said
-    assert "XRAY chest" in said
+    assert "X-ray chest" in said
 
 
 def test_what_was_stated_and_derived_stands_in_the_tables(draw):

@@ -5,6 +5,7 @@
     STUDY/study.json            members by relative path
     STUDY/ct/<label>/           what `miliary ct` wrote
     STUDY/compare/<a>__<b>/     what `miliary compare` wrote
+    STUDY/series.json           of three and more scans, or beside the comparisons
     STUDY/case/case.json        what `miliary case run` wrote (or STUDY/case.json)
     STUDY/radiographs/          pictures a person put there
     STUDY/corrections.jsonl     a reader's changes
@@ -37,6 +38,7 @@ from miliary.study import (
 STUDY_NAME = "study.json"
 RADIOGRAPHS_NAME = "radiographs"
 COMPARE_KIND = "miliary.compare"
+SERIES_KIND = "miliary.series"
 _KNOWN_MAJOR = 1
 _PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
@@ -126,6 +128,7 @@ class _Reader:
         stated = self._read_index()
         scans = [self._read_scan(label, path) for label, path in self._list_scans(stated)]
         compared = [self._read_comparison(*entry) for entry in self._list_comparisons(stated)]
+        series_path, series = self._read_series()
         case_path, case = self._read_case(stated)
         if not (any(s.summary for s in scans) or any(c.summary for c in compared) or case):
             raise InputError(
@@ -136,6 +139,8 @@ class _Reader:
             title=str(stated.get("title") or self.name),
             scans=tuple(scans),
             comparisons=tuple(compared),
+            series=series,
+            series_path=series_path,
             case=case,
             case_path=case_path,
             radiographs=tuple(self._read_pictures(self.folder / RADIOGRAPHS_NAME, RADIOGRAPHS_NAME)),
@@ -235,6 +240,12 @@ class _Reader:
         listed = self._read_figures(here / "figures", f"{prefix}figures", is_needed=False)
         loose = self._read_pictures(here, prefix.rstrip("/") or ".")
         return SavedComparison(first, second, path, summary, (*listed, *loose))
+
+    def _read_series(self) -> tuple[str, Mapping[str, Any]]:
+        for member in ("series.json", "compare/series.json"):
+            if (self.folder / member).exists():
+                return member, self._read_json(member, SERIES_KIND)
+        return "", {}
 
     def _read_case(self, stated: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         named = stated.get("case")

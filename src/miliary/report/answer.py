@@ -266,6 +266,18 @@ class _Writer:
                 "answer.no_ratio", **names, reason=reason, gate=self.t.word(verdict or "not_assessable")
             )
             yield Sentence(said, origin)
+        target = text(summary, "recist.target_response")
+        if target:
+            change = number(summary, "recist.change_percent")
+            shown: Markup | str = ""
+            if change is not None:
+                shown = self._say(
+                    "answer.target_change", change=self._number(compared, "recist.change_percent", "+.1f")
+                )
+            said = self._say(
+                "answer.targets", a=names["a"], b=names["b"], response=self.t.word(target), change=shown
+            )
+            yield Sentence(said, origin)
         if number(summary, "lesion.baseline_mm") is not None:
             yield Sentence(
                 self._say(

@@ -16,7 +16,7 @@ from miliary.report.answer import select, sort_editions, write_answer
 from miliary.report.case_panels import CasePanels
 from miliary.report.catalog import Catalog, load_catalog
 from miliary.report.page import describe_methods
-from miliary.report.reading import JsonObject, find, items, number, text, words
+from miliary.report.reading import JsonObject, find, items, number, spell, text, words
 from miliary.report.sources import Sources
 from miliary.study import Picture, StudyResult
 
@@ -141,7 +141,7 @@ class _Writer:
             if text(event, "kind") in kinds:
                 detail = text(event, "detail")
                 when = self._when(event)
-                parts = [text(event, "label") + (f": {detail}" if detail else ""), f"({when})"]
+                parts = [spell(text(event, "label")) + (f": {detail}" if detail else ""), f"({when})"]
                 found.append(" ".join(parts) + f" [{self.t.word(text(event, 'origin'))}].")
         return tuple(found)
 
@@ -175,7 +175,7 @@ class _Writer:
             (
                 self._when(event),
                 self.t.texts.get(f"timeline.{text(event, 'kind')}", text(event, "kind")),
-                text(event, "label"),
+                spell(text(event, "label")),
                 text(event, "detail"),
             )
             for event in items(self.record, "events")
@@ -190,7 +190,7 @@ class _Writer:
     def _diagnosis(self) -> Section:
         labs = tuple(
             (
-                text(lab, "analyte").replace("_", " "),
+                spell(text(lab, "analyte")),
                 self._lab_value(lab),
                 self._lab_range(lab),
                 self._when(lab),

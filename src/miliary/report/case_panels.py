@@ -30,6 +30,8 @@ class Row:
     """One assessment on the page."""
 
     sign: str
+    lead_sign: str
+    lead: str
     verdict: str
     severity: str
     title: str
@@ -50,6 +52,7 @@ class CasePanels:
 
     def _row(self, assessment: JsonObject) -> Row:
         verdict = text(assessment, "verdict") or "not_assessable"
+        severity = text(assessment, "severity") or "info"
         statement, reason = text(assessment, "statement"), text(assessment, "reason").rstrip(".")
         unknown = self.t("word.not_stated")
         inputs = [
@@ -58,8 +61,10 @@ class CasePanels:
         ]
         return Row(
             sign=SIGNS.get(verdict, "?"),
+            lead_sign=SIGNS.get(severity if severity in SEVERITIES else verdict, "?"),
+            lead=self._lead(assessment, severity, verdict),
             verdict=verdict,
-            severity=text(assessment, "severity") or "info",
+            severity=severity,
             title=text(assessment, "title"),
             statement=statement,
             reason="" if reason.removeprefix("not stated: ") in statement else reason,
@@ -68,6 +73,16 @@ class CasePanels:
             cited=self._cited(assessment),
             inputs="; ".join(inputs),
         )
+
+    def _lead(self, assessment: JsonObject, severity: str, verdict: str) -> str:
+        """What stands before a statement: how grave it is, or an outcome that the words do not say.
+
+        That a plain fact holds needs no word; that a definition or an item is met does.
+        """
+        if severity in SEVERITIES:
+            return self.t(f"lead.{severity}")
+        judges = text(assessment, "rule_id").startswith(("definition.", "care."))
+        return self.t.word(verdict) if judges or verdict != "met" else ""
 
     def _cited(self, assessment: JsonObject) -> str:
         edition = text(assessment, "edition")

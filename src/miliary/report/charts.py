@@ -6,6 +6,7 @@ Every function returns a whole ``<svg>`` with a title for those who hear the pag
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -140,6 +141,10 @@ def draw_completeness(
     """
     width, height, left, bottom, top = 720.0, 270.0, 56.0, 48.0, 26.0
     far = max([max(c["x"], default=0.0) for _, c, _, _ in curves] + [d or 0.0 for *_, d in curves] + [1.0])
+    # Beyond the rise nothing happens: the curve is drawn where it tells something.
+    risen = max([2.5 * d for *_, half, most in curves for d in (half, most) if d] + [3.0])
+    far = min(far, risen)
+    curves = [(name, _crop(curve, far), d50, d90) for name, curve, d50, d90 in curves]
     across = (width - left - 12) / far
     down = height - top - bottom
     parts = [open_svg(width, height, title), _textures("line")]
@@ -179,6 +184,11 @@ def draw_completeness(
     return Markup("".join(parts) + "</svg>")  # noqa: S704  every text went through escape
 
 
+def _crop(curve: Mapping[str, Sequence[float]], far: float) -> Mapping[str, Sequence[float]]:
+    n = sum(x <= far for x in curve["x"])
+    return {name: values[:n] for name, values in curve.items()}
+
+
 def read_curve(summary: object) -> Mapping[str, Sequence[float]] | None:
     """The completeness curve of ``scan.json``, whichever of its forms it has."""
     for name in ("completeness.curve", "completeness"):
@@ -208,7 +218,7 @@ def draw_effects(rows: Sequence[Mapping[str, object]], *, title: str, label: str
         low, high = pair(row, "ratio_ci95") or (None, None)
         if ratio is not None and ratio > 0:
             known.append((str(row.get("meaning") or row.get("name") or ""), ratio, low, high))
-    width, line = 720.0, 25.0
+    width, line = 720.0, 28.0
     height = 40 + line * len(known) + 22
     left = 390.0
     reach = max(
@@ -228,7 +238,9 @@ def draw_effects(rows: Sequence[Mapping[str, object]], *, title: str, label: str
             parts.append(write_text(x, height - 8, f"{tick:g}", anchor="middle"))
     for index, (name, ratio, low, high) in enumerate(known):
         y = 38 + index * line
-        parts.append(write_text(4, y + 4, name if len(name) < 62 else name[:60] + "\u2026"))
+        lines = textwrap.wrap(name, 58)[:2] or [""]
+        first = y + 4 - 6 * (len(lines) - 1)
+        parts += [write_text(4, first + 12 * place, said) for place, said in enumerate(lines)]
         if low and high:
             parts.append(f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}" class="axis"/>')
         parts.append(f'<rect x="{at(ratio) - 4:.1f}" y="{y - 4}" width="8" height="8" fill="#0072b2"/>')
@@ -269,7 +281,7 @@ def draw_burden_map(
     side = n_columns * cell
     parts += [
         write_text(4, 14, words["right"], css="strong"),
-        write_text(side - 14, 14, words["left"], css="strong"),
+        write_text(side, 14, words["left"], anchor="end", css="strong"),
     ]
     for step, color in enumerate(SCALE if peak > 0 else SCALE[:1]):
         y = 12 + (6 - step) * 18

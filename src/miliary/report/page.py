@@ -12,7 +12,7 @@ from miliary import __version__
 from miliary.report.answer import write_answer
 from miliary.report.case_panels import SIGNS, CasePanels
 from miliary.report.catalog import Catalog, load_catalog
-from miliary.report.reading import JsonObject, find, items, number, text
+from miliary.report.reading import JsonObject, find, items, number, spell, text
 from miliary.report.scan_panels import ScanPanels, count_origins
 from miliary.report.sources import Sources
 from miliary.report.timeline import draw_timeline, list_undated
@@ -54,6 +54,7 @@ def _load_templates() -> Any:
         lstrip_blocks=True,
     )
     made.filters["plain"] = lambda value: format(value, "g")
+    made.filters["spell"] = spell
     return made
 
 
@@ -82,6 +83,8 @@ def _gather(study: StudyResult, catalog: Catalog) -> dict[str, Any]:
         ],
         "queries": case.queries(),
         "gates": scans.gates(),
+        "series": scans.series(),
+        "targets": scans.targets(),
     }
     return (
         facts

@@ -32,7 +32,7 @@ ZONES = ("upper", "middle", "lower")
 SIDES = ("right", "left")
 # Slabs are kept without loss while the page stays small.
 _LOSSLESS_BYTES = 9_000_000
-_SLAB_WORDS = ("baseline", "followup")
+_SLAB_WORDS = {"baseline": 0, "followup": 1}
 _EXCESS_CI = "corrected.excess_check.total_volume_mm3_ci95"
 # Kinds of slabs that a comparison saves, both scans in one frame.
 PAIRED = ("slab", "compared_slab")
@@ -160,7 +160,8 @@ class ScanPanels:
                 plane=self.t.word(text(about, "plane")),
                 thickness=f"{number(about, 'thickness_mm') or 0:g}",
                 position="" if place is None else self.t("slabs.position", mm=f"{place:.0f}"),
-                window=f"{window[0]:g}\u2013{window[1]:g}" if len(window) == 2 else "?",
+                low=f"{window[0]:g}".replace("-", "\u2212") if len(window) == 2 else "?",
+                high=f"{window[1]:g}".replace("-", "\u2212") if len(window) == 2 else "?",
             )
         known = f"figure.{picture.kind if about else picture.name}"
         if picture.kind == "lesion" and text(about, "title"):
@@ -176,39 +177,44 @@ class ScanPanels:
             if p.kind in PAIRED and p.data
         ]
         if paired:
+            paired.sort(key=lambda item: _SLAB_WORDS.get(_side_of(item[0]), 2))
+            several = len({compared.path for _, compared in paired}) > 1
             shown = [
-                (self.show(p, compared, self.name(_scan_of(p))), self.name(_scan_of(p)), _scan_of(p))
+                (self.show(p, compared, name), name, self._pair_name(compared) if several else "")
                 for p, compared in paired
+                if (name := self.name(_label_of(p, compared)))
             ]
-            shown.sort(key=lambda item: _SLAB_WORDS.index(item[2]) if item[2] in _SLAB_WORDS else 2)
         else:
             shown = [
-                (self.show(p, scan, self.name(scan.label)), self.name(scan.label), scan.label)
+                (self.show(p, scan, self.name(scan.label)), self.name(scan.label), "")
                 for scan in self.scans
                 for p in scan.pictures
                 if p.kind == "slab" and p.data
             ]
         return self._group(shown)
 
+    def _pair_name(self, compared: SavedComparison) -> str:
+        return f"{self.name(compared.baseline)} \u2192 {self.name(compared.followup)}"
+
     def _group(self, shown: Sequence[tuple[Shown, str, str]]) -> list[SlabRow]:
-        rows: dict[tuple[str, str, int], list[Shown]] = {}
-        for one, name, _ in shown:
+        """Rows by plane, thickness, pair and level; two comparisons never share a row."""
+        order = {pair_name: n for n, pair_name in enumerate(dict.fromkeys(p for *_, p in shown))}
+        rows: dict[tuple[str, float, int, int], list[Shown]] = {}
+        titles = {}
+        for one, name, pair_name in shown:
             titled = Shown(**{**one.__dict__, "caption": f"{name}: {one.caption}"})
-            rows.setdefault((one.plane, one.thickness, one.level), []).append(titled)
-        return [
-            SlabRow(
-                plane,
-                thickness,
-                level,
-                self.t(
-                    "slabs.row" if level else "slabs.row_one",
-                    plane=self.t.word(plane),
-                    thickness=thickness,
-                    level=level,
-                ),
-                tuple(group),
+            key = (one.plane, float(one.thickness), order[pair_name], one.level)
+            rows.setdefault(key, []).append(titled)
+            title = self.t(
+                "slabs.row" if one.level else "slabs.row_one",
+                plane=self.t.word(one.plane),
+                thickness=one.thickness,
+                level=one.level,
             )
-            for (plane, thickness, level), group in sorted(rows.items(), key=_slab_order)
+            titles[key] = f"{pair_name}: {title}" if pair_name else title
+        return [
+            SlabRow(key[0], group[0].thickness, key[3], titles[key], tuple(group))
+            for key, group in sorted(rows.items(), key=lambda item: item[0])
         ]
 
     def is_registered(self) -> bool:
@@ -231,7 +237,7 @@ class ScanPanels:
         """Pictures of comparisons that are no slabs."""
         found = []
         for compared in self.study.comparisons:
-            label = f"{self.name(compared.baseline)} \u2192 {self.name(compared.followup)}"
+            label = self._pair_name(compared)
             for picture in compared.pictures:
                 if picture.data and picture.kind not in PAIRED:
                     one = self.show(picture, compared, label)
@@ -468,7 +474,10 @@ class ScanPanels:
         summary = compared.summary
         facts = find(summary, "comparability")
         shown = [
-            (self.t.word(name), self._cell(compared, f"comparability.{name}", ".3g"))
+            (
+                self.t.texts.get(f"alike.{name}") or self.t.word(name),
+                self._cell(compared, f"comparability.{name}", ".3g"),
+            )
             for name in (facts if isinstance(facts, Mapping) else {})
             if number(facts, name) is not None
         ]
@@ -491,7 +500,7 @@ class ScanPanels:
             rows.append((self.t(f"gate.{key}"), cell))
         tracks = find(summary, "tracks")
         return {
-            "title": f"{self.name(compared.baseline)} \u2192 {self.name(compared.followup)}",
+            "title": self._pair_name(compared),
             "verdict": text(summary, "comparability.verdict") or "not_assessable",
             "reasons": words(summary, "comparability.reasons"),
             "facts": shown,
@@ -518,6 +527,75 @@ class ScanPanels:
             "note": self.sources.footnote(member_of(compared), "comparability"),
         }
 
+    def targets(self) -> list[dict[str, Any]]:
+        """RECIST of the target lesions that each comparison measured."""
+        return [
+            {
+                "title": self._pair_name(compared),
+                "edition": text(compared.summary, "recist.edition"),
+                "rows": [
+                    (
+                        text(target, "id") or "?",
+                        *(
+                            self._measured(compared, f"recist.targets[{index}]", target, name, ".1f")
+                            for name in ("baseline_mm", "followup_mm")
+                        ),
+                    )
+                    for index, target in enumerate(items(compared.summary, "recist.targets"))
+                ],
+                "change": self._cell(compared, "recist.change_percent", "+.1f"),
+                "response": text(compared.summary, "recist.target_response"),
+                "reason": text(compared.summary, "recist.target_response_reason"),
+                "statement": text(compared.summary, "recist.statement"),
+                "origin": text(compared.summary, "origin") or "measured",
+                "note": self.sources.footnote(member_of(compared), "recist"),
+            }
+            for compared in self.study.comparisons
+            if isinstance(find(compared.summary, "recist"), Mapping)
+        ]
+
+    def _measured(self, saved: SavedComparison, place: str, row: JsonObject, name: str, style: str) -> Markup:
+        value = number(row, name)
+        if value is None:
+            return Markup('<span class="none">{0}</span>').format(text(row, f"{name}_reason") or "\u2013")
+        return self.sources.number(
+            write_number(value, style), member_of(saved), f"{place}.{name}", note=False
+        )
+
+    def series(self) -> list[dict[str, Any]]:
+        """Every follow-up against the baseline, the smallest ratio of volumes marked."""
+        nadir, path = text(self.study.series, "nadir"), self.study.series_path
+        rows = []
+        for index, point in enumerate(items(self.study.series, "time_points")):
+            place = f"time_points[{index}]"
+            cells = []
+            for name, style in (
+                ("days_between", ".0f"),
+                ("volume_ratio", ".3g"),
+                ("ratio_to_nadir", ".3g"),
+                ("lesion_mm", ".1f"),
+            ):
+                value, ci = number(point, name), pair(point, f"{name}_ci95")
+                cell = Markup("\u2013")
+                if value is not None:
+                    cell = self.sources.number(
+                        write_number(value, style), path, f"{place}.{name}", note=False
+                    )
+                if ci:
+                    cell += Markup(" <span class='ci'>({0:.3g}\u2013{1:.3g})</span>").format(*ci)
+                cells.append(cell)
+            label = text(point, "followup")
+            rows.append(
+                {
+                    "name": self.name(label),
+                    "is_nadir": bool(nadir) and label == nadir,
+                    "cells": cells,
+                    "verdict": text(point, "comparability") or "not_assessable",
+                    "category": text(point, "category"),
+                }
+            )
+        return rows
+
     def _zone_ratios(self, compared: SavedComparison) -> list[tuple[str, Markup, str]]:
         rows = []
         found = items(compared.summary, "response.by_side") + items(compared.summary, "response.by_zone")
@@ -536,15 +614,16 @@ class ScanPanels:
         return rows
 
 
-def _slab_order(item: tuple[tuple[str, str, int], Any]) -> tuple[str, float, int]:
-    plane, thickness, level = item[0]
-    return plane, float(thickness), level
-
-
-def _scan_of(picture: Picture) -> str:
-    """Which scan a comparison's slab shows, from its entry or its name."""
+def _side_of(picture: Picture) -> str:
+    """Which of its two scans a comparison's slab shows, from its entry or its name."""
     stated = text(picture.about, "scan")
     return stated or picture.name.partition("_")[0]
+
+
+def _label_of(picture: Picture, compared: SavedComparison) -> str:
+    """The scan's own name: with three scans two of them are follow-ups."""
+    side = _side_of(picture)
+    return {"baseline": compared.baseline, "followup": compared.followup}.get(side) or side
 
 
 def _measure(data: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from miliary.report.catalog import Catalog
 from miliary.report.charts import choose_ticks, open_svg, write_text
-from miliary.report.reading import JsonObject, as_number, number, text
+from miliary.report.reading import JsonObject, as_number, number, spell, text
 
 _LANES = (
     "imaging",
@@ -119,7 +119,7 @@ def _draw_lane(
         end = number(event, "end_day")
         is_bar = lane in {"treatment", "adverse_event"}
         stop = scale.at(end) if end is not None else (_WIDTH - _RIGHT if lane == "treatment" else x)
-        said = text(event, "label")
+        said = spell(text(event, "label"))
         grade = number(event, "grade")
         said += f" {catalog('timeline.grade', n=int(grade))}" if grade is not None else ""
         width = 7.0 * len(said) + 16
@@ -153,14 +153,14 @@ def _tell(event: JsonObject, catalog: Catalog) -> str:
     end = number(event, "end_day")
     days = catalog("timeline.day", n=f"{day:g}") if day is not None else text(event, "when")
     days += f"\u2013{end:g}" if end is not None else ""
-    return " \u00b7 ".join(filter(None, (days, text(event, "label"), text(event, "detail"))))
+    return " \u00b7 ".join(filter(None, (days, spell(text(event, "label")), text(event, "detail"))))
 
 
 def _group_labs(labs: Iterable[JsonObject]) -> Mapping[str, list[JsonObject]]:
     """Values by analyte and unit: different units never share an axis."""
     groups: dict[str, list[JsonObject]] = {}
     for lab in labs:
-        key = " ".join(filter(None, (text(lab, "analyte").replace("_", " "), f"[{text(lab, 'unit')}]")))
+        key = " ".join(filter(None, (spell(text(lab, "analyte")), f"[{text(lab, 'unit')}]")))
         groups.setdefault(key, []).append(lab)
     return groups
 
