@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from miliary.exchange.corrections import append_correction, read_corrections
+from miliary.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import has_bundle
 from tests.chromium import Chromium
@@ -258,9 +259,14 @@ def test_planes_windows_and_slabs_change_the_picture(page, tmp_path):
     ]
 
 
-def test_the_graphics_card_draws_what_the_server_draws(page, tmp_path):
+@pytest.mark.parametrize("slab_mm", [0, 5, 10])
+def test_the_graphics_card_draws_what_the_server_draws(page, tmp_path, slab_mm):
     _need_bundle()
     page.wait_for("document.documentElement.dataset.ready === 'webgl'")
+    page.evaluate(
+        f"document.getElementById('slab').value = '{slab_mm}';"
+        "document.getElementById('slab').dispatchEvent(new Event('change'))"
+    )
     # A nodule, so that every plane through it shows lung.
     page.click("#list .row:nth-child(1)")
     page.evaluate("document.getElementById('marks').click()")
@@ -281,6 +287,91 @@ def test_the_graphics_card_draws_what_the_server_draws(page, tmp_path):
         # Both enlarge the same voxels, each in its own way of mixing neighbors.
         assert np.corrcoef(by_card[inside].ravel(), by_server[inside].ravel())[0, 1] > 0.99
         assert np.abs(by_card[inside] - by_server[inside]).mean() < 6
+
+
+@pytest.fixture
+def three_scans(study):
+    """A third scan 8 mm higher, compared with the baseline only."""
+    shutil.copytree(study / "ct/followup", study / "ct/late")
+    compared = study / "compare/baseline__late"
+    compared.mkdir()
+    np.savez(compared / "transform.npz", **Transform.affine(np.eye(3), [0, 0, 8.0]).to_arrays())
+    (study / "compare/series.json").write_text(json.dumps({"kind": "miliary.series", "nadir": "late"}))
+    return study
+
+
+def _names(page):
+    return page.evaluate("[...document.querySelectorAll('.pane .name')].map(n => n.firstChild.textContent)")
+
+
+def _choose(page, side, label):
+    page.evaluate(
+        f"document.getElementById('{side}').value = '{label}';"
+        f"document.getElementById('{side}').dispatchEvent(new Event('change'))"
+    )
+
+
+def test_two_of_three_scans_are_chosen_and_stay_linked(three_scans, show, tmp_path):
+    page = show(three_scans)
+    assert _names(page) == ["baseline", "followup"]
+    assert page.evaluate("[...document.getElementById('right').options].map(o => o.textContent)") == [
+        "baseline",
+        "followup",
+        "late (nadir)",
+    ]
+    if has_bundle():
+        page.wait_for("document.documentElement.dataset.ready === 'webgl'")
+    _choose(page, "right", "late")
+    page.wait_for("document.getElementById('count').textContent === '5 nodules'")
+    assert _names(page) == ["baseline", "late"]
+    page.click("#list .row:nth-child(1)")
+    page.wait_for("document.querySelectorAll('.pane .name')[1].lastChild.textContent.includes('128.0')")
+    # Two follow-ups are linked through the baseline.
+    _choose(page, "left", "followup")
+    page.wait_for("document.querySelectorAll('#list .row').length === 5")
+    assert _names(page) == ["followup", "late"]
+    assert not page.evaluate("document.getElementById('linked-box').hidden")
+    page.click("#list .row:nth-child(1)")
+    page.wait_for("document.querySelectorAll('.pane .name')[1].lastChild.textContent.includes('124.0')")
+    if has_bundle():
+        page.wait_for("document.documentElement.dataset.ready === 'webgl'")
+    picture = _look(page, tmp_path)
+    for number in (1, 2):
+        assert picture[_box(page, f".pane:nth-of-type({number}) .view")].std() > 20
+    # The scan of the other side changes sides.
+    _choose(page, "left", "late")
+    assert _names(page) == ["late", "followup"]
+    assert page.errors == []
+
+
+def test_corrections_stay_with_their_scan_when_another_is_chosen(three_scans, show):
+    page = show(three_scans)
+    page.click("#list .row:nth-child(2)")
+    page.click("#reject")
+    _choose(page, "left", "late")
+    page.wait_for("document.querySelectorAll('#list .row').length === 5")
+    assert page.evaluate("document.querySelectorAll('#list .row.rejected').length") == 0
+    assert "baseline: nodule 2 is false" in page.evaluate("document.getElementById('changes').textContent")
+    page.click("#save")
+    page.wait_for("document.getElementById('pending').textContent")
+    (saved,) = read_corrections(three_scans / "corrections.jsonl")
+    assert saved.scan == "baseline"
+    assert page.errors == []
+
+
+def test_two_scans_need_no_choice(page):
+    assert page.evaluate("[...document.querySelectorAll('.which')].every(box => box.hidden)")
+
+
+def test_marks_lie_on_their_places_from_the_first_paint(study, show):
+    """No pane changes its size after the first picture: it would be seen stretched."""
+    page = show(
+        study,
+        "new MutationObserver(() => { const v = document.querySelector('.pane .view');"
+        " if (v && v.clientWidth) (window.widths ??= new Set()).add(v.clientWidth); })"
+        ".observe(document, { subtree: true, childList: true, attributes: true });",
+    )
+    assert page.evaluate("window.widths.size") == 1
 
 
 def test_ten_thousand_nodules_are_a_handful_of_rows(study, show):

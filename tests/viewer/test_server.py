@@ -11,8 +11,10 @@ from miliary.exchange.corrections import read_corrections
 from miliary.exchange.saved_scan import read_saved_scan
 from miliary.exchange.store import write_ct_result
 from miliary.exchange.volume_store import read_stored_volume
+from miliary.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
+from miliary.viewer.study import read_shown_study
 
 ADDED = {"reader": "AB", "scan": "baseline", "kind": "add_nodule", "position_lps_mm": [1.0, 2.0, 120.0]}
 
@@ -379,3 +381,29 @@ def test_a_part_that_was_not_built_is_named(client, monkeypatch):
     answer = client.ask("gone.js")
     assert answer.status == 404
     assert "make viewer" in answer.content["error"]
+
+
+def test_follow_ups_are_linked_through_the_baseline(study):
+    """Both were compared with the baseline, 4 and 8 mm higher."""
+    shutil.copytree(study / "ct/followup", study / "ct/late")
+    place = study / "compare/baseline__late"
+    place.mkdir()
+    np.savez(place / "transform.npz", **Transform.affine(np.eye(3), [0, 0, 8.0]).to_arrays())
+    shown = read_shown_study(study)
+    assert shown.find_path("followup", "late") == ["followup", "baseline", "late"]
+    assert shown.map_point("followup", "late", (1.0, 2.0, 3.0)) == pytest.approx([1.0, 2.0, 7.0])
+    assert shown.map_point("late", "followup", (1.0, 2.0, 7.0)) == pytest.approx([1.0, 2.0, 3.0])
+    assert shown.find_path("late", "nobody") == []
+
+
+def test_no_more_volumes_are_kept_whole_than_are_looked_at(study, serve):
+    for name in ("c", "d", "e"):
+        shutil.copytree(study / "ct/followup", study / "ct" / name)
+    client = serve(study)
+    labels = ["baseline", "followup", "c", "d", "e"]
+    for label in [*labels, "d"]:
+        assert client.ask(f"volume?scan={label}&step=3").status == 200
+    whole = [scan.label for scan in client.server.study.scans if scan.volume.is_whole]
+    assert whole == ["c", "d", "e"]
+    # What is no longer whole is still drawn, from its chunks.
+    assert _picture(client.ask("slice?scan=baseline&index=10")).ndim == 2

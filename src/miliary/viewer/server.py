@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import html
 import ipaddress
+import itertools
 import json
 import math
 import secrets
@@ -31,7 +32,7 @@ from miliary.corrections import Correction, correction_to_dict, select_active, s
 from miliary.errors import InputError
 from miliary.exchange.corrections import append_correction, read_corrections
 from miliary.viewer.render import PLANES, WINDOWS, encode_png, render_slab
-from miliary.viewer.study import LazyVolume, ShownScan, ShownStudy, read_shown_study, stamp_study
+from miliary.viewer.study import MAX_WHOLE, LazyVolume, ShownScan, ShownStudy, read_shown_study, stamp_study
 
 BUNDLE_NAME = "webgl.js"
 BUNDLE_LICENSES = "webgl.licenses.txt"
@@ -92,6 +93,7 @@ class ViewerServer(ThreadingHTTPServer):
     ) -> None:
         self._folder = folder
         self._reading = threading.Lock()
+        self._used: list[LazyVolume] = []
         self.study = read_shown_study(folder)
         self.reader = reader
         self.token = secrets.token_urlsafe(24)
@@ -120,6 +122,13 @@ class ViewerServer(ThreadingHTTPServer):
     def warm_up(self) -> None:
         """Have voxels in memory before the reader scrolls; the first slice does not wait for it."""
         threading.Thread(target=_load_volumes, args=(self.study,), daemon=True).start()
+
+    def keep(self, volume: LazyVolume) -> None:
+        """Note that a volume is used whole, and let go of the one that was not for the longest time."""
+        with self._reading:
+            self._used = [*(v for v in self._used if v is not volume), volume]
+            while len(self._used) > MAX_WHOLE:
+                self._used.pop(0).forget()
 
     def accepts_host(self, name: str) -> bool:
         """Whether a `Host` header means this server."""
@@ -151,7 +160,8 @@ def open_server(folder: str | Path, *, host: str, port: int, reader: str) -> Vie
 
 
 def _load_volumes(study: ShownStudy) -> None:
-    for scan in study.scans:
+    # Those that the page begins with; others come when they are chosen.
+    for scan in study.scans[:2]:
         if scan.volume is not None:
             # What is damaged is told by the request that needs it.
             with contextlib.suppress(Exception):
@@ -281,8 +291,12 @@ class _Handler(BaseHTTPRequestHandler):
             "windows": WINDOWS,
             "has_webgl": has_bundle(),
             "problems": study.problems,
-            "scans": [_describe_scan(scan) for scan in study.scans],
-            "links": [{"from": a, "to": b} for a, b in study.links],
+            "scans": [_describe_scan(scan, study) for scan in study.scans],
+            "links": [
+                {"from": a.label, "to": b.label}
+                for a, b in itertools.combinations(study.scans, 2)
+                if study.find_path(a.label, b.label)
+            ],
             "pairs": [{"from": a, "to": b, "ids": ids} for (a, b), ids in study.pairs.items()],
         }
         return "application/json", _json(content)
@@ -325,6 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Little-endian int16 of the lungs' box, every `step`-th voxel."""
         volume, step = self._shown_volume(query), self._step(query)
         box = volume.lung_box()
+        self.server.keep(volume)
         part = volume.load()[tuple(slice(s.start, s.stop, step) for s in box)]
         return "application/octet-stream", np.ascontiguousarray(part, dtype="<i2").tobytes()
 
@@ -383,10 +398,12 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _describe_scan(scan: ShownScan) -> dict[str, Any]:
+def _describe_scan(scan: ShownScan, study: ShownStudy) -> dict[str, Any]:
     """What the page needs to know of a scan beside its nodules."""
     about: dict[str, Any] = {
         "label": scan.label,
+        # What the label does not say by itself.
+        "role": "nadir" if scan.label == study.nadir else "",
         "origin": scan.summary.get("origin"),
         "problems": scan.problems,
         "n_nodules": len(scan.nodules["id"]),

@@ -6,6 +6,7 @@ Nothing is measured here. A damaged or partial folder is shown as far as it goes
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import threading
@@ -30,6 +31,8 @@ from miliary.transform import Transform
 I16 = npt.NDArray[np.int16]
 
 MAX_SCANS = 16
+# Volumes kept whole at once: the two on the screen and the one shown before.
+MAX_WHOLE = 3
 LUNG_MARGIN_MM = 6.0
 _TEXT_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is object)
 _NUMBER_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is not object)
@@ -48,16 +51,25 @@ class LazyVolume:
         self._lungs: tuple[slice, slice, slice] | None = None
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> I16:
-        if self._whole is None:
-            return np.asarray(self._stored.array[key])
-        return self._whole[key]
+        whole = self._whole
+        return np.asarray(self._stored.array[key]) if whole is None else whole[key]
 
     def load(self) -> I16:
         """Every voxel, read once."""
         with self._lock:
             if self._whole is None:
                 self._whole = self._stored.read()
-        return self._whole
+            return self._whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every voxel is in memory."""
+        return self._whole is not None
+
+    def forget(self) -> None:
+        """Give the memory back; slabs come from the chunks again."""
+        with self._lock:
+            self._whole = None
 
     def lung_box(self) -> tuple[slice, slice, slice]:
         """The part that holds the lungs; all of it where their outline was not saved."""
@@ -107,6 +119,8 @@ class ShownStudy:
         Numbers of the nodules that `compare` found to be the same.
     corrections_file : Path
     problems : tuple of str
+    nadir : str
+        The follow-up with the smallest volume so far, as ``series.json`` says; empty where it does not.
     stamp : tuple of (str, int)
         From `stamp_study`, taken before anything was read.
     """
@@ -117,20 +131,41 @@ class ShownStudy:
     pairs: Mapping[tuple[str, str], list[tuple[int, int]]]
     corrections_file: Path
     problems: tuple[str, ...] = ()
+    nadir: str = ""
     stamp: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     def scan(self, label: str) -> ShownScan | None:
         """The scan of this label."""
         return next((scan for scan in self.scans if scan.label == label), None)
 
+    def find_path(self, start: str, end: str) -> list[str]:
+        """Labels from one scan to another, each registered with the next; empty where there is no way.
+
+        Two follow-ups that were each compared with one baseline are linked through it.
+        """
+        paths = [[start]]
+        seen = {start}
+        for path in paths:
+            if path[-1] == end:
+                return path
+            near = [b if a == path[-1] else a for a, b in self.links if path[-1] in (a, b)]
+            for label in near:
+                if label not in seen:
+                    seen.add(label)
+                    paths.append([*path, label])
+        return []
+
     def map_point(self, start: str, end: str, point_lps_mm: tuple[float, float, float]) -> list[float] | None:
-        """Where a point of one scan lies in another; None where the two are not registered."""
-        if (start, end) in self.links:
-            found = self.links[start, end].apply([point_lps_mm])[0]
-        elif (end, start) in self.links:
-            found = self.links[end, start].invert_points([point_lps_mm])[0]
-        else:
+        """Where a point of one scan lies in another; None where no registration leads there."""
+        path = self.find_path(start, end)
+        if not path:
             return None
+        found: Any = np.asarray(point_lps_mm, dtype=float)
+        for a, b in itertools.pairwise(path):
+            if (a, b) in self.links:
+                found = self.links[a, b].apply([found])[0]
+            else:
+                found = self.links[b, a].invert_points([found])[0]
         return [float(value) for value in found] if np.isfinite(found).all() else None
 
 
@@ -177,6 +212,7 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
         pairs=pairs,
         corrections_file=find_corrections_file(place),
         problems=tuple(problems),
+        nadir=_read_nadir(place),
         stamp=stamp,
     )
 
@@ -255,6 +291,13 @@ def _number(text: str | None) -> float | None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+def _read_nadir(study: Path) -> str:
+    for name in ("series.json", "compare/series.json"):
+        if (study / name).is_file():
+            return str(_read_json(study / name).get("nadir") or "")
+    return ""
 
 
 def _read_transform(folder: Path) -> Transform:

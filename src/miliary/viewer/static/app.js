@@ -32,12 +32,8 @@ async function start() {
   state.study = await getJson("study");
   byId("reader").value = state.study.reader;
   showNotes();
-  state.panes = state.study.scans.slice(0, 2).map((scan) => new Pane(scan, handlers));
-  byId("panes").append(...state.panes.map((pane) => pane.element));
-  byId("linked-box").hidden = !state.panes[1] || !linkOf(state.panes[0], state.panes[1]);
-  makeTabs();
-  applyView();
-  setActive(state.panes[0]);
+  makeChoice();
+  showPanes(state.study.scans.slice(0, 2).map((scan) => new Pane(scan, handlers)));
   if (state.panes.every((pane) => !pane.grid)) {
     byId("waiting").remove();
     ready("empty");
@@ -50,9 +46,72 @@ async function start() {
   if (!panes.length) return;
   await firstPicture;
   await onScreen();
-  for (const pane of panes) pane.setLungs(await getJson(`box?${new URLSearchParams({ scan: pane.scan.label })}`));
+  await frameLungs(panes);
   document.documentElement.dataset.frame = "ready";
   if (state.study.has_webgl) await startWebgl(panes);
+}
+
+async function frameLungs(panes) {
+  for (const pane of panes) pane.setLungs(await getJson(`box?${new URLSearchParams({ scan: pane.scan.label })}`));
+}
+
+// --- which two of several scans
+
+function makeChoice() {
+  const { scans } = state.study;
+  for (const box of document.querySelectorAll(".which")) box.hidden = scans.length < 3;
+  for (const id of ["left", "right"]) {
+    const options = scans.map((scan) => {
+      const option = withText("option", scan.role ? `${scan.label} (${scan.role})` : scan.label);
+      option.value = scan.label;
+      return option;
+    });
+    byId(id).replaceChildren(...options);
+    byId(id).addEventListener("change", () => choose(id));
+  }
+}
+
+function showPanes(panes) {
+  state.panes = panes;
+  byId("panes").replaceChildren(...panes.map((pane) => pane.element), ...[byId("waiting")].filter(Boolean));
+  byId("linked-box").hidden = !panes[1] || !linkOf(panes[0], panes[1]);
+  ["left", "right"].forEach((id, i) => {
+    if (panes[i]) byId(id).value = panes[i].scan.label;
+  });
+  makeTabs();
+  applyView();
+  state.active = null;
+  setActive(panes[0]);
+}
+
+// The scan that is on the other side already changes sides; another one comes in fresh.
+async function choose(id) {
+  const place = id === "left" ? 0 : 1;
+  const label = byId(id).value;
+  if (state.panes[place].scan.label === label) return;
+  const other = state.panes[1 - place];
+  if (other.scan.label === label) {
+    showPanes(state.panes.toReversed());
+    placeSecond();
+    return;
+  }
+  const gone = state.panes[place];
+  gone.graphics = null;
+  gone.card?.dispose();
+  gone.card = null;
+  const pane = new Pane(state.study.scans.find((scan) => scan.label === label), handlers);
+  pane.zoom = other.zoom;
+  showPanes(place === 0 ? [pane, other] : [other, pane]);
+  try {
+    await loadNodules(pane);
+    showChanges();
+    follow(other);
+    if (!pane.grid) return;
+    await frameLungs([pane]);
+    if (state.withWebgl && !byId("webgl-box").hidden) await loadCards([pane]);
+  } catch (error) {
+    complain(error);
+  }
 }
 
 let seen;
@@ -84,11 +143,11 @@ function showNotes() {
   const several = study.scans.length > 1;
   const notes = [...study.problems];
   for (const scan of study.scans) {
-    const who = several ? `${scan.label}: ` : "";
-    notes.push(...scan.problems.map((text) => who + text));
-    if (scan.origin === "simulated") notes.push(`${who}SIMULATED, not a patient.`);
+    notes.push(...scan.problems.map((text) => (several ? `${scan.label}: ${text}` : text)));
   }
-  if (study.scans.length > 2) notes.push(`The first two of ${study.scans.length} scans are shown.`);
+  const simulated = study.scans.filter((scan) => scan.origin === "simulated").map((scan) => scan.label);
+  if (simulated.length) notes.push(`${several ? `${simulated.join(", ")}: ` : ""}SIMULATED, not a patient.`);
+  if (study.scans.length > 2) notes.push(`${study.scans.length} scans: choose above which two stand side by side.`);
   if (study.scans.length > 1 && !study.links.length) {
     notes.push("The scans are not linked: run 'miliary compare' to register them.");
   }
@@ -183,7 +242,11 @@ async function loadNodules(pane) {
 
 function showList() {
   const columns = state.active?.columns;
-  if (!columns) return;
+  if (!columns) {
+    list.show({ id: [] }, [], null);
+    byId("count").textContent = "";
+    return;
+  }
   const start = performance.now();
   const rows = filterNodules(columns, {
     text: byId("find").value,
@@ -526,6 +589,10 @@ async function startWebgl(panes) {
     return;
   }
   byId("webgl-box").hidden = false;
+  await loadCards(panes);
+}
+
+async function loadCards(panes) {
   try {
     for (const pane of panes) pane.card = new state.withWebgl.VolumeView(pane.glCanvas);
     // Coarse first on every pane, so that both can be moved before either is fine.
@@ -535,18 +602,21 @@ async function startWebgl(panes) {
       ready(step === 1 ? "webgl" : "webgl-coarse");
     }
   } catch (error) {
-    for (const pane of panes) pane.graphics = null;
+    for (const pane of state.panes) pane.graphics = null;
     byId("webgl-box").hidden = true;
     say(`The graphics card cannot be used (${error.message}); pictures are drawn by the server.`);
   }
 }
 
 async function loadVolume(pane, step) {
+  // Another scan may have taken its place meanwhile.
+  if (!pane.card) return;
   const query = new URLSearchParams({ scan: pane.scan.label, step });
   const box = await getJson(`box?${query}`);
   const answer = await fetch(`volume?${query}`);
   if (!answer.ok) throw new Error(`the server says ${answer.status}`);
   const voxels = new Int16Array(await answer.arrayBuffer());
+  if (!pane.card) return;
   pane.card.setVolume(voxels, box);
   pane.graphics = byId("webgl").checked ? pane.card : null;
   pane.draw();

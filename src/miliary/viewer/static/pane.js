@@ -79,7 +79,8 @@ export class Pane {
       return;
     }
     this.listen();
-    new ResizeObserver(() => this.draw()).observe(this.box);
+    // Painted at once: a frame later the old picture would be seen stretched.
+    new ResizeObserver(() => this.paint()).observe(this.box);
   }
 
   listen() {
