@@ -124,6 +124,16 @@ export class VolumeView {
     this.isReady = true;
   }
 
+  // The memory of the card is freed at once, and not when the browser finds time.
+  dispose() {
+    this.isReady = false;
+    this.material.uniforms.volume.value?.dispose();
+    this.material.dispose();
+    this.mesh.geometry.dispose();
+    this.renderer.dispose();
+    this.renderer.forceContextLoss();
+  }
+
   draw(view) {
     const { uniforms } = this.material;
     uniforms.shape.value = new Vector3(...view.shape.toReversed());

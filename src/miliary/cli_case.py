@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,11 @@ def case_run(
         is_immune=irecist,
     )
     facts, summary, text = derive_case(folder, options)
-    write_case_result(
+    left_out = write_case_result(
         summary, text, out, scans=find_scans(facts, folder), radiographs=find_radiographs(folder)
     )
+    for reason in left_out:
+        print(f"warning: {reason}", file=sys.stderr)
     if as_json:
         print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
     elif not quiet:

@@ -17,7 +17,8 @@ STUDY_VERSION = "1.0"
 class Problem:
     """What could not be shown: the member's path in the study and a sentence.
 
-    `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version.
+    `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version,
+    radiograph.
     """
 
     member: str

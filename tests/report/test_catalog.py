@@ -11,6 +11,7 @@ from miliary.report.catalog import LANGUAGES, load_catalog, read_strings
 BY_VALUE = {
     "word",
     "alike",
+    "radiograph",
     "glossary",
     "problem",
     "severity",

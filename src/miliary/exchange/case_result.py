@@ -14,6 +14,7 @@ from typing import Any
 from miliary.assessment import Assessment, Basis, Severity, Verdict, summarize_assessment
 from miliary.case import SCHEMA_VERSION, Case
 from miliary.exchange.case_record import Band, summarize_record
+from miliary.exchange.radiograph import keep_radiographs
 from miliary.exchange.store import CASE_KIND, replacing_folder
 from miliary.exchange.study_file import RADIOGRAPHS_NAME, write_study_file
 
@@ -74,7 +75,7 @@ def write_case_result(
     *,
     scans: Mapping[str, Path] | None = None,
     radiographs: Iterable[Path] = (),
-) -> None:
+) -> list[str]:
     """Write `case.json`, `summary.md` and `study.json`, complete or not at all.
 
     Parameters
@@ -86,7 +87,12 @@ def write_case_result(
         Result folders of the scans that the case points to, by study id. They are kept in ``ct/`` as hard
         links where the file system has them, so that the study is whole and costs no space.
     radiographs : iterable of path
-        Pictures (PNG, JPEG) to keep in ``radiographs/``.
+        Pictures (PNG, JPEG) and DICOM to keep in ``radiographs/``, under numbers and not under their names.
+
+    Returns
+    -------
+    list of str
+        Why radiographs were left out, one sentence each.
 
     Raises
     ------
@@ -95,9 +101,7 @@ def write_case_result(
     """
     with replacing_folder(Path(folder)) as draft:
         write_case_files(summary, text, draft)
-        for picture in radiographs:
-            (draft / RADIOGRAPHS_NAME).mkdir(exist_ok=True)
-            _link_or_copy(str(picture), str(draft / RADIOGRAPHS_NAME / picture.name))
+        problems = keep_radiographs(radiographs, draft / RADIOGRAPHS_NAME)
         for name, source in (scans or {}).items():
             shutil.copytree(source, draft / "ct" / name, copy_function=_link_or_copy)
         write_study_file(
@@ -107,6 +111,7 @@ def write_case_result(
             case="case.json",
             origin=str(summary["origin"]),
         )
+    return problems
 
 
 def write_case_files(summary: Mapping[str, Any], text: str, folder: Path) -> None:

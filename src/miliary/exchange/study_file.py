@@ -47,10 +47,13 @@ _FIRST = ("baseline", "initial", "before")
 
 
 def find_radiographs(folder: str | Path) -> list[Path]:
-    """Pictures in ``radiographs/`` beside a case, sorted by name."""
+    """Radiographs (PNG, JPEG, DICOM) in ``radiographs/`` beside a case, sorted by name."""
+    from miliary.exchange.radiograph import is_dicom
+
     place = Path(folder)
     place = (place if place.is_dir() else place.parent) / RADIOGRAPHS_NAME
-    return sorted(p for p in place.glob("*") if p.suffix.lower() in _PICTURES and p.is_file())
+    files = sorted(p for p in place.glob("*") if p.is_file() and p.name[0] != ".")
+    return [p for p in files if p.suffix.lower() in _PICTURES or is_dicom(p)]
 
 
 def write_study_file(
@@ -143,7 +146,7 @@ class _Reader:
             series_path=series_path,
             case=case,
             case_path=case_path,
-            radiographs=tuple(self._read_pictures(self.folder / RADIOGRAPHS_NAME, RADIOGRAPHS_NAME)),
+            radiographs=tuple(self._read_radiographs()),
             n_corrections=self._count_pending(scans, compared),
             problems=tuple(self.problems),
         )
@@ -283,6 +286,31 @@ class _Reader:
             if file.stem not in skip:
                 found += self._read_picture(file, f"{member}/{file.name}", file.stem, {})
         return found
+
+    def _read_radiographs(self) -> Iterable[Picture]:
+        """Radiographs under numbers: their files' names may be patients' names, and go nowhere."""
+        listed = {}
+        if (self.folder / RADIOGRAPHS_NAME / "figures.json").is_file():
+            content = self._read_json(f"{RADIOGRAPHS_NAME}/figures.json", "miliary.figures")
+            rows = [about for about in _list_of(content.get("figures")) if isinstance(about, Mapping)]
+            listed = {str(about.get("file")): about for about in rows}
+        for number, file in enumerate(find_radiographs(self.folder), start=1):
+            member = f"{RADIOGRAPHS_NAME}, file {number} by name"
+            about = {"kind": "radiograph", **listed.get(file.name, {}), "number": number}
+            if file.suffix.lower() in _PICTURES:
+                yield from self._read_picture(file, member, f"radiograph_{number}", about)
+            else:
+                yield from self._read_dicom(file, member, about)
+
+    def _read_dicom(self, file: Path, member: str, about: Mapping[str, Any]) -> Iterable[Picture]:
+        from miliary.exchange.radiograph import read_radiograph
+
+        try:
+            found = read_radiograph(file, name="it")
+        except InputError as error:
+            self._note(member, "radiograph", str(error).removeprefix("it: "))
+            return
+        yield Picture(f"radiograph_{about['number']}", {**about, **found.about}, found.png)
 
     def _read_picture(self, file: Path, member: str, name: str, about: Mapping[str, Any]) -> list[Picture]:
         media_type = _PICTURES.get(file.suffix.lower(), "image/png")

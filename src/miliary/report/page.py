@@ -124,6 +124,7 @@ def _gather_scans(scans: ScanPanels) -> dict[str, Any]:
         "frontal": scans.of_kind("frontal"),
         "previews": scans.of_kind("preview"),
         "radiographs": scans.radiographs(),
+        "radiographs_need_a_look": scans.needs_a_look(),
         "compared_pictures": scans.compared_pictures(),
         "scan_definitions": scans.definitions(),
         "warnings": [

@@ -153,6 +153,8 @@ class ScanPanels:
 
     def _caption(self, picture: Picture) -> str:
         about = picture.about
+        if picture.kind == "radiograph":
+            return self._caption_radiograph(about)
         if picture.kind in PAIRED:
             window, place = numbers(about, "window_hu"), number(about, "position_mm")
             return self.t(
@@ -246,7 +248,21 @@ class ScanPanels:
 
     def radiographs(self) -> list[Shown]:
         """Radiographs that a person put into the study."""
-        return [self.show(picture, None, self.t("figure.radiograph")) for picture in self.study.radiographs]
+        shown = [self.show(picture, None, "") for picture in self.study.radiographs]
+        return [Shown(**{**one.__dict__, "alt": one.caption}) for one in shown]
+
+    def needs_a_look(self) -> bool:
+        """Whether some radiograph does not say that its pixels name nobody."""
+        return any(picture.about.get("burned_in") is not False for picture in self.study.radiographs)
+
+    def _caption_radiograph(self, about: Mapping[str, object]) -> str:
+        keys = (
+            f"radiograph.{text(about, 'view')}",
+            f"radiograph.left_is_{text(about, 'left_of_picture')}",
+            "radiograph.raw" if about.get("is_raw") is True else "",
+        )
+        said = [self.t("radiograph.caption", n=f"{number(about, 'number') or 1:g}")]
+        return "; ".join(said + [self.t(key) for key in keys if key in self.t.texts])
 
     def burden_maps(self) -> list[tuple[str, Markup]]:
         """Maps of all scans on one scale."""
