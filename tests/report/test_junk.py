@@ -13,6 +13,7 @@ from miliary.report.page import render_report as render
 from miliary.study import Picture, SavedComparison, SavedScan, StudyResult
 from tests.report.conftest import MORE_OF_SCAN, RESPONSE
 from tests.report.outline import Page
+from tests.report.test_board import RECIST, SERIES
 
 JUNK = st.sampled_from(
     [None, 0, -1, 3, 1e308, float("inf"), float("nan"), True, "", "x", "<&>", "{0}", [], [None], {}, {"a": 1}]
@@ -98,10 +99,13 @@ CHANGES = st.lists(st.tuples(st.floats(0, 0.9999), JUNK), min_size=1, max_size=1
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES, language=st.sampled_from(["en", "ja"]))
 def test_junk_anywhere_never_stops_the_page_or_the_draft(case, changes, language):
-    whole = {"scan": SCAN, "response": RESPONSE, "case": case, "figures": FIGURES}
+    response = RESPONSE | {"recist": RECIST}
+    whole = {"scan": SCAN, "response": response, "case": case, "figures": FIGURES, "series": SERIES}
+    whole["radiograph"] = {"kind": "radiograph", "number": 1, "view": "pa", "burned_in": None}
     parts = spoil(whole, changes)
     figures = parts["figures"] if isinstance(parts["figures"], list) else []
     pictures = tuple(Picture(str(f.get("name")), f, PNG) for f in figures if isinstance(f, dict))
+    film = parts["radiograph"] if isinstance(parts["radiograph"], dict) else {"kind": "radiograph"}
     # The reader of a study lets only objects through as a member's summary.
     summaries = [part if isinstance(part, dict) else {} for part in (parts["scan"], parts["response"])]
     study = StudyResult(
@@ -110,6 +114,9 @@ def test_junk_anywhere_never_stops_the_page_or_the_draft(case, changes, language
         comparisons=(SavedComparison("baseline", "followup", "compare/x", summaries[1], pictures),),
         case=parts["case"] if isinstance(parts["case"], dict) else {},
         case_path="case.json",
+        series=parts["series"] if isinstance(parts["series"], dict) else {},
+        series_path="series.json",
+        radiographs=(Picture("radiograph_1", film, PNG),),
     )
     page = Page(render_report(study, language=language))
     assert page.trouble == []

@@ -14,7 +14,7 @@ from miliary.exchange.volume_store import read_stored_volume
 from miliary.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
-from miliary.viewer.study import read_shown_study
+from miliary.viewer.study import list_lesions, read_shown_study
 
 ADDED = {"reader": "AB", "scan": "baseline", "kind": "add_nodule", "position_lps_mm": [1.0, 2.0, 120.0]}
 
@@ -323,6 +323,50 @@ def test_a_damaged_summary_is_told(study, serve, content):
     scan = serve(study).ask("study").content["scans"][0]
     assert "scan.json cannot be read" in scan["problems"][0]
     assert scan["grid"] is not None
+
+
+def test_a_scan_that_is_stated_and_gone_is_named(study, serve):
+    entries = [{"label": name, "path": f"ct/{name}"} for name in ("baseline", "lost", "followup")]
+    (study / "study.json").write_text(json.dumps({"ct": entries}))
+    found = serve(study).ask("study").content
+    assert [scan["label"] for scan in found["scans"]] == ["baseline", "followup"]
+    assert found["problems"] == ["study.json names ct/lost, which is not there."]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("0.9", "by an earlier version"), ("2.0", "by a later version"), (None, "does not say"), ("1.7", None)],
+)
+def test_another_schema_version_is_told_and_shown(study, serve, version, said):
+    path = study / "ct/baseline/scan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": version}))
+    scan = serve(study).ask("study").content["scans"][0]
+    assert scan["n_nodules"] == 5
+    assert [said in text for text in scan["problems"]] == ([True] if said else [])
+
+
+@pytest.mark.parametrize("junk", [None, 3, "x", [], [None], {}, {"a": 1}, [{"id": 1}], [["x"]], True])
+@pytest.mark.parametrize("name", ["lesions", "warnings", "corrections", "origin", "nodules", "kind"])
+def test_junk_in_a_summary_never_stops_the_viewer(study, serve, name, junk):
+    path = study / "ct/baseline/scan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: junk}))
+    client = serve(study)
+    for address in ("", "study", "nodules?scan=baseline", "corrections", "slice?scan=baseline&index=3"):
+        assert client.ask(address).status == 200, address
+
+
+def test_lesions_that_cannot_be_drawn_are_listed_or_left_out():
+    ends = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    rows = [
+        {"id": 1, "long_axis_mm": 9.5, "long_axis_ends_lps_mm": ends, "more": "x"},
+        {"id": 2, "long_axis_mm": 8.0, "long_axis_ends_lps_mm": [[1.0, None, 3.0], [4.0, 5.0, 6.0]]},
+        {"id": 3, "long_axis_mm": None, "long_axis_ends_lps_mm": ends},
+        {"id": "4", "long_axis_mm": 8.0},
+    ]
+    assert list_lesions({"lesions": rows}) == [
+        {"id": 1, "long_axis_mm": 9.5, "long_axis_ends_lps_mm": ends},
+        {"id": 2, "long_axis_mm": 8.0, "long_axis_ends_lps_mm": None},
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "id,x_mm\n1,nonsense\n", "id,x_mm,y_mm,z_mm\n1,,2,3\n", "id\nx\n"])

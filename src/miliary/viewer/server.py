@@ -32,7 +32,16 @@ from miliary.corrections import Correction, correction_to_dict, select_active, s
 from miliary.errors import InputError
 from miliary.exchange.corrections import append_correction, read_corrections
 from miliary.viewer.render import PLANES, WINDOWS, encode_png, render_slab
-from miliary.viewer.study import MAX_WHOLE, LazyVolume, ShownScan, ShownStudy, read_shown_study, stamp_study
+from miliary.viewer.study import (
+    MAX_WHOLE,
+    LazyVolume,
+    ShownScan,
+    ShownStudy,
+    find_applied_through,
+    list_lesions,
+    read_shown_study,
+    stamp_study,
+)
 
 BUNDLE_NAME = "webgl.js"
 BUNDLE_LICENSES = "webgl.licenses.txt"
@@ -354,7 +363,7 @@ class _Handler(BaseHTTPRequestHandler):
         held: list[Correction] = []
         pending: list[Correction] = []
         for scan in self.server.study.scans:
-            applied = (scan.summary.get("corrections") or {}).get("applied_through", 0)
+            applied = find_applied_through(scan.summary)
             held += select_active(saved, scan.label)
             pending += select_pending(saved, scan.label, applied)
         content = {
@@ -404,11 +413,10 @@ def _describe_scan(scan: ShownScan, study: ShownStudy) -> dict[str, Any]:
         "label": scan.label,
         # What the label does not say by itself.
         "role": "nadir" if scan.label == study.nadir else "",
-        "origin": scan.summary.get("origin"),
+        "origin": str(scan.summary.get("origin") or ""),
         "problems": scan.problems,
         "n_nodules": len(scan.nodules["id"]),
-        "warnings": [w.get("message", "") for w in scan.summary.get("warnings", [])],
-        "lesions": scan.summary.get("lesions") or [],
+        "lesions": list_lesions(scan.summary),
         "grid": None,
     }
     if scan.volume is not None:

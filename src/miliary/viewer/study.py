@@ -36,6 +36,7 @@ MAX_WHOLE = 3
 LUNG_MARGIN_MM = 6.0
 _TEXT_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is object)
 _NUMBER_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is not object)
+_KNOWN_MAJOR = 1
 _TRANSFORM_NAMES = ("transform.npz", "transform/transform.npz")
 
 
@@ -190,7 +191,7 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
     if not members:
         raise InputError(f"{place.name}: holds no result of 'miliary ct' (scan.json); give a study folder")
     scans = tuple(_read_scan(member) for member in members[:MAX_SCANS])
-    problems = []
+    problems = [f"study.json names {path}, which is not there." for path in _find_lost(place)]
     if len(members) > MAX_SCANS:
         problems.append(f"Only the first {MAX_SCANS} of {len(members)} scans are shown.")
     links: dict[tuple[str, str], Transform] = {}
@@ -225,6 +226,16 @@ def stamp_study(folder: str | Path) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files if file.is_file()))
 
 
+def _find_lost(study: Path) -> list[str]:
+    """Paths of scans that the study states and that are not there."""
+    stated = _read_json(study / "study.json").get("ct")
+    paths = [
+        e.get("path") if isinstance(e, dict) else e for e in (stated if isinstance(stated, list) else [])
+    ]
+    inside = [p for p in paths if isinstance(p, str) and p and not Path(p).is_absolute()]
+    return [p for p in inside if not (study / p / "scan.json").is_file()]
+
+
 def _find_members(study: Path) -> list[Path]:
     """Result folders of the scans: as the study states them, then what else lies under ``ct``."""
     stated = []
@@ -246,6 +257,8 @@ def _read_scan(folder: Path) -> ShownScan:
     if summary.get("kind") != SUMMARY_KIND:
         problems.append("scan.json cannot be read: its measurements are not shown.")
         summary = {}
+    elif (version := _find_version(summary)) != _KNOWN_MAJOR:
+        problems.append(f"scan.json {_name_version(version)}: what is known of it is shown.")
     try:
         nodules = _read_nodules(folder / "nodules.csv")
     except (OSError, ValueError, KeyError, csv.Error):
@@ -260,10 +273,54 @@ def _read_scan(folder: Path) -> ShownScan:
     return ShownScan(folder.resolve().name, summary, nodules, volume, tuple(problems))
 
 
+def _find_version(summary: Mapping[str, Any]) -> int | None:
+    major = str(summary.get("schema_version")).partition(".")[0]
+    return int(major) if major.isdecimal() else None
+
+
+def _name_version(version: int | None) -> str:
+    if version is None:
+        return "does not say its schema version"
+    return f"was written by {'a later' if version > _KNOWN_MAJOR else 'an earlier'} version"
+
+
+def find_applied_through(summary: Mapping[str, Any]) -> int:
+    """Number of the last correction that a result holds; 0 where it says nothing usable."""
+    about = summary.get("corrections")
+    value = about.get("applied_through") if isinstance(about, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def list_lesions(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Number, longest diameter [mm] and its ends of every lesion that can be shown."""
+    lesions = summary.get("lesions")
+    found = []
+    for row in lesions if isinstance(lesions, list) else []:
+        number = row.get("id") if isinstance(row, dict) else None
+        length = _finite(row.get("long_axis_mm")) if isinstance(row, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool) or length is None:
+            continue
+        ends = row.get("long_axis_ends_lps_mm")
+        is_whole = isinstance(ends, list) and len(ends) == 2 and all(map(_is_point, ends))
+        found.append(
+            {"id": number, "long_axis_mm": length, "long_axis_ends_lps_mm": ends if is_whole else None}
+        )
+    return found
+
+
+def _is_point(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_finite(v) is not None for v in value)
+
+
+def _finite(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
