@@ -1,11 +1,13 @@
 """The draft of a case report: CARE's order, gaps marked, nothing invented."""
 
 import io
+import json
 
 import pytest
 
 from miliary.exchange.study_file import read_study
 from miliary.report.care_draft import render_docx, render_markdown, write_draft
+from tests.report.conftest import add_to
 
 HEADINGS = (
     *("1. Title", "2. Key words", "3. Abstract", "4. Introduction", "5. Patient information"),
@@ -70,14 +72,13 @@ def test_figures_are_numbered_captioned_and_embedded(draft):
 
 
 def test_simulated_figures_say_so(study, draft):
-    from tests.report.conftest import add_to
-
     for path in study.glob("ct/*/scan.json"):
         add_to(path, origin="simulated")
     simulated = write_draft(read_study(study))
     captions = [f.caption for f in part(simulated, "Figures").figures]
     assert captions
-    assert all("(simulated)" in caption for caption in captions)
+    # A radiograph is put there by a person and never made.
+    assert all("(simulated)" in caption for caption in captions if "Radiograph" not in caption)
 
 
 def test_the_draft_speaks_japanese(study):
@@ -94,9 +95,35 @@ def test_a_study_without_a_case_gives_gaps_only(study):
 
 
 def test_text_of_the_record_is_no_markup_in_markdown(study):
-    from tests.report.conftest import add_to
-
     add_to(study / "case/case.json", record={"title": "*a* <b> | `c` \x00", "events": []})
     draft = write_draft(read_study(study))
     assert r"\*a\* \<b\> \| \`c\`" in render_markdown(draft)
     assert render_docx(draft).startswith(b"PK")
+
+
+def test_simulated_and_published_sentences_never_share_a_paragraph(study):
+    for path in study.glob("ct/*/scan.json"):
+        add_to(path, origin="simulated")
+    abstract = part(write_draft(read_study(study)), "3. Abstract").paragraphs
+    simulated = [said for said in abstract if "[simulated]" in said]
+    assert any("4,812" in said for said in simulated)
+    assert not any("[recorded]" in said or "[measured]" in said for said in simulated)
+    (driver,) = [said for said in abstract if said.startswith("Driver and therapy: ALK is positive")]
+    assert driver.endswith("[recorded]")
+
+
+def test_radiographs_are_the_first_figures(draft):
+    captions = [f.caption for f in part(draft, "Figures").figures]
+    assert captions[0] == "Figure 1. Radiograph 1."
+
+
+def test_a_caption_says_simulated_once(study):
+    for path in (*study.glob("ct/*/scan.json"), *study.glob("compare/*/response.json")):
+        add_to(path, origin="simulated")
+    figures = study / "ct/baseline/figures/figures.json"
+    content = json.loads(figures.read_text())
+    for about in content["figures"]:
+        about["title"] = f"{about.get('title', '')} (simulated)"
+    figures.write_text(json.dumps(content))
+    captions = [f.caption for f in part(write_draft(read_study(study)), "Figures").figures]
+    assert [c.count("(simulated)") for c in captions if "Radiograph" not in c] == [1] * (len(captions) - 1)

@@ -17,11 +17,12 @@ from miliary.report.case_panels import CasePanels
 from miliary.report.catalog import Catalog, load_catalog
 from miliary.report.page import describe_methods
 from miliary.report.reading import JsonObject, find, items, number, spell, text, words
+from miliary.report.scan_panels import caption_radiograph
 from miliary.report.sources import Sources
 from miliary.study import Picture, StudyResult
 
 _TAGS = re.compile(r"<sup.*?</sup>|<[^>]+>")
-_MAX_FIGURES = 8
+_MAX_FIGURES = 12
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,13 @@ class _Writer:
         yield Section(gap("draft.h_references"), tuple(self._references()))
 
     def _answers(self, *names: str) -> tuple[str, ...]:
+        """One paragraph for each line and origin: what was simulated never stands among published facts."""
         lines = [line for name, line in self.answer.items() if not names or name in names]
         said = []
         for line in lines:
-            parts = [f"{_plain(s.said)} [{self.t.word(s.origin)}]" for s in line.sentences]
-            if parts:
-                said.append(f"{line.title}: {' '.join(parts)}")
+            for origin in dict.fromkeys(s.origin for s in line.sentences):
+                parts = [_plain(s.said) for s in line.sentences if s.origin == origin]
+                said.append(f"{line.title}: {' '.join(parts)} [{self.t.word(origin)}]")
         return tuple(said)
 
     def _statements(self, assessments: Iterable[JsonObject]) -> Iterator[str]:
@@ -248,21 +250,27 @@ class _Writer:
     def _figures(self) -> Section:
         chosen = list(self._choose_figures())[:_MAX_FIGURES]
         figures = tuple(
-            Illustration(picture, self.t("draft.figure", n=index, caption=caption))
+            Illustration(picture, self.t("draft.figure", n=index, caption=caption[:1].upper() + caption[1:]))
             for index, (picture, caption) in enumerate(chosen, start=1)
         )
         gaps = () if figures else (self.t("draft.gap_figures"),)
         return Section(self.t("draft.h_figures"), gaps=gaps, figures=figures)
 
     def _choose_figures(self) -> Iterator[tuple[Picture, str]]:
-        """A picture of every comparison, then slabs, projection and lesions of every scan."""
+        """Radiographs, a picture of every comparison, then slabs, projection and lesions of every scan."""
+        for picture in self.study.radiographs:
+            yield picture, caption_radiograph(picture.about, self.t) + "."
         for compared in self.study.comparisons:
             for picture in compared.pictures:
                 if picture.data and not picture.about:
                     caption = self.t.texts.get(f"figure.{picture.name}", picture.name)
                     yield (
                         picture,
-                        self._captioned(caption, f"{compared.baseline}, {compared.followup}", compared),
+                        self._captioned(
+                            caption,
+                            f"{self.t.word(compared.baseline)}, {self.t.word(compared.followup)}",
+                            compared,
+                        ),
                     )
         for scan in self.study.scans:
             for picture in scan.pictures:
@@ -274,8 +282,9 @@ class _Writer:
 
     def _captioned(self, title: str, label: str, saved: object) -> str:
         origin = text(getattr(saved, "summary", {}), "origin")
-        simulated = f" ({self.t('word.simulated')})" if origin == "simulated" else ""
-        return f"{title}: {label}{simulated}."
+        word = f" ({self.t('word.simulated')})"
+        # A saved title may say it already.
+        return f"{title.replace(word, '')}: {label}{word if origin == 'simulated' else ''}."
 
     def _references(self) -> Iterator[str]:
         yield from words(self.record, "sources")

@@ -154,7 +154,7 @@ class ScanPanels:
     def _caption(self, picture: Picture) -> str:
         about = picture.about
         if picture.kind == "radiograph":
-            return self._caption_radiograph(about)
+            return caption_radiograph(about, self.t)
         if picture.kind in PAIRED:
             window, place = numbers(about, "window_hu"), number(about, "position_mm")
             return self.t(
@@ -254,15 +254,6 @@ class ScanPanels:
     def needs_a_look(self) -> bool:
         """Whether some radiograph does not say that its pixels name nobody."""
         return any(picture.about.get("burned_in") is not False for picture in self.study.radiographs)
-
-    def _caption_radiograph(self, about: Mapping[str, object]) -> str:
-        keys = (
-            f"radiograph.{text(about, 'view')}",
-            f"radiograph.left_is_{text(about, 'left_of_picture')}",
-            "radiograph.raw" if about.get("is_raw") is True else "",
-        )
-        said = [self.t("radiograph.caption", n=f"{number(about, 'number') or 1:g}")]
-        return "; ".join(said + [self.t(key) for key in keys if key in self.t.texts])
 
     def burden_maps(self) -> list[tuple[str, Markup]]:
         """Maps of all scans on one scale."""
@@ -628,6 +619,17 @@ class ScanPanels:
                 )
             rows.append((where, shown, text(region, "excluded_because")))
         return rows
+
+
+def caption_radiograph(about: Mapping[str, object], catalog: Catalog) -> str:
+    """Number, view and side of a radiograph, as far as its file says them."""
+    keys = (
+        f"radiograph.{text(about, 'view')}",
+        f"radiograph.left_is_{text(about, 'left_of_picture')}",
+        "radiograph.raw" if about.get("is_raw") is True else "",
+    )
+    said = [catalog("radiograph.caption", n=f"{number(about, 'number') or 1:g}")]
+    return "; ".join(said + [catalog(key) for key in keys if key in catalog.texts])
 
 
 def _side_of(picture: Picture) -> str:
