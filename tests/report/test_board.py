@@ -86,6 +86,20 @@ def test_every_follow_up_of_a_series_is_listed_with_the_nadir(three_scans, draw)
     assert 'title="compare/series.json: time_points[1].volume_ratio"' in html
 
 
+def test_the_answer_says_where_the_last_follow_up_stands_against_the_nadir(three_scans, draw):
+    said = section(draw(), "answer")
+    assert "Smallest nodule volume so far (nadir): Follow-up; late has 2.52 times that. measured" in said
+
+
+def test_the_course_of_the_burden_has_a_point_for_every_follow_up(three_scans, draw):
+    path = three_scans / "compare/baseline__late/response.json"
+    add_to(path, days_between=231)
+    html = draw()
+    course = html[html.index("Measured burden, in days from the first scan") :].partition("</svg>")[0]
+    assert course.count('class="point"') == 3
+    assert re.findall(r"<title>(\w[\w-]*): 23456", course) == ["Baseline", "Follow-up", "late"]
+
+
 def test_slabs_of_two_follow_ups_never_share_a_row(three_scans, draw):
     html = draw()
     block = html[html.index('class="slabset set-axial-5"') :].partition("</section>")[0]

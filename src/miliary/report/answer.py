@@ -225,6 +225,7 @@ class _Writer:
     def response(self) -> Iterator[Sentence]:
         for compared in self.study.comparisons:
             yield from self._compared(compared)
+        yield from self._nadir()
         recist = [
             a for a in select(self.study.case, "recist.") if text(a, "rule_id") == "recist.best_response"
         ]
@@ -239,6 +240,26 @@ class _Writer:
             if text(event, "kind") == "response":
                 said = self._say("answer.in_words", words=text(event, "label"))
                 yield Sentence(said, text(event, "origin"))
+
+    def _nadir(self) -> Iterator[Sentence]:
+        """Where the last of several follow-ups stands against the smallest burden so far."""
+        series, nadir = self.study.series, text(self.study.series, "nadir")
+        points = items(series, "time_points")
+        ratio = number(points[-1], "ratio_to_nadir") if points else None
+        if not nadir or len(points) < 2 or ratio is None:
+            return
+        shown = self.sources.number(
+            write_number(ratio, ".3g"),
+            self.study.series_path,
+            f"time_points[{len(points) - 1}].ratio_to_nadir",
+        )
+        said = self._say(
+            "answer.nadir",
+            nadir=self.t.word(nadir),
+            last=self.t.word(text(points[-1], "followup")),
+            ratio=shown,
+        )
+        yield Sentence(said, text(series, "origin") or "measured")
 
     def _compared(self, compared: SavedComparison) -> Iterator[Sentence]:
         summary = compared.summary

@@ -178,10 +178,12 @@ def _draw_courses(
     burdens = [point for scan in study.scans if (point := _find_burden(scan, days.get(scan.label), catalog))]
     if burdens and is_same:
         return {"timeline": draw_timeline(events, labs, burdens, catalog=catalog), "burden_course": None}
-    alone = []
-    for compared in study.comparisons[:1]:
-        later = {compared.baseline: 0.0, compared.followup: number(compared.summary, "days_between")}
-        alone = [p for s in study.scans if (p := _find_burden(s, later.get(s.label), catalog))]
+    baselines = [compared.baseline for compared in study.comparisons[:1]]
+    later: dict[str, float | None] = dict.fromkeys(baselines, 0.0)
+    for compared in study.comparisons:
+        if compared.baseline in baselines:
+            later[compared.followup] = number(compared.summary, "days_between")
+    alone = [p for s in study.scans if (p := _find_burden(s, later.get(s.label), catalog))]
     course = draw_timeline([], [], alone, catalog=catalog) if len(alone) > 1 else None
     return {"timeline": draw_timeline(events, labs, [], catalog=catalog), "burden_course": course}
 
