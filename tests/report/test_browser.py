@@ -114,6 +114,51 @@ def test_it_prints_as_pages(page, tmp_path):
     assert data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") + data.count(b"/Type/Page/") >= 3
 
 
+@pytest.fixture
+def paper(page):
+    """The page laid out as it prints on A4 within its margins."""
+    size = {"width": 703, "height": 1017, "deviceScaleFactor": 1, "mobile": False}
+    page.send("Emulation.setDeviceMetricsOverride", size)
+    page.send("Emulation.setEmulatedMedia", {"media": "print"})
+    yield page
+    page.send("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_answer_and_what_is_open_fit_the_first_sheet(paper):
+    bottom = paper.evaluate("document.querySelector('.at-a-glance').getBoundingClientRect().bottom + scrollY")
+    assert 100 < bottom < 1017
+
+
+def test_an_origin_is_legible_on_paper(paper):
+    size, line, border = paper.evaluate(
+        "(() => { const s = getComputedStyle(document.querySelector('.chip'));"
+        " return [s.fontSize, s.lineHeight, s.borderTopWidth].map(parseFloat); })()"
+    )
+    assert size >= 9
+    assert line >= 1.4 * size
+    assert border <= 3
+
+
+def test_paper_shows_marked_slabs_of_5_mm_and_plain_ones_of_10_mm(study, draw, browser, tmp_path):
+    for file in (study / "compare/baseline__followup").rglob("*.*"):
+        if file.is_file():
+            file.unlink()
+    (tmp_path / "alone.html").write_text(draw(), encoding="utf-8")
+    page = browser.open((tmp_path / "alone.html").as_uri())
+    page.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+    page.send("Emulation.setEmulatedMedia", {"media": "print"})
+    for name, is_marked in (
+        ("axial-5", True),
+        ("axial-10", False),
+        ("coronal-5", True),
+        ("coronal-10", False),
+    ):
+        assert _is_seen(page, f".set-{name} img")
+        shown = page.evaluate(f"getComputedStyle(document.querySelector('.set-{name} .marks')).display")
+        assert (shown != "none") is is_marked, name
+    assert page.errors == []
+
+
 def test_pdf_of_the_command_is_printed_by_the_browser(study, tmp_path, capsys):
     from miliary.cli import main
     from tests.chromium import find_chromium
