@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.chromium import Chromium
+from tests.report.conftest import add_to
 
 
 @pytest.fixture(scope="module")
@@ -114,22 +115,25 @@ def test_it_prints_as_pages(page, tmp_path):
     assert data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") + data.count(b"/Type/Page/") >= 3
 
 
-@pytest.fixture
-def paper(page):
+def _put_on_paper(page):
     """The page laid out as it prints on A4 within its margins."""
     size = {"width": 703, "height": 1017, "deviceScaleFactor": 1, "mobile": False}
     page.send("Emulation.setDeviceMetricsOverride", size)
     page.send("Emulation.setEmulatedMedia", {"media": "print"})
-    yield page
-    page.send("Emulation.setEmulatedMedia", {"media": ""})
+    return page
 
 
-def test_the_answer_and_what_is_open_fit_the_first_sheet(paper):
+def test_the_answer_and_what_is_open_fit_the_first_sheet(study, open_page):
+    title = "A published definition with a rather long name"
+    for path in study.glob("ct/*/scan.json"):
+        add_to(path, definitions=[{"id": f"d{n}", "title": title, "verdict": "met"} for n in range(9)])
+    paper = _put_on_paper(open_page())
     bottom = paper.evaluate("document.querySelector('.at-a-glance').getBoundingClientRect().bottom + scrollY")
     assert 100 < bottom < 1017
 
 
-def test_an_origin_is_legible_on_paper(paper):
+def test_an_origin_is_legible_on_paper(page):
+    paper = _put_on_paper(page)
     size, line, border = paper.evaluate(
         "(() => { const s = getComputedStyle(document.querySelector('.chip'));"
         " return [s.fontSize, s.lineHeight, s.borderTopWidth].map(parseFloat); })()"
