@@ -229,6 +229,29 @@ def test_a_seed_measures_what_would_not_be_found_and_replaces_what_is():
     assert len(find(hu, labels, seeds_lps_mm=[seed])[0].lesions) == 1
 
 
+def test_a_seed_anywhere_in_a_body_that_was_found_measures_that_body():
+    hu, labels = make_chest()
+    draw_cavity(hu, MIDDLE, diameter=19.0, wall=3.0)
+    found, scan = find(hu, labels)
+    for off in ((0.0, 0.0, 0.0), (4.0, 5.0, 0.0), (0.0, -6.0, -6.0)):
+        seed = tuple(scan.grid.lps_from_index(MIDDLE + np.array(off)))
+        (lesion,) = find(hu, labels, seeds_lps_mm=[seed])[0].lesions
+        assert lesion.origin is Origin.CORRECTED
+        assert lesion.long_axis_mm == found.lesions[0].long_axis_mm
+
+
+def test_of_a_seeded_body_from_which_much_runs_on_the_vessels_are_cut_off():
+    """What is left of a lesion at a branching of vessels: by itself it is not told from the branching."""
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 5.5] = 40.0
+    for way in ((0.2, 1.0, 0.3), (0.3, 0.1, 1.0)):
+        draw_tube(hu, MIDDLE, way, 2.6)
+    assert find(hu, labels)[0].lesions == ()
+    _, scan = find(hu, labels)
+    (lesion,) = find(hu, labels, seeds_lps_mm=[tuple(scan.grid.lps_from_index(MIDDLE))])[0].lesions
+    assert lesion.long_axis_mm == pytest.approx(11.0, abs=2.5)
+
+
 def test_a_seed_in_air_gives_nothing():
     hu, labels = make_chest()
     _, scan = find(hu, labels)

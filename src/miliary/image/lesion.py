@@ -160,9 +160,10 @@ def find_lesions(
     if not lungs.labels.any():
         return LesionsFound((), ())
     field = _make_field(scan, lungs)
-    given = [_follow_seed(field, scan, seed) for seed in seeds_lps_mm]
+    compact = _find_compact(field)
+    given = [_follow_seed(field, scan, seed, compact) for seed in seeds_lps_mm]
     seen = [(rays, Origin.CORRECTED) for rays in given if rays is not None]
-    seen += [(rays, Origin.MEASURED) for rays in _find_compact(field)]
+    seen += [(rays, Origin.MEASURED) for rays in compact]
     found: list[tuple[Lesion, Shape]] = []
     for rays, origin in seen:
         center = field.index_in_scan(rays.center)
@@ -452,10 +453,16 @@ def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch
             stretch[m] = _measure_stretch(inner, way)
 
 
-def _follow_seed(field: _Field, scan: Scan, seed_lps_mm: Sequence[float]) -> _Rays | None:
+def _follow_seed(
+    field: _Field, scan: Scan, seed_lps_mm: Sequence[float], compact: Sequence[_Rays]
+) -> _Rays | None:
     """Rays from the middle of what lies around a reader's point; None where nothing dense is near it."""
     index = scan.grid.index_from_lps(np.asarray(seed_lps_mm, dtype=np.float64))
     start = np.clip(field.index_here(index), 0, np.asarray(field.hu.shape) - 1.0)
+    # The middle of a body that was found is known better than from a point somewhere in it.
+    for rays in compact:
+        if np.linalg.norm((rays.center - start) * field.spacing_mm) < rays.radius_mm:
+            return rays
     centered = _center(field, start)
     if centered is not None and centered.endless_share < MAX_ENDLESS_SHARE:
         away = np.linalg.norm((centered.center - start) * field.spacing_mm)
@@ -482,7 +489,7 @@ def _measure(
         directions=_MANY,
         way_mm=rays.way_mm,
         is_attached=is_attached,
-        without_vessels=rays.is_compact,
+        is_compact=rays.is_compact,
     )
     if shape is None:
         return None

@@ -119,7 +119,7 @@ def outline_lesion(
     directions: F64,
     way_mm: F64,
     is_attached: bool,
-    without_vessels: bool = True,
+    is_compact: bool = True,
 ) -> Shape | None:
     """Voxels of the dense body around a point.
 
@@ -133,8 +133,9 @@ def outline_lesion(
         Rough way from there to the surface along unit vectors (z, y, x) [mm].
     is_attached : bool
         It lies against pleura or mediastinum and is cut off where a smooth outline of the lung passes.
-    without_vessels : bool
-        Of a lesion with a cavity, cut off what stands out of a smooth surface and goes on.
+    is_compact : bool
+        Of a lesion with a cavity, and of a solid one that is not compact, what stands out of a smooth surface
+        and goes on is a vessel and cut off.
 
     Returns
     -------
@@ -160,8 +161,9 @@ def outline_lesion(
     if body is None:
         return None
     shape = _shape(hu, body, outside, center, start, spacing, radius_mm, lung_hu, solid_hu)
-    # Around a cavity the wall is even and a vessel stands out; in a solid lesion a lobe looks the same.
-    if shape is None or not (without_vessels and shape.cavity.any()):
+    # Around a cavity the wall is even and a vessel stands out; in a solid lesion a lobe looks the same, unless so
+    # much runs on that there is no body without the cut.
+    if shape is None or (is_compact and not shape.cavity.any()):
         return shape
     whole = np.zeros_like(body)
     box = _bounds(body, pad=0)
