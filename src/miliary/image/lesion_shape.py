@@ -161,8 +161,8 @@ def outline_lesion(
     if body is None:
         return None
     shape = _shape(hu, body, outside, center, start, spacing, radius_mm, lung_hu, solid_hu)
-    # Around a cavity the wall is even and a vessel stands out; in a solid lesion a lobe looks the same, unless so
-    # much runs on that there is no body without the cut.
+    # Around a cavity the wall is even and a vessel stands out; in a solid one a lobe looks the same, unless
+    # there is no body without the cut because so much runs on.
     if shape is None or (is_compact and not shape.cavity.any()):
         return shape
     whole = np.zeros_like(body)
