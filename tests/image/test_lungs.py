@@ -106,6 +106,27 @@ def test_a_lung_open_to_the_air_above_the_scan_is_kept(phantom):
         assert _dice(found.labels == side, labels == side) > 0.93
 
 
+def test_bowel_under_a_thin_diaphragm_is_no_lung_and_a_bulla_is(phantom):
+    voxels, labels = phantom
+    filled = voxels.copy()
+    bowel, gap = _ellipsoid((-92, -15, 72), (14, 25, 25)), _ellipsoid((-78, -15, 72), (6, 8, 8))
+    bulla = _ellipsoid((10, -30, -70), (20, 20, 20))
+    noise = np.random.default_rng(5).normal(0.0, 10.0, voxels.shape)
+    filled[bowel & (labels == 0)] = -1000
+    filled[bulla] = -1000
+    hole = labels.copy()
+    # The lung ends above the bowel but for a gap that the grid cannot tell from none.
+    z = np.broadcast_to(_points()[0], voxels.shape)
+    cut = (labels == 2) & (z < -76) & ~gap
+    filled[cut], hole[cut] = 40, 0
+    filled[bowel] = -1000
+    hole[bowel] = 0
+    found, _ = find_lungs(_scan(np.rint(filled + noise).astype(np.int16)))
+    assert np.mean(found.labels[_ellipsoid((-92, -15, 72), (9, 18, 18))] > 0) < 0.05
+    assert np.mean(found.labels[bulla] == 1) > 0.95
+    assert _dice(found.labels == 2, hole == 2) > 0.94
+
+
 @pytest.mark.parametrize("radius", [2.5, 4.0])
 def test_nodules_on_the_pleura_belong_to_the_lung(phantom, radius):
     voxels, labels = (array.copy() for array in phantom)

@@ -32,6 +32,8 @@ MIN_PART_ML = 4.0
 MAX_AIRWAY_ML = 160.0
 GAS_HU = -965.0
 PART_GAP_MM = 6.0
+# Gas in the bowel: darker than lung, and its wall is tissue, where that of a bulla is lung.
+DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 500.0), 0.3
 CUT_LUNG_ML, CUT_LUNG_HU, CUT_RIM_SHARE = 100.0, -950.0, 0.5
 TISSUE_HU, WALL_MM, BETWEEN_WALLS_SHARE = -300.0, 8.0, 0.6
 
@@ -232,6 +234,24 @@ def _airway_box(seed: Mask, coarse: Coarse) -> tuple[slice, slice, slice]:
         for s, (low, high), d, n in zip(near, reach, coarse.spacing_mm, seed.shape, strict=True)
     ]
     return out[0], out[1], out[2]
+
+
+def _find_bowel_gas(coarse: Coarse, air: Mask) -> Mask:
+    """Gas under a diaphragm so thin that it counts as joined to the lung above it."""
+    out = np.zeros_like(air)
+    labels, sizes = _label(air & (coarse.hu < DARK_HU))
+    ml = sizes * coarse.voxel_ml
+    means = _mean_by_label(labels, coarse.hu, sizes)
+    boxes = ndimage.find_objects(labels)
+    ball = ndimage.generate_binary_structure(3, 1)
+    for index in np.flatnonzero((ml > BOWEL_ML[0]) & (ml < BOWEL_ML[1]) & (means < BOWEL_HU)):
+        box = tuple(slice(max(0, s.start - 3), s.stop + 3) for s in boxes[index - 1])
+        gas = labels[box] == index
+        rim = ndimage.binary_dilation(gas, ball)
+        wall = ndimage.binary_dilation(rim, ball) & ~rim
+        if np.mean(air[box][wall]) < MAX_LUNG_SHARE:
+            out[box] |= rim & air[box]
+    return out
 
 
 @nb.njit(cache=True)
@@ -451,7 +471,8 @@ def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
     coarse = measure_coarse(scan)
     inner = _inner_air(coarse)
     airways = _find_airways(coarse, inner)
-    sides = _separate(coarse, inner & ~airways)
+    air = inner & ~airways
+    sides = _separate(coarse, air & ~_find_bowel_gas(coarse, air))
     fractions = _fractions(coarse, sides, airways)
     labels = np.zeros(scan.grid.shape_zyx, dtype=np.uint8)
     box = _box(sides > 0, margin=4)
