@@ -76,6 +76,7 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
         search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=False
     )
     recovery = injection.inject_and_recover(detection, n=n_injected)
+    background_hu = completeness.measure_background(detection)
     inside = is_inside(crop.scan, nodules.position_lps_mm)
     marks = completeness.list_marks(
         nodules.select(inside), fit.position_mm[inside], np.empty(0), litres=1.0, slice_mm=1.0
@@ -90,7 +91,7 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
         marks.probability,
         _list_margins(crop, search.box, judged),
         recovery,
-        completeness.compare_crowding(detection, recovery, marks),
+        completeness.compare_crowding(detection, recovery, marks, background_hu=background_hu),
         crop.diameter_mm,
     )
 

@@ -129,22 +129,24 @@ def estimate_completeness(
     """
     recovery = recovery or inject_and_recover(detection, n=n_injected, seed=seed)
     marks = list_marks(nodules, position_mm, margin, litres=litres, slice_mm=slice_mm)
-    crowding = compare_crowding(detection, recovery, marks)
+    background_hu = measure_background(detection)
+    crowding = compare_crowding(detection, recovery, marks, background_hu=background_hu)
     found = correct_marks(recovery, marks, detection.noise, detection.psf, crowding=crowding, seed=seed)
     check = excess.check_excess(
         found,
         excess.measure_blobness(detection.box, detection.smooth_hu),
         psf=detection.psf,
         spacing_zyx_mm=detection.box.spacing_zyx_mm,
-        background_hu=_measure_background(detection),
+        background_hu=background_hu,
     )
     found = replace(found, excess=check)
     return hold_added(found, nodules) if nodules.is_reader_added.any() else found
 
 
-def compare_crowding(detection: Detection, recovery: Recovery, marks: Marks) -> Crowding:
+def compare_crowding(
+    detection: Detection, recovery: Recovery, marks: Marks, *, background_hu: float
+) -> Crowding:
     """How crowded the places of the injected nodules and of the marks are."""
-    background_hu = _measure_background(detection)
     places = ((recovery.position_mm, recovery.diameter_mm), (marks.position_mm, marks.diameter_mm))
     return Crowding(
         *(
@@ -166,7 +168,7 @@ def list_warnings(completeness: Completeness | None) -> tuple[ScanWarning, ...]:
     return (ScanWarning("excess_disagrees", text),)
 
 
-def _measure_background(detection: Detection) -> float:
+def measure_background(detection: Detection) -> float:
     """Attenuation of the lung between vessels."""
     inside = detection.smooth_hu[detection.box.labels > 0]
     return float(np.median(inside[:: max(1, len(inside) // 100_000)])) if len(inside) else -850.0
