@@ -65,6 +65,8 @@ class Psf:
     """Blur of the scan: one-sigma widths [mm] of its core in plane and along z.
 
     `ring` is the share by which a sharp kernel undershoots around what is bright, 0 for a plain Gaussian.
+    `source` says what told it: `nodules`, the `edge` of the skin, or nothing (`assumed`); `unclear` where the
+    marks contradict all of them.
     """
 
     sigma_xy_mm: float

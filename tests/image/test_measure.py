@@ -151,6 +151,38 @@ def test_few_or_faint_nodules_leave_the_blur_as_it_was(n, contrast):
     assert found == PSF
 
 
+def test_fainter_nodules_serve_where_there_are_too_few_clear_ones():
+    volume, centers = _many(2.5, counts=(2, 4, 4))
+    contrast = np.full(len(centers), 100.0)
+    contrast[: MIN_CALIBRATORS - 1] = 400.0
+    noise, level = Noise(22.0), np.full(len(centers), LUNG_HU)
+    start = {"background_hu": level, "psf": replace(PSF, sigma_xy_mm=0.45), "noise": noise}
+    box = make_box(volume, SPACING)
+    assert calibrate_psf(box, centers, contrast_hu=contrast, **start).source == "edge"
+    # Five standard deviations of the noise and more, but less than eight.
+    contrast[MIN_CALIBRATORS - 1 :] = 130.0
+    found = calibrate_psf(box, centers, contrast_hu=contrast, **start)
+    assert found.source == "nodules"
+    assert found.sigma_xy_mm == pytest.approx(PSF.sigma_xy_mm, rel=0.1)
+
+
+def test_marks_too_wide_for_any_scanner_leave_the_blur_as_it_was():
+    counts = (2, 3, 3)
+    centers = lattice_mm(counts, 18.0, seed=3)
+    shape = np.ceil(np.array(counts) * 18.0 / SPACING).astype(int)
+    volume = render_balls(shape, SPACING, centers, [4.0] * len(centers), sigma_mm=(2.0, 2.4, 2.4), dense=2)
+    n, start = len(centers), Psf(1.2, 1.0, "edge")
+    found = calibrate_psf(
+        make_box(volume, SPACING),
+        centers,
+        background_hu=np.full(n, LUNG_HU),
+        contrast_hu=np.full(n, 500.0),
+        psf=start,
+        noise=Noise(15.0),
+    )
+    assert found == replace(start, source="unclear")
+
+
 def test_no_places_give_no_rows():
     fit = _fit(np.full((9, 10, 11), LUNG_HU), np.empty((0, 3)))
     assert fit.position_mm.shape == (0, 3)
@@ -204,3 +236,20 @@ def test_a_mark_inside_dense_tissue_stays_finite():
     fit = _fit(volume, [[12.0, 10.0, 9.0]], background=40.0, contrast=20.0)
     for values in (fit.position_mm, fit.background_hu, fit.excess_hu_mm3, fit.excess_hu_mm3_err):
         assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("ring", [0.0, 0.8])
+def test_noise_neither_hides_a_ring_nor_makes_one(ring):
+    spacing, noise = (1.0, 0.7, 0.7), 50.0
+    centers = lattice_mm((4, 5, 5), 8.0, seed=8)
+    shape = np.ceil((centers.max(axis=0) + 8.0) / spacing).astype(int)
+    diameters = np.linspace(2.0, 3.0, len(centers))
+    core = render_balls(shape, spacing, centers, diameters, sigma_mm=(0.5, 0.5, 0.5))
+    wide = render_balls(shape, spacing, centers, diameters, sigma_mm=(0.5, 1.0, 1.0))
+    clean = (1.0 + ring) * core - ring * wide
+    box = make_box(clean + np.random.default_rng(9).normal(0.0, noise, shape), spacing)
+    start = {"background_hu": np.full(len(centers), LUNG_HU), "contrast_hu": np.full(len(centers), 500.0)}
+    psf = calibrate_psf(box, centers, **start, psf=Psf(0.5, 0.5), noise=Noise(noise))
+    assert psf.ring == pytest.approx(ring, abs=0.25)
+    fit = fit_balls(box, centers, **start, psf=psf, noise=Noise(noise))
+    assert _volume_mm3(fit).sum() / _sphere_mm3(diameters).sum() == pytest.approx(1.0, abs=0.08)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from miliary.ct_result import Noise, Psf
 from miliary.image import unfolding
+from miliary.image.completeness import Marks, correct_marks
 from miliary.image.injection import Recovery
 from miliary.image.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3
 
@@ -164,3 +166,13 @@ def test_no_marks_give_none_and_an_interval_from_none():
 
 def test_the_same_seed_gives_the_same_interval():
     assert _correct(4, 300) == _correct(4, 300)
+
+
+@pytest.mark.parametrize(("source", "is_corrected"), [("nodules", True), ("unclear", False)])
+def test_a_scan_whose_blur_is_unclear_is_not_corrected(source, is_corrected):
+    size = _mark(np.random.default_rng(3), np.full(400, 2.4))
+    certain = np.full(len(size), 0.99)
+    marks = Marks(np.zeros((len(size), 3)), size, certain, np.full(len(size), 3.0), 1.0, 1.0)
+    found = correct_marks(_recover(4), marks, Noise(20.0), Psf(0.5, 0.4, source))
+    assert bool(found.at_least) == is_corrected
+    assert found.reason.startswith("not measurable: the blur") != is_corrected

@@ -231,7 +231,7 @@ def correct_marks(
     """
     curve = unfolding.fit_curve(recovery)
     stated = _state_curve(recovery, curve, seed)
-    reason = _find_reason(recovery, stated.diameter_50_mm)
+    reason = _find_reason(recovery, stated.diameter_50_mm, psf)
     if reason:
         return replace(stated, reason=reason)
     response = unfolding.measure_response(recovery)
@@ -296,8 +296,10 @@ def _state_curve(recovery: Recovery, curve: Curve, seed: int) -> Completeness:
     )
 
 
-def _find_reason(recovery: Recovery, diameter_50_mm: float | None) -> str:
+def _find_reason(recovery: Recovery, diameter_50_mm: float | None, psf: Psf) -> str:
     """Why this scan cannot be corrected; empty where it can."""
+    if psf.source == "unclear":
+        return "not measurable: the blur of this scan could not be told, its marks are too wide for nodules"
     n_found = int(np.count_nonzero(recovery.is_found))
     if n_found < unfolding.MIN_FOUND or diameter_50_mm is None:
         return f"not measurable: of {len(recovery)} simulated nodules {n_found} were found on this scan"

@@ -37,16 +37,21 @@ ROUNDS = 4
 TRIAL_ROUNDS = 3
 STEPS = 3
 NEIGHBOR_MM = 7.0
-MIN_CALIBRATORS, MAX_CALIBRATORS = 25, 100
-CALIBRATOR_MAX_HU = 60.0
+MIN_CALIBRATORS, ENOUGH_CALIBRATORS, MAX_CALIBRATORS = 10, 25, 100
+CALIBRATOR_MAX_HU, CALIBRATOR_LEAST_HU = 60.0, 120.0
+# Contrast of a calibrator in standard deviations of the noise; the second where the first leaves too few.
+CALIBRATOR_NOISE = (8.0, 5.0)
 CALIBRATOR_SHARE = 0.8
 RING_STEP, MAX_RING = 0.2, 1.6
 SHARP_RING, SHARP_GAIN = 0.8, 0.94
-# Share of the scatter by which a step of the ring must better the fit.
-RING_GAIN = 0.0125
+# Share of the scatter by which a step of the ring must better the fit at this noise; the same mismatch is a
+# smaller share of more.
+RING_GAIN, RING_GAIN_HU = 0.0125, 20.0
 RING_FACTORS = (0.88, 1.0, 1.12, 1.24, 1.36)
 RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
+# No scanner blurs as much as this [mm]: marks that ask for it are not nodules.
+MAX_SIGMA_MM = 1.7
 
 
 @dataclass(frozen=True)
@@ -389,15 +394,12 @@ def calibrate_psf(
     Returns
     -------
     Psf
-        `psf` itself where fewer than 25 nodules serve.
+        `psf` itself where fewer than 10 nodules serve, and with the source `unclear` where what serves is too
+        wide for any scanner.
     """
-    clear = contrast_hu > max(8.0 * noise.sd_hu, 120.0)
-    # Calcium is brighter than the ball that is fitted, and would pass for a sharper scan.
-    clear &= background_hu + contrast_hu < CALIBRATOR_MAX_HU
-    rows = np.flatnonzero(clear & _is_isolated(position_mm))
+    rows = _choose_calibrators(position_mm, background_hu, contrast_hu, noise)
     if len(rows) < MIN_CALIBRATORS:
         return psf
-    rows = rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
     trials = _Trials(box, position_mm[rows], background_hu[rows], contrast_hu[rows], psf, noise)
     best, scatter = _scan_width(trials, psf, CALIBRATION_FACTORS)
     # Between a narrow core with much ring and one far too wide without any lies a ridge: both are tried.
@@ -408,19 +410,52 @@ def calibrate_psf(
     best, scatter = _scan_width(trials, best, RING_FACTORS)
     # A wider core with a ring looks much like a narrow one without, and takes up to a fifth off every volume:
     # a ring is believed only as far as each step of it clearly fits better.
-    while best.ring + RING_STEP <= MAX_RING + 1e-9:
-        wider, its_scatter = _scan_width(trials, replace(best, ring=best.ring + RING_STEP), RING_FACTORS)
-        if its_scatter > (1.0 - RING_GAIN) * scatter:
-            break
-        best, scatter = wider, its_scatter
+    gain = _require_gain(noise)
+    is_better = True
+    while is_better:
+        is_better = False
+        # The scatter of noisy scans is uneven: one poor step does not end the search, two do.
+        for n_steps in (1, 2):
+            ring = best.ring + n_steps * RING_STEP
+            if ring > MAX_RING + 1e-9:
+                break
+            wider, its_scatter = _scan_width(trials, replace(best, ring=ring), RING_FACTORS)
+            if its_scatter <= (1.0 - n_steps * gain) * scatter:
+                best, scatter, is_better = wider, its_scatter, True
+                break
     while best.ring >= RING_STEP - 1e-9:
         smaller, its_scatter = _scan_width(trials, replace(best, ring=best.ring - RING_STEP), RING_FACTORS)
-        if its_scatter > (1.0 + RING_GAIN) * scatter:
+        if its_scatter > (1.0 + gain) * scatter:
             break
         best, scatter = smaller, its_scatter
     if best.ring > 0.0:
         best, _ = _scan_slice(trials, best)
+    if best.sigma_xy_mm > MAX_SIGMA_MM:
+        return replace(psf, source="unclear")
     return replace(best, source="nodules")
+
+
+def _choose_calibrators(
+    position_mm: F64, background_hu: F64, contrast_hu: F64, noise: Noise
+) -> npt.NDArray[np.int64]:
+    """The clearest isolated nodules; fainter ones only where there are too few clear ones."""
+    # Calcium is brighter than the ball that is fitted, and would pass for a sharper scan.
+    usable = (background_hu + contrast_hu < CALIBRATOR_MAX_HU) & _is_isolated(position_mm)
+    rows = np.empty(0, dtype=np.int64)
+    for least in CALIBRATOR_NOISE:
+        rows = np.flatnonzero(usable & (contrast_hu > max(least * noise.sd_hu, CALIBRATOR_LEAST_HU)))
+        if len(rows) >= ENOUGH_CALIBRATORS:
+            break
+    return rows[np.argsort(-contrast_hu[rows], kind="stable")][:MAX_CALIBRATORS]
+
+
+def _require_gain(noise: Noise) -> float:
+    """Share of the scatter by which a ring must better the fit of a scan as noisy as this.
+
+    Quiet scans ask for no more: what balls do not fit there is shape as often as blur.
+    """
+    usual, here = (sd * sd + TEXTURE_HU * TEXTURE_HU for sd in (RING_GAIN_HU, noise.sd_hu))
+    return RING_GAIN * min(1.0, usual / here)
 
 
 def _scan_width(trials: _Trials, psf: Psf, factors: tuple[float, ...]) -> tuple[Psf, float]:
