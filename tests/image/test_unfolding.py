@@ -176,3 +176,14 @@ def test_a_scan_whose_blur_is_unclear_is_not_corrected(source, is_corrected):
     found = correct_marks(_recover(4), marks, Noise(20.0), Psf(0.5, 0.4, source))
     assert bool(found.at_least) == is_corrected
     assert found.reason.startswith("not measurable: the blur") != is_corrected
+
+
+@pytest.mark.parametrize("log_factor", [-0.11, -0.03, 0.0, 0.02, 0.13])
+def test_sizes_that_share_an_error_move_by_all_of_it(log_factor):
+    counts = np.histogram(np.random.default_rng(5).normal(np.log(2.4), 0.2, 4000), bins=np.log(EDGES_MM))[0]
+    moved = unfolding._rescale(counts[None, :].astype(float), np.array([[log_factor]]))[0]
+    assert moved.min() >= 0.0
+    assert moved.sum() == pytest.approx(counts.sum())
+    assert moved @ np.log(CENTERS_MM) - counts @ np.log(CENTERS_MM) == pytest.approx(
+        log_factor * counts.sum(), abs=1e-6 * counts.sum()
+    )

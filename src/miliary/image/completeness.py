@@ -30,7 +30,7 @@ MAX_DIAMETER_50_MM = 2.0
 # One-sigma uncertainties beyond sampling, from development scans: of all diameters together, and more
 # where too few nodules told the blur; and of the odds of detection, since real nodules are no balls.
 SCALE_ERROR = 0.022
-ASSUMED_SCALE_ERROR = 0.04
+ASSUMED_SCALE_ERROR = 0.07
 MODEL_ERROR = 0.2
 N_CURVES = 400
 # Where nodules of these sizes are measured as wrongly as this, sizes mean nothing.

@@ -292,8 +292,14 @@ def _shift_odds(chance: F64, by: F64) -> F64:
 
 
 def _rescale(counts: F64, log_factor: F64) -> F64:
-    """Counts whose diameters are all larger by a factor less than one bin wide."""
-    share = np.clip(np.abs(log_factor) / STEP, 0.0, 1.0)
-    up, down = np.zeros_like(counts), np.zeros_like(counts)
-    up[:, 1:], down[:, :-1] = counts[:, :-1], counts[:, 1:]
-    return (1.0 - share) * counts + share * np.where(log_factor > 0, up, down)
+    """Counts (draws, bins) whose diameters are all larger by a factor, one for each draw (draws, 1)."""
+    n = counts.shape[1]
+    bins = np.floor(log_factor / STEP)
+    share = log_factor / STEP - bins
+    source = np.arange(n) - bins.astype(np.int64)
+
+    def _take(index: npt.NDArray[np.int64]) -> F64:
+        inside = (index >= 0) & (index < n)
+        return np.where(inside, np.take_along_axis(counts, np.clip(index, 0, n - 1), axis=1), 0.0)
+
+    return np.asarray((1.0 - share) * _take(source) + share * _take(source - 1))
