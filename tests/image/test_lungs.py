@@ -146,6 +146,35 @@ def test_a_lesion_within_the_lung_belongs_to_it(phantom):
     assert np.all(found.labels[lesion] == 1)
 
 
+def test_the_dome_of_the_diaphragm_is_no_lung_and_a_mass_at_the_chest_wall_is(phantom):
+    voxels, labels = phantom
+    dome = _ellipsoid((-110, 10, -68), (70, 40, 32))
+    domed = np.where(dome & (labels > 0), 40, voxels).astype(np.int16)
+    found, _ = find_lungs(_scan(domed))
+    assert (found.labels > 0)[dome].mean() < 0.1
+    assert _dice(found.labels == 1, (labels == 1) & ~dome) > 0.97
+    # Free in the lung but for its lower end, which reaches the chest wall; below that there is lung.
+    mass = _ellipsoid((0, -10, -68), (22, 20, 20)) | _ellipsoid((-14, -30, -80), (8, 60, 12))
+    voxels = np.where(mass & (labels > 0), 40, voxels).astype(np.int16)
+    found, _ = find_lungs(_scan(voxels))
+    upper = mass & (_points()[0] > -4)
+    assert (found.labels == 1)[upper].mean() > 0.9
+
+
+def test_lungs_that_touch_meet_at_the_midline(phantom):
+    voxels, labels = phantom
+    z, y, x = _points()
+    # A tongue of the left lung before the heart: its whole end joins it to the right one, a neck to its own.
+    tongue = (np.abs(z + 5) < 30) & (y > -72) & (y < -50) & (x > -60) & (x < 70)
+    neck = tongue & (x > 35) & (np.abs(z + 5) > 8)
+    opened = np.where(tongue & ~neck, -860, np.where(neck, 40, voxels)).astype(np.int16)
+    found, warnings = find_lungs(_scan(opened))
+    assert [warning.code for warning in warnings] == []
+    own = tongue & ~neck & (labels == 0)
+    assert (found.labels == 2)[own & (x > 4)].mean() > 0.8
+    assert (found.labels == 1)[own & (x < -4)].mean() > 0.8
+
+
 def test_lungs_that_touch_are_taken_apart(phantom):
     voxels, labels = (array.copy() for array in phantom)
     # A thin bridge of lung in front of the heart, as at the anterior junction.

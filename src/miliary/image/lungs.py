@@ -32,6 +32,9 @@ MIN_PART_ML = 4.0
 MAX_AIRWAY_ML = 160.0
 GAS_HU = -965.0
 PART_GAP_MM = 6.0
+# The dome of the diaphragm, seen as a hole in a slice of lung: large, and on tissue that goes on below, where
+# under a mass that touches the chest wall there is lung again.
+DOME_ML, DOME_SHARE, DOME_DEPTH_MM = 5.0, 0.5, 30.0
 # Gas in the bowel: darker than lung, and its wall is tissue, where that of a bulla is lung.
 DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 500.0), 0.3
 CUT_LUNG_ML, CUT_LUNG_HU, CUT_RIM_SHARE = 100.0, -950.0, 0.5
@@ -276,8 +279,15 @@ def _grow_sides(sides, part):  # type: ignore[no-untyped-def]
                 tail += 1
 
 
-def _split_sides(part: Mask, coarse: Coarse) -> npt.NDArray[np.int32]:
-    """Labels 1 and 2 for two lungs that touch; label 1 alone when `part` is one lung."""
+def _find_midline(coarse: Coarse) -> float:
+    """Index along x halfway between the sides of the body."""
+    columns: Mask = np.any(coarse.hu > TISSUE_HU, axis=1)
+    middles = [0.5 * (hit[0] + hit[-1]) for hit in map(np.flatnonzero, columns) if len(hit)]
+    return float(np.median(middles)) if middles else 0.5 * coarse.hu.shape[2]
+
+
+def _split_sides(part: Mask, coarse: Coarse, midline: float) -> npt.NDArray[np.int32]:
+    """Labels 1 and 2 for two lungs that touch, `midline` the index along x; label 1 alone for one lung."""
     depth = geometry.measure_distance(part, coarse.spacing_mm)
     for level in np.arange(2.0, 24.0, 2.0):
         labels, sizes = _label(depth > level)
@@ -288,7 +298,14 @@ def _split_sides(part: Mask, coarse: Coarse) -> npt.NDArray[np.int32]:
         if abs(centers[0][2] - centers[1][2]) * coarse.spacing_mm[2] < 60.0:
             continue
         sides = np.zeros(part.shape, dtype=np.int32)
-        sides[labels == order[0]], sides[labels == order[1]] = 1, 2
+        right, left = sorted(range(2), key=lambda k: float(centers[k][2]))
+        # Where nothing shows between the lungs they meet behind the breastbone: each grows in its own half of
+        # the body first, or one would take a tongue of the other that is nearer to it.
+        before = np.arange(part.shape[2]) < midline
+        for side, marker, half in ((1, right, before), (2, left, ~before)):
+            own = np.where((labels == order[marker]) & half, np.int32(side), np.int32(0))
+            _grow_sides(own, part & half)
+            sides += own
         _grow_sides(sides, part)
         return sides
     return part.astype(np.int32)
@@ -316,7 +333,8 @@ def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
         out[labels == lungs[0]], out[labels == lungs[1]] = 1, 2
     else:
         box = _box(labels == lungs[0], margin=1)
-        out[box] = _split_sides(np.ascontiguousarray(labels[box] == lungs[0]), coarse)
+        midline = _find_midline(coarse) - box[2].start
+        out[box] = _split_sides(np.ascontiguousarray(labels[box] == lungs[0]), coarse, midline)
     n_sides = int(out.max())
     centers = [_center_x(out == side) for side in range(1, n_sides + 1)]
     if n_sides == 2 and centers[0] > centers[1]:
@@ -397,15 +415,46 @@ def _close(fraction: F32, spacing_mm: tuple[float, float, float], radius_mm: flo
     return closed
 
 
-def _fill_slices(fraction: F32) -> None:
-    """Fill what the lung encloses within a slice: lesions, large vessels (in place)."""
-    for plane in fraction:
-        outside, n = ndimage.label(plane <= 0.5)
+def _fill_slices(fraction: F32, coarse: Coarse) -> None:
+    """Fill what the lung encloses within a slice, lesions and large vessels, but no dome of the diaphragm.
+
+    In place; the first axis goes towards the head.
+    """
+    tissue = fraction <= 0.5
+    hole = np.zeros(fraction.shape, dtype=bool)
+    for k, plane in enumerate(tissue):
+        outside, n = ndimage.label(plane)
         if n > 1:
             open_ = np.zeros(n + 1, dtype=bool)
             open_[np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])] = True
             open_[0] = True
-            plane[~open_[outside]] = 1.0
+            hole[k] = ~open_[outside]
+    hole &= ~_find_domes(hole, tissue, coarse)
+    fraction[hole] = 1.0
+
+
+def _find_domes(hole: Mask, tissue: Mask, coarse: Coarse) -> Mask:
+    """Holes that stand on tissue which is no hole: the top of the liver or of the spleen."""
+    labels, sizes = _label(hole)
+    out = np.zeros_like(hole)
+    if sizes.max(initial=0) * coarse.voxel_ml < DOME_ML:
+        return out
+    foot = np.zeros_like(hole)
+    foot[1:] = hole[1:] & ~hole[:-1]
+    below = np.zeros((len(tissue) + 1, *tissue.shape[1:]), dtype=np.int16)
+    np.cumsum(tissue, axis=0, out=below[1:])
+    reach = max(1, round(DOME_DEPTH_MM / coarse.spacing_mm[0]))
+    for k in range(1, len(foot)):
+        first = max(0, k - reach)
+        foot[k] &= below[k] - below[first] == k - first
+    boxes = ndimage.find_objects(labels)
+    for index in np.flatnonzero(sizes * coarse.voxel_ml >= DOME_ML):
+        box = boxes[index - 1]
+        own = labels[box] == index
+        widest = np.count_nonzero(own, axis=(1, 2)).max()
+        if np.count_nonzero(own & foot[box]) > DOME_SHARE * widest:
+            out[box] |= own
+    return out
 
 
 @nb.njit(nogil=True, cache=True)
@@ -499,7 +548,7 @@ def _fractions(coarse: Coarse, sides: npt.NDArray[np.int32], airways: Mask) -> t
             near &= ~airways[box] & ((sides[box] == 0) | own)
             fraction = np.clip((SOFT_HU - coarse.hu[box]) / (SOFT_HU - LUNG_HU), 0.0, 1.0)
             closed = _close(np.where(near, fraction, np.float32(0)), coarse.spacing_mm, CLOSING_MM)
-            _fill_slices(closed)
+            _fill_slices(closed, coarse)
             field[box] = closed
         fields.append(field)
     return fields[0], fields[1]
