@@ -124,7 +124,9 @@ def test_filtering_only_around_the_lungs_finds_what_filtering_everything_finds(m
     box = LungBox(voxels, labels, (0, 0, 0), (1.2, 0.7, 0.8))
     smooth = smooth_finest(box)
     near = find_candidates(box, smooth)
-    monkeypatch.setattr(_kernels, "span_labels", lambda labels, margin: _kernels.span_whole(labels.shape))
+    monkeypatch.setattr(
+        _kernels, "span_labels", lambda labels, margins: [_kernels.span_whole(labels.shape) for _ in margins]
+    )
     whole = find_candidates(box, smooth)
     assert len(near) > 50
     np.testing.assert_array_equal(near.index_zyx, whole.index_zyx)

@@ -74,7 +74,7 @@ def test_threads_give_the_bits_of_one(monkeypatch):
         monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda n=n_threads: n)
         smooth, field = filter_gaussian(volume, (1.1, 0.8, 1.4)), np.empty_like(volume)
         _kernels.laplacian(smooth, np.array([1.0, 0.5, 0.7], dtype=np.float32), field)
-        results.append((field, *_list_maxima(field, np.ones(volume.shape, np.uint8), 0.1)))
+        results.append((smooth, field))
     for one, many in zip(*results, strict=True):
         np.testing.assert_array_equal(one, many)
 
@@ -86,11 +86,35 @@ def test_filter_keeps_a_constant_and_its_input():
     np.testing.assert_array_equal(volume, before)
 
 
-def test_given_arrays_are_used():
-    volume = _random((6, 9, 11))
-    buffer, out = np.empty_like(volume), np.empty_like(volume)
-    assert filter_gaussian(volume, (1.0, 1.0, 1.0), buffer=buffer, out=out) is out
-    np.testing.assert_array_equal(out, filter_gaussian(volume, (1.0, 1.0, 1.0)))
+def _filter_in_spans(volume, kernels, wide_spans, spans, n_ring):
+    """Slices one after another through rings; what is outside the spans is left as NaN."""
+    nz = len(volume)
+    ring = np.full((n_ring, *volume.shape[1:]), np.nan, dtype=np.float32)
+    source = np.full((2 * len(kernels[0]) - 1, *volume.shape[1:]), np.nan, dtype=np.float32)
+    out, filled = np.full_like(volume, np.nan), 0
+    for z in range(nz):
+        while filled < min(nz, z + len(kernels[0])):
+            source[filled % len(source)] = volume[filled]
+            filled += 1
+        _kernels.filter_slices(z, z + 1, source, *kernels, wide_spans, spans, ring)
+        out[z] = ring[z % n_ring]
+        ring[z % n_ring] = np.nan
+    return out
+
+
+def test_rings_and_spans_give_what_the_whole_gives():
+    volume, labels = _random((19, 26, 40)), np.zeros((19, 26, 40), dtype=np.uint8)
+    labels[3:9, 4:9, 2:15], labels[5:16, 2:20, 25:37] = 1, 2
+    sigma = (1.2, 0.9, 1.6)
+    kernels = [sample_gaussian(one) for one in sigma]
+    spans, wide = _kernels.span_labels(labels, [(1, 2, 1), (1, 2 + len(kernels[1]), 1 + len(kernels[2]))])
+    part = _filter_in_spans(volume, kernels, wide, spans, 3)
+    inside = np.zeros(volume.shape, dtype=bool)
+    for z, y, s in np.ndindex(*spans.shape[:3]):
+        inside[z, y, slice(*spans[z, y, s])] = True
+    assert ndimage.binary_dilation(labels > 0, np.ones((3, 5, 3)))[~inside].sum() == 0
+    np.testing.assert_array_equal(np.isnan(part), ~inside)
+    np.testing.assert_array_equal(part[inside], filter_gaussian(volume, sigma)[inside])
 
 
 def test_laplacian_equals_slow_twin():
@@ -110,12 +134,11 @@ def test_laplacian_equals_slow_twin():
 
 
 def _list_maxima(field, mask, floor):
-    counts = np.zeros(field.shape[0], dtype=np.int64)
-    _kernels.count_maxima(field, mask, np.float32(floor), counts)
-    first = np.concatenate([[0], np.cumsum(counts)])[:-1]
-    index, value = np.empty(counts.sum(), dtype=np.int64), np.empty(counts.sum(), dtype=np.float32)
-    _kernels.list_maxima(field, mask, np.float32(floor), first, index, value)
-    return index, value
+    room = np.prod([(n + 1) // 2 for n in field.shape])
+    index, value = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.float32)
+    spans, reach = _kernels.span_whole(field.shape), np.zeros(3, dtype=np.int64)
+    n = _kernels.list_maxima(0, len(field), field, spans, mask, reach, np.float32(floor), index, value)
+    return index[:n], value[:n]
 
 
 def _list_maxima_slowly(field, mask, floor):
@@ -141,6 +164,21 @@ def test_maxima_equal_slow_twin(field, mask, floor):
     index, value = _list_maxima(field, mask, floor)
     np.testing.assert_array_equal(index, _list_maxima_slowly(field, mask, floor))
     np.testing.assert_array_equal(value, field.ravel()[index])
+
+
+@pytest.mark.parametrize("reach", [(0, 0, 0), (1, 2, 3), (2, 0, 1)])
+def test_maxima_are_listed_up_to_a_reach_from_the_labels(reach):
+    rng = np.random.default_rng(3)
+    field = rng.normal(size=(13, 14, 15)).astype(np.float32)
+    labels = (rng.random(field.shape) < 0.004).astype(np.uint8)
+    grown = ndimage.maximum_filter(labels, [2 * r + 1 for r in reach])
+    expected = _list_maxima_slowly(field, grown, 0.0)
+    index, value = np.empty(400, dtype=np.int64), np.empty(400, dtype=np.float32)
+    spans = _kernels.span_whole(field.shape)
+    arguments = (field, spans, labels, np.array(reach), np.float32(0.0), index, value)
+    n = _kernels.list_maxima(0, len(field), *arguments)
+    assert 0 < n < len(_list_maxima_slowly(field, np.ones_like(labels), 0.0))
+    np.testing.assert_array_equal(index[:n], expected)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 1, 2), (2, 1, 1), (2, 2, 2), (1, 2, 2), (2, 2, 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -54,57 +54,61 @@ def run_rows(kernel: Callable[..., None], n: int, *arguments: Any) -> None:
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _filter_z(first, last, src, kernel, spans, out):  # type: ignore[no-untyped-def]
-    nz, _, _ = src.shape
-    reach = kernel.shape[0] - 1
-    for y in range(first, last):
-        for z in range(nz):
-            row = out[z, y]
-            center = src[z, y]
-            for s in range(2):
-                a, b = spans[z, y, s, 0], spans[z, y, s, 1]
-                for x in range(a, b):
-                    row[x] = kernel[0] * center[x]
-                for k in range(1, reach + 1):
-                    low = src[max(z - k, 0), y]
-                    high = src[min(z + k, nz - 1), y]
-                    w = kernel[k]
-                    for x in range(a, b):
-                        row[x] += w * (low[x] + high[x])
+def filter_slices(first, last, src, kernel_z, kernel_y, kernel_x, wide_spans, spans, out):  # type: ignore[no-untyped-def]
+    """Slices `first` to `last` of the filtered volume; see `filter_gaussian` for the spans.
 
-
-@nb.njit(nogil=True, cache=True, fastmath=True)
-def _filter_yx(first, last, src, kernel_y, kernel_x, spans, out):  # type: ignore[no-untyped-def]
-    _, ny, nx = src.shape
-    ry, rx = kernel_y.shape[0] - 1, kernel_x.shape[0] - 1
+    `src` and `out` may be rings that hold a part of the slices: slice z is at z modulo their length. What is
+    filtered along z is one slice at a time, in a plane that stays in the processor's cache. Loops along x
+    count from zero on slices of the rows: numba does not vectorize where an index might be negative.
+    """
+    nz, ny, nx = spans.shape[0], src.shape[1], src.shape[2]
+    n_src, n_out = src.shape[0], out.shape[0]
+    rz, ry, rx = kernel_z.shape[0] - 1, kernel_y.shape[0] - 1, kernel_x.shape[0] - 1
+    plane = np.empty((ny, nx), dtype=np.float32)
+    line = np.empty(nx + 2 * rx, dtype=np.float32)
     for z in range(first, last):
-        line = np.empty(nx + 2 * rx, dtype=np.float32)
         for y in range(ny):
-            center = src[z, y]
+            for s in range(2):
+                a, b = wide_spans[z, y, s, 0], wide_spans[z, y, s, 1]
+                row, here, w = plane[y, a:b], src[z % n_src, y, a:b], kernel_z[0]
+                for x in range(b - a):
+                    row[x] = w * here[x]
+                for k in range(1, rz + 1):
+                    below = src[max(z - k, 0) % n_src, y, a:b]
+                    above = src[min(z + k, nz - 1) % n_src, y, a:b]
+                    w = kernel_z[k]
+                    for x in range(b - a):
+                        row[x] += w * (below[x] + above[x])
+        for y in range(ny):
             for s in range(2):
                 a, b = spans[z, y, s, 0], spans[z, y, s, 1]
                 if a >= b:
                     continue
                 low, high = max(a - rx, 0), min(b + rx, nx)
-                for x in range(low, high):
-                    line[rx + x] = kernel_y[0] * center[x]
+                n = high - low
+                part, here, w = line[rx + low : rx + high], plane[y, low:high], kernel_y[0]
+                for x in range(n):
+                    part[x] = w * here[x]
                 for k in range(1, ry + 1):
-                    back = src[z, max(y - k, 0)]
-                    front = src[z, min(y + k, ny - 1)]
+                    back = plane[max(y - k, 0), low:high]
+                    front = plane[min(y + k, ny - 1), low:high]
                     w = kernel_y[k]
-                    for x in range(low, high):
-                        line[rx + x] += w * (back[x] + front[x])
+                    for x in range(n):
+                        part[x] += w * (back[x] + front[x])
                 if low == 0:
-                    line[:rx] = line[rx]
+                    for x in range(rx):
+                        line[x] = line[rx]
                 if high == nx:
-                    line[rx + nx :] = line[rx + nx - 1]
-                row = out[z, y]
-                for x in range(a, b):
-                    row[x] = kernel_x[0] * line[rx + x]
+                    for x in range(rx):
+                        line[rx + nx + x] = line[rx + nx - 1]
+                row, here, w = out[z % n_out, y, a:b], line[rx + a : rx + b], kernel_x[0]
+                for x in range(b - a):
+                    row[x] = w * here[x]
                 for k in range(1, rx + 1):
+                    left, right = line[rx + a - k : rx + b - k], line[rx + a + k : rx + b + k]
                     w = kernel_x[k]
-                    for x in range(a, b):
-                        row[x] += w * (line[rx + x - k] + line[rx + x + k])
+                    for x in range(b - a):
+                        row[x] += w * (left[x] + right[x])
 
 
 def span_whole(shape: tuple[int, ...]) -> I64:
@@ -114,22 +118,27 @@ def span_whole(shape: tuple[int, ...]) -> I64:
     return spans
 
 
-def span_labels(labels: npt.NDArray[np.uint8], margin: tuple[int, int, int]) -> I64:
-    """Stretch of each row that labels 1 and 2 cover, with a margin in voxels per axis.
+def span_labels(labels: npt.NDArray[np.uint8], margins: Iterable[Sequence[int] | I64]) -> list[I64]:
+    """Stretch of each row that labels 1 and 2 cover, with some margins in voxels per axis.
 
     Returns
     -------
-    ndarray of int64, shape (z, y, 2, 2)
-        Begin and end along x of one stretch per label, begin = end where there is none; the second begins
-        no earlier than the first ends.
+    list of ndarray of int64, shape (z, y, 2, 2)
+        For each margin begin and end along x of one stretch per label, begin = end where there is none; the
+        second begins no earlier than the first ends.
     """
     nz, ny, nx = labels.shape
-    spans = np.empty((nz, ny, 2, 2), dtype=np.int64)
-    run_rows(_span_rows, nz, labels, spans)
-    size = (2 * margin[0] + 1, 2 * margin[1] + 1)
+    rows = np.empty((nz, ny, 2, 2), dtype=np.int64)
+    run_rows(_span_rows, nz, labels, rows)
+    return [_widen_spans(rows, margin, nx) for margin in margins]
+
+
+def _widen_spans(rows: I64, margin: Sequence[int] | I64, nx: int) -> I64:
+    spans = np.empty_like(rows)
+    size = (2 * int(margin[0]) + 1, 2 * int(margin[1]) + 1)
     for s in range(2):
-        begin = ndimage.minimum_filter(spans[:, :, s, 0], size) - margin[2]
-        end = ndimage.maximum_filter(spans[:, :, s, 1], size) + margin[2]
+        begin = ndimage.minimum_filter(rows[:, :, s, 0], size) - margin[2]
+        end = ndimage.maximum_filter(rows[:, :, s, 1], size) + margin[2]
         none = begin >= end
         spans[:, :, s, 0] = np.where(none, 0, np.maximum(begin, 0))
         spans[:, :, s, 1] = np.where(none, 0, np.minimum(end, nx))
@@ -158,137 +167,114 @@ def _span_rows(first, last, labels, spans):  # type: ignore[no-untyped-def]
                     spans[z, y, label - 1, 1] = x + 1
 
 
-def filter_gaussian(
-    volume: F32,
-    sigma_zyx: tuple[float, float, float],
-    *,
-    buffer: F32 | None = None,
-    out: F32 | None = None,
-    spans: I64 | None = None,
-    wide_spans: I64 | None = None,
-) -> F32:
-    """Gaussian filter of a float32 volume.
+def filter_gaussian(volume: F32, sigma_zyx: tuple[float, float, float]) -> F32:
+    """Gaussian filter of a float32 volume (z, y, x), C-contiguous; `sigma_zyx` is its width in voxels.
 
-    Parameters
-    ----------
-    volume : ndarray of float32, shape (z, y, x), C-contiguous
-    sigma_zyx : tuple of float
-        Width per axis in voxels.
-    buffer, out : ndarray of float32, optional
-        Work and result arrays of the same shape, made when not given; neither may be `volume`.
-    spans, wide_spans : ndarray of int64, optional
-        Where the result is wanted, and the same with a margin of the kernel's reach in plane, see
-        `span_labels`; all of it when not given. What lies outside `spans` is left as it was in `out`.
-
-    Returns
-    -------
-    ndarray of float32
-        `out`; values beyond the border repeat the border.
+    Values beyond the border repeat the border.
     """
     kz, ky, kx = (sample_gaussian(s) for s in sigma_zyx)
-    out = np.empty_like(volume) if out is None else out
-    spans = span_whole(volume.shape) if spans is None else spans
-    if len(kz) == 1:
-        run_rows(_filter_yx, volume.shape[0], volume, ky, kx, spans, out)
-        return out
-    buffer = np.empty_like(volume) if buffer is None else buffer
-    wide_spans = span_whole(volume.shape) if wide_spans is None else wide_spans
-    run_rows(_filter_z, volume.shape[1], volume, kz, wide_spans, buffer)
-    run_rows(_filter_yx, volume.shape[0], buffer, ky, kx, spans, out)
+    out, spans = np.empty_like(volume), span_whole(volume.shape)
+    run_rows(filter_slices, len(volume), volume, kz, ky, kx, spans, spans, out)
     return out
 
 
-def laplacian(smooth: F32, weights: F32, out: F32, *, spans: I64 | None = None) -> None:
-    """Negative Laplacian of a smoothed volume; `weights` (3,) are scale^2 / spacing^2 per axis.
-
-    Only within `spans`, see `span_labels`, where they are given.
-    """
-    spans = span_whole(smooth.shape) if spans is None else spans
-    run_rows(_laplacian, smooth.shape[0], smooth, weights, spans, out)
+def laplacian(smooth: F32, weights: F32, out: F32) -> None:
+    """Negative Laplacian of a smoothed volume; `weights` (3,) are scale^2 / spacing^2 per axis."""
+    run_rows(laplacian_slices, len(smooth), smooth, weights, span_whole(smooth.shape), out)
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _laplacian(first, last, smooth, weights, spans, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = smooth.shape
+def laplacian_slices(first, last, smooth, weights, spans, out):  # type: ignore[no-untyped-def]
+    """Slices of the negative Laplacian within `spans`, see `span_labels`; volumes may be rings of slices."""
+    nz, ny, nx = spans.shape[0], smooth.shape[1], smooth.shape[2]
+    n_smooth, n_out = smooth.shape[0], out.shape[0]
     wz, wy, wx = weights
     total = 2.0 * (wz + wy + wx)
     for z in range(first, last):
+        k, low, high = z % n_smooth, max(z - 1, 0) % n_smooth, min(z + 1, nz - 1) % n_smooth
         for y in range(ny):
-            here = smooth[z, y]
-            up, down = smooth[max(z - 1, 0), y], smooth[min(z + 1, nz - 1), y]
-            back, front = smooth[z, max(y - 1, 0)], smooth[z, min(y + 1, ny - 1)]
-            row = out[z, y]
             for s in range(2):
-                for x in range(max(spans[z, y, s, 0], 1), min(spans[z, y, s, 1], nx - 1)):
-                    row[x] = (
+                a, b = max(spans[z, y, s, 0], 1), min(spans[z, y, s, 1], nx - 1)
+                here, left, right = (
+                    smooth[k, y, a:b],
+                    smooth[k, y, a - 1 : b - 1],
+                    smooth[k, y, a + 1 : b + 1],
+                )
+                up, down = smooth[low, y, a:b], smooth[high, y, a:b]
+                back, front = smooth[k, max(y - 1, 0), a:b], smooth[k, min(y + 1, ny - 1), a:b]
+                part = out[z % n_out, y, a:b]
+                for x in range(b - a):
+                    part[x] = (
                         total * here[x]
                         - wz * (up[x] + down[x])
                         - wy * (back[x] + front[x])
-                        - wx * (here[x - 1] + here[x + 1])
+                        - wx * (left[x] + right[x])
                     )
+            row = out[z % n_out, y]
             row[0] = 0.0
             row[nx - 1] = 0.0
 
 
-def count_maxima(field: F32, mask: npt.NDArray[np.uint8], floor: np.float32, counts: I64) -> None:
-    """Number of maxima per slice, see `list_maxima`."""
-    run_rows(_count_maxima, field.shape[0], field, mask, floor, counts)
-
-
 @nb.njit(nogil=True, cache=True)
-def _count_maxima(first, last, field, mask, floor, counts):  # type: ignore[no-untyped-def]
-    value = np.empty(0, dtype=field.dtype)
-    for z in range(max(1, first), min(field.shape[0] - 1, last)):
-        counts[z] = _scan_slice(field, mask, floor, z, counts[:0], value, counts[z])
+def list_maxima(first, last, field, spans, labels, reach, floor, index, value):  # type: ignore[no-untyped-def]
+    """Flat index and value of every 26-neighbor maximum above `floor` near a label; returns their number.
 
-
-def list_maxima(
-    field: F32, mask: npt.NDArray[np.uint8], floor: np.float32, first: I64, index: I64, value: F32
-) -> None:
-    """Flat index and value of every 26-neighbor maximum above `floor` where `mask` is set.
-
-    `first` holds per slice the place of its first maximum in `index` and `value`.
+    Near is within `reach` (3,) voxels along each axis. `field` may be a ring of slices, valid in `spans`,
+    which take in all of that and one voxel around; `index` and `value` have room for an eighth of them.
     """
-    run_rows(_list_maxima, field.shape[0], field, mask, floor, first, index, value)
-
-
-@nb.njit(nogil=True, cache=True)
-def _list_maxima(begin, end, field, mask, floor, first, index, value):  # type: ignore[no-untyped-def]
-    for z in range(max(1, begin), min(field.shape[0] - 1, end)):
-        _scan_slice(field, mask, floor, z, index, value, first[z])
+    nz, ny, nx = labels.shape
+    n_field = field.shape[0]
+    n = 0
+    for z in range(max(1, first), min(nz - 1, last)):
+        below, here, above = field[(z - 1) % n_field], field[z % n_field], field[(z + 1) % n_field]
+        for y in range(1, ny - 1):
+            for s in range(2):
+                a, b = max(spans[z, y, s, 0], 1), min(spans[z, y, s, 1], nx - 1)
+                row = here[y, a - 1 : b + 1]
+                for x in range(b - a):
+                    v = row[x + 1]
+                    # Ties go to the first voxel in memory order, so that a plateau gives one maximum.
+                    if (
+                        v <= floor
+                        or row[x] >= v
+                        or row[x + 2] > v
+                        or _is_passed(here[y - 1, a - 1 : b + 1], x, v, True)
+                        or _is_passed(here[y + 1, a - 1 : b + 1], x, v, False)
+                    ):
+                        continue
+                    passed = False
+                    for dy in range(-1, 2):
+                        passed = (
+                            passed
+                            or _is_passed(below[y + dy, a - 1 : b + 1], x, v, True)
+                            or _is_passed(above[y + dy, a - 1 : b + 1], x, v, False)
+                        )
+                    if not passed and _is_near(labels, z, y, a + x, reach):
+                        index[n] = (z * ny + y) * nx + a + x
+                        value[n] = v
+                        n += 1
+    return n
 
 
 @nb.njit(cache=True)
-def _scan_slice(field, mask, floor, z, index, value, place):  # type: ignore[no-untyped-def]
-    """Number of maxima of a slice; kept where `index` has rows."""
-    ny, nx = field.shape[1], field.shape[2]
-    keep = index.shape[0] > 0
-    n = 0
-    for y in range(1, ny - 1):
-        for x in range(1, nx - 1):
-            v = field[z, y, x]
-            if v <= floor or mask[z, y, x] == 0:
-                continue
-            best = True
-            for dz in range(-1, 2):
-                for dy in range(-1, 2):
-                    for dx in range(-1, 2):
-                        w = field[z + dz, y + dy, x + dx]
-                        # Ties go to the first voxel in memory order, so that a plateau gives one maximum.
-                        before = dz < 0 or (dz == 0 and (dy < 0 or (dy == 0 and dx < 0)))
-                        if w > v or (w == v and before):
-                            best = False
-                            break
-                    if not best:
-                        break
-                if not best:
-                    break
-            if best:
-                if keep:
-                    index[place + n] = (z * ny + y) * nx + x
-                    value[place + n] = v
-                n += 1
-    return n
+def _is_passed(row, x, v, before):  # type: ignore[no-untyped-def]
+    """Whether one of three neighbors in a row is above a value, or equal to it in a row that comes before."""
+    best = max(row[x], row[x + 1], row[x + 2])
+    return best > v or (before and best == v)
+
+
+@nb.njit(cache=True)
+def _is_near(labels, z, y, x, reach):  # type: ignore[no-untyped-def]
+    """Whether a label lies in the box of `reach` voxels around one."""
+    if labels[z, y, x] > 0:
+        return True
+    nz, ny, nx = labels.shape
+    for c in range(max(0, z - reach[0]), min(nz, z + reach[0] + 1)):
+        for b in range(max(0, y - reach[1]), min(ny, y + reach[1] + 1)):
+            for a in range(max(0, x - reach[2]), min(nx, x + reach[2] + 1)):
+                if labels[c, b, a] > 0:
+                    return True
+    return False
 
 
 @nb.njit(cache=True)

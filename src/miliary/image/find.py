@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from scipy import ndimage
 
 from miliary.ct_result import Lungs
 from miliary.image import _kernels
+from miliary.image._scales import search_scales
 from miliary.scan import Scan
 
 F32 = npt.NDArray[np.float32]
@@ -123,88 +123,29 @@ def find_candidates(
         Zero rows where there are none.
     """
     spacing = np.asarray(box.spacing_zyx_mm)
-    mask = _dilate(box.labels > 0, box.spacing_zyx_mm)
-    fields = _filter_scales(smooth_hu, box.labels, spacing)
-    spread = _measure_spread(fields, box) if spread_hu is None else spread_hu
-    found = [
-        _list_maxima(field, mask, max(FLOOR_HU, FLOOR_SIGMAS * s))
-        for field, s in zip(fields, spread, strict=True)
-    ]
-    index = np.concatenate([f[0] for f in found])
-    scale = np.concatenate([np.full(len(f[0]), k) for k, f in enumerate(found)])
-    significance = np.concatenate([f[1] / s for f, s in zip(found, spread, strict=True)])
-    keep = _merge(index, significance, box, spacing)
-    index, scale = index[keep], scale[keep]
-    responses = np.stack([f.ravel()[index] for f in fields], axis=1) if len(index) else np.zeros((0, 4))
-    position = _refine(fields, index, scale, box.voxels_hu.shape)
-    return Candidates(position, scale.astype(np.int64), responses.astype(np.float32), spread)
+    # The floor follows from responses that are known at the end of the search only.
+    least = np.full(len(SCALES_MM), FLOOR_HU) if spread_hu is None else _floors(spread_hu)
+    maxima, sampled = search_scales(
+        smooth_hu, box.labels, spacing, scales_mm=SCALES_MM, reach=_reach(spacing), floors=least
+    )
+    spread = 1.4826 * np.median(np.abs(sampled), axis=0) if spread_hu is None else spread_hu
+    strong = maxima.value > _floors(spread).astype(np.float32)[maxima.scale]
+    index, scale = maxima.index[strong], maxima.scale[strong]
+    keep = _merge(index, maxima.value[strong] / spread[scale], box, spacing)
+    rows = np.flatnonzero(strong)[keep]
+    voxel = np.stack(np.unravel_index(maxima.index[rows], box.voxels_hu.shape), axis=1)
+    position = voxel.astype(np.float64) + maxima.shift[rows]
+    return Candidates(position, maxima.scale[rows], maxima.responses[rows], spread)
 
 
-def _measure_spread(fields: list[F32], box: LungBox) -> npt.NDArray[np.float64]:
-    """Robust spread of each response inside the lungs."""
-    inner = np.flatnonzero(box.labels.ravel())[:: max(1, int(box.labels.sum() // 200_000))]
-    return np.array([1.4826 * np.median(np.abs(f.ravel()[inner])) for f in fields])
+def _floors(spread_hu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.maximum(FLOOR_HU, FLOOR_SIGMAS * spread_hu)
 
 
-def _filter_scales(
-    smooth_hu: F32, labels: npt.NDArray[np.uint8], spacing: npt.NDArray[np.float64]
-) -> list[F32]:
-    """Responses at all scales; each scale is smoothed from the one before.
-
-    Only where they are needed: in the mask that maxima are sought in with one voxel around, each earlier
-    scale as much farther as the filters after it reach. Elsewhere the arrays hold anything.
-    """
-    steps = [np.sqrt(b**2 - a**2) / spacing for a, b in pairwise(SCALES_MM)]
-    reaches = [[len(_kernels.sample_gaussian(s)) - 1 for s in step] for step in steps]
-    margin = np.ceil(MASK_MARGIN_MM / spacing).astype(int) + 2
-    margins = [margin]
-    for reach in reaches[::-1]:
-        margins.insert(0, margins[0] + reach)
-    response_spans = _kernels.span_labels(labels, tuple(margin))
-    buffer = np.empty_like(smooth_hu)
-    smooth = smooth_hu
-    fields = []
-    for k, sigma in enumerate(SCALES_MM):
-        if k:
-            wide = margins[k] + [0, *reaches[k - 1][1:]]
-            smooth = _kernels.filter_gaussian(
-                smooth,
-                tuple(steps[k - 1]),
-                buffer=buffer,
-                spans=_kernels.span_labels(labels, tuple(margins[k])),
-                wide_spans=_kernels.span_labels(labels, tuple(wide)),
-            )
-        field = np.empty_like(smooth)
-        weights = np.asarray(sigma**2 / spacing**2, dtype=np.float32)
-        _kernels.laplacian(smooth, weights, field, spans=response_spans)
-        fields.append(field)
-    return fields
-
-
-def _dilate(mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> npt.NDArray[np.uint8]:
-    """Mask grown by a small margin, so that nodules on the pleura have their maximum inside."""
-    grown = mask
-    for axis, step in enumerate(spacing):
-        n = max(1, round(MASK_MARGIN_MM / step)) if step <= 2.0 * MASK_MARGIN_MM else 0
-        for _ in range(n):
-            wider = grown.copy()
-            low = [slice(None)] * 3
-            high = [slice(None)] * 3
-            low[axis], high[axis] = slice(None, -1), slice(1, None)
-            wider[tuple(low)] |= grown[tuple(high)]
-            wider[tuple(high)] |= grown[tuple(low)]
-            grown = wider
-    return grown.view(np.uint8)
-
-
-def _list_maxima(field: F32, mask: npt.NDArray[np.uint8], floor: float) -> tuple[npt.NDArray[np.int64], F32]:
-    counts = np.zeros(field.shape[0], dtype=np.int64)
-    _kernels.count_maxima(field, mask, np.float32(floor), counts)
-    first = np.concatenate([[0], np.cumsum(counts)])[:-1]
-    index = np.empty(int(counts.sum()), dtype=np.int64)
-    value = np.empty(len(index), dtype=np.float32)
-    _kernels.list_maxima(field, mask, np.float32(floor), first, index, value)
-    return index, value
+def _reach(spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Voxels that a maximum may lie outside the labels: those on the pleura have theirs there."""
+    voxels = np.maximum(1, np.round(MASK_MARGIN_MM / spacing))
+    return np.where(spacing <= 2.0 * MASK_MARGIN_MM, voxels, 0).astype(np.int64)
 
 
 def _merge(
@@ -225,21 +166,3 @@ def _merge(
     kept = np.ones(len(order), dtype=bool)
     _kernels.suppress(pairs, kept)
     return np.sort(order[kept])
-
-
-def _refine(
-    fields: list[F32], index: npt.NDArray[np.int64], scale: npt.NDArray[np.int64], shape: tuple[int, ...]
-) -> npt.NDArray[np.float64]:
-    """Sub-voxel position by a parabola through the response along each axis."""
-    position = np.stack(np.unravel_index(index, shape), axis=1).astype(np.float64)
-    strides = (shape[1] * shape[2], shape[2], 1)
-    for k, field in enumerate(fields):
-        rows = np.flatnonzero(scale == k)
-        flat = field.ravel()
-        here = flat[index[rows]]
-        for axis, step in enumerate(strides):
-            low, high = flat[index[rows] - step], flat[index[rows] + step]
-            bend = 2.0 * here - low - high
-            shift = np.where(bend > 1e-6, 0.5 * (high - low) / np.maximum(bend, 1e-6), 0.0)
-            position[rows, axis] += np.clip(shift, -0.5, 0.5)
-    return position
