@@ -40,35 +40,38 @@ def count_neighbors(first, last, points, draws, sizes, edges, pairs, nearest):  
     """
     n_bins = edges.shape[0] - 1
     reach = edges[n_bins]
+    place = np.empty((3, draws.shape[1]))
+    # Loops upward and downward count from zero on slices: numba checks every index that may be negative.
     for k in range(first, last):
         n = sizes[k]
         for i in range(n):
-            a = draws[k, i]
+            for a in range(3):
+                place[a, i] = points[draws[k, i], a]
+        for i in range(n):
+            z, y, x = place[0, i], place[1, i], place[2, i]
             best = np.inf
-            j = i + 1
-            while j < n:
-                b = draws[k, j]
-                dz = points[b, 0] - points[a, 0]
-                if dz > reach and dz > best:
+            after_z, after_y, after_x = place[0, i + 1 : n], place[1, i + 1 : n], place[2, i + 1 : n]
+            for j in range(n - i - 1):
+                dz = after_z[j] - z
+                if dz > reach and dz * dz > best:
                     break
-                dy = points[b, 1] - points[a, 1]
-                dx = points[b, 2] - points[a, 2]
-                d = np.sqrt(dz * dz + dy * dy + dx * dx)
-                best = min(best, d)
-                if edges[0] <= d < reach:
-                    bin_ = 0
-                    while d >= edges[bin_ + 1]:
-                        bin_ += 1
-                    pairs[k, bin_] += 1
-                j += 1
-            j = i - 1
-            while j >= 0:
-                b = draws[k, j]
-                dz = points[a, 0] - points[b, 0]
-                if dz > best:
+                dy = after_y[j] - y
+                dx = after_x[j] - x
+                square = dz * dz + dy * dy + dx * dx
+                best = min(best, square)
+                # A little beyond the reach: on which side of it a pair lies is told by the distance itself.
+                if square < 1.001 * reach * reach:
+                    d = np.sqrt(square)
+                    if edges[0] <= d < reach:
+                        bin_ = 0
+                        while d >= edges[bin_ + 1]:
+                            bin_ += 1
+                        pairs[k, bin_] += 1
+            for j in range(i):
+                dz = z - place[0, i - 1 - j]
+                if dz * dz > best:
                     break
-                dy = points[b, 1] - points[a, 1]
-                dx = points[b, 2] - points[a, 2]
-                best = min(best, np.sqrt(dz * dz + dy * dy + dx * dx))
-                j -= 1
-            nearest[k, i] = best
+                dy = place[1, i - 1 - j] - y
+                dx = place[2, i - 1 - j] - x
+                best = min(best, dz * dz + dy * dy + dx * dx)
+            nearest[k, i] = np.sqrt(best)

@@ -101,33 +101,42 @@ def _solve(a, b, n):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _profile(out, low, size, spacing, position, diameter, sigma2, weights, variances):  # type: ignore[no-untyped-def]
-    """Blurred ball of unit integral on the voxels of a window, and its three position derivatives."""
-    ez = np.empty(size[0])
-    ey = np.empty(size[1])
-    ex = np.empty(size[2])
+def _profile(out, low, size, spacing, position, diameter, sigma2, weights, variances, work):  # type: ignore[no-untyped-def]
+    """Blurred ball of unit integral on the voxels of a window, and its three position derivatives.
+
+    The derivatives only where `out`, shape (4 or 1, z, y, x), has room; `work` is (4, longest side) floats.
+    """
+    ez, ey, ex, slope_x = work[0], work[1], work[2], work[3]
+    n = size[2]
     radius2 = 0.25 * diameter * diameter
-    out[:, : size[0], : size[1], : size[2]] = 0.0
+    out[:] = 0.0
     for g in range(weights.shape[0]):
         vz = sigma2[0] + radius2 * variances[g, 0]
         vy = sigma2[1] * variances[g, 1] + radius2 * variances[g, 0]
         vx = sigma2[2] * variances[g, 1] + radius2 * variances[g, 0]
         _gauss(ez, size[0], low[0], spacing[0], position[0], vz)
         _gauss(ey, size[1], low[1], spacing[1], position[1], vy)
-        _gauss(ex, size[2], low[2], spacing[2], position[2], vx)
+        _gauss(ex, n, low[2], spacing[2], position[2], vx)
         norm = weights[g] / np.sqrt((2.0 * np.pi) ** 3 * vz * vy * vx)
+        for i in range(n):
+            slope_x[i] = ((low[2] + i) * spacing[2] - position[2]) / vx
         for k in range(size[0]):
             dz = ((low[0] + k) * spacing[0] - position[0]) / vz
             for j in range(size[1]):
-                dy = ((low[1] + j) * spacing[1] - position[1]) / vy
                 plane = norm * ez[k] * ey[j]
-                for i in range(size[2]):
-                    dx = ((low[2] + i) * spacing[2] - position[2]) / vx
+                level = out[0, k, j]
+                if out.shape[0] == 1:
+                    for i in range(n):
+                        level[i] += plane * ex[i]
+                    continue
+                dy = ((low[1] + j) * spacing[1] - position[1]) / vy
+                by_z, by_y, by_x = out[1, k, j], out[2, k, j], out[3, k, j]
+                for i in range(n):
                     v = plane * ex[i]
-                    out[0, k, j, i] += v
-                    out[1, k, j, i] += v * dz
-                    out[2, k, j, i] += v * dy
-                    out[3, k, j, i] += v * dx
+                    level[i] += v
+                    by_z[i] += v * dz
+                    by_y[i] += v * dy
+                    by_x[i] += v * slope_x[i]
 
 
 @nb.njit(nogil=True, cache=True)
@@ -156,7 +165,6 @@ def _fit_round(  # type: ignore[no-untyped-def]
     size = np.empty(3, dtype=np.int64)
     normal = np.empty((5, 5))
     right = np.empty(5)
-    column = np.empty(5)
     for m in range(begin, end):
         p = new[m]
         for a in range(5):
@@ -169,40 +177,50 @@ def _fit_round(  # type: ignore[no-untyped-def]
             c = int(np.round(start_mm[m, a] / spacing[a]))
             low[a] = max(0, c - reach[a])
             size[a] = min(volume.shape[a], c + reach[a] + 1) - low[a]
-        shape = (4, size[0], size[1], size[2])
-        model = np.empty(shape)
-        other = np.zeros((size[0], size[1], size[2]))
+        nz, ny, nx = size[0], size[1], size[2]
+        model = np.empty((4, nz, ny, nx))
+        alone = np.empty((1, nz, ny, nx))
+        other = np.zeros((nz, ny, nx))
+        work = np.empty((5, max(nz, ny, nx)))
+        beside = work[4]
         for q in range(first[m], first[m + 1]):
             o = neighbors[q]
             v = max(old[o, 4], 1.0) / max(reference_hu - old[o, 3], 100.0)
             d = min((6.0 * v / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-            _profile(model, low, size, spacing, old[o, :3], d, sigma2, weights, variances)
-            for k in range(size[0]):
-                for j in range(size[1]):
-                    for i in range(size[2]):
-                        other[k, j, i] += old[o, 4] * model[0, k, j, i]
+            _profile(alone, low, size, spacing, old[o, :3], d, sigma2, weights, variances, work)
+            for k in range(nz):
+                for j in range(ny):
+                    for i in range(nx):
+                        other[k, j, i] += old[o, 4] * alone[0, k, j, i]
         n_used = 0
         n_out = 0
         chi = 0.0
         for _ in range(steps):
             volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
             diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-            _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances)
-            normal[:] = 0.0
-            right[:] = 0.0
+            _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances, work)
+            for i in range(nx):
+                ux = ((low[2] + i) * spacing[2] - p[2]) / (reach[2] * spacing[2] + 1e-9)
+                beside[i] = ux * ux
             n_used = 0
             n_out = 0
             chi = 0.0
-            for k in range(size[0]):
+            # Written out: a loop over the 15 sums takes twice as long.
+            s00 = s10 = s11 = s20 = s21 = s22 = s30 = s31 = s32 = s33 = 0.0
+            s40 = s41 = s42 = s43 = s44 = r0 = r1 = r2 = r3 = r4 = 0.0
+            for k in range(nz):
                 uz = ((low[0] + k) * spacing[0] - p[0]) / (reach[0] * spacing[0] + 1e-9)
-                for j in range(size[1]):
+                for j in range(ny):
                     uy = ((low[1] + j) * spacing[1] - p[1]) / (reach[1] * spacing[1] + 1e-9)
-                    for i in range(size[2]):
-                        ux = ((low[2] + i) * spacing[2] - p[2]) / (reach[2] * spacing[2] + 1e-9)
-                        if uz * uz + uy * uy + ux * ux > 1.25:
+                    apart = uz * uz + uy * uy
+                    if apart > 1.25:
+                        continue
+                    seen = volume[low[0] + k, low[1] + j, low[2] : low[2] + nx]
+                    for i in range(nx):
+                        if apart + beside[i] > 1.25:
                             continue
                         fit = p[4] * model[0, k, j, i]
-                        r = volume[low[0] + k, low[1] + j, low[2] + i] - other[k, j, i] - p[3] - fit
+                        r = seen[i] - other[k, j, i] - p[3] - fit
                         s2 = noise_sd**2 + TEXTURE_HU**2 + (MODEL_ERROR * fit) ** 2
                         z = r / np.sqrt(s2)
                         w = 1.0
@@ -216,15 +234,37 @@ def _fit_round(  # type: ignore[no-untyped-def]
                             n_out += 1
                         chi += w * z * z
                         w /= s2
-                        column[0] = p[4] * model[1, k, j, i]
-                        column[1] = p[4] * model[2, k, j, i]
-                        column[2] = p[4] * model[3, k, j, i]
-                        column[3] = 1.0
-                        column[4] = model[0, k, j, i]
-                        for a in range(5):
-                            right[a] += w * column[a] * r
-                            for b in range(a + 1):
-                                normal[a, b] += w * column[a] * column[b]
+                        c0 = p[4] * model[1, k, j, i]
+                        c1 = p[4] * model[2, k, j, i]
+                        c2 = p[4] * model[3, k, j, i]
+                        c4 = model[0, k, j, i]
+                        w0, w1, w2, w4 = w * c0, w * c1, w * c2, w * c4
+                        s00 += w0 * c0
+                        s10 += w1 * c0
+                        s11 += w1 * c1
+                        s20 += w2 * c0
+                        s21 += w2 * c1
+                        s22 += w2 * c2
+                        s30 += w0
+                        s31 += w1
+                        s32 += w2
+                        s33 += w
+                        s40 += w4 * c0
+                        s41 += w4 * c1
+                        s42 += w4 * c2
+                        s43 += w4
+                        s44 += w4 * c4
+                        r0 += w0 * r
+                        r1 += w1 * r
+                        r2 += w2 * r
+                        r3 += w * r
+                        r4 += w4 * r
+            normal[0, 0] = s00
+            normal[1, 0], normal[1, 1] = s10, s11
+            normal[2, 0], normal[2, 1], normal[2, 2] = s20, s21, s22
+            normal[3, 0], normal[3, 1], normal[3, 2], normal[3, 3] = s30, s31, s32, s33
+            normal[4, 0], normal[4, 1], normal[4, 2], normal[4, 3], normal[4, 4] = s40, s41, s42, s43, s44
+            right[0], right[1], right[2], right[3], right[4] = r0, r1, r2, r3, r4
             for a in range(3):
                 normal[a, a] += 1.0 / POSITION_SD_MM**2
                 right[a] += (start_mm[m, a] - p[a]) / POSITION_SD_MM**2
