@@ -35,6 +35,7 @@ SEPARATION_MM = 1.6
 PRIOR_LIMITS = (0.002, 0.05)
 PRIOR_ROUNDS = 60
 TREE_BLOCK = 64
+LEAF = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,13 @@ class Trees:
     def sum_leaves(self, features: F32) -> F64:
         """Sum over the trees of the leaf each row falls into, shape (n,)."""
         out = np.empty(len(features))
-        child = np.stack([self.left, self.right], axis=1).ravel()
-        arrays = (self.feature, self.split, child, self.value, self.roots)
+        # Unsigned: numba checks every index that may be negative. A leaf is told by its feature.
+        leaf = self.left < 0
+        feature = np.where(leaf, LEAF, self.feature).astype(np.uint32)
+        child = (
+            np.where(leaf[:, None], 0, np.stack([self.left, self.right], axis=1)).astype(np.uint32).ravel()
+        )
+        arrays = (feature, self.split, child, self.value, self.roots.astype(np.uint32))
         _kernels.run_rows(_sum_trees, len(features), features, *arrays, out)
         return out
 
@@ -128,28 +134,32 @@ def _parse_classifier(path: Path, card: dict[str, Any]) -> Classifier:
 def _sum_trees(first, last, features, feature, split, child, value, roots, out):  # type: ignore[no-untyped-def]
     # All rows of a block go down one tree side by side, a level at a time and without a branch: the walk of
     # a single row waits at every level for the one before.
-    node = np.empty(TREE_BLOCK, dtype=np.int64)
-    active = np.empty(TREE_BLOCK, dtype=np.int64)
+    node = np.empty(TREE_BLOCK, dtype=np.uint32)
+    active = np.empty(TREE_BLOCK, dtype=np.uint32)
+    total = np.empty(TREE_BLOCK)
     for begin in range(first, last, TREE_BLOCK):
         size = min(TREE_BLOCK, last - begin)
-        out[begin : begin + size] = 0.0
+        rows = features[begin : begin + size]
+        total[:] = 0.0
         for root in roots:
             for m in range(size):
                 node[m] = root
                 active[m] = m
-            n = size if child[2 * root] >= 0 else 0
+            n = size if feature[root] != LEAF else 0
             while n > 0:
-                kept = 0
+                kept = np.uint32(0)
                 for k in range(n):
                     m = active[k]
                     here = node[m]
-                    here = child[2 * here + (not features[begin + m, feature[here]] <= split[here])]
+                    goes_right = np.uint32(not rows[m, feature[here]] <= split[here])
+                    here = child[np.uint32(2) * here + goes_right]
                     node[m] = here
                     active[kept] = m
-                    kept += child[2 * here] >= 0
-                n = kept
+                    kept += np.uint32(feature[here] != LEAF)
+                n = int(kept)
             for m in range(size):
-                out[begin + m] += value[node[m]]
+                total[m] += value[node[m]]
+        _kernels.copy_row(total[:size], out[begin : begin + size])
 
 
 def screen_candidates(quick: F32, classifier: Classifier) -> npt.NDArray[np.int64]:
