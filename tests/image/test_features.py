@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from miliary.ct_result import Noise, Psf
+from miliary.image import features
 from miliary.image._kernels import filter_gaussian
 from miliary.image.features import FEATURE_NAMES, N_RAY_FEATURES, RADII_MM, measure_features
 from miliary.image.find import SCALES_MM, Candidates
@@ -153,3 +154,28 @@ def test_a_place_at_the_border_has_finite_features():
     volume, _ = _ball()
     corners = np.array([[0.0, 0.0, 0.0], [(n - 1) * s for n, s in zip(SHAPE, SPACING, strict=True)]])
     assert np.isfinite(_measure(volume, SPACING, corners)).all()
+
+
+def test_order_statistics_of_three_sorted_columns():
+    table = np.random.default_rng(1).integers(0, 9, (20, 5)).astype(np.float32)
+    table[:, 1:4].sort(axis=0)
+    places, found = np.array([0, 7, 8, 41, 59]), np.empty(5, dtype=np.float32)
+    features._find_in_three(table, 1, places, found)
+    np.testing.assert_array_equal(found, np.sort(table[:, 1:4].ravel())[places])
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 48])
+def test_the_value_of_a_rank_is_found(n):
+    values = np.random.default_rng(n).integers(0, 7, n).astype(np.float32)
+    assert [features._find_ranked(values, k) for k in range(n)] == sorted(values.tolist())
+
+
+def test_moments_are_those_of_the_weighted_directions():
+    shine = np.random.default_rng(2).normal(0.2, 1.0, len(features.DIRECTIONS)).astype(np.float32)
+    weight = np.maximum(shine, 0).astype(np.float64)
+    weight /= weight.sum()
+    values = np.linalg.eigvalsh((features.DIRECTIONS.T * weight) @ features.DIRECTIONS)
+    found = np.empty(3)
+    features._moments(shine, np.ascontiguousarray(features.DIRECTIONS.T), found)
+    dipole = np.linalg.norm(weight @ features.DIRECTIONS)
+    np.testing.assert_allclose(found, [values[2] - values[1], values[1] - values[0], dipole], atol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 
 from miliary.ct_result import Lungs
 from miliary.image import _kernels
-from miliary.image.find import SCALES_MM, LungBox, crop_to_lungs, find_candidates, smooth_finest
+from miliary.image.find import BLOCK, SCALES_MM, LungBox, crop_to_lungs, find_candidates, smooth_finest
 from miliary.scan import Grid, Scan
 from tests.image.balls import LUNG_HU, lattice_mm, make_box, render_balls
 
@@ -131,3 +131,12 @@ def test_filtering_only_around_the_lungs_finds_what_filtering_everything_finds(m
     assert len(near) > 50
     np.testing.assert_array_equal(near.index_zyx, whole.index_zyx)
     np.testing.assert_array_equal(near.responses_hu, whole.responses_hu)
+
+
+def test_candidates_are_listed_block_by_block():
+    rng = np.random.default_rng(9)
+    found = _find(make_box(rng.normal(-850.0, 60.0, (40, 50, 60)), (1.0, 0.8, 0.8)))
+    block = np.unique(np.round(found.index_zyx).astype(int) // BLOCK, axis=0, return_inverse=True)[1].ravel()
+    assert len(np.unique(block)) > 20
+    # Shifted to the top of a parabola a position may round to the voxel beside.
+    assert np.count_nonzero(np.diff(block) < 0) < 0.05 * len(found)

@@ -212,3 +212,21 @@ def test_sort_floats_orders_as_numpy_does(n):
     expected = np.sort(values)
     _kernels.sort_floats(values, _kernels.make_sorting(n))
     np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 33, 96])
+def test_columns_are_sorted_as_numpy_does(n):
+    table = (
+        np.random.default_rng(n).choice([-3.0, 0.5, 2.0, 1e3, 7.25], (n, _kernels.LANES)).astype(np.float32)
+    )
+    expected = np.sort(table, axis=0)
+    _kernels.sort_columns(table, _kernels.list_comparators(n))
+    np.testing.assert_array_equal(table, expected)
+
+
+@pytest.mark.parametrize("n", [2, 5, 12, 13])
+def test_comparators_sort_all_zeros_and_ones(n):
+    """What sorts every row of zeros and ones sorts everything (Knuth's principle)."""
+    table = np.array(np.meshgrid(*[[0, 1]] * n), dtype=np.float32).reshape(n, -1)
+    _kernels.sort_columns(table, _kernels.list_comparators(n))
+    assert np.all(np.diff(table, axis=0) >= 0)

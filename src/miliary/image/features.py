@@ -103,7 +103,8 @@ def _sample_rays(volume, point, offsets, rays):  # type: ignore[no-untyped-def]
     zero, edge = np.float32(0.0), np.float32(1.001)
     top_z, top_y, top_x = np.float32(nz) - edge, np.float32(ny) - edge, np.float32(nx) - edge
     z0, y0, x0 = np.float32(point[0]), np.float32(point[1]), np.float32(point[2])
-    step_z = ny * nx
+    # Unsigned, or numba checks each of the eight for being negative.
+    one, step_y, step_z = np.uint64(1), np.uint64(nx), np.uint64(ny * nx)
     for r in range(offsets.shape[1]):
         for d in range(offsets.shape[2]):
             z = min(max(z0 + offsets[0, r, d], zero), top_z)
@@ -111,12 +112,12 @@ def _sample_rays(volume, point, offsets, rays):  # type: ignore[no-untyped-def]
             x = min(max(x0 + offsets[2, r, d], zero), top_x)
             k, j, i = int(z), int(y), int(x)
             wz, wy, wx = z - np.float32(k), y - np.float32(j), x - np.float32(i)
-            p = k * step_z + j * nx + i
+            p = np.uint64((k * ny + j) * nx + i)
             q = p + step_z
-            a = flat[p] + (flat[p + 1] - flat[p]) * wx
-            b = flat[p + nx] + (flat[p + nx + 1] - flat[p + nx]) * wx
-            c = flat[q] + (flat[q + 1] - flat[q]) * wx
-            e = flat[q + nx] + (flat[q + nx + 1] - flat[q + nx]) * wx
+            a = flat[p] + (flat[p + one] - flat[p]) * wx
+            b = flat[p + step_y] + (flat[p + step_y + one] - flat[p + step_y]) * wx
+            c = flat[q] + (flat[q + one] - flat[q]) * wx
+            e = flat[q + step_y] + (flat[q + step_y + one] - flat[q + step_y]) * wx
             a += (b - a) * wy
             c += (e - c) * wy
             rays[r, d] = a + (c - a) * wz
@@ -190,8 +191,9 @@ def _flood(volume, point, level, distance, seen, half, stamp, places, cells):  #
     cz, cy, cx = round(point[0]), round(point[1]), round(point[2])
     cz, cy, cx = min(max(cz, 0), nz - 1), min(max(cy, 0), ny - 1), min(max(cx, 0), nx - 1)
     wy, wx = 2 * half[1] + 1, 2 * half[2] + 1
-    steps = (ny * nx, -ny * nx, nx, -nx, 1, -1)
-    strides = (wy * wx, -wy * wx, wx, -wx, 1, -1)
+    # Unsigned, or numba checks each index for being negative; a step back goes round by the highest bit.
+    steps = np.array([ny * nx, -ny * nx, nx, -nx, 1, -1]).view(np.uint64)
+    strides = np.array([wy * wx, -wy * wx, wx, -wx, 1, -1]).view(np.uint64)
     is_inner = half[0] <= cz < nz - half[0] and half[1] <= cy < ny - half[1] and half[2] <= cx < nx - half[2]
     far = np.float32(0.0)
     places[0] = (cz * ny + cy) * nx + cx
@@ -206,7 +208,7 @@ def _flood(volume, point, level, distance, seen, half, stamp, places, cells):  #
             other = cell + strides[k]
             if seen[other] >= stamp:
                 continue
-            if not is_inner and _leaves(place, k, nz, ny, nx):
+            if not is_inner and _leaves(int(place), k, nz, ny, nx):
                 continue
             seen[other] = stamp
             if flat[place + steps[k]] < level:
@@ -234,35 +236,38 @@ def _leaves(place, k, nz, ny, nx):  # type: ignore[no-untyped-def]
     return place % nx == 0
 
 
-@nb.njit(cache=True)
-def _moments(g, directions, out):  # type: ignore[no-untyped-def]
-    """Linear, planar and dipole parts of the brightness on a sphere."""
-    m = np.zeros((3, 3))
-    first = np.zeros(3)
-    total = 0.0
+@nb.njit(cache=True, fastmath=True)
+def _moments(g, axes, out):  # type: ignore[no-untyped-def]
+    """Linear, planar and dipole parts of the brightness on a sphere; `axes` are the directions, (3, n)."""
+    az, ay, ax = axes[0], axes[1], axes[2]
+    total = z = y = x = zz = zy = zx = yy = yx = xx = 0.0
     for d in range(g.shape[0]):
-        w = max(g[d], 0.0)
+        w = max(g[d], np.float32(0.0))
+        wz, wy, wx = w * az[d], w * ay[d], w * ax[d]
         total += w
-        for a in range(3):
-            first[a] += w * directions[d, a]
-            for b in range(a, 3):
-                m[a, b] += w * directions[d, a] * directions[d, b]
+        z += wz
+        y += wy
+        x += wx
+        zz += wz * az[d]
+        zy += wz * ay[d]
+        zx += wz * ax[d]
+        yy += wy * ay[d]
+        yx += wy * ax[d]
+        xx += wx * ax[d]
     if total < 1e-3:
         out[0] = 0.0
         out[1] = 0.0
         out[2] = 0.0
         return
-    for a in range(3):
-        for b in range(a, 3):
-            m[a, b] /= total
-            m[b, a] = m[a, b]
+    m00, m01, m02 = zz / total, zy / total, zx / total
+    m11, m12, m22 = yy / total, yx / total, xx / total
     # Eigenvalues of a symmetric 3 x 3 matrix of trace one, in closed form.
     q = 1.0 / 3.0
-    p1 = m[0, 1] ** 2 + m[0, 2] ** 2 + m[1, 2] ** 2
-    p2 = (m[0, 0] - q) ** 2 + (m[1, 1] - q) ** 2 + (m[2, 2] - q) ** 2 + 2.0 * p1
+    p1 = m01**2 + m02**2 + m12**2
+    p2 = (m00 - q) ** 2 + (m11 - q) ** 2 + (m22 - q) ** 2 + 2.0 * p1
     p = math.sqrt(max(p2 / 6.0, 1e-12))
-    b00, b11, b22 = (m[0, 0] - q) / p, (m[1, 1] - q) / p, (m[2, 2] - q) / p
-    b01, b02, b12 = m[0, 1] / p, m[0, 2] / p, m[1, 2] / p
+    b00, b11, b22 = (m00 - q) / p, (m11 - q) / p, (m22 - q) / p
+    b01, b02, b12 = m01 / p, m02 / p, m12 / p
     det = b00 * (b11 * b22 - b12 * b12) - b01 * (b01 * b22 - b12 * b02) + b02 * (b01 * b12 - b11 * b02)
     phi = math.acos(min(1.0, max(-1.0, det / 2.0))) / 3.0
     e1 = q + 2.0 * p * math.cos(phi)
@@ -270,27 +275,63 @@ def _moments(g, directions, out):  # type: ignore[no-untyped-def]
     e2 = 1.0 - e1 - e3
     out[0] = e1 - e2
     out[1] = e2 - e3
-    out[2] = math.sqrt(first[0] ** 2 + first[1] ** 2 + first[2] ** 2) / total
+    out[2] = math.sqrt(z * z + y * y + x * x) / total
+
+
+@nb.njit(cache=True)
+def _find_in_three(columns, first, places, out):  # type: ignore[no-untyped-def]
+    """Values at ascending places of the order of three columns, each of them sorted, taken together."""
+    n = columns.shape[0]
+    i, j, k, found = 0, 0, 0, 0
+    for place in range(places[-1] + 1):
+        a = columns[i, first] if i < n else np.float32(np.inf)
+        b = columns[j, first + 1] if j < n else np.float32(np.inf)
+        c = columns[k, first + 2] if k < n else np.float32(np.inf)
+        least = min(a, b, c)
+        if a == least and i < n:
+            i += 1
+        elif b == least and j < n:
+            j += 1
+        else:
+            k += 1
+        if place == places[found]:
+            out[found] = least
+            found += 1
+
+
+@nb.njit(cache=True)
+def _find_ranked(values, rank):  # type: ignore[no-untyped-def]
+    """The value of a rank among some dozens, from 0 for the least."""
+    found = values[0]
+    for i in range(values.shape[0]):
+        v = values[i]
+        below, equal = 0, 0
+        for k in range(values.shape[0]):
+            below += values[k] < v
+            equal += values[k] == v
+        if below <= rank < below + equal:
+            found = v
+    return found
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
 def _measure_rays(  # type: ignore[no-untyped-def]
-    begin, end, volume, index, offsets, directions, radii, cosine, near, n_near, noise_sd, out
+    begin, end, volume, index, offsets, axes, radii, cosine, near, n_near, comparators, noise_sd, out
 ):  # fmt: skip
     """All ray features of each candidate."""
-    n_dir, n_rad = directions.shape[0], radii.shape[0]
+    n_dir, n_rad = axes.shape[1], radii.shape[0]
     half = n_dir // 2
     rays = np.empty((n_rad, n_dir), dtype=np.float32)
     reach = np.empty((n_rad, n_dir), dtype=np.float32)
-    line = np.empty(6 * n_dir, dtype=np.float32)
-    sorting = _kernels.make_sorting(3 * n_dir)
+    line = np.empty((2, n_dir), dtype=np.float32)
+    ordered = np.zeros((n_dir, _kernels.LANES), dtype=np.float32)
+    shell = np.empty(3, dtype=np.float32)
+    shell_at = np.array([int(0.1 * 3 * n_dir), int(0.3 * 3 * n_dir), int(0.6 * 3 * n_dir)])
     here = np.zeros((3, 1, 1), dtype=np.float32)
     flags = np.empty((2, n_dir), dtype=np.bool_)
     stack = np.empty(n_dir, dtype=np.int64)
-    ordered = line[:n_dir]
-    radius_half = line[n_dir : 2 * n_dir]
-    width = line[2 * n_dir : 2 * n_dir + half]
-    shell = line[3 * n_dir : 6 * n_dir]
+    radius_half = line[0]
+    width = line[1, :half]
     bright, seen = flags[0], flags[1]
     triple = np.empty(3)
     for m in range(begin, end):
@@ -298,12 +339,14 @@ def _measure_rays(  # type: ignore[no-untyped-def]
         _sample_rays(volume, point, here, rays)
         center = rays[0, 0]
         _sample_rays(volume, point, offsets, rays)
-        for s in range(3):
-            _kernels.copy_row(rays[5 + s], shell[s * n_dir : (s + 1) * n_dir])
-        _kernels.sort_floats(shell, sorting)
-        background = shell[int(0.3 * shell.shape[0])]
+        for r in range(n_rad):
+            for d in range(n_dir):
+                ordered[d, r] = rays[r, d]
+        _kernels.sort_columns(ordered, comparators)
+        _find_in_three(ordered, 5, shell_at, shell)
+        background = shell[1]
         contrast = max(center - background, 20.0)
-        spread = 0.7413 * (shell[int(0.6 * shell.shape[0])] - shell[int(0.1 * shell.shape[0])])
+        spread = 0.7413 * (shell[2] - shell[0])
         context = 0.0
         for d in range(n_dir):
             context += rays[n_rad - 1, d] / n_dir
@@ -315,29 +358,28 @@ def _measure_rays(  # type: ignore[no-untyped-def]
         f = 5
         for r in range(n_rad):
             mean = 0.0
+            ray, lowest, before = rays[r], reach[r], reach[max(r - 1, 0)]
             for d in range(n_dir):
-                g = (rays[r, d] - background) / contrast
-                rays[r, d] = g
-                mean += g / n_dir
-                reach[r, d] = g if r == 0 else min(g, reach[r - 1, d])
-            _kernels.copy_row(rays[r], ordered)
-            _kernels.sort_floats(ordered, sorting)
-            row[f] = ordered[n_dir - 1]
-            row[f + 1] = ordered[int(0.9 * n_dir)]
-            row[f + 2] = ordered[int(0.75 * n_dir)]
-            row[f + 3] = ordered[int(0.5 * n_dir)]
-            row[f + 4] = ordered[int(0.25 * n_dir)]
-            row[f + 5] = ordered[int(0.1 * n_dir)]
-            row[f + 6] = mean
+                ray[d] = (ray[d] - background) / contrast
+                mean += ray[d]
+            for d in range(n_dir):
+                lowest[d] = ray[d] if r == 0 else min(ray[d], before[d])
+            row[f] = (ordered[n_dir - 1, r] - background) / contrast
+            row[f + 1] = (ordered[int(0.9 * n_dir), r] - background) / contrast
+            row[f + 2] = (ordered[int(0.75 * n_dir), r] - background) / contrast
+            row[f + 3] = (ordered[int(0.5 * n_dir), r] - background) / contrast
+            row[f + 4] = (ordered[int(0.25 * n_dir), r] - background) / contrast
+            row[f + 5] = (ordered[int(0.1 * n_dir), r] - background) / contrast
+            row[f + 6] = mean / n_dir
             f += 7
         for r in range(n_rad):
-            pair = -9.0
-            through = -9.0
-            single = -9.0
+            pair = through = single = np.float32(-9.0)
+            front, back = rays[r, :half], rays[r, half:]
+            front_reach, back_reach = reach[r, :half], reach[r, half:]
             for d in range(half):
-                pair = max(pair, min(rays[r, d], rays[r, d + half]))
-                through = max(through, min(reach[r, d], reach[r, d + half]))
-                single = max(single, reach[r, d], reach[r, d + half])
+                pair = max(pair, min(front[d], back[d]))
+                through = max(through, min(front_reach[d], back_reach[d]))
+                single = max(single, max(front_reach[d], back_reach[d]))
             row[f + r] = pair
             row[f + n_rad + r] = through
             row[f + 2 * n_rad + r] = single
@@ -375,7 +417,7 @@ def _measure_rays(  # type: ignore[no-untyped-def]
         f += 18
         for k in range(5):
             r = 1 if k == 0 else (2 if k == 1 else (4 if k == 2 else (6 if k == 3 else 7)))
-            _moments(rays[r], directions, triple)
+            _moments(rays[r], axes, triple)
             row[f] = triple[0]
             row[f + 1] = triple[1]
             row[f + 2] = triple[2]
@@ -397,17 +439,20 @@ def _measure_rays(  # type: ignore[no-untyped-def]
             square += found * found / n_dir
             low = min(low, found)
             high = max(high, found)
+        narrow, wide = 99.0, 0.0
+        front, back = radius_half[:half], radius_half[half:]
         for d in range(half):
-            width[d] = radius_half[d] + radius_half[d + half]
-        _kernels.sort_floats(width, sorting)
+            width[d] = front[d] + back[d]
+            narrow = min(narrow, width[d])
+            wide = max(wide, width[d])
         row[f] = mean
         row[f + 1] = math.sqrt(max(square - mean * mean, 0.0))
         row[f + 2] = low
         row[f + 3] = high
-        row[f + 4] = width[0]
-        row[f + 5] = width[half // 2]
-        row[f + 6] = width[half - 1]
-        row[f + 7] = width[half - 1] / max(width[0], 0.3)
+        row[f + 4] = narrow
+        row[f + 5] = _find_ranked(width, half // 2)
+        row[f + 6] = wide
+        row[f + 7] = wide / max(narrow, 0.3)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -417,8 +462,8 @@ def _measure_floods(  # type: ignore[no-untyped-def]
     """What is connected to each candidate above some levels; its ray features are measured."""
     distance, seen, half = _make_window(spacing, flood_mm)
     voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
-    places = np.empty(n_queue, dtype=np.int64)
-    cells = np.empty(n_queue, dtype=np.int64)
+    places = np.empty(n_queue, dtype=np.uint64)
+    cells = np.empty(n_queue, dtype=np.uint64)
     stamp = 0
     for m in range(first, last):
         for k in range(levels.shape[0]):
@@ -531,11 +576,12 @@ def measure_features(
         smooth_hu,
         candidates.index_zyx,
         _offset_rays(DIRECTIONS, RADII_MM, spacing),
-        DIRECTIONS,
+        np.ascontiguousarray(DIRECTIONS.T),
         np.asarray(RADII_MM),
         COSINE,
         NEAR,
         N_NEAR,
+        _kernels.list_comparators(len(DIRECTIONS)),
         noise.sd_hu,
         out,
     )
