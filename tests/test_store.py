@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -60,6 +62,23 @@ def test_the_tables_read_back(make_result, make_nodules, tmp_path):
                 np.float64: "double",
             }[column.dtype]
         )
+
+
+def test_columns_are_written_without_pandas():
+    """A third of a second of every run; in a process of its own, since other tests load it."""
+    code = """
+import sys
+import numpy as np
+from miliary.exchange import store
+store.load_writers()
+columns = (np.array([1.5, np.nan]), float), (np.array([3, 4], np.int32), np.int64)
+columns += ((np.array(["\u00e4", "", "xyz"], object), object),)
+loaded = [store._parquet_array(*column) for column in columns]
+print("pandas" in sys.modules, [column.to_pylist() for column in loaded[1:]] == [[3, 4], ["\u00e4", "", "xyz"]])
+print(loaded[0].null_count, [str(column.type) for column in loaded])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False True", "0 ['double', 'int64', 'string']"]
 
 
 def test_no_nodules_is_a_table_of_no_rows(make_result, make_nodules, tmp_path):

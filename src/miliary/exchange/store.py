@@ -304,7 +304,6 @@ def _is_of_kind(folder: Path, kind: str) -> bool:
 
 def load_writers() -> None:
     """Load the libraries that writing takes: half a second that can pass while a scan is measured."""
-    import pandas as pd  # noqa: F401  (what pyarrow looks for when it is given an array)
     import pyarrow.parquet  # noqa: F401
     import zarr  # noqa: F401
 
@@ -387,11 +386,15 @@ def _write_parquet(nodules: Nodules, path: Path) -> None:
 
 
 def _parquet_array(values: npt.NDArray[Any], dtype: type) -> pa.Array:
+    """An arrow array over the bytes themselves: for what comes as list or array, arrow loads all of pandas."""
     import pyarrow as pa
 
     if dtype is object:
-        return pa.array([str(value) for value in values], type=pa.string())
-    return pa.array(values.astype(dtype, copy=False))
+        texts = [str(value).encode() for value in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
+    plain = np.ascontiguousarray(values, dtype=dtype)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(plain.dtype), len(plain), [None, pa.py_buffer(plain)])
 
 
 def write_png(pixels: npt.NDArray[np.uint8], path: Path) -> None:
