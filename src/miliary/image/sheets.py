@@ -36,7 +36,7 @@ def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
     Parameters
     ----------
     mean_hu : ndarray of float32, shape (z, y, x)
-        Mean attenuation of each cell [HU].
+        Mean attenuation of each cell [HU]. Overwritten: it is as large as all that is made here.
     deep : ndarray of uint8
         1 where a cell lies inside the lung, away from its surface.
     cell_mm : ndarray, shape (3,)
@@ -45,8 +45,10 @@ def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
     -------
     ndarray of uint8
     """
-    smooth = _kernels.filter_gaussian(np.minimum(mean_hu, np.float32(CAP_HU)), tuple(0.9 / cell_mm))
-    trace = np.empty_like(smooth)
+    smooth = _kernels.filter_gaussian(
+        np.minimum(mean_hu, np.float32(CAP_HU), out=mean_hu), tuple(0.9 / cell_mm)
+    )
+    trace = mean_hu
     _kernels.laplacian(smooth, (-1.0 / cell_mm**2).astype(np.float32), trace)
     inner = np.flatnonzero(deep)
     out = np.zeros(deep.shape, np.uint8)
@@ -54,10 +56,12 @@ def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
         return out
     sample = trace.ravel()[inner[:: max(1, len(inner) // 200_000)]]
     spread = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
-    normal = np.zeros((*deep.shape, 3), np.int8)
-    _kernels.run_rows(_mark_bent, deep.shape[0], smooth, trace, deep, np.float32(spread), cell_mm, normal)
-    bent = (normal != 0).any(axis=3).view(np.uint8)
+    normal, bent = np.zeros((*deep.shape, 3), np.int8), np.zeros(deep.shape, np.uint8)
+    limit = np.float32(spread)
+    _kernels.run_rows(_mark_bent, deep.shape[0], smooth, trace, deep, limit, cell_mm, normal, bent)
+    del smooth
     _kernels.run_rows(_count_company, deep.shape[0], bent, normal, cell_mm, out)
+    del normal, bent
     pieces, n = ndimage.label(out, structure=np.ones((3, 3, 3), bool))
     if n:
         area = np.bincount(pieces.ravel(), minlength=n + 1) * float(np.prod(cell_mm)) / THICK_MM
@@ -68,7 +72,7 @@ def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
 
 
 @nb.njit(nogil=True, cache=True)
-def _mark_bent(first, last, smooth, trace, deep, spread, cell, normal):  # type: ignore[no-untyped-def]
+def _mark_bent(first, last, smooth, trace, deep, spread, cell, normal, bent):  # type: ignore[no-untyped-def]
     """Write the direction across the sheet (times 100) where a cell is bent across one direction only."""
     nz, ny, nx = smooth.shape
     h = np.empty((3, 3))
@@ -105,7 +109,10 @@ def _mark_bent(first, last, smooth, trace, deep, spread, cell, normal):  # type:
                 least, middle, most = _find_eigenvalues(h)
                 if least > -BEND * spread or max(abs(middle), abs(most)) > -ALONG * least:
                     continue
-                _write_direction(h, middle, most, normal[z, y, x])
+                across = normal[z, y, x]
+                _write_direction(h, middle, most, across)
+                if across[0] != 0 or across[1] != 0 or across[2] != 0:
+                    bent[z, y, x] = 1
 
 
 @nb.njit(nogil=True, cache=True)

@@ -118,7 +118,43 @@ class Surroundings:
         return out
 
 
-def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_mm: F64) -> Surroundings:
+@dataclass(frozen=True)
+class LungMaps:
+    """What `find_surroundings` needs of a lung before its nodules are known; fields as of `Surroundings`.
+
+    `brightest_hu` is the highest attenuation in the lung's part of each cell, `state` whether a cell lies
+    outside, at the rim or inside the lung; `fissure` still has the sides of wide vessels.
+    """
+
+    brightest_hu: F32
+    state: U8
+    lung: U8
+    fissure: U8
+    cell_mm: F64
+    offset_mm: F64
+    deep_mm: F32
+    deep_step: tuple[int, int, int]
+
+
+def map_lungs(box: LungBox, smooth_hu: F32) -> LungMaps:
+    """Coarse maps of the lungs and their fissures; `box` and `smooth_hu` as for `find_surroundings`."""
+    spacing = np.asarray(box.spacing_zyx_mm)
+    factor = np.maximum(1, np.rint(CELL_MM / spacing)).astype(np.int64)
+    shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
+    brightest, mean = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    state, label = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    _kernels.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, mean, state, label)
+    cell = np.asarray(spacing * factor, dtype=np.float64)
+    step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
+    deep = geometry.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
+    below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
+    fissure = find_sheets(mean, below, cell)
+    return LungMaps(brightest, state, label, fissure, cell, 0.5 * (factor - 1) * spacing, deep, step)
+
+
+def find_surroundings(
+    box: LungBox, smooth_hu: F32, position_mm: F64, diameter_mm: F64, *, maps: LungMaps | None = None
+) -> Surroundings:
     """Coarse maps of the lungs and their vessels.
 
     Parameters
@@ -129,32 +165,25 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     position_mm : ndarray, shape (n, 3)
         Reported nodules (z, y, x) [mm] from the first voxel of the box; not counted as vessel.
     diameter_mm : ndarray, shape (n,)
+    maps : LungMaps, optional
+        From `map_lungs` of this box, where that was done before.
 
     Returns
     -------
     Surroundings
     """
-    spacing = np.asarray(box.spacing_zyx_mm)
-    factor = np.maximum(1, np.rint(CELL_MM / spacing)).astype(np.int64)
-    shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
-    brightest, mean = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    state, label = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    _kernels.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, mean, state, label)
-    cell = np.asarray(spacing * factor, dtype=np.float64)
-    offset = 0.5 * (factor - 1) * spacing
-    lung_hu = _typical_hu(brightest, state)
+    maps = map_lungs(box, smooth_hu) if maps is None else maps
+    cell, shape = maps.cell_mm, maps.lung.shape
+    lung_hu = _typical_hu(maps.brightest_hu, maps.state)
     floor = max(VESSEL_HU, lung_hu + VESSEL_SHARE * (VESSEL_BLOOD_HU - lung_hu))
     vessel = np.zeros(shape, np.uint8)
-    _kernels.run_rows(_mark_bright, shape[0], brightest, state, np.float32(floor), vessel)
+    _kernels.run_rows(_mark_bright, shape[0], maps.brightest_hu, maps.state, np.float32(floor), vessel)
     radius = np.nan_to_num(diameter_mm, nan=2.0) / 2 + 0.5 * float(cell.mean())
-    _carve(vessel, (position_mm - offset) / cell, radius, cell)
+    _carve(vessel, (position_mm - maps.offset_mm) / cell, radius, cell)
     _keep_large(vessel, MIN_VESSEL_MM3 / float(np.prod(cell)))
-    step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
-    deep = geometry.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
-    below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
-    fissure = find_sheets(mean, below, cell)
+    fissure = maps.fissure.copy()
     _drop_beside(fissure, vessel)
-    return Surroundings(label, vessel, fissure, cell, offset, deep, step)
+    return Surroundings(maps.lung, vessel, fissure, cell, maps.offset_mm, maps.deep_mm, maps.deep_step)
 
 
 def _drop_beside(fissure: U8, vessel: U8) -> None:
