@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import fields
 
+import numba as nb
 import numpy as np
 import pytest
 
+from miliary import pipeline
 from miliary.ct_result import CtResult
 from miliary.errors import NoLungsError
 from miliary.figure import summarize_figure
@@ -132,3 +135,24 @@ def test_a_head_is_refused():
     voxels[(z + 30) ** 2 + (y + 50) ** 2 + x**2 < 16**2] = -980
     with pytest.raises(NoLungsError):
         find_nodules(Scan(voxels, Grid(shape, spacing)))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_work_beside_is_done_in_order_on_a_thread_of_its_own(n_threads):
+    done: list[str] = []
+
+    def work(name: str, *, last: bool = False) -> tuple[int, int]:
+        done.append(name)
+        if last:
+            raise NoLungsError("none")
+        return threading.get_ident(), nb.get_num_threads()
+
+    with pipeline._working_beside(n_threads) as beside:
+        results = [beside(work, "a"), beside(work, "b"), beside(work, "c", last=True)]
+        thread, n_kernels = results[0]()
+        assert results[1]()[0] == thread
+        assert (thread == threading.get_ident()) == (n_threads == 1)
+        assert n_kernels == min(n_threads, nb.config.NUMBA_NUM_THREADS) or n_threads == 1
+        with pytest.raises(NoLungsError, match="none"):
+            results[2]()
+    assert done == ["a", "b", "c"]

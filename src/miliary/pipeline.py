@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numba as nb
 import numpy as np
@@ -44,6 +47,9 @@ from miliary.scan import Scan, Side
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CLIPPED_CODE = "clipped_high"
 
@@ -91,22 +97,47 @@ def find_nodules(
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
     try:
-        return _find_nodules(
-            scan,
-            StageClock(progress),
-            seed,
-            corrections,
-            lung_mask=lung_mask,
-            lesion_seeds_lps_mm=lesion_seeds_lps_mm,
-            with_completeness=with_completeness,
-        )
+        with _working_beside(nb.get_num_threads()) as beside:
+            return _find_nodules(
+                scan,
+                StageClock(progress),
+                beside,
+                seed,
+                corrections,
+                lung_mask=lung_mask,
+                lesion_seeds_lps_mm=lesion_seeds_lps_mm,
+                with_completeness=with_completeness,
+            )
     finally:
         nb.set_num_threads(before)
+
+
+class _Beside(Protocol):
+    """Begins a call and gives what waits for its result."""
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]: ...
+
+
+@contextmanager
+def _working_beside(n_threads: int) -> Iterator[_Beside]:
+    """Calls on a second thread, one after another; with one thread each runs when its result is asked for.
+
+    For work that leaves most cores idle: loops of Python, labels of connected parts.
+    """
+    with ThreadPoolExecutor(1, initializer=nb.set_num_threads, initargs=(n_threads,)) as pool:
+
+        def begin(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+            if n_threads == 1:
+                return functools.partial(call, *args, **kwargs)
+            return pool.submit(call, *args, **kwargs).result
+
+        yield begin
 
 
 def _find_nodules(
     scan: Scan,
     clock: StageClock,
+    beside: _Beside,
     seed: int,
     corrections: CorrectionSet | None,
     *,
@@ -119,13 +150,16 @@ def _find_nodules(
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
     with clock.stage("noise and blur"):
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
-    with clock.stage("lesions"):
-        large = lesion.find_lesions(scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm)
+    lesions_found = beside(lesion.find_lesions, scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm)
     with clock.stage("find"):
         search = marks.search_lungs(scan, lung_mask)
         box, smooth = search.box, search.smooth_hu
+    lungs_mapped = beside(surroundings.map_lungs, box, smooth)
     with clock.stage("classify"):
         judged = marks.judge_candidates(search, noise=noise, psf=psf)
+    # What was not done meanwhile.
+    with clock.stage("lesions"):
+        large = lesions_found()
         # What lies in a lesion is part of it, not a nodule.
         reported = judged.index_zyx[judged.rows] + np.asarray(box.start_zyx)
         judged = judged.leave_out(large.contains(reported))
@@ -167,7 +201,10 @@ def _find_nodules(
                 recovery=recovery,
             )
     with clock.stage("pattern"):
-        spread = _estimate_pattern(box, smooth, nodules, place_mm, recovery=recovery, seed=seed)
+        around = surroundings.find_surroundings(
+            box, smooth, place_mm, nodules["diameter_mm"], maps=lungs_mapped()
+        )
+        spread = _estimate_pattern(around, nodules, place_mm, recovery=recovery, seed=seed)
     with clock.stage("definitions"):
         spans, sizes, definitions = _judge(
             scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
@@ -269,16 +306,14 @@ def _render_preview(scan: Scan, lung_mask: Lungs, nodules: Nodules) -> npt.NDArr
 
 
 def _estimate_pattern(
-    box: find.LungBox,
-    smooth: npt.NDArray[np.float32],
+    around: surroundings.Surroundings,
     nodules: Nodules,
     position_mm: F64,
     *,
     recovery: injection.Recovery | None,
     seed: int,
 ) -> Pattern:
-    """Pattern of the burden; what is carved from the vessels is every mark."""
-    around = surroundings.find_surroundings(box, smooth, position_mm, nodules["diameter_mm"])
+    """Pattern of the burden."""
     disease = nodules["attenuation"] != Attenuation.CALCIFIED.value
     return pattern.estimate_pattern(
         position_mm[disease],

@@ -386,14 +386,14 @@ def _write_parquet(nodules: Nodules, path: Path) -> None:
 
 
 def _parquet_array(values: npt.NDArray[Any], dtype: type) -> pa.Array:
-    """An arrow array over the bytes themselves: for what comes as list or array, arrow loads all of pandas."""
+    """An arrow array over the bytes themselves: given a list or an array, arrow loads all of pandas."""
     import pyarrow as pa
 
     if dtype is object:
         texts = [str(value).encode() for value in values]
         ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
         return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
-    plain = np.ascontiguousarray(values, dtype=dtype)
+    plain: npt.NDArray[Any] = np.ascontiguousarray(values, dtype=dtype)
     return pa.Array.from_buffers(pa.from_numpy_dtype(plain.dtype), len(plain), [None, pa.py_buffer(plain)])
 
 
