@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -48,10 +49,22 @@ def run_rows(kernel: Callable[..., None], n: int, *arguments: Any) -> None:
     # One row compiles where that is still to be done; the threads then find it compiled.
     kernel(0, 1, *arguments)
     edges = [1 + (n - 1) * k // n_pieces for k in range(n_pieces + 1)]
-    with ThreadPoolExecutor(n_threads) as pool:
-        pieces = [pool.submit(kernel, a, b, *arguments) for a, b in pairwise(edges)]
-        for piece in pieces:
-            piece.result()
+    left = deque(pairwise(edges))
+
+    def work() -> None:
+        # Each thread takes its next piece itself: handed out, a short one waits for who hands it out.
+        while True:
+            try:
+                first, last = left.popleft()
+            except IndexError:
+                return
+            kernel(first, last, *arguments)
+
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+        others = [pool.submit(work) for _ in range(n_threads - 1)]
+        work()
+        for other in others:
+            other.result()
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
