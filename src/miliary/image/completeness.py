@@ -29,7 +29,7 @@ LARGEST_MM = 8.0
 MAX_DIAMETER_50_MM = 2.0
 # One-sigma uncertainties beyond sampling, from development scans: of all diameters together, and more
 # where too few nodules told the blur; and of the odds of detection, since real nodules are no balls.
-SCALE_ERROR = 0.022
+SCALE_ERROR = 0.016
 ASSUMED_SCALE_ERROR = 0.07
 MODEL_ERROR = 0.2
 N_CURVES = 400
