@@ -1,9 +1,9 @@
 """Measure the chance of detection by place and size, and the effect sizes of the training's patterns.
 
-``python -m training.pattern_model chance`` inserts random nodules into simulated crops, runs the detector,
-and writes the chance by zone and radius, over that of nodules free in the lung, into the packaged
-``pattern.json``. ``... effects`` prints the effect sizes of each way of placing nodules, beside which the
-ranges of the patterns in that file were set by hand, wide on purpose.
+``python -m training.pattern_model chance`` injects random nodules into simulated crops one by one, runs the
+detector on each, and writes the chance by zone and radius, over that of nodules free in the lung, into the
+packaged ``pattern.json``. ``... effects`` prints the effect sizes of each way of placing nodules; the ranges
+of the patterns in that file were set by hand beside them, wide on purpose.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
-from miliary.ct_result import Psf
 from miliary.image import pattern
-from miliary.image.pattern import MODEL_PATH, ZONES, measure_places
-from miliary.image.simulate import insert_nodules
+from miliary.image.pattern import LEAST_DEPTH_RADII, MODEL_PATH, ZONES, measure_places
 from training.patterns import (
     TRAINING_WAYS,
-    detect,
+    crop_anatomy,
     draw_diameters,
     look_around,
     make_anatomy,
     place_nodules,
-    place_uniform,
+    try_one_by_one,
 )
 
 F64 = npt.NDArray[np.float64]
@@ -38,34 +35,23 @@ F64 = npt.NDArray[np.float64]
 RADII_MM = (0.85, 1.15, 1.45, 1.9)
 EDGES_MM = (0.7, 1.0, 1.3, 1.6, 2.2)
 FIRST_SEED = 100
+CROP_MM, N_INJECTED, SHARES = 90.0, 3000, (0.005, 0.02)
 # Geometry of the lung's surface is not known better: nodules on it may bulge out of the lung or not.
 SURFACE_LOG_SD = 0.3
 LEAST_LOG_SD = 0.05
 
 
 def sample_detection(seed: int) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
-    """Zone, radius and whether found, of random nodules outside vessels in one crop."""
-    anatomy = make_anatomy(seed)
+    """Zone, radius and whether found, of random nodules in one crop, each injected and detected by itself."""
     rng = np.random.default_rng([seed, 44])
-    diameter = rng.uniform(1.1, 4.0, 260)
-    position = place_nodules(place_uniform, anatomy, diameter, rng)
-    placed = np.isfinite(position[:, 0])
-    position, diameter = position[placed], diameter[placed]
-    step = anatomy.scan.grid.spacing_zyx_mm[0]
-    scan = insert_nodules(
-        anatomy.scan,
-        position[:, ::-1],
-        diameter,
-        rng.uniform(20, 60, len(diameter)),
-        psf=Psf(0.55, max(0.35, step / 12**0.5)),
-        lung_labels=anatomy.labels,
-        seed=seed,
-    )
-    marks = detect(scan, anatomy.labels)
-    around, shift = look_around(anatomy, np.empty((0, 3)), np.empty(0))
-    places = measure_places(around, position - shift, diameter / 2).visible()
-    distance = cKDTree(marks.position_mm).query(places.position_mm)[0]
-    return places.zone, places.radius_mm, distance < np.maximum(1.5, places.radius_mm)
+    anatomy = crop_anatomy(make_anatomy(seed), CROP_MM, rng)
+    tried, around = try_one_by_one(anatomy, N_INJECTED, share=float(rng.choice(SHARES)), seed=seed)
+    radius = tried.diameter_mm / 2
+    order = np.argsort(tried.position_mm[:, 0], kind="stable")
+    places = measure_places(around, tried.position_mm, radius)
+    # Where placements at random are never put nothing is compared.
+    here = (places.vessel_mm > 0) & (places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm)
+    return places.zone[here], places.radius_mm[here], tried.is_found[order][here]
 
 
 def measure_chance(seeds: list[int]) -> dict[str, Any]:
@@ -78,7 +64,7 @@ def measure_chance(seeds: list[int]) -> dict[str, Any]:
         chance = np.minimum(_by_radius(radius, found, zone == k) / free, 1.0)
         # Bigger is never harder to find.
         chance = np.minimum.accumulate(chance[::-1])[::-1]
-        own = SURFACE_LOG_SD if k == 0 else LEAST_LOG_SD
+        own = SURFACE_LOG_SD if k == 0 else max(LEAST_LOG_SD, _spread_between(scans, k))
         spread = np.hypot(own, 0.5 * (1 - chance)) if name != "free" else 0 * chance
         table[name] = {
             "chance": [round(float(c), 3) for c in chance],
@@ -96,18 +82,22 @@ def _by_radius(radius: F64, found: npt.NDArray[np.bool_], where: npt.NDArray[np.
     return np.asarray(out)
 
 
-def _spread_between(scans: list[tuple[F64, F64, npt.NDArray[np.bool_]]], zone: int) -> str:
-    """Between-scan spread of the log of the zone's rate, counting noise taken out."""
+def _spread_between(scans: list[tuple[F64, F64, npt.NDArray[np.bool_]]], zone: int) -> float:
+    """Between-scan spread of the log of the zone's rate over the free lung's, counting noise taken out.
+
+    Of nodules in the middle of the sizes: those that are always or never found do not tell.
+    """
     rate, noise = [], []
-    for zones, _, found in scans:
-        here, free = found[zones == zone], found[zones == len(ZONES) - 1]
-        if len(here) >= 8:
+    for zones, radius, found in scans:
+        middle = (radius >= EDGES_MM[0]) & (radius < EDGES_MM[-1])
+        here, free = (found[middle & (zones == k)] for k in (zone, len(ZONES) - 1))
+        if len(here) >= 8 and free.any():
             p = (here.sum() + 0.5) / (len(here) + 1)
             rate.append(np.log(p / free.mean()))
             noise.append((1 - p) / (p * len(here)))
     if len(rate) < 4:
-        return "too few"
-    return f"log sd {np.sqrt(max(0.0, np.var(rate, ddof=1) - np.mean(noise))):.2f}"
+        return 0.0
+    return float(np.sqrt(max(0.0, np.var(rate, ddof=1) - np.mean(noise))))
 
 
 def list_effects(seeds: list[int]) -> Iterator[tuple[str, str, F64]]:

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from miliary.ct_result import Lungs
 from miliary.image import find
-from miliary.image.injection import Detection, inject_and_recover
+from miliary.image.injection import Detection, Recovery, inject_and_recover
 from miliary.image.marks import judge_candidates, measure_marks, search_lungs
 from miliary.image.noise import estimate_noise
 from miliary.image.psf import estimate_psf
@@ -342,6 +342,10 @@ class Marks:
 def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks:
     """Find, judge and measure as the pipeline does, in given lungs: a crop has none that could be found."""
     chain, nodules = _run_chain(scan, labels, seed)
+    return _list_marks(scan, chain, nodules)
+
+
+def _list_marks(scan: Scan, chain: Detection, nodules: Nodules) -> Marks:
     nodules = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
     index = scan.grid.index_from_lps(nodules.position_lps_mm) - np.asarray(chain.box.start_zyx)
     place = index * np.asarray(chain.box.spacing_zyx_mm)
@@ -349,15 +353,20 @@ def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks
     return Marks(place, nodules["diameter_mm"], nodules["diameter_mm_err"], around)
 
 
-def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> Marks:
-    """Put `n` nodules at random places, detect each as if it were alone, and list what was found.
+def try_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> tuple[Recovery, Surroundings]:
+    """What becomes of `n` nodules at random places, each as if it were alone, and what is around them.
 
     `share` is that of nodules among candidates, as a scan with many of them would have it.
     """
     chain, nodules = _run_chain(anatomy.scan, anatomy.labels, seed)
     tried = inject_and_recover(replace(chain, share=share), n=n, seed=seed)
+    return tried, find_surroundings(chain.box, chain.smooth_hu, chain.position_mm, nodules["diameter_mm"])
+
+
+def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> Marks:
+    """Of nodules tried one by one, those of 1.1 to 3.4 mm that were found."""
+    tried, around = try_one_by_one(anatomy, n, share=share, seed=seed)
     found = tried.is_found & (tried.diameter_mm > 1.1) & (tried.diameter_mm < 3.4)
-    around = find_surroundings(chain.box, chain.smooth_hu, chain.position_mm, nodules["diameter_mm"])
     measured = tried.measured_mm[found]
     return Marks(tried.position_mm[found], measured, np.full(len(measured), 0.1), around)
 

@@ -35,9 +35,9 @@ WIDTH = 0.2
 # Weak expectations of the curve: place, ln width, end, ln skew; shift of place and fall of end by crowding.
 EXPECTED = np.array([0.3, -2.1, 4.0, 0.5, 0.1, 0.5])
 EXPECTED_SD = np.array([1.0, 0.7, 1.3, 0.8, 0.2, 0.7])
-# What crowding does not tell: whether nodules keep out of vessels or sit on them. One-sigma, relative; counts of
-# two simulators that differ in this come out 1 % too low and 5 % too high. With it 95.6 % of the counts and 92.6 %
-# of the volumes of 135 development crops lie inside their intervals.
+# What crowding does not tell: whether nodules keep out of vessels or sit on them. One-sigma, relative; the
+# counts of two simulators that differ in this come out 1 % too low and 5 % too high. With it 95.6 % of the
+# counts and 92.6 % of the volumes of 135 development crops lie inside their intervals.
 REST = 0.02
 FINEST_MM, COARSEST_MM, N_SIZES = 0.7, 6.0, 24
 N_DRAWS = 60
