@@ -215,8 +215,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def run(what: str, n: int, path: Path, *, seconds: float) -> None:
-    """Judge scans that are not in the log yet, until there are `n` or time is up."""
+def run(what: str, seeds: range, path: Path, *, seconds: float) -> None:
+    """Judge the scans that are not in the log yet, until time is up."""
     judge = {
         "random": judge_random,
         "rendered": judge_rendered,
@@ -225,7 +225,7 @@ def run(what: str, n: int, path: Path, *, seconds: float) -> None:
     }[what]
     done = {row["seed"] for row in read_log(path) if row["what"] == what}
     end = time.monotonic() + seconds
-    for seed in range(FIRST_SEED, FIRST_SEED + n):
+    for seed in seeds:
         if seed in done:
             continue
         if time.monotonic() > end:
@@ -300,6 +300,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m validation.pattern", description=__doc__)
     parser.add_argument("what", choices=("random", "rendered", "ways", "detected", "report"))
     parser.add_argument("--n", type=int, default=100, help="crops or chests")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first one")
     parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
     cache = Path(os.environ.get("MILIARY_CACHE", Path.home() / ".cache" / "miliary-validation"))
     parser.add_argument("--log", type=Path, default=cache / LOG_NAME)
@@ -308,7 +309,8 @@ def main() -> int:
     if options.what == "report":
         report(options.log)
     else:
-        run(options.what, options.n, options.log, seconds=options.seconds)
+        seeds = range(options.first, options.first + options.n)
+        run(options.what, seeds, options.log, seconds=options.seconds)
     return 0
 
 
