@@ -93,7 +93,7 @@ def test_a_run_is_taken_up_where_it_was_ended(tmp_path, monkeypatch):
 
     monkeypatch.setattr("validation.pattern.judge_random", judge)
     log = tmp_path / "log.jsonl"
-    run("random", 2, log, seconds=60)
-    run("random", 3, log, seconds=60)
+    run("random", range(10, 10 + 2), log, seconds=60)
+    run("random", range(10, 10 + 3), log, seconds=60)
     assert len(seen) == len(set(seen)) == 3
     assert [row["seed"] for row in read_log(log)] == seen
