@@ -382,6 +382,8 @@ def main() -> None:
         "n_simulated": args.simulated,
         "n_candidates": int(sum(len(t.label) for t in tables)),
         "n_nodules": int(sum(t.label.sum() for t in tables)),
+        # Marks and sensitivities of the report are at this threshold.
+        "unseen_anatomy_threshold": args.threshold,
         "unseen_anatomy": report,
     }
     write_weights(screen[0], model, args.out, card)
