@@ -342,10 +342,6 @@ class Marks:
 def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks:
     """Find, judge and measure as the pipeline does, in given lungs: a crop has none that could be found."""
     chain, nodules = _run_chain(scan, labels, seed)
-    return _list_marks(scan, chain, nodules)
-
-
-def _list_marks(scan: Scan, chain: Detection, nodules: Nodules) -> Marks:
     nodules = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
     index = scan.grid.index_from_lps(nodules.position_lps_mm) - np.asarray(chain.box.start_zyx)
     place = index * np.asarray(chain.box.spacing_zyx_mm)

@@ -119,19 +119,23 @@ def _many(diameter, *, counts=(3, 4, 4), noise=15.0, seed=7):
     return volume + np.random.default_rng(seed).normal(0.0, noise, shape), centers
 
 
-@pytest.mark.parametrize("factor", [0.75, 1.0, 1.25])
-def test_a_wrong_blur_is_put_right_by_the_nodules(factor):
-    volume, centers = _many(2.5)
+def _calibrate(volume, centers, contrast, psf):
     n = len(centers)
-    wrong = replace(PSF, sigma_xy_mm=factor * PSF.sigma_xy_mm, sigma_z_mm=factor * PSF.sigma_z_mm)
-    found = calibrate_psf(
+    return calibrate_psf(
         make_box(volume, SPACING),
         centers,
         background_hu=np.full(n, LUNG_HU),
-        contrast_hu=np.full(n, 400.0),
-        psf=wrong,
+        contrast_hu=np.full(n, contrast),
+        psf=psf,
         noise=Noise(15.0),
     )
+
+
+@pytest.mark.parametrize("factor", [0.75, 1.0, 1.25])
+def test_a_wrong_blur_is_put_right_by_the_nodules(factor):
+    volume, centers = _many(2.5)
+    wrong = replace(PSF, sigma_xy_mm=factor * PSF.sigma_xy_mm, sigma_z_mm=factor * PSF.sigma_z_mm)
+    found = _calibrate(volume, centers, 400.0, wrong)
     assert found.source == "nodules"
     assert found.sigma_xy_mm == pytest.approx(PSF.sigma_xy_mm, rel=0.1)
     assert found.sigma_z_mm == pytest.approx(PSF.sigma_z_mm, rel=0.1)
@@ -140,14 +144,7 @@ def test_a_wrong_blur_is_put_right_by_the_nodules(factor):
 @pytest.mark.parametrize(("n", "contrast"), [(MIN_CALIBRATORS - 1, 400.0), (48, 100.0), (0, 400.0)])
 def test_few_or_faint_nodules_leave_the_blur_as_it_was(n, contrast):
     volume, centers = _many(2.5)
-    found = calibrate_psf(
-        make_box(volume, SPACING),
-        centers[:n],
-        background_hu=np.full(n, LUNG_HU),
-        contrast_hu=np.full(n, contrast),
-        psf=PSF,
-        noise=Noise(15.0),
-    )
+    found = _calibrate(volume, centers[:n], contrast, PSF)
     assert found == PSF
 
 
@@ -171,15 +168,8 @@ def test_marks_too_wide_for_any_scanner_leave_the_blur_as_it_was():
     centers = lattice_mm(counts, 18.0, seed=3)
     shape = np.ceil(np.array(counts) * 18.0 / SPACING).astype(int)
     volume = render_balls(shape, SPACING, centers, [4.0] * len(centers), sigma_mm=(2.0, 2.4, 2.4), dense=2)
-    n, start = len(centers), Psf(1.2, 1.0, "edge")
-    found = calibrate_psf(
-        make_box(volume, SPACING),
-        centers,
-        background_hu=np.full(n, LUNG_HU),
-        contrast_hu=np.full(n, 500.0),
-        psf=start,
-        noise=Noise(15.0),
-    )
+    start = Psf(1.2, 1.0, "edge")
+    found = _calibrate(volume, centers, 500.0, start)
     assert found == replace(start, source="unclear")
 
 
