@@ -18,7 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image import pattern
-from miliary.image.pattern import LEAST_DEPTH_RADII, MODEL_PATH, ZONES, measure_places
+from miliary.image.pattern import (
+    GEOMETRY_LOG_SD,
+    LEAST_DEPTH_RADII,
+    LEAST_LOG_SD,
+    MODEL_PATH,
+    ZONES,
+    measure_places,
+)
 from training.patterns import (
     TRAINING_WAYS,
     crop_anatomy,
@@ -36,9 +43,6 @@ RADII_MM = (0.85, 1.15, 1.45, 1.9)
 EDGES_MM = (0.7, 1.0, 1.3, 1.6, 2.2)
 FIRST_SEED = 100
 CROP_MM, N_INJECTED, SHARES = 90.0, 3000, (0.005, 0.02)
-# Geometry of the lung's surface is not known better: nodules on it may bulge out of the lung or not.
-SURFACE_LOG_SD = 0.3
-LEAST_LOG_SD = 0.05
 
 
 def sample_detection(seed: int) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
@@ -64,7 +68,7 @@ def measure_chance(seeds: list[int]) -> dict[str, Any]:
         chance = np.minimum(_by_radius(radius, found, zone == k) / free, 1.0)
         # Bigger is never harder to find.
         chance = np.minimum.accumulate(chance[::-1])[::-1]
-        own = SURFACE_LOG_SD if k == 0 else max(LEAST_LOG_SD, _spread_between(scans, k))
+        own = np.hypot(GEOMETRY_LOG_SD.get(name, 0.0), max(LEAST_LOG_SD, _spread_between(scans, k)))
         spread = np.hypot(own, 0.5 * (1 - chance)) if name != "free" else 0 * chance
         table[name] = {
             "chance": [round(float(c), 3) for c in chance],

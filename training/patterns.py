@@ -18,6 +18,7 @@ from miliary.image import find
 from miliary.image.injection import Detection, Recovery, inject_and_recover
 from miliary.image.marks import judge_candidates, measure_marks, search_lungs
 from miliary.image.noise import estimate_noise
+from miliary.image.pattern import SURE_PROBABILITY, Trials
 from miliary.image.psf import estimate_psf
 from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
 from miliary.image.simulate.anatomy import HardNegatives, build_fields
@@ -331,32 +332,49 @@ TRAINING_WAYS: dict[str, dict[str, Way]] = {
 
 @dataclass(frozen=True)
 class Marks:
-    """What is reported: (z, y, x) [mm] from the first voxel of the box, diameters and their errors."""
+    """What is reported: (z, y, x) [mm] from the first voxel of the box, diameters, their errors, probability.
+
+    `trials` are of the same scan, where they were asked for.
+    """
 
     position_mm: F64
     diameter_mm: F64
     diameter_mm_err: F64
+    probability: F64
     surroundings: Surroundings
+    trials: Trials | None = None
 
 
-def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, seed: int = 0) -> Marks:
+def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, n_trials: int = 0, seed: int = 0) -> Marks:
     """Find, judge and measure as the pipeline does, in given lungs: a crop has none that could be found."""
     chain, nodules = _run_chain(scan, labels, seed)
     nodules = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
     index = scan.grid.index_from_lps(nodules.position_lps_mm) - np.asarray(chain.box.start_zyx)
     place = index * np.asarray(chain.box.spacing_zyx_mm)
     around = find_surroundings(chain.box, chain.smooth_hu, place, nodules["diameter_mm"])
-    return Marks(place, nodules["diameter_mm"], nodules["diameter_mm_err"], around)
+    trials = None
+    if n_trials:
+        tried = _try(chain, n_trials, seed)
+        trials = Trials(tried.position_mm, tried.diameter_mm, tried.is_found)
+    return Marks(
+        place, nodules["diameter_mm"], nodules["diameter_mm_err"], nodules["probability"], around, trials
+    )
 
 
 def try_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> tuple[Recovery, Surroundings]:
     """What becomes of `n` nodules at random places, each as if it were alone, and what is around them.
 
-    `share` is that of nodules among candidates, as a scan with many of them would have it.
+    Found is what is as certain as a pattern asks. `share` is that of nodules among candidates, as a scan with
+    many of them would have it.
     """
     chain, nodules = _run_chain(anatomy.scan, anatomy.labels, seed)
-    tried = inject_and_recover(replace(chain, share=share), n=n, seed=seed)
+    tried = _try(replace(chain, share=share), n, seed)
     return tried, find_surroundings(chain.box, chain.smooth_hu, chain.position_mm, nodules["diameter_mm"])
+
+
+def _try(chain: Detection, n: int, seed: int) -> Recovery:
+    tried = inject_and_recover(chain, n=n, seed=seed)
+    return replace(tried, is_found=tried.find_surer(SURE_PROBABILITY, chain.classifier.threshold))
 
 
 def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> Marks:
@@ -364,7 +382,9 @@ def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> M
     tried, around = try_one_by_one(anatomy, n, share=share, seed=seed)
     found = tried.is_found & (tried.diameter_mm > 1.1) & (tried.diameter_mm < 3.4)
     measured = tried.measured_mm[found]
-    return Marks(tried.position_mm[found], measured, np.full(len(measured), 0.1), around)
+    return Marks(
+        tried.position_mm[found], measured, np.full(len(measured), 0.1), np.ones(len(measured)), around
+    )
 
 
 def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[Detection, Nodules]:

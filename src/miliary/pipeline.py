@@ -204,7 +204,8 @@ def _find_nodules(
         around = surroundings.find_surroundings(
             box, smooth, place_mm, nodules["diameter_mm"], maps=lungs_mapped()
         )
-        spread = _estimate_pattern(around, nodules, place_mm, recovery=recovery, seed=seed)
+        trials = _list_trials(recovery, judged.classifier.threshold)
+        spread = _estimate_pattern(around, nodules, place_mm, trials=trials, seed=seed)
     with clock.stage("definitions"):
         spans, sizes, definitions = _judge(
             scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
@@ -310,7 +311,7 @@ def _estimate_pattern(
     nodules: Nodules,
     position_mm: F64,
     *,
-    recovery: injection.Recovery | None,
+    trials: pattern.Trials | None,
     seed: int,
 ) -> Pattern:
     """Pattern of the burden."""
@@ -319,12 +320,19 @@ def _estimate_pattern(
         position_mm[disease],
         nodules["diameter_mm"][disease],
         diameter_mm_err=nodules["diameter_mm_err"][disease],
+        probability=nodules["probability"][disease],
         surroundings=around,
-        trials=None
-        if recovery is None
-        else pattern.Trials(recovery.position_mm, recovery.diameter_mm, recovery.is_found),
+        trials=trials,
         seed=seed,
     )
+
+
+def _list_trials(recovery: injection.Recovery | None, threshold: float) -> pattern.Trials | None:
+    """The injected nodules, found where they would be used for the pattern."""
+    if recovery is None:
+        return None
+    is_found = recovery.find_surer(pattern.SURE_PROBABILITY, threshold)
+    return pattern.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
 
 
 def _state_provenance(classifier: classify.Classifier, share: float, seed: int) -> dict[str, object]:

@@ -50,6 +50,13 @@ def test_large_nodules_are_found_at_their_size_and_tiny_ones_are_not(detection):
     assert not recovery.is_found[recovery.diameter_mm < 0.8].any()
     assert np.array_equal(np.isfinite(recovery.measured_mm), recovery.is_found)
     assert np.all(recovery.margin[recovery.is_found] >= 0)
+    threshold = detection.classifier.threshold
+    surer = recovery.find_surer(0.9, threshold)
+    assert np.array_equal(recovery.find_surer(threshold, threshold), recovery.is_found)
+    assert 0 < surer.sum() < recovery.is_found.sum()
+    # Margins are log-odds over those of the threshold.
+    least = np.log(9.0) - np.log(threshold / (1 - threshold))
+    assert recovery.margin[surer].min() >= least > recovery.margin[recovery.is_found & ~surer].max()
 
 
 def test_nodules_lie_in_the_lung_and_not_inside_tissue(detection):

@@ -97,6 +97,11 @@ class Recovery:
     def __len__(self) -> int:
         return len(self.diameter_mm)
 
+    def find_surer(self, probability: float, threshold: float) -> npt.NDArray[np.bool_]:
+        """Which are found by a mark of at least this probability, where `threshold` was that of reporting."""
+        margin = np.nan_to_num(self.margin, nan=-np.inf)
+        return np.asarray(self.is_found & (margin >= measure_margin(np.asarray(probability), threshold)))
+
 
 def inject_and_recover(detection: Detection, *, n: int = N_INJECTED, seed: int = 0) -> Recovery:
     """Put nodules of 0.75 to 5.5 mm at random places of the lungs and run the chain there.

@@ -35,6 +35,8 @@ I64 = npt.NDArray[np.int64]
 MODEL_PATH = Path(__file__).parent / "weights" / "pattern.json"
 
 MIN_NODULES = 30
+# Marks less certain than this are too often vessels, which would look like nodules that lie at vessels.
+SURE_PROBABILITY = 0.6
 MAX_USED = 2000
 N_REFERENCE = 14_000
 N_PLACEMENTS = 199
@@ -54,7 +56,10 @@ NO_PATTERN = "not used"
 # Trials of a scan against the packaged chance; sizes that count as alike; what stays unknown at best.
 PRIOR_TRIALS = 20.0
 SIZE_MATCH_MM = 0.2
-SURFACE_LOG_SD, LEAST_LOG_SD = 0.25, 0.05
+LEAST_LOG_SD = 0.05
+# What no trial tells: whether nodules bulge out of the lung, how much of a fissure one hides that lies on it,
+# and how far nodules and vessels run into each other.
+GEOMETRY_LOG_SD = {"pleura_contact": 0.3, "fissure_contact": 0.3, "vessel_contact": 0.25}
 
 ZONES = ("pleura_contact", "pleura_rim", "fissure_contact", "vessel_contact", "vessel_near", "free")
 MEASURES = (*ZONES[:-1], "close_pairs", "wide_pairs", "nearest_neighbor")
@@ -139,7 +144,8 @@ def read_model() -> Mapping[str, Any]:
 class Trials:
     """Nodules put at random places of this scan, and which of them came back: arrays of one length.
 
-    `position_mm` (n, 3) is (z, y, x) in the frame of the surroundings.
+    `position_mm` (n, 3) is (z, y, x) in the frame of the surroundings; found is what is as certain as
+    `SURE_PROBABILITY`.
     """
 
     position_mm: F64
@@ -152,6 +158,7 @@ def estimate_pattern(
     diameter_mm: F64,
     *,
     diameter_mm_err: F64 | None = None,
+    probability: F64 | None = None,
     surroundings: Surroundings,
     trials: Trials | None = None,
     seed: int = 0,
@@ -166,6 +173,8 @@ def estimate_pattern(
         NaN where unknown.
     diameter_mm_err : ndarray, optional
         One-sigma errors, for the uniformity of size.
+    probability : ndarray, optional
+        Of being a nodule: where given, only those of `SURE_PROBABILITY` and more are used.
     surroundings : Surroundings
     trials : Trials, optional
         Measure the chance of detection on this scan; by default it is the packaged one.
@@ -177,10 +186,14 @@ def estimate_pattern(
     Pattern
         `indeterminate` under 30 nodules, or `none` where they are no more than false marks make.
     """
-    n = len(position_mm)
+    n_marks = len(position_mm)
     size = estimate_uniformity(diameter_mm, diameter_mm_err)
+    if probability is not None:
+        is_sure = probability >= SURE_PROBABILITY
+        position_mm, diameter_mm = position_mm[is_sure], diameter_mm[is_sure]
+    n = len(position_mm)
     if n < MIN_NODULES or surroundings.lung_mm3 == 0:
-        return _withhold(n, surroundings.lung_mm3 / 1e6, size, seed)
+        return _withhold(n_marks, n, surroundings.lung_mm3 / 1e6, size, seed)
     rng = np.random.default_rng([seed, 31])
     radius = (
         np.nan_to_num(
@@ -197,13 +210,13 @@ def estimate_pattern(
     weight = _weigh(reference, nodules, chance)
     null = _place_at_random(np.log(weight), log_sd, reference, observed, n_drawn, rng)
     log_observed, log_null = observed.counts.log_measures(), null.counts.log_measures()
-    probabilities = _weigh_classes(observed.counts, null.counts, n / (surroundings.lung_mm3 / 1e6))
+    probabilities = _weigh_classes(observed.counts, null.counts, n_marks / (surroundings.lung_mm3 / 1e6))
     label, reason = _decide(probabilities)
     return Pattern(
         label=label,
         reason=reason,
         probabilities=probabilities,
-        n_nodules=n,
+        n_nodules=n_marks,
         n_used=len(nodules),
         size=size,
         randomness_p=_test_jointly(log_observed[0], log_null),
@@ -265,14 +278,17 @@ def _zone_of(pleura_gap_mm: F64, fissure_gap_mm: F64, vessel_gap_mm: F64) -> I64
     ).astype(np.int64)
 
 
-def _withhold(n: int, litres: float, size: SizeUniformity, seed: int) -> Pattern:
+def _withhold(n_marks: int, n_sure: int, litres: float, size: SizeUniformity, seed: int) -> Pattern:
     """No pattern for few nodules."""
     false_per_litre = float(read_model()["false_marks"]["none_below_per_litre"])
-    if n <= false_per_litre * litres or n == 0:
-        label, reason = PatternLabel.NONE, f"{n} nodules are no more than false marks alone can make"
+    if n_marks <= false_per_litre * litres or n_marks == 0:
+        label, reason = PatternLabel.NONE, f"{n_marks} nodules are no more than false marks alone can make"
+    elif n_marks < MIN_NODULES:
+        label, reason = PatternLabel.INDETERMINATE, f"{n_marks} nodules are fewer than {MIN_NODULES}"
     else:
-        label, reason = PatternLabel.INDETERMINATE, f"{n} nodules are fewer than {MIN_NODULES}"
-    return Pattern(label, reason, {}, n, n, size, fissures=NO_PATTERN, seed=seed)
+        text = f"{n_sure} of {n_marks} nodules are certain enough, fewer than {MIN_NODULES}"
+        label, reason = PatternLabel.INDETERMINATE, text
+    return Pattern(label, reason, {}, n_marks, n_sure, size, fissures=NO_PATTERN, seed=seed)
 
 
 def _tell_fissures(surroundings: Surroundings) -> str:
@@ -331,9 +347,8 @@ def _find_chance(
     free = (hits[-1] + 1.0) / (n[-1] + 1.0)
     chance = (hits[:, None] / free + PRIOR_TRIALS * shipped) / (n[:, None] + PRIOR_TRIALS)
     known = np.sqrt(PRIOR_TRIALS / (n[:, None] + PRIOR_TRIALS))
-    # Whether nodules bulge out of the lung is no matter of detection, and no trial tells it.
-    surface = np.where(np.arange(len(ZONES)) == 0, SURFACE_LOG_SD, LEAST_LOG_SD)[:, None]
-    sd = np.maximum(known * spread, np.minimum(surface, spread))
+    geometry = np.array([GEOMETRY_LOG_SD.get(name, LEAST_LOG_SD) for name in ZONES])[:, None]
+    sd = np.maximum(known * spread, np.minimum(geometry, spread))
     return chance[reference.zone, rows], sd[reference.zone, rows]
 
 

@@ -35,6 +35,8 @@ FISSURE_REACH_MM = 7.0
 DEEP_GRID_MM = 4.0
 FISSURE_DEPTH_MM = 5.0
 EMPTY_HU = -850.0
+# A nodule hides the fissure behind it: its cells get what lies around them, weighted by distance.
+FILL_SIGMA_MM, FILL_REACH = 1.3, 4
 
 _OUTSIDE, _RIM, _INSIDE = 0, 1, 2
 
@@ -122,14 +124,15 @@ class Surroundings:
 class LungMaps:
     """What `find_surroundings` needs of a lung before its nodules are known; fields as of `Surroundings`.
 
-    `brightest_hu` is the highest attenuation in the lung's part of each cell, `state` whether a cell lies
-    outside, at the rim or inside the lung; `fissure` still has the sides of wide vessels.
+    `brightest_hu` and `mean_hu` are of the lung's part of each cell, `state` says whether a cell lies
+    outside, at the rim or inside the lung, `below` whether it is deep enough to be fissure.
     """
 
     brightest_hu: F32
+    mean_hu: F32
     state: U8
     lung: U8
-    fissure: U8
+    below: U8
     cell_mm: F64
     offset_mm: F64
     deep_mm: F32
@@ -137,7 +140,7 @@ class LungMaps:
 
 
 def map_lungs(box: LungBox, smooth_hu: F32) -> LungMaps:
-    """Coarse maps of the lungs and their fissures; `box` and `smooth_hu` as for `find_surroundings`."""
+    """Coarse maps of the lungs; `box` and `smooth_hu` as for `find_surroundings`."""
     spacing = np.asarray(box.spacing_zyx_mm)
     factor = np.maximum(1, np.rint(CELL_MM / spacing)).astype(np.int64)
     shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
@@ -148,14 +151,13 @@ def map_lungs(box: LungBox, smooth_hu: F32) -> LungMaps:
     step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
     deep = geometry.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
     below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
-    fissure = find_sheets(mean, below, cell)
-    return LungMaps(brightest, state, label, fissure, cell, 0.5 * (factor - 1) * spacing, deep, step)
+    return LungMaps(brightest, mean, state, label, below, cell, 0.5 * (factor - 1) * spacing, deep, step)
 
 
 def find_surroundings(
     box: LungBox, smooth_hu: F32, position_mm: F64, diameter_mm: F64, *, maps: LungMaps | None = None
 ) -> Surroundings:
-    """Coarse maps of the lungs and their vessels.
+    """Coarse maps of the lungs, their vessels and their fissures.
 
     Parameters
     ----------
@@ -163,7 +165,8 @@ def find_surroundings(
     smooth_hu : ndarray of float32, shape of the box
         The box after the Gaussian of the finest scale [HU].
     position_mm : ndarray, shape (n, 3)
-        Reported nodules (z, y, x) [mm] from the first voxel of the box; not counted as vessel.
+        Reported nodules (z, y, x) [mm] from the first voxel of the box; not counted as vessel, and taken out
+        before fissures are looked for.
     diameter_mm : ndarray, shape (n,)
     maps : LungMaps, optional
         From `map_lungs` of this box, where that was done before.
@@ -179,11 +182,26 @@ def find_surroundings(
     vessel = np.zeros(shape, np.uint8)
     _kernels.run_rows(_mark_bright, shape[0], maps.brightest_hu, maps.state, np.float32(floor), vessel)
     radius = np.nan_to_num(diameter_mm, nan=2.0) / 2 + 0.5 * float(cell.mean())
-    _carve(vessel, (position_mm - maps.offset_mm) / cell, radius, cell)
+    index = (position_mm - maps.offset_mm) / cell
+    _carve(vessel, index, radius, cell)
     _keep_large(vessel, MIN_VESSEL_MM3 / float(np.prod(cell)))
-    fissure = maps.fissure.copy()
+    fissure = find_sheets(_fill_in(maps.mean_hu, index, radius, cell), maps.below, cell)
     _drop_beside(fissure, vessel)
     return Surroundings(maps.lung, vessel, fissure, cell, maps.offset_mm, maps.deep_mm, maps.deep_step)
+
+
+def _fill_in(mean_hu: F32, index: F64, radius_mm: F64, cell: F64) -> F32:
+    """A copy whose cells within each ball have the mean of those around that lie in none."""
+    out, is_free = mean_hu.copy(), np.ones(mean_hu.shape, np.uint8)
+    _carve(is_free, index, radius_mm, cell)
+    cells = np.argwhere(is_free == 0)
+    away = np.meshgrid(*([np.arange(-FILL_REACH, FILL_REACH + 1)] * 3), indexing="ij")
+    square = sum((a * c) ** 2 for a, c in zip(away, cell, strict=True))
+    weight = np.exp(-0.5 * square / FILL_SIGMA_MM**2).astype(np.float32)
+    filled = np.empty(len(cells), np.float32)
+    _kernels.run_rows(_mean_around, len(cells), mean_hu, is_free, cells, weight, filled)
+    out[tuple(cells.T)] = filled
+    return out
 
 
 def _drop_beside(fissure: U8, vessel: U8) -> None:
@@ -253,6 +271,24 @@ def _search_nearest(first, last, index, field, is_inverse, offsets, least, cell,
                 distance = np.sqrt(dz * dz + dy * dy + dx * dx)
                 best = min(best, distance)
         out[row] = max(0.0, best - half)
+
+
+@nb.njit(nogil=True, cache=True)
+def _mean_around(first, last, mean, is_free, cells, weight, out):  # type: ignore[no-untyped-def]
+    """Weighted mean of the free cells around each of `cells`; its own value where there is none."""
+    nz, ny, nx = mean.shape
+    reach = weight.shape[0] // 2
+    for row in range(first, last):
+        z, y, x = cells[row]
+        total, n = 0.0, 0.0
+        for k in range(max(0, z - reach), min(nz, z + reach + 1)):
+            for j in range(max(0, y - reach), min(ny, y + reach + 1)):
+                for i in range(max(0, x - reach), min(nx, x + reach + 1)):
+                    if is_free[k, j, i] > 0:
+                        w = weight[k - z + reach, j - y + reach, i - x + reach]
+                        n += w
+                        total += w * mean[k, j, i]
+        out[row] = total / n if n > 0.0 else mean[z, y, x]
 
 
 @nb.njit(nogil=True, cache=True)
