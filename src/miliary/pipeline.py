@@ -154,7 +154,6 @@ def _find_nodules(
     with clock.stage("find"):
         search = marks.search_lungs(scan, lung_mask)
         box, smooth = search.box, search.smooth_hu
-    lungs_mapped = beside(surroundings.map_lungs, box, smooth)
     with clock.stage("classify"):
         judged = marks.judge_candidates(search, noise=noise, psf=psf)
     # What was not done meanwhile.
@@ -184,6 +183,7 @@ def _find_nodules(
             lesions, applied = lesion_changes.correct_lesions(lesions, corrections, applied)
             warnings = (*warnings, *reader_changes.list_warnings(applied))
             place_mm = _place_in_box(scan, box, nodules)
+    looked_around = beside(surroundings.find_surroundings, box, smooth, place_mm, nodules["diameter_mm"])
     shown = recovery = None
     if with_completeness:
         with clock.stage("completeness"):
@@ -201,9 +201,7 @@ def _find_nodules(
                 recovery=recovery,
             )
     with clock.stage("pattern"):
-        around = surroundings.find_surroundings(
-            box, smooth, place_mm, nodules["diameter_mm"], maps=lungs_mapped()
-        )
+        around = looked_around()
         trials = _list_trials(recovery, judged.classifier.threshold)
         spread = _estimate_pattern(around, nodules, place_mm, trials=trials, seed=seed)
     with clock.stage("definitions"):

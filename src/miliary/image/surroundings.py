@@ -120,43 +120,7 @@ class Surroundings:
         return out
 
 
-@dataclass(frozen=True)
-class LungMaps:
-    """What `find_surroundings` needs of a lung before its nodules are known; fields as of `Surroundings`.
-
-    `brightest_hu` and `mean_hu` are of the lung's part of each cell, `state` says whether a cell lies
-    outside, at the rim or inside the lung, `below` whether it is deep enough to be fissure.
-    """
-
-    brightest_hu: F32
-    mean_hu: F32
-    state: U8
-    lung: U8
-    below: U8
-    cell_mm: F64
-    offset_mm: F64
-    deep_mm: F32
-    deep_step: tuple[int, int, int]
-
-
-def map_lungs(box: LungBox, smooth_hu: F32) -> LungMaps:
-    """Coarse maps of the lungs; `box` and `smooth_hu` as for `find_surroundings`."""
-    spacing = np.asarray(box.spacing_zyx_mm)
-    factor = np.maximum(1, np.rint(CELL_MM / spacing)).astype(np.int64)
-    shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
-    brightest, mean = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    state, label = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    _kernels.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, mean, state, label)
-    cell = np.asarray(spacing * factor, dtype=np.float64)
-    step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
-    deep = geometry.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
-    below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
-    return LungMaps(brightest, mean, state, label, below, cell, 0.5 * (factor - 1) * spacing, deep, step)
-
-
-def find_surroundings(
-    box: LungBox, smooth_hu: F32, position_mm: F64, diameter_mm: F64, *, maps: LungMaps | None = None
-) -> Surroundings:
+def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_mm: F64) -> Surroundings:
     """Coarse maps of the lungs, their vessels and their fissures.
 
     Parameters
@@ -168,31 +132,45 @@ def find_surroundings(
         Reported nodules (z, y, x) [mm] from the first voxel of the box; not counted as vessel, and taken out
         before fissures are looked for.
     diameter_mm : ndarray, shape (n,)
-    maps : LungMaps, optional
-        From `map_lungs` of this box, where that was done before.
 
     Returns
     -------
     Surroundings
     """
-    maps = map_lungs(box, smooth_hu) if maps is None else maps
-    cell, shape = maps.cell_mm, maps.lung.shape
-    lung_hu = _typical_hu(maps.brightest_hu, maps.state)
-    floor = max(VESSEL_HU, lung_hu + VESSEL_SHARE * (VESSEL_BLOOD_HU - lung_hu))
-    vessel = np.zeros(shape, np.uint8)
-    _kernels.run_rows(_mark_bright, shape[0], maps.brightest_hu, maps.state, np.float32(floor), vessel)
+    spacing = np.asarray(box.spacing_zyx_mm)
+    factor = np.maximum(1, np.rint(CELL_MM / spacing)).astype(np.int64)
+    shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
+    brightest, mean = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    state, label = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    _kernels.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, mean, state, label)
+    cell = np.asarray(spacing * factor, dtype=np.float64)
+    offset = 0.5 * (factor - 1) * spacing
+    step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
+    deep = geometry.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
+    below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
+    index = (position_mm - offset) / cell
     radius = np.nan_to_num(diameter_mm, nan=2.0) / 2 + 0.5 * float(cell.mean())
-    index = (position_mm - maps.offset_mm) / cell
-    _carve(vessel, index, radius, cell)
-    _keep_large(vessel, MIN_VESSEL_MM3 / float(np.prod(cell)))
-    fissure = find_sheets(_fill_in(maps.mean_hu, index, radius, cell), maps.below, cell)
+    vessel = _find_vessels(brightest, state, index, radius, cell)
+    _fill_in(mean, index, radius, cell)
+    fissure = find_sheets(mean, below, cell)
     _drop_beside(fissure, vessel)
-    return Surroundings(maps.lung, vessel, fissure, cell, maps.offset_mm, maps.deep_mm, maps.deep_step)
+    return Surroundings(label, vessel, fissure, cell, offset, deep, step)
 
 
-def _fill_in(mean_hu: F32, index: F64, radius_mm: F64, cell: F64) -> F32:
-    """A copy whose cells within each ball have the mean of those around that lie in none."""
-    out, is_free = mean_hu.copy(), np.ones(mean_hu.shape, np.uint8)
+def _find_vessels(brightest_hu: F32, state: U8, index: F64, radius_mm: F64, cell: F64) -> U8:
+    """Cells that hold vessel: bright, in no nodule's ball, and of a piece larger than a nodule."""
+    lung_hu = _typical_hu(brightest_hu, state)
+    floor = max(VESSEL_HU, lung_hu + VESSEL_SHARE * (VESSEL_BLOOD_HU - lung_hu))
+    vessel = np.zeros(state.shape, np.uint8)
+    _kernels.run_rows(_mark_bright, len(vessel), brightest_hu, state, np.float32(floor), vessel)
+    _carve(vessel, index, radius_mm, cell)
+    _keep_large(vessel, MIN_VESSEL_MM3 / float(np.prod(cell)))
+    return vessel
+
+
+def _fill_in(mean_hu: F32, index: F64, radius_mm: F64, cell: F64) -> None:
+    """Give the cells within each ball the mean of those around that lie in none."""
+    is_free = np.ones(mean_hu.shape, np.uint8)
     _carve(is_free, index, radius_mm, cell)
     cells = np.argwhere(is_free == 0)
     away = np.meshgrid(*([np.arange(-FILL_REACH, FILL_REACH + 1)] * 3), indexing="ij")
@@ -200,8 +178,7 @@ def _fill_in(mean_hu: F32, index: F64, radius_mm: F64, cell: F64) -> F32:
     weight = np.exp(-0.5 * square / FILL_SIGMA_MM**2).astype(np.float32)
     filled = np.empty(len(cells), np.float32)
     _kernels.run_rows(_mean_around, len(cells), mean_hu, is_free, cells, weight, filled)
-    out[tuple(cells.T)] = filled
-    return out
+    mean_hu[tuple(cells.T)] = filled
 
 
 def _drop_beside(fissure: U8, vessel: U8) -> None:
