@@ -304,6 +304,42 @@ def test_marks_that_may_be_vessels_are_not_used(around):
     assert few.reason == "0 of 350 nodules are certain enough, fewer than 30"
 
 
+def test_few_nodules_on_a_fissure_tell_nothing_and_many_do(around):
+    rng = np.random.default_rng(18)
+    null = np.zeros((199, len(pattern.MEASURES))) + rng.normal(0, 0.1, (199, len(pattern.MEASURES)))
+    column = pattern.MEASURES.index("fissure_contact")
+    p_value = {}
+    for value in (-3.0, 0.0, 3.0):
+        observed = np.zeros(len(pattern.MEASURES))
+        observed[column] = value
+        p_value[value] = pattern._test_jointly(*pattern._forget_hidden(observed, null))
+    assert p_value[-3.0] > 0.9
+    assert p_value[0.0] > 0.9
+    assert p_value[3.0] == pytest.approx(0.005)
+
+
+def test_trials_tell_by_how_much_the_packaged_chance_is_off(around):
+    rng = np.random.default_rng(19)
+    points = _uniform(4000, rng)
+    tried = pattern.measure_places(around, points, np.full(len(points), 0.85))
+    tried = tried.select(pattern._can_hold(tried))
+    packaged, _ = pattern._look_up(tried)
+    k = pattern.ZONES.index("vessel_near")
+    for factor in (1.0, 0.5):
+        chance = 0.9 * packaged * np.where(tried.zone == k, factor, 1.0)
+        log_factor, log_sd = pattern._compare_zones(tried, rng.random(len(tried)) < chance, 0.85)
+        assert log_factor[k] == pytest.approx(np.log(factor), abs=0.1)
+        assert log_factor[-1] == log_sd[-1] == 0
+        assert log_sd[k] == pytest.approx(pattern.LEAST_LOG_SD, abs=0.05)
+        others = [pattern.ZONES.index(name) for name in ("pleura_contact", "pleura_rim", "vessel_contact")]
+        assert np.abs(log_factor[others]).max() < 0.15
+        assert log_sd[others[0]] >= pattern.GEOMETRY_LOG_SD["pleura_contact"]
+    none = pattern._compare_zones(tried.select(tried.zone != k), np.ones((tried.zone != k).sum(), bool), 0.85)
+    # Without a trial the packaged chance stands, as unsure as it is.
+    assert none[0][k] == 0
+    assert none[1][k] == pytest.approx(0.14, abs=0.03)
+
+
 def test_uniformity_of_size_is_what_was_there_before_measurement():
     rng = np.random.default_rng(11)
     true = rng.normal(2.0, 0.3, 3000)

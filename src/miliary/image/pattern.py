@@ -53,9 +53,9 @@ LEAST_DEPTH_RADII = 0.8
 SHEET_MM, LEAST_FISSURE_CM2 = 1.5, 5.0
 NO_PATTERN = "not used"
 
-# Trials of a scan against the packaged chance; sizes that count as alike; what stays unknown at best.
-PRIOR_TRIALS = 20.0
-SIZE_MATCH_MM = 0.2
+# Radii of trials beyond those of the nodules that count; width of the logarithm of a radius over which trials
+# tell of each other; what stays unknown at best.
+SIZE_MATCH_MM, SIZE_LOG_WIDTH = 0.2, 0.15
 LEAST_LOG_SD = 0.05
 # What no trial tells: whether nodules bulge out of the lung, how much of a fissure one hides that lies on it,
 # and how far nodules and vessels run into each other.
@@ -219,7 +219,7 @@ def estimate_pattern(
         n_nodules=n_marks,
         n_used=len(nodules),
         size=size,
-        randomness_p=_test_jointly(log_observed[0], log_null),
+        randomness_p=_test_jointly(*_forget_hidden(log_observed[0], log_null)),
         evidence=_list_evidence(log_observed[0], log_null, observed.counts),
         gradients=_list_gradients(nodules, reference, chance),
         fissures=_tell_fissures(surroundings),
@@ -314,10 +314,15 @@ def _keep_apart(points_mm: F64, draws: I32, apart_mm: float) -> tuple[I32, I64]:
 
 
 def _draw_reference(surroundings: Surroundings, radius_mm: F64, rng: np.random.Generator) -> Places:
-    """Uniform points where a nodule can be: not inside a vessel, not half outside the lung."""
+    """Uniform points where a nodule can be."""
     points = surroundings.draw_points(N_REFERENCE, rng)
     places = measure_places(surroundings, points, rng.choice(radius_mm, N_REFERENCE))
-    return places.select(places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm).visible()
+    return places.select(_can_hold(places))
+
+
+def _can_hold(places: Places) -> npt.NDArray[np.bool_]:
+    """Where a nodule can be: not inside a vessel, not half outside the lung."""
+    return (places.vessel_mm > 0) & (places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm)
 
 
 def _find_chance(
@@ -325,31 +330,63 @@ def _find_chance(
 ) -> tuple[F64, F64]:
     """Chance of detection at the reference points, and how well its logarithm is known.
 
-    By zone, relative to the free lung. Trials of about the nodules' size count beside the packaged chance,
-    which weighs as much as `PRIOR_TRIALS` of them.
+    By zone, relative to the free lung. Trials of about the nodules' size tell by how much the packaged chance
+    of each zone is off on this scan.
     """
-    detection = read_model()["detection"]
-    shipped, spread = (
-        np.stack([np.interp(reference.radius_mm, detection["radius_mm"], detection[z][name]) for z in ZONES])
-        for name in ("chance", "log_sd")
-    )
-    rows = np.arange(len(reference))
+    chance, spread = _look_up(reference)
     if trials is None:
-        return shipped[reference.zone, rows], spread[reference.zone, rows]
+        return chance, spread
     low, high = np.quantile(nodules.radius_mm, [0.1, 0.9])
     size = trials.diameter_mm / 2
     alike = (size >= low - SIZE_MATCH_MM) & (size <= high + SIZE_MATCH_MM)
-    tried = measure_places(surroundings, trials.position_mm[alike], trials.diameter_mm[alike] / 2)
+    tried = measure_places(surroundings, trials.position_mm[alike], size[alike])
     found = trials.is_found[alike][np.argsort(trials.position_mm[alike][:, 0], kind="stable")]
-    found, zone = found[tried.vessel_mm > 0], tried.zone[tried.vessel_mm > 0]
-    n = np.bincount(zone, minlength=len(ZONES))
-    hits = np.bincount(zone, weights=found, minlength=len(ZONES))
-    free = (hits[-1] + 1.0) / (n[-1] + 1.0)
-    chance = (hits[:, None] / free + PRIOR_TRIALS * shipped) / (n[:, None] + PRIOR_TRIALS)
-    known = np.sqrt(PRIOR_TRIALS / (n[:, None] + PRIOR_TRIALS))
-    geometry = np.array([GEOMETRY_LOG_SD.get(name, LEAST_LOG_SD) for name in ZONES])[:, None]
-    sd = np.maximum(known * spread, np.minimum(geometry, spread))
-    return chance[reference.zone, rows], sd[reference.zone, rows]
+    can_be = _can_hold(tried)
+    log_factor, log_sd = _compare_zones(
+        tried.select(can_be), found[can_be], float(np.median(nodules.radius_mm))
+    )
+    return chance * np.exp(log_factor[reference.zone]), log_sd[reference.zone]
+
+
+def _look_up(places: Places) -> tuple[F64, F64]:
+    """Packaged chance of detection over that in the free lung, and the spread of its logarithm."""
+    detection = read_model()["detection"]
+    rows = np.arange(len(places))
+    chance, spread = (
+        np.stack([np.interp(places.radius_mm, detection["radius_mm"], detection[z][name]) for z in ZONES])
+        for name in ("chance", "log_sd")
+    )
+    return chance[places.zone, rows], spread[places.zone, rows]
+
+
+def _compare_zones(tried: Places, found: npt.NDArray[np.bool_], radius_mm: float) -> tuple[F64, F64]:
+    """Logarithm of what was found over what the packaged chance expects, by zone, and what stays unknown.
+
+    The latter at `radius_mm`.
+    """
+    detection = read_model()["detection"]
+    expected = _look_up(tried)[0] * _rate_in_free_lung(tried, found)
+    log_factor, log_sd = np.zeros(len(ZONES)), np.zeros(len(ZONES))
+    for k, name in enumerate(ZONES[:-1]):
+        here = tried.zone == k
+        geometry = GEOMETRY_LOG_SD.get(name, 0.0)
+        # Scans differ by the packaged spread without its part that is geometry.
+        spread = float(np.interp(radius_mm, detection["radius_mm"], detection[name]["log_sd"]))
+        between = max(spread**2 - geometry**2, LEAST_LOG_SD**2)
+        p = np.clip(expected[here], 0.01, 0.99)
+        counting = float((p * (1 - p)).sum() + 0.5) / float(p.sum() + 0.5) ** 2
+        seen = np.log((np.count_nonzero(found[here]) + 0.5) / (p.sum() + 0.5))
+        log_factor[k] = between / (between + counting) * float(seen)
+        log_sd[k] = np.sqrt(between * counting / (between + counting) + max(geometry, LEAST_LOG_SD) ** 2)
+    return log_factor, log_sd
+
+
+def _rate_in_free_lung(tried: Places, found: npt.NDArray[np.bool_]) -> F64:
+    """Share found of the trials in the free lung that are about as large as each trial."""
+    free = tried.zone == len(ZONES) - 1
+    log_radius = np.log(tried.radius_mm)
+    weight = np.exp(-0.5 * ((log_radius[:, None] - log_radius[free]) / SIZE_LOG_WIDTH) ** 2)
+    return np.asarray((weight @ found[free] + 0.5) / (weight.sum(axis=1) + 1.0))
 
 
 def _weigh(reference: Places, nodules: Places, chance: F64) -> F64:
@@ -452,6 +489,17 @@ def _count(places: Places, draws: I32 | None, apart_mm: float) -> _Counted:
     )
     counts = _Counts(sizes.astype(float), zone.astype(float), pairs, np.nanmean(nearest, axis=1))
     return _Counted(counts, nearest, draws, sizes)
+
+
+def _forget_hidden(observed: F64, null: F64) -> tuple[F64, F64]:
+    """Measures of all sets, with fissural contact no less than its median.
+
+    A nodule hides a faint fissure that it lies on, so that few at fissures tell nothing; many do.
+    """
+    pool = np.concatenate([observed[None], null])
+    column = MEASURES.index("fissure_contact")
+    pool[:, column] = np.maximum(pool[:, column], np.median(pool[:, column]))
+    return pool[0], pool[1:]
 
 
 def _test_jointly(observed: F64, null: F64) -> float:

@@ -39,6 +39,10 @@ EXPECTED_SD = np.array([1.0, 0.7, 1.3, 0.8, 0.2, 0.7])
 # counts of two simulators that differ in this come out 1 % too low and 5 % too high. With it 95.6 % of the
 # counts and 92.6 % of the volumes of 135 development crops lie inside their intervals.
 REST = 0.02
+# Nodules that sit on what crowds them are missed more often than others at places as crowded. One-sigma,
+# times how much more crowded the marks lie than places at random (0 to 1), times the root of the share missed
+# there: with it 18 of 20 counts of perilymphatic development crops lie inside their intervals, before 15.
+HIDDEN = 0.8
 FINEST_MM, COARSEST_MM, N_SIZES = 0.7, 6.0, 24
 N_DRAWS = 60
 
@@ -165,7 +169,10 @@ def estimate_place_factor(
     log_factor, counting = _log_factor(best, sizes, there, marks, near)
     others = [_log_factor(np.clip(row, *limits), sizes, there, marks, near)[0] for row in drawn]
     known = np.hypot(np.std(others, axis=0), counting)
-    return PlaceFactor(sizes, np.exp(log_factor), np.hypot(known, REST))
+    excess = max(0.0, float(marks @ probability) / (float(probability.sum()) + PRIOR_MARKS))
+    missed = np.array([1.0 - _chance(best, x, there).mean() for x in np.log(sizes)])
+    rest = np.hypot(REST, HIDDEN * excess * np.sqrt(missed))
+    return PlaceFactor(sizes, np.exp(log_factor), np.hypot(known, rest))
 
 
 def _rank(among: F64, values: F64) -> F64:
