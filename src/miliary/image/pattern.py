@@ -59,7 +59,7 @@ SIZE_MATCH_MM, SIZE_LOG_WIDTH = 0.2, 0.15
 LEAST_LOG_SD = 0.05
 # What no trial tells: whether nodules bulge out of the lung, how much of a fissure one hides that lies on it,
 # and how far nodules and vessels run into each other.
-GEOMETRY_LOG_SD = {"pleura_contact": 0.3, "fissure_contact": 0.3, "vessel_contact": 0.25}
+GEOMETRY_LOG_SD = {"pleura_contact": 0.3, "fissure_contact": 0.1, "vessel_contact": 0.1}
 
 ZONES = ("pleura_contact", "pleura_rim", "fissure_contact", "vessel_contact", "vessel_near", "free")
 MEASURES = (*ZONES[:-1], "close_pairs", "wide_pairs", "nearest_neighbor")
