@@ -5,6 +5,8 @@
     python -m validation.completeness table                        rates on nodule-free lungs, for the package
     python -m validation.completeness pair shipped 900700 12       the same patients at two protocols
     python -m validation.completeness report                       what was measured, against the bars
+    python -m validation.completeness measure shipped 920000 24 --pattern perilymphatic
+    python -m validation.completeness report --pattern perilymphatic
 
 What takes long, simulating and injecting, is kept outside the repository (`MILIARY_CACHE`), one file a scan;
 `report` corrects anew from it.
@@ -44,6 +46,7 @@ HEALTHY_FIRST, HEALTHY_COUNT = 600_000, 36
 VALIDATION_FIRST = 900_000
 CLASSES = ((1.3, 30.0), (1.3, 100.0), (2.6, 100.0), (6.0, 100.0))
 LEAST_MM = 1.2
+PATTERNS = ("random", "perilymphatic", "centrilobular")
 
 
 @dataclass(frozen=True)
@@ -357,11 +360,15 @@ def main(arguments: Any = None) -> None:
     parser.add_argument("source", nargs="?", default="shipped", choices=("shipped", "independent"))
     parser.add_argument("first", nargs="?", type=int, default=VALIDATION_FIRST)
     parser.add_argument("n", nargs="?", type=int, default=1)
+    parser.add_argument(
+        "--pattern", default="random", choices=PATTERNS, help="of the shipped simulator's nodules"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.command == "measure":
         seeds = range(chosen.first, chosen.first + chosen.n)
-        kind = "scan" if chosen.first >= VALIDATION_FIRST else "dev"
-        measure_many((f"{kind}-{chosen.source}-{s}", draw_recipe(chosen.source, s)) for s in seeds)
+        kind = _kind(chosen.pattern, "scan" if chosen.first >= VALIDATION_FIRST else "dev")
+        recipes = ((s, replace(draw_recipe(chosen.source, s), pattern=chosen.pattern)) for s in seeds)
+        measure_many((f"{kind}-{chosen.source}-{s}", recipe) for s, recipe in recipes)
     elif chosen.command == "pair":
         measure_many(
             (f"pair-{name}-{chosen.source}-{s}", recipe)
@@ -372,7 +379,12 @@ def main(arguments: Any = None) -> None:
     elif chosen.command == "table":
         write_table()
     else:
-        report()
+        report(f"{_kind(chosen.pattern, 'scan')}-")
+
+
+def _kind(pattern: str, kind: str) -> str:
+    """First part of a kept file's name."""
+    return kind if pattern == "random" else f"{pattern}-{kind}"
 
 
 if __name__ == "__main__":

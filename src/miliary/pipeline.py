@@ -222,7 +222,7 @@ def _find_nodules(
         grid=scan.grid,
         acquisition=scan.acquisition,
         source_order=scan.source_order,
-        warnings=(*scan.warnings, *warnings, *completeness.list_warnings(shown)),
+        warnings=(*scan.warnings, *warnings, *completeness.list_warnings(shown, spread.label)),
         lungs=lung_mask,
         right_ml=right_ml,
         left_ml=left_ml,

@@ -10,6 +10,7 @@ from miliary.ct_result import Psf
 from miliary.image import excess, find
 from miliary.image.completeness import list_warnings
 from miliary.image.find import LungBox
+from miliary.pattern import PatternLabel
 
 SPACING = (1.0, 0.7, 0.8)
 PSF = Psf(0.6, 0.4, "nodules")
@@ -102,10 +103,18 @@ def test_right_numbers_agree_and_badly_wrong_ones_are_warned_of():
     for stated in (300, 20_000):
         wrong = _check(stated, 2000)
         assert not wrong.agrees
-        (warning,) = list_warnings(replace(_completeness(stated), excess=wrong))
+        (warning,) = list_warnings(replace(_completeness(stated), excess=wrong), PatternLabel.RANDOM)
         assert warning.code == "excess_disagrees"
-    assert list_warnings(replace(_completeness(2000), excess=right)) == ()
-    assert list_warnings(None) == ()
+    assert list_warnings(replace(_completeness(2000), excess=right), PatternLabel.RANDOM) == ()
+    assert list_warnings(None, PatternLabel.PERILYMPHATIC) == ()
+
+
+def test_a_count_of_nodules_on_surfaces_is_said_to_be_too_low():
+    found = _completeness(2000)
+    (warning,) = list_warnings(found, PatternLabel.PERILYMPHATIC)
+    assert warning.code == "count_too_low_on_surfaces"
+    assert list_warnings(replace(found, at_least=()), PatternLabel.PERILYMPHATIC) == ()
+    assert list_warnings(found, PatternLabel.CENTRILOBULAR) == ()
 
 
 def test_nothing_is_checked_where_nothing_is_corrected():

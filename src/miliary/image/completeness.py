@@ -15,6 +15,7 @@ from miliary.image.injection import N_INJECTED, Detection, Recovery, inject_and_
 from miliary.image.placement import Crowding, estimate_place_factor, measure_crowding
 from miliary.image.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3, Corrected, Curve, Response
 from miliary.nodules import Attenuation, Nodules
+from miliary.pattern import PatternLabel
 from miliary.scan import ScanWarning
 
 F64 = npt.NDArray[np.float64]
@@ -156,16 +157,25 @@ def compare_crowding(
     )
 
 
-def list_warnings(completeness: Completeness | None) -> tuple[ScanWarning, ...]:
+def list_warnings(completeness: Completeness | None, pattern: PatternLabel) -> tuple[ScanWarning, ...]:
     """What a reader of the corrected numbers must know."""
-    if completeness is None or completeness.excess is None or completeness.excess.agrees:
+    if completeness is None:
         return ()
-    total = completeness.excess.total_volume_mm3
-    text = (
-        f"The corrected volume disagrees with that of all blob-like attenuation, {total.value:.0f} mm3 "
-        f"({total.low:.0f} to {total.high:.0f}): look at the marks before relying on it."
-    )
-    return (ScanWarning("excess_disagrees", text),)
+    out = []
+    if completeness.at_least and pattern is PatternLabel.PERILYMPHATIC:
+        text = (
+            "The corrected count is likely too low: it is learned at random places, and of nodules that sit on "
+            "vessels and pleura more are missed."
+        )
+        out.append(ScanWarning("count_too_low_on_surfaces", text))
+    if completeness.excess is not None and not completeness.excess.agrees:
+        total = completeness.excess.total_volume_mm3
+        text = (
+            f"The corrected volume disagrees with that of all blob-like attenuation, {total.value:.0f} mm3 "
+            f"({total.low:.0f} to {total.high:.0f}): look at the marks before relying on it."
+        )
+        out.append(ScanWarning("excess_disagrees", text))
+    return tuple(out)
 
 
 def measure_background(detection: Detection) -> float:
