@@ -164,8 +164,8 @@ def list_warnings(completeness: Completeness | None, pattern: PatternLabel) -> t
     out = []
     if completeness.at_least and pattern is PatternLabel.PERILYMPHATIC:
         text = (
-            "The corrected count is likely too low: it is learned at random places, and of nodules that sit on "
-            "vessels and pleura more are missed."
+            "The corrected count is likely too low: it is learned at random places, and of nodules that sit "
+            "on vessels and pleura more are missed."
         )
         out.append(ScanWarning("count_too_low_on_surfaces", text))
     if completeness.excess is not None and not completeness.excess.agrees:
