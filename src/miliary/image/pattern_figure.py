@@ -65,7 +65,7 @@ def _place(k: int, columns: int) -> Box:
 
 
 def _subtitle(pattern: Pattern) -> str:
-    text = f"{pattern.reason}; {pattern.n_nodules} nodules"
+    text = f"{pattern.reason}; {pattern.n_used} of {pattern.n_nodules} nodules used"
     if pattern.randomness_p is not None:
         word = "rejected" if pattern.is_random_rejected else "not rejected"
         text += f"; random placement {word} at 5 % (joint p = {pattern.randomness_p:.3f})"
