@@ -20,7 +20,6 @@ import numpy.typing as npt
 from miliary.image import pattern
 from miliary.image.pattern import (
     GEOMETRY_LOG_SD,
-    LEAST_DEPTH_RADII,
     LEAST_LOG_SD,
     MODEL_PATH,
     ZONES,
@@ -54,7 +53,7 @@ def sample_detection(seed: int) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
     order = np.argsort(tried.position_mm[:, 0], kind="stable")
     places = measure_places(around, tried.position_mm, radius)
     # Where placements at random are never put nothing is compared.
-    here = (places.vessel_mm > 0) & (places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm)
+    here = places.can_hold()
     return places.zone[here], places.radius_mm[here], tried.is_found[order][here]
 
 

@@ -24,9 +24,10 @@ from miliary.pipeline import find_nodules
 from miliary.scan import Scan
 from validation.cases import REAL, Case, cache_folder, read_real
 from validation.insertion import Blur, insert_spheres
+from validation.pattern import read_log
 
 Mask = npt.NDArray[np.bool_]
-Way = Callable[["Lung", np.random.Generator], npt.NDArray[np.uint8]]
+Way = Callable[["Lung", np.random.Generator], Mask]
 
 FIRST_SEED, N_NODULES = 930_000, 800
 DIAMETER_MM = (1.2, 3.6)
@@ -56,22 +57,22 @@ class Lung:
         )
 
 
-def place_at_random(lung: Lung, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def place_at_random(lung: Lung, rng: np.random.Generator) -> Mask:
     """Anywhere inside the pleura."""
     del rng
-    return _as_labels(lung.depth_mm > 1.2)
+    return np.asarray(lung.depth_mm > 1.2)
 
 
-def place_on_interstitium(lung: Lung, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def place_on_interstitium(lung: Lung, rng: np.random.Generator) -> Mask:
     """Half on the pleura, half on vessels."""
     pleura = (lung.depth_mm > 1.0) & (lung.depth_mm < 2.2)
     vessel = (lung.vessel_mm > 0.5) & (lung.vessel_mm < 2.0) & (lung.depth_mm > DEEP_MM)
     few, many = sorted((pleura, vessel), key=np.count_nonzero)
     thinned = many & (rng.random(many.shape, dtype=np.float32) < few.sum() / many.sum())
-    return _as_labels(few | thinned)
+    return np.asarray(few | thinned)
 
 
-def place_in_lobules(lung: Lung, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def place_in_lobules(lung: Lung, rng: np.random.Generator) -> Mask:
     """Around the middle of a third of the lobules, off the pleura and off visible vessels."""
     size = lung.spacing_mm * lung.labels.shape
     n = np.maximum(1, (size / LOBULE_MM).astype(int))
@@ -82,11 +83,7 @@ def place_in_lobules(lung: Lung, rng: np.random.Generator) -> npt.NDArray[np.uin
     far = np.ones(lung.labels.shape, dtype=bool)
     far[tuple(index.T)] = False
     distance = ndimage.distance_transform_edt(far, sampling=lung.spacing_mm)
-    return _as_labels((distance < ROSETTE_MM) & (lung.depth_mm > 4.5) & (lung.vessel_mm > 2.0))
-
-
-def _as_labels(mask: Mask) -> npt.NDArray[np.uint8]:
-    return mask.astype(np.uint8)
+    return np.asarray((distance < ROSETTE_MM) & (lung.depth_mm > 4.5) & (lung.vessel_mm > 2.0))
 
 
 WAYS: dict[str, Way] = {
@@ -101,7 +98,7 @@ def judge(case: Case, lung: Lung, way: str, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng([seed, 61])
     inserted = insert_spheres(
         lung.scan,
-        WAYS[way](lung, rng),
+        WAYS[way](lung, rng).astype(np.uint8),
         Blur(**case.settings["blur"]),
         seed=seed,
         n=N_NODULES,
@@ -162,11 +159,6 @@ def run(path: Path, role: str) -> None:
         print(row, flush=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Insertions judged so far."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
 def report(rows: list[dict[str, Any]]) -> None:

@@ -322,7 +322,7 @@ def test_trials_tell_by_how_much_the_packaged_chance_is_off(around):
     rng = np.random.default_rng(19)
     points = _uniform(4000, rng)
     tried = pattern.measure_places(around, points, np.full(len(points), 0.85))
-    tried = tried.select(pattern._can_hold(tried))
+    tried = tried.select(tried.can_hold())
     packaged, _ = pattern._look_up(tried)
     k = pattern.ZONES.index("vessel_near")
     for factor in (1.0, 0.5):

@@ -33,12 +33,12 @@ def test_a_lung_knows_its_depth_and_its_vessels(lung: Lung) -> None:
 
 
 def test_random_places_fill_the_lung(lung: Lung) -> None:
-    mask = WAYS["random"](lung, np.random.default_rng(0)) > 0
+    mask = WAYS["random"](lung, np.random.default_rng(0))
     assert mask.sum() == pytest.approx((lung.depth_mm > 1.2).sum())
 
 
 def test_interstitial_places_lie_on_the_pleura_and_on_vessels(lung: Lung) -> None:
-    mask = WAYS["perilymphatic"](lung, np.random.default_rng(0)) > 0
+    mask = WAYS["perilymphatic"](lung, np.random.default_rng(0))
     on_pleura = lung.depth_mm[mask] < 2.2
     assert 0.4 < on_pleura.mean() < 0.6
     assert lung.vessel_mm[mask][~on_pleura].max() < 2.0
@@ -46,14 +46,14 @@ def test_interstitial_places_lie_on_the_pleura_and_on_vessels(lung: Lung) -> Non
 
 
 def test_lobular_places_are_groups_off_pleura_and_vessels(lung: Lung) -> None:
-    mask = WAYS["centrilobular"](lung, np.random.default_rng(0)) > 0
+    mask = WAYS["centrilobular"](lung, np.random.default_rng(0))
     assert lung.depth_mm[mask].min() > 4.5
     assert lung.vessel_mm[mask].min() > 2.0
     _, n_groups = ndimage.label(mask)
     litres = (lung.labels > 0).sum() * 0.64 / 1e6
     # A third of the lobules, less those at the pleura and at vessels.
     assert 0.05 < n_groups / (litres * 1e6 / 9.0**3) < 0.33
-    other = WAYS["centrilobular"](lung, np.random.default_rng(1)) > 0
+    other = WAYS["centrilobular"](lung, np.random.default_rng(1))
     assert (mask & other).sum() < 0.7 * mask.sum()
 
 

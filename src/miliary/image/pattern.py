@@ -101,6 +101,10 @@ class Places:
         """The points of a mask or index array."""
         return Places(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
+    def can_hold(self) -> npt.NDArray[np.bool_]:
+        """Which points a nodule can be at: not inside a vessel, not half outside the lung."""
+        return (self.vessel_mm > 0) & (self.depth_mm > LEAST_DEPTH_RADII * self.radius_mm)
+
     def visible(self) -> Places:
         """The points where a nodule could be seen: not within a vessel."""
         return self.select(self.vessel_mm > 0)
@@ -184,7 +188,7 @@ def estimate_pattern(
     Returns
     -------
     Pattern
-        `indeterminate` under 30 nodules, or `none` where they are no more than false marks make.
+        `indeterminate` under 30 certain nodules, or `none` where they are no more than false marks make.
     """
     n_marks = len(position_mm)
     size = estimate_uniformity(diameter_mm, diameter_mm_err)
@@ -317,12 +321,7 @@ def _draw_reference(surroundings: Surroundings, radius_mm: F64, rng: np.random.G
     """Uniform points where a nodule can be."""
     points = surroundings.draw_points(N_REFERENCE, rng)
     places = measure_places(surroundings, points, rng.choice(radius_mm, N_REFERENCE))
-    return places.select(_can_hold(places))
-
-
-def _can_hold(places: Places) -> npt.NDArray[np.bool_]:
-    """Where a nodule can be: not inside a vessel, not half outside the lung."""
-    return (places.vessel_mm > 0) & (places.depth_mm > LEAST_DEPTH_RADII * places.radius_mm)
+    return places.select(places.can_hold())
 
 
 def _find_chance(
@@ -341,7 +340,7 @@ def _find_chance(
     alike = (size >= low - SIZE_MATCH_MM) & (size <= high + SIZE_MATCH_MM)
     tried = measure_places(surroundings, trials.position_mm[alike], size[alike])
     found = trials.is_found[alike][np.argsort(trials.position_mm[alike][:, 0], kind="stable")]
-    can_be = _can_hold(tried)
+    can_be = tried.can_hold()
     log_factor, log_sd = _compare_zones(
         tried.select(can_be), found[can_be], float(np.median(nodules.radius_mm))
     )

@@ -150,28 +150,28 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
     index = (position_mm - offset) / cell
     radius = np.nan_to_num(diameter_mm, nan=2.0) / 2 + 0.5 * float(cell.mean())
-    vessel = _find_vessels(brightest, state, index, radius, cell)
-    _fill_in(mean, index, radius, cell)
+    is_free = np.ones(shape, np.uint8)
+    _carve(is_free, index, radius, cell)
+    vessel = _find_vessels(brightest, state, is_free, cell)
+    _fill_in(mean, is_free, cell)
     fissure = find_sheets(mean, below, cell)
     _drop_beside(fissure, vessel)
     return Surroundings(label, vessel, fissure, cell, offset, deep, step)
 
 
-def _find_vessels(brightest_hu: F32, state: U8, index: F64, radius_mm: F64, cell: F64) -> U8:
-    """Cells that hold vessel: bright, in no nodule's ball, and of a piece larger than a nodule."""
+def _find_vessels(brightest_hu: F32, state: U8, is_free: U8, cell: F64) -> U8:
+    """Cells that hold vessel: bright, free of nodules, and of a piece larger than a nodule."""
     lung_hu = _typical_hu(brightest_hu, state)
     floor = max(VESSEL_HU, lung_hu + VESSEL_SHARE * (VESSEL_BLOOD_HU - lung_hu))
     vessel = np.zeros(state.shape, np.uint8)
     _kernels.run_rows(_mark_bright, len(vessel), brightest_hu, state, np.float32(floor), vessel)
-    _carve(vessel, index, radius_mm, cell)
+    vessel &= is_free
     _keep_large(vessel, MIN_VESSEL_MM3 / float(np.prod(cell)))
     return vessel
 
 
-def _fill_in(mean_hu: F32, index: F64, radius_mm: F64, cell: F64) -> None:
-    """Give the cells within each ball the mean of those around that lie in none."""
-    is_free = np.ones(mean_hu.shape, np.uint8)
-    _carve(is_free, index, radius_mm, cell)
+def _fill_in(mean_hu: F32, is_free: U8, cell: F64) -> None:
+    """Give the cells of nodules the mean of the free ones around."""
     cells = np.argwhere(is_free == 0)
     away = np.meshgrid(*([np.arange(-FILL_REACH, FILL_REACH + 1)] * 3), indexing="ij")
     square = sum((a * c) ** 2 for a, c in zip(away, cell, strict=True))
