@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from miliary.cli_case import derive_case
-from miliary.ct_result import CtResult, Lungs, Noise, Psf
-from miliary.exchange.case_result import write_case_files
-from miliary.exchange.examples import find_example
-from miliary.exchange.store import write_ct_result, write_figures
-from miliary.exchange.volume_store import write_stored_volume
-from miliary.figure import Figure
-from miliary.image.figures import render_figures
-from miliary.nodules import COLUMNS, Nodules
-from miliary.scan import Grid, Scan
+from miliary.cli.case_commands import derive_case
+from miliary.exchange.case.case_folder import write_case_files
+from miliary.exchange.case.examples import find_example
+from miliary.exchange.folders.store import write_ct_result, write_figures
+from miliary.exchange.folders.volume_store import write_stored_volume
+from miliary.image.figures.scan_figures import render_figures
+from miliary.model.ct_result import CtResult, Lungs, Noise, Psf
+from miliary.model.figure import Figure
+from miliary.model.nodules import COLUMNS, Nodules
+from miliary.model.scan import Grid, Scan
 
 SHAPE_ZYX = (350, 512, 512)
 SPACING_ZYX_MM = (1.0, 0.7, 0.7)

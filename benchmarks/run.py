@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(case: Case, loaded: Loaded, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    from miliary.exchange.dicom_write import write_dicom_series
+    from miliary.exchange.dicom.write_ct import write_dicom_series
 
     scan = loaded.scan
     series = folder / "series"
@@ -207,7 +207,7 @@ def _work(options: argparse.Namespace) -> int:
 
 def _work_stages(folder: Path) -> int:
     """Read, find and write in one process: time of every stage, and the peak of memory at its end."""
-    from miliary.cli_memory import keep_freed_memory
+    from miliary.cli.memory import keep_freed_memory
     from miliary.exchange.ct_read import read_ct
     from miliary.pipeline import find_nodules
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from miliary.ct_result import CtResult, Lungs, Noise, Psf
-from miliary.exchange.store import write_ct_result
+from miliary.exchange.folders.store import write_ct_result
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
-from miliary.nodules import COLUMN_NAMES, Nodules
-from miliary.transform import Transform
+from miliary.model.ct_result import CtResult, Lungs, Noise, Psf
+from miliary.model.nodules import COLUMN_NAMES, Nodules
+from miliary.model.transform import Transform
 from tests.chromium import Chromium
 
 SHAPE_ZYX = (350, 512, 512)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from miliary.ct_result import CtResult, Lungs, Noise, Psf, Stage
-from miliary.nodules import COLUMNS, Nodules
-from miliary.scan import Acquisition, Grid, Scan, ScanWarning
+from miliary.model.ct_result import CtResult, Lungs, Noise, Psf, Stage
+from miliary.model.nodules import COLUMNS, Nodules
+from miliary.model.scan import Acquisition, Grid, Scan, ScanWarning
 
 if TYPE_CHECKING:
     from miliary.image.simulate import SimulatedScan

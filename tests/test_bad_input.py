@@ -6,9 +6,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from miliary.cli import main
-from miliary.exchange.volume_file import write_volume
-from miliary.scan import Grid
+from miliary.cli.main import main
+from miliary.exchange.volumes.volume_file import write_volume
+from miliary.model.scan import Grid
 from tests.exchange.scans import edit, edit_all, files_by_position, phantom_grid, phantom_hu, write_phantom
 
 

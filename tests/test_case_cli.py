@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from miliary.cli import main
+from miliary.cli.main import main
 
 CASE = """
 id: p1

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from miliary.cli import main
-from miliary.exchange.case_file import read_case
+from miliary.cli.main import main
+from miliary.exchange.case.case_file import read_case
 
 ODD_PATIENT = {"resourceType": "Patient", "identifier": 3}
 

@@ -8,11 +8,12 @@ import types
 import numpy as np
 import pytest
 
-import miliary.cli
-from miliary.cli import main
+import miliary.cli.main
+from miliary.cli.main import main
 from miliary.errors import NoLungsError, ScanReadError, WeightsError
-from miliary.exchange import ct_read, store
-from miliary.exchange.store import CT_FILES
+from miliary.exchange import ct_read
+from miliary.exchange.folders import store
+from miliary.exchange.folders.store import CT_FILES
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 
 from miliary import followup
-from miliary.cli import main
-from miliary.comparison import Identity
-from miliary.ct_result import Lungs
+from miliary.cli.main import main
 from miliary.errors import InputError
-from miliary.exchange import exam_read
-from miliary.exchange.compare_store import read_response_schema
-from miliary.exchange.dicom_study import find_patient_conflict, list_series, read_identity
-from miliary.exchange.dicom_write import write_dicom_series
-from miliary.exchange.store import COMPARISON_FILES, write_ct_result
-from miliary.exchange.volume_store import read_stored_volume
-from miliary.scan import Acquisition, Grid, Scan, SourceOrder
-from miliary.transform import Transform
+from miliary.exchange.dicom.identity import find_patient_conflict, list_series, read_identity
+from miliary.exchange.dicom.write_ct import write_dicom_series
+from miliary.exchange.folders import exam_read
+from miliary.exchange.folders.compare_store import read_response_schema
+from miliary.exchange.folders.store import COMPARISON_FILES, write_ct_result
+from miliary.exchange.folders.volume_store import read_stored_volume
+from miliary.model.comparison import Identity
+from miliary.model.ct_result import Lungs
+from miliary.model.scan import Acquisition, Grid, Scan, SourceOrder
+from miliary.model.transform import Transform
 
 SHAPE, SPACING = (48, 44, 64), (2.4, 3.0, 3.2)
 

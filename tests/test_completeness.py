@@ -8,10 +8,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from miliary.completeness import Completeness, Estimate, FalseMarks, Threshold, summarize_corrected
-from miliary.ct_result import Lungs, summarize
-from miliary.image.completeness_figure import render_completeness
+from miliary.image.figures.completeness_figure import render_completeness
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
+from miliary.model.completeness import Completeness, Estimate, FalseMarks, Threshold, summarize_corrected
+from miliary.model.ct_result import Lungs, summarize
 from miliary.pipeline import find_nodules
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miliary.corrections import (
+from miliary.model.corrections import (
     Correction,
     CorrectionKind,
     correction_from_dict,

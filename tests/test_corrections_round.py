@@ -7,14 +7,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from miliary.cli import main
-from miliary.corrections import AppliedCorrections
-from miliary.ct_result import summarize
-from miliary.exchange.corrections import append_correction
-from miliary.exchange.saved_scan import read_saved_scan
-from miliary.exchange.store import read_schema, write_ct_result
-from miliary.exchange.study_file import read_study
-from miliary.nodules import Nodules
+from miliary.cli.main import main
+from miliary.exchange.folders.corrections_file import append_correction
+from miliary.exchange.folders.saved_scan import read_saved_scan
+from miliary.exchange.folders.store import read_schema, write_ct_result
+from miliary.exchange.folders.study_file import read_study
+from miliary.model.corrections import AppliedCorrections
+from miliary.model.ct_result import summarize
+from miliary.model.nodules import Nodules
 from miliary.pipeline import find_nodules
 
 APPLIED = AppliedCorrections(applied_through=2, n_rejected=1, n_added=1)

@@ -4,8 +4,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from miliary.ct_result import COMMON_VOLUME_ERROR, summarize
-from miliary.exchange.store import read_schema
+from miliary.exchange.folders.store import read_schema
+from miliary.model.ct_result import COMMON_VOLUME_ERROR, summarize
 
 
 def _mixed(make_nodules):

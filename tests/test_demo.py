@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 import miliary.image.simulate
-from miliary.cli import main
+from miliary.cli.main import main
 from miliary.errors import InputError
-from miliary.exchange.examples import find_example
+from miliary.exchange.case.examples import find_example
 from miliary.image.simulate import NodulePopulation, demo_pair
 
 LABELS = ("baseline", "followup")

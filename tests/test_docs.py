@@ -5,7 +5,7 @@ import re
 import pytest
 
 import miliary
-from miliary.nodules import COLUMN_NAMES
+from miliary.model.nodules import COLUMN_NAMES
 
 PAGES = ("ct.md", "case.md", "cli.md", "interchange.md")
 

@@ -9,9 +9,9 @@ import pydicom
 import pytest
 
 import miliary
-from miliary.cli import main
-from miliary.exchange.store import CT_FILES, read_schema, write_simulation
-from miliary.image.match import compare_with_truth
+from miliary.cli.main import main
+from miliary.exchange.folders.store import CT_FILES, read_schema, write_simulation
+from miliary.image.pair.match import compare_with_truth
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from miliary import followup
-from miliary.comparison import Category, ComparabilityVerdict, summarize_comparison
-from miliary.ct_result import Lungs
 from miliary.errors import InputError
-from miliary.exchange.compare_store import read_response_schema
-from miliary.nodules import Fate
-from miliary.scan import Grid, Scan, ScanWarning
-from miliary.transform import Transform
+from miliary.exchange.folders.compare_store import read_response_schema
+from miliary.model.comparison import Category, ComparabilityVerdict, summarize_comparison
+from miliary.model.ct_result import Lungs
+from miliary.model.nodules import Fate
+from miliary.model.scan import Grid, Scan, ScanWarning
+from miliary.model.transform import Transform
 
 SHIFT_LPS_MM = np.array([4.0, -3.0, 6.0])
 SHAPE, SPACING = (60, 56, 80), (3.0, 2.5, 2.6)

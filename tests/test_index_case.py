@@ -2,10 +2,10 @@
 
 import pytest
 
-from miliary.assessment import Verdict
 from miliary.clinical.registry import assess_case
-from miliary.exchange.case_file import read_case
-from miliary.vocabulary import Origin
+from miliary.exchange.case.case_file import read_case
+from miliary.model.assessment import Verdict
+from miliary.model.vocabulary import Origin
 
 # Ids of the list of what a careful reader finds; the others concern prose and bibliography.
 RAISED = {*range(1, 8), 9, 10, *range(14, 23), 25, 26, 27, *range(34, 42), 44, 45}

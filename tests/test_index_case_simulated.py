@@ -2,12 +2,12 @@
 
 import pytest
 
-from miliary.assessment import Verdict
-from miliary.case import Case
 from miliary.clinical.registry import assess_case
-from miliary.exchange.case_encode import encode_case
-from miliary.exchange.case_file import read_case
-from miliary.vocabulary import Origin
+from miliary.exchange.case.case_file import read_case
+from miliary.exchange.case.encode import encode_case
+from miliary.model.assessment import Verdict
+from miliary.model.case import Case
+from miliary.model.vocabulary import Origin
 
 SECTIONS = ("studies", "lesions", "specimens", "immunostains", "molecular", "microbiology", "labs")
 MORE = ("treatments", "adverse_events", "responses", "claims")

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from miliary.case import (
+from miliary.clinical.registry import assess_case
+from miliary.exchange.case.case_file import read_case
+from miliary.model.case import (
     AssertedResponse,
     AssertedStage,
     FollowUp,
@@ -20,9 +22,7 @@ from miliary.case import (
     Treatment,
     When,
 )
-from miliary.clinical.registry import assess_case
-from miliary.exchange.case_file import read_case
-from miliary.vocabulary import History, Lobe, Modality, Presence, Result, Smoking, Symptom
+from miliary.model.vocabulary import History, Lobe, Modality, Presence, Result, Smoking, Symptom
 from tests.test_index_case import RAISED
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT

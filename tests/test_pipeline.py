@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from miliary import pipeline
-from miliary.ct_result import CtResult
 from miliary.errors import NoLungsError
-from miliary.figure import summarize_figure
 from miliary.image.simulate import ScanProtocol, simulate_scan
-from miliary.nodules import COLUMN_NAMES
+from miliary.model.ct_result import CtResult
+from miliary.model.figure import summarize_figure
+from miliary.model.nodules import COLUMN_NAMES
+from miliary.model.scan import Grid, Scan, ScanWarning
 from miliary.pipeline import find_nodules
-from miliary.scan import Grid, Scan, ScanWarning
 
 
 @pytest.fixture(scope="module")

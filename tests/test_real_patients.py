@@ -5,8 +5,8 @@ import json
 import jsonschema
 import pytest
 
-from miliary.cli import main
-from miliary.exchange.store import CT_FILES, read_schema
+from miliary.cli.main import main
+from miliary.exchange.folders.store import CT_FILES, read_schema
 
 N_SLICES = {"lidc-idri-0314": 275, "lidc-idri-0003": 140}
 

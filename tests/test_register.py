@@ -9,12 +9,12 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from miliary.ct_result import Lungs
-from miliary.image import _field
-from miliary.image._search import Search, choose_centers, correlate, find_peaks
-from miliary.image.register import Registration, register_lungs
-from miliary.scan import Grid, Scan
-from miliary.transform import Transform
+from miliary.image.pair import displacement_field
+from miliary.image.pair.patch_search import Search, choose_centers, correlate, find_peaks
+from miliary.image.pair.register import Registration, register_lungs
+from miliary.model.ct_result import Lungs
+from miliary.model.scan import Grid, Scan
+from miliary.model.transform import Transform
 
 SHAPE = (62, 52, 86)
 GRID = Grid(SHAPE, (1.6, 1.5, 1.5), (-63.0, -38.0, 36.0))
@@ -283,11 +283,11 @@ def test_field_follows_sure_targets_and_stays_smooth_between() -> None:
     wrong = rng.choice(400, 40, replace=False)
     target[wrong] += 30.0
     precision[wrong] = 0.0
-    nodes = _field.weigh_nodes(grid, points)
+    nodes = displacement_field.weigh_nodes(grid, points)
     start = np.zeros((*grid.shape_zyx, 3))
-    field = _field.fit_field(grid, nodes, target, precision, start=start, stiffness=20.0)
+    field = displacement_field.fit_field(grid, nodes, target, precision, start=start, stiffness=20.0)
     assert np.abs(nodes @ field.reshape(-1, 3) - truth).mean() < 0.15
-    stiff = _field.fit_field(grid, nodes, target, precision, start=start, stiffness=1e9)
+    stiff = displacement_field.fit_field(grid, nodes, target, precision, start=start, stiffness=1e9)
     assert stiff.std(axis=(0, 1, 2)).max() < 0.2
 
 
@@ -295,6 +295,6 @@ def test_weights_of_nodes_interpolate_like_the_transform() -> None:
     grid = Grid((5, 6, 7), (8.0, 7.0, 9.0), (3.0, -4.0, 5.0))
     field = np.random.default_rng(6).normal(size=(5, 6, 7, 3)).astype(np.float32)
     points = grid.lps_from_index(np.random.default_rng(7).uniform(-1, 6, (50, 3)))
-    by_nodes = _field.weigh_nodes(grid, points) @ field.reshape(-1, 3)
+    by_nodes = displacement_field.weigh_nodes(grid, points) @ field.reshape(-1, 3)
     transform = Transform(np.eye(3), np.zeros(3), grid, field)
     np.testing.assert_allclose(by_nodes, transform.displacement_at(points), atol=1e-5)

@@ -9,11 +9,11 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from miliary.ct_result import summarize
 from miliary.errors import OutputError
-from miliary.exchange import store
-from miliary.exchange.store import CT_FILES, check_output, write_ct_result, write_nodules_csv
-from miliary.nodules import COLUMN_NAMES, COLUMNS
+from miliary.exchange.folders import store
+from miliary.exchange.folders.store import CT_FILES, check_output, write_ct_result, write_nodules_csv
+from miliary.model.ct_result import summarize
+from miliary.model.nodules import COLUMN_NAMES, COLUMNS
 
 WITHOUT_VOLUME = sorted(name for name in CT_FILES if name != "volume.zarr")
 

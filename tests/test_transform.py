@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.resample import resample_volume
-from miliary.scan import Grid
-from miliary.transform import Transform
+from miliary.image.pair.resample import resample_volume
+from miliary.model.scan import Grid
+from miliary.model.transform import Transform
 
 TURN = np.array([[1.05, 0.02, -0.01], [-0.03, 0.95, 0.02], [0.01, 0.0, 1.1]])
 SHIFT = np.array([4.0, -7.0, 12.0])

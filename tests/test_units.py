@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from miliary.units import convert_value
+from miliary.model.units import convert_value
 
 
 @pytest.mark.parametrize(

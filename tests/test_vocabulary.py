@@ -3,8 +3,8 @@
 import pytest
 
 from miliary.clinical.rulebook import list_rules, load_rules
-from miliary.units import convert_value
-from miliary.vocabulary import ANALYTES, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS, Structure
+from miliary.model.units import convert_value
+from miliary.model.vocabulary import ANALYTES, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS, Structure
 
 
 def test_every_unit_that_a_case_may_hold_can_be_converted():

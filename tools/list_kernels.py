@@ -53,7 +53,7 @@ def record(run: Callable[[], None]) -> list[Row]:
     """
     from numba.core.dispatcher import Dispatcher
 
-    from miliary.image.ahead import encode_types
+    from miliary.image.kernels.compile_ahead import encode_types
 
     rows: list[Row] = []
     prepare = Dispatcher._compile_for_args  # noqa: SLF001  where numba goes for types that are new to it
@@ -84,7 +84,7 @@ def _record_apart(step: str, folder: Path) -> list[Row]:
 
 def _simulate(folder: Path) -> None:
     """The demo's patient on a coarse grid, with fewer and larger nodules, as two DICOM series."""
-    from miliary.exchange.dicom_write import write_dicom_series
+    from miliary.exchange.dicom.write_ct import write_dicom_series
     from miliary.image.simulate import NodulePopulation, demo_pair, simulate_pair
 
     small = demo_pair()
@@ -103,7 +103,7 @@ def _simulate(folder: Path) -> None:
 
 
 def _run(*words: str | Path) -> None:
-    from miliary.cli import main as run
+    from miliary.cli.main import main as run
 
     code = run([*map(str, words), "--quiet", "--threads", "1"])
     if code:

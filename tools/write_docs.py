@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
-from miliary.cli import cli
+from miliary.cli.main import cli
 from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
-from miliary.exchange.case_file import LAB_COLUMNS, read_case_schema
-from miliary.exchange.case_result import read_case_result_schema
-from miliary.exchange.compare_store import MATCH_COLUMNS, read_response_schema
-from miliary.exchange.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
-from miliary.exchange.store import read_schema
-from miliary.nodules import COLUMNS, TRACK_COLUMNS, Attenuation, Fate, NoduleFlag
-from miliary.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
+from miliary.exchange.case.case_file import LAB_COLUMNS, read_case_schema
+from miliary.exchange.case.case_folder import read_case_result_schema
+from miliary.exchange.fhir.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
+from miliary.exchange.folders.compare_store import MATCH_COLUMNS, read_response_schema
+from miliary.exchange.folders.store import read_schema
+from miliary.model.nodules import COLUMNS, TRACK_COLUMNS, Attenuation, Fate, NoduleFlag
+from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _MADE = "<!-- Made by `make docs` from the code; do not edit. -->\n"

@@ -13,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from miliary.ct_result import Lungs
-from miliary.image import find
-from miliary.image.injection import Detection, Recovery, inject_and_recover
-from miliary.image.marks import judge_candidates, measure_marks, search_lungs
-from miliary.image.noise import estimate_noise
-from miliary.image.pattern import SURE_PROBABILITY, Trials
-from miliary.image.psf import estimate_psf
+from miliary.image.anatomy.surroundings import Surroundings, find_surroundings
+from miliary.image.nodules import find
+from miliary.image.nodules.detect import judge_candidates, measure_marks, search_lungs
+from miliary.image.quality.blur import estimate_psf
+from miliary.image.quality.noise import estimate_noise
+from miliary.image.sensitivity.injection import Detection, Recovery, inject_and_recover
 from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
 from miliary.image.simulate.anatomy import HardNegatives, build_fields
 from miliary.image.simulate.nodules import accept_apart
 from miliary.image.simulate.vessels import grow_trees
-from miliary.image.surroundings import Surroundings, find_surroundings
-from miliary.nodules import Attenuation, Nodules
-from miliary.scan import Scan
+from miliary.image.spread.distribution import SURE_PROBABILITY, Trials
+from miliary.model.ct_result import Lungs
+from miliary.model.nodules import Attenuation, Nodules
+from miliary.model.scan import Scan
 
 F64 = npt.NDArray[np.float64]
 Field = Callable[[F64], F64]

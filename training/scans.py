@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.ct_result import Psf
 from miliary.exchange.ct_read import read_ct
-from miliary.image import lungs, psf
+from miliary.image.anatomy import segmentation
+from miliary.image.quality import blur
 from miliary.image.simulate import (
     DominantLesion,
     NodulePopulation,
@@ -27,7 +27,8 @@ from miliary.image.simulate import (
     insert_nodules,
     simulate_scan,
 )
-from miliary.scan import Grid, Scan
+from miliary.model.ct_result import Psf
+from miliary.model.scan import Grid, Scan
 
 F64 = npt.NDArray[np.float64]
 
@@ -163,8 +164,8 @@ def _simulate(recipe: Recipe) -> TrainingScan:
 def _insert(recipe: Recipe, data: Path) -> TrainingScan:
     rng = np.random.default_rng([recipe.seed, 11])
     scan = read_ct(data / str(recipe.patient) / "dicom.zip")
-    mask, _ = lungs.find_lungs(scan)
-    blur = psf.estimate_psf(scan)
+    mask, _ = segmentation.find_lungs(scan)
+    psf = blur.estimate_psf(scan)
     ignore, ignore_mm = read_outlines(data / str(recipe.patient), scan.grid)
     point = np.empty((0, 3))
     diameter = density = np.empty(0)
@@ -189,7 +190,7 @@ def _insert(recipe: Recipe, data: Path) -> TrainingScan:
             point,
             diameter,
             density,
-            psf=_vary(blur, rng),
+            psf=_vary(psf, rng),
             lung_labels=mask.labels,
             seed=recipe.seed,
             shapes=list(rng.choice(["sphere", "sphere", "ellipsoid", "lobulated"], len(point))),
@@ -197,11 +198,11 @@ def _insert(recipe: Recipe, data: Path) -> TrainingScan:
     return TrainingScan(_degrade(scan, recipe.variant, rng), point, diameter, density, ignore, ignore_mm)
 
 
-def _vary(blur: Psf, rng: np.random.Generator) -> Psf:
+def _vary(psf: Psf, rng: np.random.Generator) -> Psf:
     """The blur is only known to some tenths: training spans them."""
     return Psf(
-        sigma_xy_mm=blur.sigma_xy_mm * float(rng.uniform(0.85, 1.2)),
-        sigma_z_mm=blur.sigma_z_mm * float(rng.uniform(0.85, 1.15)),
+        sigma_xy_mm=psf.sigma_xy_mm * float(rng.uniform(0.85, 1.2)),
+        sigma_z_mm=psf.sigma_z_mm * float(rng.uniform(0.85, 1.15)),
     )
 
 

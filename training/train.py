@@ -23,9 +23,10 @@ from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
-from miliary.image import classify, features, find, geometry, lungs
-from miliary.image.noise import estimate_noise
-from miliary.image.psf import estimate_psf
+from miliary.image.anatomy import regions, segmentation
+from miliary.image.nodules import features, find, judge
+from miliary.image.quality.blur import estimate_psf
+from miliary.image.quality.noise import estimate_noise
 from training.scans import Recipe, TrainingScan, find_data, list_recipes, make_scan
 
 F32 = npt.NDArray[np.float32]
@@ -79,14 +80,14 @@ class Table:
 
 def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
     """Find the candidates of a scan, measure their features and label them by the truth."""
-    mask, _ = lungs.find_lungs(scan.scan)
+    mask, _ = segmentation.find_lungs(scan.scan)
     noise, psf = estimate_noise(scan.scan, mask), estimate_psf(scan.scan)
     box = find.crop_to_lungs(scan.scan, mask)
     spacing = np.asarray(box.spacing_zyx_mm)
     smooth = find.smooth_finest(box)
     candidates = find.find_candidates(box, smooth)
     quick = features.measure_quick_features(smooth, candidates, box)
-    depth = geometry.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
+    depth = regions.measure_depth(box.labels, box.spacing_zyx_mm, candidates.index_zyx)
     table = features.measure_features(smooth, candidates, box, depth_mm=depth, noise=noise, psf=psf)
     position = candidates.index_zyx * spacing
     start = np.asarray(box.start_zyx)
@@ -206,19 +207,19 @@ def fit_screen(tables: Sequence[Table], *, seed: int) -> tuple[lightgbm.Booster,
 
 def find_reported_floor(
     tables: Sequence[Table],
-    judge: Callable[[Table], tuple[F64, F64]],
+    score: Callable[[Table], tuple[F64, F64]],
     calibration: dict[str, float],
     threshold: float,
 ) -> float:
     """Stricter floor of the screen: all but `REPORTED_LOSS` of the nodules that are reported pass it.
 
-    `judge` gives the raw scores of screen and judge for all rows of a table.
+    `score` gives the raw scores of screen and judge for all rows of a table.
     """
-    share = logit(classify.PRIOR_LIMITS[1]) - logit(calibration["prior"])
+    share = logit(judge.PRIOR_LIMITS[1]) - logit(calibration["prior"])
     least = (logit(threshold) - share - calibration["offset"]) / calibration["slope"]
     scores = []
     for table in tables:
-        screen, raw = judge(table)
+        screen, raw = score(table)
         scores.append(screen[(table.label == 1) & (raw >= least)])
     return float(np.quantile(np.concatenate(scores), REPORTED_LOSS))
 
@@ -262,9 +263,9 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
     """Sensitivity by diameter, false marks per litre and precision of one scan at a threshold."""
     # Negatives were sampled when the table was made; here each stands for as many as it was drawn from.
     whole = np.repeat(score, np.maximum(1, np.round(table.weight)).astype(int))
-    _, share = classify.estimate_probability(whole, REFERENCE_PRIOR)
+    _, share = judge.estimate_probability(whole, REFERENCE_PRIOR)
     probability = expit(score + logit(share) - logit(REFERENCE_PRIOR))
-    rows = classify.select_marks(table.position_mm, probability, threshold)
+    rows = judge.select_marks(table.position_mm, probability, threshold)
     out: dict[str, Any] = {"name": table.recipe.name, "share": share, "marks": len(rows)}
     false = table.weight[rows][table.label[rows] == 0].sum()
     if len(table.truth_mm) and len(rows):
@@ -314,13 +315,13 @@ def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
 
 
 def write_weights(
-    screen: lightgbm.Booster, judge: lightgbm.Booster, path: Path, card: dict[str, Any]
+    screen: lightgbm.Booster, second: lightgbm.Booster, path: Path, card: dict[str, Any]
 ) -> None:
     """The trees as npz and their card as JSON beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
         f"{name}_{field}": values
-        for name, model in (("screen", screen), ("judge", judge))
+        for name, model in (("screen", screen), ("judge", second))
         for field, values in flatten(model).items()
     }
     np.savez_compressed(path, **arrays)
@@ -331,7 +332,7 @@ def write_weights(
 def main() -> None:
     """Make tables, fit, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=classify.WEIGHTS_PATH)
+    parser.add_argument("--out", type=Path, default=judge.WEIGHTS_PATH)
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "miliary-training")
     parser.add_argument("--simulated", type=int, default=40)
     parser.add_argument("--inserted", type=int, default=3)
@@ -353,7 +354,7 @@ def main() -> None:
     if args.tables_only:
         return
     if args.no_folds:
-        calibration = json.loads(classify.WEIGHTS_PATH.with_suffix(".json").read_text())["calibration"]
+        calibration = json.loads(judge.WEIGHTS_PATH.with_suffix(".json").read_text())["calibration"]
         report = []
     else:
         calibration, report = cross_fit(tables, args)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.image.resample import resample_volume
-from miliary.scan import Grid, Scan
-from miliary.transform import Transform
+from miliary.image.pair.resample import resample_volume
+from miliary.model.scan import Grid, Scan
+from miliary.model.transform import Transform
 from validation.insertion import Blur, draw_centres, render_sphere
 
 F32 = npt.NDArray[np.float32]

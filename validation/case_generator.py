@@ -19,13 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from miliary import case as nouns
-from miliary.assessment import Assessment
-from miliary.case import Case, When
 from miliary.clinical.registry import assess_case
-from miliary.exchange.case_decode import LIMITS
-from miliary.exchange.case_file import read_case
-from miliary.vocabulary import ANALYTES, CLAIM_KINDS, UNITS, Presence
+from miliary.exchange.case.case_file import read_case
+from miliary.exchange.case.decode import LIMITS
+from miliary.model import case as nouns
+from miliary.model.assessment import Assessment
+from miliary.model.case import Case, When
+from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, UNITS, Presence
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "index-case"
 _GENES = ("EGFR", "ALK", "ROS1", "BRAF", "KRAS", "MET", "RET", "NTRK1", "ERBB2", "NRG1", "TP53", "other:ABC1")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from miliary.scan import Acquisition, Grid, Scan
+from miliary.model.scan import Acquisition, Grid, Scan
 from validation.insertion import Blur
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,16 +26,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from miliary.completeness import Completeness, Threshold
-from miliary.ct_result import Lungs, Noise, Psf
-from miliary.image import classify, completeness, injection
-from miliary.image.false_marks import BAND, TABLE_PATH
-from miliary.image.find import LungBox
-from miliary.image.injection import Recovery
-from miliary.image.marks import Judged, judge_candidates, measure_marks, search_lungs
-from miliary.image.noise import estimate_noise
-from miliary.image.placement import Crowding
-from miliary.image.psf import estimate_psf
+from miliary.image.nodules import judge
+from miliary.image.nodules.detect import Judged, judge_candidates, measure_marks, search_lungs
+from miliary.image.nodules.find import LungBox
+from miliary.image.quality.blur import estimate_psf
+from miliary.image.quality.noise import estimate_noise
+from miliary.image.sensitivity import estimate, injection
+from miliary.image.sensitivity.false_positives import BAND, TABLE_PATH
+from miliary.image.sensitivity.injection import Recovery
+from miliary.image.sensitivity.placement import Crowding
+from miliary.model.completeness import Completeness, Threshold
+from miliary.model.ct_result import Lungs, Noise, Psf
 from validation.cases import cache_folder
 from validation.completeness_scans import Crop, Recipe, draw_recipe, is_inside, make_crop
 
@@ -79,9 +80,9 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
         search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=False
     )
     recovery = injection.inject_and_recover(detection, n=n_injected)
-    background_hu = completeness.measure_background(detection)
+    background_hu = estimate.measure_background(detection)
     inside = is_inside(crop.scan, nodules.position_lps_mm)
-    marks = completeness.list_marks(
+    marks = estimate.list_marks(
         nodules.select(inside), fit.position_mm[inside], np.empty(0), litres=1.0, slice_mm=1.0
     )
     return Measured(
@@ -94,7 +95,7 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
         marks.probability,
         _list_margins(crop, search.box, judged),
         recovery,
-        completeness.compare_crowding(detection, recovery, marks, background_hu=background_hu),
+        estimate.compare_crowding(detection, recovery, marks, background_hu=background_hu),
         crop.diameter_mm,
     )
 
@@ -102,7 +103,7 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
 def _list_margins(crop: Crop, box: LungBox, judged: Judged) -> F64:
     threshold = judged.classifier.threshold
     lowest = injection.lower_threshold(threshold)
-    rows = classify.select_marks(judged.position_mm, judged.probability, lowest)
+    rows = judge.select_marks(judged.position_mm, judged.probability, lowest)
     index = judged.position_mm[rows] / np.asarray(box.spacing_zyx_mm) + np.asarray(box.start_zyx)
     inside = is_inside(crop.scan, crop.scan.grid.lps_from_index(index))
     return injection.measure_margin(judged.probability[rows][inside], threshold)
@@ -110,7 +111,7 @@ def _list_margins(crop: Crop, box: LungBox, judged: Judged) -> F64:
 
 def correct(measured: Measured) -> Completeness:
     """Corrected numbers of a crop."""
-    marks = completeness.Marks(
+    marks = estimate.Marks(
         np.empty((0, 3)),
         measured.diameter_mm,
         measured.probability,
@@ -118,7 +119,7 @@ def correct(measured: Measured) -> Completeness:
         measured.litres,
         measured.recipe.slice_mm,
     )
-    return completeness.correct_marks(
+    return estimate.correct_marks(
         measured.recovery, marks, measured.noise, measured.psf, crowding=measured.crowding
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
-from miliary.scan import Scan
+from miliary.model.scan import Scan
 from validation.independent import Disease, Protocol, simulate_independent
 from validation.independent_render import Optics
 

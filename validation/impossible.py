@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from miliary.scan import Grid
+from miliary.model.scan import Grid
 
 SHAPE, SPACING = (150, 190, 210), (1.9, 1.7, 1.7)
 
@@ -48,7 +48,7 @@ def measure_impossible() -> list[dict[str, Any]]:
 
 
 def _try(place: Path, name: str, words: tuple[str, str], expected: int) -> dict[str, Any]:
-    from miliary.cli import main
+    from miliary.cli.main import main
 
     out = place / "out" / name.replace(" ", "-")
     said = io.StringIO()
@@ -68,7 +68,7 @@ def _try(place: Path, name: str, words: tuple[str, str], expected: int) -> dict[
 
 
 def _make_scans(place: Path) -> None:
-    from miliary.exchange.volume_file import write_volume
+    from miliary.exchange.volumes.volume_file import write_volume
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
 
     protocol = ScanProtocol(SHAPE, SPACING, psf_fwhm_mm=2.0, slice_thickness_mm=SPACING[0])
@@ -112,8 +112,8 @@ def _studies() -> Iterator[tuple[str, dict[str, str]]]:
 def _write_dicom(folder: Path, voxels: Any, grid: Grid, headers: dict[str, str]) -> None:
     import pydicom
 
-    from miliary.exchange.dicom_write import write_dicom_series
-    from miliary.scan import Acquisition
+    from miliary.exchange.dicom.write_ct import write_dicom_series
+    from miliary.model.scan import Acquisition
 
     write_dicom_series(folder, voxels, grid, acquisition=Acquisition(), seed=1)
     for path in folder.iterdir():

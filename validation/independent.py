@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from miliary.scan import Acquisition, Grid, Scan
+from miliary.model.scan import Acquisition, Grid, Scan
 from validation.independent_anatomy import (
     COARSE_MM,
     Fields,

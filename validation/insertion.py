@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from miliary.scan import Scan
+from miliary.model.scan import Scan
 
 FloatArray = npt.NDArray[np.float64]
 

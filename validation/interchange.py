@@ -11,12 +11,12 @@ import sys
 from collections import Counter
 from typing import Any
 
-from miliary.case import Case
-from miliary.exchange.case_encode import find_lost, list_facts
-from miliary.exchange.fhir import decode_fhir, encode_fhir
-from miliary.exchange.phenopacket import encode_phenopacket
-from miliary.exchange.phenopacket_check import find_missing
-from miliary.exchange.phenopacket_read import decode_phenopacket
+from miliary.exchange.case.encode import find_lost, list_facts
+from miliary.exchange.fhir.bundle import decode_fhir, encode_fhir
+from miliary.exchange.phenopacket.packet import encode_phenopacket
+from miliary.exchange.phenopacket.read_packet import decode_phenopacket
+from miliary.exchange.phenopacket.required import find_missing
+from miliary.model.case import Case
 from validation.sound_cases import make_sound_cases
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import ConvexHull, cKDTree
 
-from miliary.ct_result import Lungs
-from miliary.scan import Acquisition, Grid, Scan
+from miliary.model.ct_result import Lungs
+from miliary.model.scan import Acquisition, Grid, Scan
 
 FloatArray = npt.NDArray[np.float64]
 FWHM_PER_SIGMA = 2.3548

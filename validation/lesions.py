@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from miliary.ct_result import Psf
-from miliary.image.lesion import find_lesions
-from miliary.image.lungs import find_lungs
-from miliary.image.psf import estimate_psf
+from miliary.image.anatomy.segmentation import find_lungs
+from miliary.image.lesions.large_lesions import find_lesions
+from miliary.image.quality.blur import estimate_psf
+from miliary.model.ct_result import Psf
 from validation.cases import CASES, Case, load_simulated
 from validation.lesion_scans import (
     SURFACES,

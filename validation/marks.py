@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.ndimage import map_coordinates
 
-from miliary.nodules import Nodules
-from miliary.scan import Scan
+from miliary.model.nodules import Nodules
+from miliary.model.scan import Scan
 from validation.cases import REAL, cache_folder, read_real
 
 FloatArray = npt.NDArray[np.float64]

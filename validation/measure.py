@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from miliary.ct_result import CtResult
+from miliary.model.ct_result import CtResult
+from miliary.model.scan import Scan
 from miliary.pipeline import find_nodules
-from miliary.scan import Scan
 from validation.cases import Case, load_simulated, read_real
 from validation.insertion import Blur, insert_spheres
 from validation.score import Score, score

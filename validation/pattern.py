@@ -24,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from miliary.ct_result import Psf
-from miliary.image.injection import N_INJECTED as N_INJECTED_BY_SCAN
-from miliary.image.pattern import ZONES, Places, estimate_pattern, measure_places, read_model
+from miliary.image.anatomy.surroundings import Surroundings
+from miliary.image.sensitivity.injection import N_INJECTED as N_INJECTED_BY_SCAN
 from miliary.image.simulate import NodulePopulation, insert_nodules
-from miliary.image.surroundings import Surroundings
-from miliary.pattern import CLASSES, Pattern, PatternLabel
+from miliary.image.spread.distribution import ZONES, Places, estimate_pattern, measure_places, read_model
+from miliary.model.ct_result import Psf
+from miliary.model.pattern import CLASSES, Pattern, PatternLabel
 from training.patterns import (
     Anatomy,
     Marks,

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.completeness import Completeness
+from miliary.model.completeness import Completeness
+from miliary.model.scan import Scan
 from miliary.pipeline import find_nodules
-from miliary.scan import Scan
 from validation.cases import REAL, Case, cache_folder, read_real
 from validation.insertion import Blur, insert_spheres
 from validation.pattern import read_log

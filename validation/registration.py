@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.ct_result import Lungs
 from miliary.exchange.ct_read import read_ct
-from miliary.image.lungs import find_lungs
-from miliary.image.register import Registration, register_lungs
+from miliary.image.anatomy.segmentation import find_lungs
+from miliary.image.pair.register import Registration, register_lungs
 from miliary.image.simulate import ScanProtocol, simulate_scan
-from miliary.scan import Scan
+from miliary.model.ct_result import Lungs
+from miliary.model.scan import Scan
 from validation.breathing import Breath, Pair, draw_points, make_pair
 from validation.cases import data_folder
 from validation.independent import Disease, Protocol, simulate_independent

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from miliary.image.lungs import find_lungs
-from miliary.image.register import _align, _view
-from miliary.image.resample import resample_volume
-from miliary.scan import Grid
+from miliary.image.anatomy.segmentation import find_lungs
+from miliary.image.pair.register import _align, _view
+from miliary.image.pair.resample import resample_volume
+from miliary.model.scan import Grid
 from validation.registration import measure_error, read_pair
 
 F32 = npt.NDArray[np.float32]

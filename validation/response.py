@@ -201,7 +201,7 @@ def _score_matches(
 
 
 def _truth_of(exam: Any, truth: Mapping[str, Any]) -> dict[int, int]:
-    from miliary.image.match import match_points
+    from miliary.image.pair.match import match_points
 
     reach = np.maximum(1.5, truth["diameter_mm"] / 2)
     row = match_points(exam.nodules.position_lps_mm, _points(truth), reach_mm=reach)
@@ -217,9 +217,9 @@ def measure_rescans(seed: int, n_pairs: int) -> list[dict[str, Any]]:
     A block of lung of about 1.2 L with 1,000 nodules and more. The registration is the true one.
     """
     from miliary import followup
-    from miliary.ct_result import Lungs
     from miliary.image.simulate import Course, NodulePopulation, ScanProtocol
     from miliary.image.simulate.pair import draw_patient, follow_patient
+    from miliary.model.ct_result import Lungs
     from miliary.pipeline import find_nodules
 
     protocol = ScanProtocol((160, 168, 168), (1.0, PIXEL_MM, PIXEL_MM), center_lps_mm=(-75.0, 10.0, 130.0))
@@ -260,9 +260,9 @@ def measure_rescans(seed: int, n_pairs: int) -> list[dict[str, Any]]:
 def _compare_known(exams: Sequence[Any], motions: Sequence[Any]) -> Any:
     """Compare with the true map: each scan's motion leads to the chest as drawn."""
     from miliary import followup
-    from miliary.image.register import Registration
-    from miliary.scan import Grid
-    from miliary.transform import Transform
+    from miliary.image.pair.register import Registration
+    from miliary.model.scan import Grid
+    from miliary.model.transform import Transform
 
     first, second = motions
     low, high = np.array([-170.0, -140.0, 20.0]), np.array([40.0, 160.0, 240.0])

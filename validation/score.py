@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from miliary.image.match import REACH_MM, UNMATCHED, is_within_reach, match_points
-from miliary.nodules import Nodules
+from miliary.image.pair.match import REACH_MM, UNMATCHED, is_within_reach, match_points
+from miliary.model.nodules import Nodules
 
 MIN_DIAMETER_MM = 1.0
 MIN_SOLID_HU = -100.0

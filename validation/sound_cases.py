@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 
-from miliary.case import Case
-from miliary.exchange.case_encode import decode_case, encode_case
-from miliary.vocabulary import CLAIM_KINDS
+from miliary.exchange.case.encode import decode_case, encode_case
+from miliary.model.case import Case
+from miliary.model.vocabulary import CLAIM_KINDS
 from validation.case_generator import make_case
 
 

@@ -23,44 +23,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from miliary.assessment import Assessment
-    from miliary.case import Case
     from miliary.clinical.registry import assess_case
-    from miliary.ct_result import CtResult, summarize
     from miliary.errors import InputError, MiliaryError
-    from miliary.exchange.case_file import read_case
-    from miliary.exchange.compare_store import write_comparison
+    from miliary.exchange.case.case_file import read_case
     from miliary.exchange.ct_read import read_ct
-    from miliary.exchange.store import write_ct_result
+    from miliary.exchange.folders.compare_store import write_comparison
+    from miliary.exchange.folders.store import write_ct_result
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
-    from miliary.nodules import Nodules
+    from miliary.model.assessment import Assessment
+    from miliary.model.case import Case
+    from miliary.model.ct_result import CtResult, summarize
+    from miliary.model.nodules import Nodules
+    from miliary.model.scan import Grid, Scan
     from miliary.pipeline import find_nodules
-    from miliary.scan import Grid, Scan
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Assessment": "miliary.assessment",
-    "Case": "miliary.case",
-    "CtResult": "miliary.ct_result",
-    "Grid": "miliary.scan",
+    "Assessment": "miliary.model.assessment",
+    "Case": "miliary.model.case",
+    "CtResult": "miliary.model.ct_result",
+    "Grid": "miliary.model.scan",
     "InputError": "miliary.errors",
     "MiliaryError": "miliary.errors",
     "NodulePopulation": "miliary.image.simulate",
-    "Nodules": "miliary.nodules",
-    "Scan": "miliary.scan",
+    "Nodules": "miliary.model.nodules",
+    "Scan": "miliary.model.scan",
     "ScanProtocol": "miliary.image.simulate",
     "assess_case": "miliary.clinical.registry",
     "compare_scans": "miliary.followup",
     "find_nodules": "miliary.pipeline",
     "make_exam": "miliary.followup",
-    "read_case": "miliary.exchange.case_file",
+    "read_case": "miliary.exchange.case.case_file",
     "read_ct": "miliary.exchange.ct_read",
     "simulate_scan": "miliary.image.simulate",
-    "summarize": "miliary.ct_result",
-    "write_comparison": "miliary.exchange.compare_store",
-    "write_ct_result": "miliary.exchange.store",
+    "summarize": "miliary.model.ct_result",
+    "write_comparison": "miliary.exchange.folders.compare_store",
+    "write_ct_result": "miliary.exchange.folders.store",
 }
 
 __all__ = [

@@ -13,7 +13,15 @@ import numpy.typing as npt
 from miliary import __version__
 from miliary.clinical import comparability as rules
 from miliary.clinical.rulebook import RuleBook
-from miliary.comparison import (
+from miliary.errors import InputError
+from miliary.image.figures import comparison_figure
+from miliary.image.lesions.large_lesions import find_lesions
+from miliary.image.pair import burden_ratio, common_lung, match, opacity
+from miliary.image.pair.common_lung import PARTS, CommonLung, Place
+from miliary.image.pair.register import register_lungs
+from miliary.image.pair.resample import resample_volume
+from miliary.image.pair.track import TrackSide, make_tracks
+from miliary.model.comparison import (
     Burden,
     Comparability,
     ComparabilityVerdict,
@@ -25,18 +33,11 @@ from miliary.comparison import (
     RegionResponse,
     ZoneMatching,
 )
-from miliary.ct_result import CtResult, Psf, StageClock, summarize
-from miliary.errors import InputError
-from miliary.image import common_lung, compare_figure, match, opacity, response
-from miliary.image.common_lung import PARTS, CommonLung, Place
-from miliary.image.lesion import find_lesions
-from miliary.image.register import register_lungs
-from miliary.image.resample import resample_volume
-from miliary.image.track import TrackSide, make_tracks
-from miliary.lesion import summarize_lesion
-from miliary.nodules import Attenuation, Nodules, Tracks
-from miliary.scan import Grid, Scan, ScanWarning, Side
-from miliary.transform import Transform
+from miliary.model.ct_result import CtResult, Psf, StageClock, summarize
+from miliary.model.lesion import summarize_lesion
+from miliary.model.nodules import Attenuation, Nodules, Tracks
+from miliary.model.scan import Grid, Scan, ScanWarning, Side
+from miliary.model.transform import Transform
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -110,7 +111,7 @@ def compare_scans(
     timing = rules.judge_baseline(days_to_treatment, rules.load_comparison_rules())
     more = (*warnings, *((ScanWarning("baseline_timing", timing),) if timing else ()))
     with clock.stage("figures"):
-        rgb, figures = compare_figure.render_comparison(found)
+        rgb, figures = comparison_figure.render_comparison(found)
     return replace(
         found,
         warnings=(*more, *found.warnings),
@@ -488,12 +489,12 @@ _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD = 3.0, 4.0
 _COMMON_ERROR = 0.03
 
 
-def _total_volume(burden: Burden) -> response.Total:
-    return response.Total(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
+def _total_volume(burden: Burden) -> burden_ratio.Total:
+    return burden_ratio.Total(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
 
 
-def _total_count(burden: Burden) -> response.Total:
-    return response.Total(burden.count, burden.count_err, burden.count_own_err)
+def _total_count(burden: Burden) -> burden_ratio.Total:
+    return burden_ratio.Total(burden.count, burden.count_err, burden.count_own_err)
 
 
 def _respond(
@@ -528,8 +529,8 @@ def _respond(
             zone,
             before,
             after,
-            response.estimate_ratio(*map(_total_volume, burdens), correlation=correlation),
-            response.estimate_ratio(*map(_total_count, burdens), correlation=correlation),
+            burden_ratio.estimate_ratio(*map(_total_volume, burdens), correlation=correlation),
+            burden_ratio.estimate_ratio(*map(_total_count, burdens), correlation=correlation),
             excluded,
         )
 
@@ -554,7 +555,7 @@ def _respond(
 
 def _measure_side(
     side: _Side,
-    sample: response.Sample,
+    sample: burden_ratio.Sample,
     lung_ml: F64,
     parts: Sequence[int],
     diameters_mm: tuple[float, float],
@@ -571,7 +572,7 @@ def _measure_side(
     here_ml = float(lung_ml[list(parts)].sum())
     least, counted = diameters_mm
     if not has_totals:
-        return response.measure_burden(
+        return burden_ratio.measure_burden(
             own,
             lung_ml=here_ml,
             min_diameter_mm=least,
@@ -579,7 +580,7 @@ def _measure_side(
             false_marks=_expect_false_marks(counted),
             common_err=_COMMON_ERROR,
         )
-    return response.share_burden(
+    return burden_ratio.share_burden(
         own,
         sample,
         volume_mm3=side.finding.total("total_volume_mm3", least),
@@ -591,9 +592,9 @@ def _measure_side(
     )
 
 
-def _sample(side: _Side) -> response.Sample:
+def _sample(side: _Side) -> burden_ratio.Sample:
     nodules = side.nodules
-    return response.Sample(
+    return burden_ratio.Sample(
         volume_mm3=nodules["volume_mm3"],
         volume_mm3_err=np.nan_to_num(nodules["volume_mm3_err"]),
         diameter_mm=nodules["diameter_mm"],
@@ -605,9 +606,9 @@ def _sample(side: _Side) -> response.Sample:
     )
 
 
-def _expect_false_marks(count_diameter_mm: float) -> response.FalseMarks:
+def _expect_false_marks(count_diameter_mm: float) -> burden_ratio.FalseMarks:
     share = float(np.clip(1.5 / max(count_diameter_mm, 0.1), 0.2, 1.0))
-    return response.FalseMarks(
+    return burden_ratio.FalseMarks(
         _FALSE_PER_LITRE, _FALSE_PER_LITRE_SD, _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD, share
     )
 

@@ -13,37 +13,27 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary import __version__
-from miliary.clinical.measured_definition import MeasuredPattern, assess_measured, summarize_definitions
-from miliary.completeness import Completeness
-from miliary.corrections import CorrectionSet
-from miliary.ct_result import CtResult, Lungs, StageClock
-from miliary.extent import Extent, TrueSizes
-from miliary.image import (
-    classify,
-    completeness,
-    completeness_figure,
-    extent,
-    figures,
-    find,
-    injection,
-    lesion,
-    lesion_changes,
-    lesion_figure,
-    lungs,
-    marks,
-    measure,
-    pattern,
-    pattern_figure,
-    project,
-    reader_changes,
-    surroundings,
+from miliary.clinical.miliary.measured_definition import (
+    MeasuredPattern,
+    assess_measured,
+    summarize_definitions,
 )
-from miliary.image.noise import estimate_noise
-from miliary.image.psf import estimate_psf
-from miliary.lesion import PointLpsMm
-from miliary.nodules import Attenuation, Nodules
-from miliary.pattern import Pattern
-from miliary.scan import Scan, Side
+from miliary.image.anatomy import segmentation, surroundings
+from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
+from miliary.image.lesions import large_lesions, reader_diameters
+from miliary.image.nodules import detect, find, judge, measure, reader_changes
+from miliary.image.quality.blur import estimate_psf
+from miliary.image.quality.noise import estimate_noise
+from miliary.image.sensitivity import estimate, injection
+from miliary.image.spread import distribution, involvement
+from miliary.model.completeness import Completeness
+from miliary.model.corrections import CorrectionSet
+from miliary.model.ct_result import CtResult, Lungs, StageClock
+from miliary.model.extent import Extent, TrueSizes
+from miliary.model.lesion import PointLpsMm
+from miliary.model.nodules import Attenuation, Nodules
+from miliary.model.pattern import Pattern
+from miliary.model.scan import Scan, Side
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -146,16 +136,18 @@ def _find_nodules(
     with_completeness: bool,
 ) -> CtResult:
     with clock.stage("lungs"):
-        lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else lungs.find_lungs(scan)
+        lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else segmentation.find_lungs(scan)
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
     with clock.stage("noise and blur"):
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
-    lesions_found = beside(lesion.find_lesions, scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm)
+    lesions_found = beside(
+        large_lesions.find_lesions, scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm
+    )
     with clock.stage("find"):
-        search = marks.search_lungs(scan, lung_mask)
+        search = detect.search_lungs(scan, lung_mask)
         box, smooth = search.box, search.smooth_hu
     with clock.stage("classify"):
-        judged = marks.judge_candidates(search, noise=noise, psf=psf)
+        judged = detect.judge_candidates(search, noise=noise, psf=psf)
     # What was not done meanwhile.
     with clock.stage("lesions"):
         large = lesions_found()
@@ -164,7 +156,7 @@ def _find_nodules(
         judged = judged.leave_out(large.contains(reported))
     is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
     with clock.stage("measure"):
-        detection, fit, nodules = marks.measure_marks(
+        detection, fit, nodules = detect.measure_marks(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
         )
         psf = detection.psf
@@ -180,7 +172,7 @@ def _find_nodules(
                 noise=noise,
                 is_clipped=is_clipped,
             )
-            lesions, applied = lesion_changes.correct_lesions(lesions, corrections, applied)
+            lesions, applied = reader_diameters.correct_lesions(lesions, corrections, applied)
             warnings = (*warnings, *reader_changes.list_warnings(applied))
             place_mm = _place_in_box(scan, box, nodules)
     looked_around = beside(surroundings.find_surroundings, box, smooth, place_mm, nodules["diameter_mm"])
@@ -190,7 +182,7 @@ def _find_nodules(
             recovery = injection.inject_and_recover(detection, seed=seed)
             threshold = judged.classifier.threshold
             margin = injection.list_margins(judged.position_mm, judged.probability, threshold)
-            shown = completeness.estimate_completeness(
+            shown = estimate.estimate_completeness(
                 detection,
                 nodules,
                 place_mm,
@@ -212,17 +204,17 @@ def _find_nodules(
         preview = _render_preview(scan, lung_mask, nodules)
     with clock.stage("figures"):
         pictures = (
-            *figures.render_figures(scan, lung_mask.labels, nodules),
+            *scan_figures.render_figures(scan, lung_mask.labels, nodules),
             pattern_figure.render_pattern(spread),
             *completeness_figure.render_completeness(shown, nodules["diameter_mm"]),
             *lesion_figure.render_lesions(scan, lesions),
         )
-        pictures = figures.label_simulated(pictures) if _is_simulated(scan) else pictures
+        pictures = scan_figures.label_simulated(pictures) if _is_simulated(scan) else pictures
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,
         source_order=scan.source_order,
-        warnings=(*scan.warnings, *warnings, *completeness.list_warnings(shown, spread.label)),
+        warnings=(*scan.warnings, *warnings, *estimate.list_warnings(shown, spread.label)),
         lungs=lung_mask,
         right_ml=right_ml,
         left_ml=left_ml,
@@ -267,13 +259,13 @@ def _judge(
     expected_false = float(np.sum(1.0 - burden["probability"]))
     if shown is not None and shown.false_marks is not None:
         expected_false = shown.false_marks.expected.value
-    spans = extent.measure_extent(
+    spans = involvement.measure_extent(
         box,
         burden,
         _place_in_box(scan, box, burden),
         false_per_litre=float(expected_false / litres) if litres else 0.0,
     )
-    sizes = extent.estimate_true_sizes(burden["diameter_mm"], burden["diameter_mm_err"])
+    sizes = involvement.estimate_true_sizes(burden["diameter_mm"], burden["diameter_mm_err"])
     facts = MeasuredPattern(
         n_right=int(np.count_nonzero(burden["side"] == Side.RIGHT.value)),
         n_left=int(np.count_nonzero(burden["side"] == Side.LEFT.value)),
@@ -309,12 +301,12 @@ def _estimate_pattern(
     nodules: Nodules,
     position_mm: F64,
     *,
-    trials: pattern.Trials | None,
+    trials: distribution.Trials | None,
     seed: int,
 ) -> Pattern:
     """Pattern of the burden."""
     disease = nodules["attenuation"] != Attenuation.CALCIFIED.value
-    return pattern.estimate_pattern(
+    return distribution.estimate_pattern(
         position_mm[disease],
         nodules["diameter_mm"][disease],
         diameter_mm_err=nodules["diameter_mm_err"][disease],
@@ -325,15 +317,15 @@ def _estimate_pattern(
     )
 
 
-def _list_trials(recovery: injection.Recovery | None, threshold: float) -> pattern.Trials | None:
+def _list_trials(recovery: injection.Recovery | None, threshold: float) -> distribution.Trials | None:
     """The injected nodules, found where they would be used for the pattern."""
     if recovery is None:
         return None
-    is_found = recovery.find_surer(pattern.SURE_PROBABILITY, threshold)
-    return pattern.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
+    is_found = recovery.find_surer(distribution.SURE_PROBABILITY, threshold)
+    return distribution.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
 
 
-def _state_provenance(classifier: classify.Classifier, share: float, seed: int) -> dict[str, object]:
+def _state_provenance(classifier: judge.Classifier, share: float, seed: int) -> dict[str, object]:
     return {
         "miliary_version": __version__,
         "numpy_version": np.__version__,

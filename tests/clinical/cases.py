@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from miliary.case import Case
-from miliary.exchange.case_file import read_case_text
+from miliary.exchange.case.case_file import read_case_text
+from miliary.model.case import Case
 
 CASES = Path(__file__).parents[1] / "cases"
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from miliary.assessment import Severity, Verdict
-from miliary.case import Case, NodulePattern, SeparateNodules, Staging, Study
-from miliary.clinical.bridge import assess_scans, is_in_both_lungs
+from miliary.clinical.miliary.bridge import assess_scans, is_in_both_lungs
 from miliary.clinical.registry import assess_case
 from miliary.clinical.rulebook import load_rules
-from miliary.clinical.staging import derive_m
-from miliary.ct_result import summarize
+from miliary.clinical.tnm.staging import derive_m
 from miliary.errors import CaseError
-from miliary.exchange.case_file import read_case, read_scans
-from miliary.vocabulary import Distribution, Lobe, Origin, Presence, Side
+from miliary.exchange.case.case_file import read_case, read_scans
+from miliary.model.assessment import Severity, Verdict
+from miliary.model.case import Case, NodulePattern, SeparateNodules, Staging, Study
+from miliary.model.ct_result import summarize
+from miliary.model.vocabulary import Distribution, Lobe, Origin, Presence, Side
 
 
 def scan(right, left, *, p90=2.5, origin="measured"):

@@ -1,9 +1,9 @@
 """The CARE score, and the neighbors of a case among encoded reports."""
 
-from miliary.assessment import Verdict
-from miliary.case import Case
-from miliary.clinical import care, literature
+from miliary.clinical.record import care, literature
 from miliary.clinical.rulebook import load_rules
+from miliary.model.assessment import Verdict
+from miliary.model.case import Case
 from tests.clinical.cases import make_case
 
 MILIARY = {"studies": [{"id": "ct", "modality": "ct", "nodules": {"distribution": "random"}}]}

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from miliary.clinical import comparability as rules
-from miliary.comparison import Category, ComparabilityVerdict, Interval, SeriesFacts
+from miliary.model.comparison import Category, ComparabilityVerdict, Interval, SeriesFacts
 
 BOOK = rules.load_comparison_rules()
 SAME = rules.PairFacts(

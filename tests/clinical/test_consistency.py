@@ -4,12 +4,12 @@ from importlib import import_module
 
 import pytest
 
-from miliary.assessment import Severity, Verdict
-from miliary.case import Case, Patient
-from miliary.clinical import monitoring
-from miliary.clinical.consistency import assess
-from miliary.clinical.plausibility import is_possible
+from miliary.clinical.drugs import monitoring
+from miliary.clinical.record.consistency import assess
+from miliary.clinical.record.plausibility import is_possible
 from miliary.clinical.rulebook import load_rules
+from miliary.model.assessment import Severity, Verdict
+from miliary.model.case import Case, Patient
 from tests.clinical.cases import make_case, read_rows
 
 PAIRS = read_rows("consistency/pairs.toml", "pair")
@@ -38,7 +38,7 @@ def test_every_gap_and_contradiction_has_a_pair():
     wanted = {
         f"consistency.{row.id}" for table in ("gap", "contradiction", "order") for row in rules.rows(table)
     }
-    assert wanted == {row["rule"] for row in PAIRS if row["module"] == "consistency"}
+    assert wanted == {row["rule"] for row in PAIRS if row["module"] == "record.consistency"}
 
 
 def test_an_empty_case_raises_nothing():

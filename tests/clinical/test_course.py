@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from miliary.assessment import Verdict
-from miliary.clinical.course import assess_course, correlate_ranks
+from miliary.clinical.labs.course import assess_course, correlate_ranks
 from miliary.clinical.registry import assess_case
-from miliary.vocabulary import Origin
+from miliary.model.assessment import Verdict
+from miliary.model.vocabulary import Origin
 from tests.clinical.cases import make_case
 
 DAYS = (-5, 60, 120, 180)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from miliary.clinical.ctcae import SEVERITIES, Observed, find_grades, holds
+from miliary.clinical.events.ctcae import SEVERITIES, Observed, find_grades, holds
 from miliary.clinical.rulebook import Row, load_rules
 
 FOLDER = Path(__file__).parents[1] / "cases" / "ctcae"

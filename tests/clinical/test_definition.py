@@ -2,10 +2,10 @@
 
 import pytest
 
-from miliary.assessment import Verdict
-from miliary.case import Case
-from miliary.clinical.definition import assess
+from miliary.clinical.miliary.definition import assess
 from miliary.clinical.rulebook import load_rules
+from miliary.model.assessment import Verdict
+from miliary.model.case import Case
 from tests.clinical.cases import make_case
 
 WHOLE = {

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 
-from miliary.assessment import Verdict
-from miliary.case import Case, Modality, NodulePattern, Study
-from miliary.clinical.differential import assess, find_distribution, rank_causes
 from miliary.clinical.findings import look_up
+from miliary.clinical.record.differential import assess, find_distribution, rank_causes
 from miliary.clinical.rulebook import load_rules
-from miliary.vocabulary import Finding, Presence
+from miliary.model.assessment import Verdict
+from miliary.model.case import Case, Modality, NodulePattern, Study
+from miliary.model.vocabulary import Finding, Presence
 from tests.clinical.cases import make_case, read_rows
 
 VIGNETTES = read_rows("differential/vignettes.toml", "vignette")

@@ -2,9 +2,7 @@
 
 import pytest
 
-from miliary.assessment import Basis, Severity, Verdict
-from miliary.case import Case, GeneResult
-from miliary.clinical.drivers import (
+from miliary.clinical.genes.drivers import (
     GeneStatus,
     assess,
     find_gene_status,
@@ -12,7 +10,9 @@ from miliary.clinical.drivers import (
     normalize_alteration,
 )
 from miliary.clinical.rulebook import load_rules
-from miliary.vocabulary import Result
+from miliary.model.assessment import Basis, Severity, Verdict
+from miliary.model.case import Case, GeneResult
+from miliary.model.vocabulary import Result
 from tests.clinical.cases import make_case, read_rows
 
 STATUS = read_rows("drivers/status.toml", "status")

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from miliary.case import Case
 from miliary.clinical.registry import assess_case
 from miliary.clinical.rulebook import Row, RuleBook, list_rules, load_rules
-from miliary.exchange.case_file import read_case
+from miliary.exchange.case.case_file import read_case
+from miliary.model.case import Case
 from tests.clinical.cases import make_case, read_rows
 from tests.clinical.test_differential import build as build_vignette
 
@@ -259,7 +259,7 @@ BY_OTHER_WAYS = ("bridge.", "course.", "irecist.", "recist.cavity_reading")
 
 def test_every_rule_has_a_case():
     folder = Path(__file__).parents[2] / "src" / "miliary" / "clinical"
-    named = {name for file in folder.glob("*.py") for name in RULE_ID.findall(file.read_text("utf-8"))}
+    named = {name for file in folder.rglob("*.py") for name in RULE_ID.findall(file.read_text("utf-8"))}
     assert len(named) > 40
     reached = {a.rule_id for case, _ in corpus() for a in before(case)}
     idle = [name for name in named if not any(rule.startswith(name) for rule in reached)]

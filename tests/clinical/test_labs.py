@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from miliary.assessment import Assessment, Severity, Verdict
-from miliary.case import Case, Claim, Immunostain, LabResult, Patient, Specimen, Study, Treatment, When
-from miliary.clinical.lab_ranges import find_range
-from miliary.clinical.labs import assess, find_fold, split_amylase, weigh_amylase
-from miliary.vocabulary import Finding, History, Presence, Result, Sex, Symptom
+from miliary.clinical.labs.lab_ranges import find_range
+from miliary.clinical.labs.lab_values import assess, find_fold, split_amylase, weigh_amylase
+from miliary.model.assessment import Assessment, Severity, Verdict
+from miliary.model.case import Case, Claim, Immunostain, LabResult, Patient, Specimen, Study, Treatment, When
+from miliary.model.vocabulary import Finding, History, Presence, Result, Sex, Symptom
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT
 DRUG = Treatment(id="t", name="alectinib", start=When(day=0))

@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from miliary.assessment import Verdict
-from miliary.clinical.measured_definition import MeasuredPattern, assess_measured, summarize_definitions
+from miliary.clinical.miliary.measured_definition import (
+    MeasuredPattern,
+    assess_measured,
+    summarize_definitions,
+)
 from miliary.clinical.rulebook import load_rules
+from miliary.model.assessment import Verdict
 
 MET, NOT_MET, OPEN = Verdict.MET, Verdict.NOT_MET, Verdict.NOT_ASSESSABLE
 MILIARY = MeasuredPattern(

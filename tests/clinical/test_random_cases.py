@@ -2,9 +2,9 @@
 
 import pytest
 
-from miliary.assessment import Severity, Verdict
-from miliary.case import Case
 from miliary.clinical.registry import RULES, assess_case, count_outcomes, resolve_citations
+from miliary.model.assessment import Severity, Verdict
+from miliary.model.case import Case
 from validation.case_generator import find_invented, make_case
 
 BATCHES = 10
@@ -37,11 +37,11 @@ def test_an_empty_case_raises_nothing_but_questions_it_can_give_a_reason_for():
 def test_every_rule_module_is_run():
     assert len(set(RULES)) == len(RULES)
     assert set(RULES) >= {
-        "staging",
-        "definition",
-        "differential",
-        "drivers",
-        "therapy",
-        "consistency",
-        "care",
+        "tnm.staging",
+        "miliary.definition",
+        "record.differential",
+        "genes.drivers",
+        "drugs.therapy",
+        "record.consistency",
+        "record.care",
     }

@@ -10,13 +10,7 @@ from typing import Any
 
 import pytest
 
-from miliary.clinical.lesions import (
-    Look,
-    classify_lesion,
-    classify_new_finding,
-    find_selection_problems,
-)
-from miliary.clinical.recist import (
+from miliary.clinical.recist.criteria import (
     AfterResponse,
     Cavity,
     Markers,
@@ -33,6 +27,12 @@ from miliary.clinical.recist import (
     read_limits,
     read_overall_table,
     read_target,
+)
+from miliary.clinical.recist.measurable import (
+    Look,
+    classify_lesion,
+    classify_new_finding,
+    find_selection_problems,
 )
 from miliary.clinical.rulebook import load_rules, parse_rules
 from miliary.errors import RuleError

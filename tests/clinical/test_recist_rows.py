@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from miliary.clinical.lesions import Look, classify_lesion, find_selection_problems
-from miliary.clinical.recist import (
+from miliary.clinical.recist.criteria import (
     Response,
     find_best_response,
     find_immune_responses,
     find_time_points,
     read_limits,
 )
+from miliary.clinical.recist.measurable import Look, classify_lesion, find_selection_problems
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
 from tests.clinical.test_recist import cases, decode_visits, nodes_of, read_options
 

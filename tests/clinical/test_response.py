@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from miliary.assessment import Assessment, Severity, Verdict
-from miliary.case import AssertedResponse, Case, LabResult, Lesion, Measurement, Study, Treatment, When
-from miliary.clinical.recist import AfterResponse, Cavity, Options
-from miliary.clinical.response import assess
-from miliary.vocabulary import LesionState, Modality
+from miliary.clinical.recist.criteria import AfterResponse, Cavity, Options
+from miliary.clinical.recist.response import assess
+from miliary.model.assessment import Assessment, Severity, Verdict
+from miliary.model.case import AssertedResponse, Case, LabResult, Lesion, Measurement, Study, Treatment, When
+from miliary.model.vocabulary import LesionState, Modality
 
 ABSENT, PRESENT, EQUIVOCAL = LesionState.ABSENT, LesionState.PRESENT, LesionState.EQUIVOCAL
 DAYS = {"ct0": -7, "ct1": 56, "ct2": 112}

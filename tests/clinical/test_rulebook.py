@@ -4,9 +4,9 @@ import datetime as dt
 
 import pytest
 
-from miliary.assessment import Basis
 from miliary.clinical.rulebook import check_bands, find_edition, list_rules, load_rules, parse_rules
 from miliary.errors import RuleError
+from miliary.model.assessment import Basis
 
 HEAD = """
 [edition]

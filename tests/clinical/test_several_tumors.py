@@ -2,9 +2,9 @@
 
 import pytest
 
-from miliary.assessment import Verdict
 from miliary.clinical.rulebook import load_rules
-from miliary.clinical.staging import assess_stage, derive_m, derive_t
+from miliary.clinical.tnm.staging import assess_stage, derive_m, derive_t
+from miliary.model.assessment import Verdict
 from tests.clinical.cases import make_case
 
 EDITIONS = ("8", "9")

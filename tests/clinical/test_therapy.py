@@ -2,11 +2,11 @@
 
 import pytest
 
-from miliary.assessment import Severity, Verdict
-from miliary.case import Case, Treatment
-from miliary.clinical.dose import find_daily_totals_mg, find_label_region
+from miliary.clinical.drugs.dose import find_daily_totals_mg, find_label_region
+from miliary.clinical.drugs.therapy import assess
 from miliary.clinical.rulebook import load_rules
-from miliary.clinical.therapy import assess
+from miliary.model.assessment import Severity, Verdict
+from miliary.model.case import Case, Treatment
 from tests.clinical.cases import make_case
 
 RULES = load_rules("therapy", "2026-11")

@@ -5,12 +5,10 @@ from itertools import product
 
 import pytest
 
-from miliary.assessment import Severity, Verdict
-from miliary.case import AssertedStage, Case, Metastasis, Node, SeparateNodules, Staging, Study
-from miliary.clinical.asserted_stage import assess as assess_asserted
-from miliary.clinical.asserted_stage import nearest_legal, parse_tnm
 from miliary.clinical.rulebook import load_rules
-from miliary.clinical.staging import (
+from miliary.clinical.tnm.asserted_stage import assess as assess_asserted
+from miliary.clinical.tnm.asserted_stage import nearest_legal, parse_tnm
+from miliary.clinical.tnm.staging import (
     assess,
     assess_stage,
     derive_m,
@@ -20,7 +18,9 @@ from miliary.clinical.staging import (
     size_row,
     stage_group,
 )
-from miliary.vocabulary import Count, Lobe, Modality, Origin, Presence, Side, Structure
+from miliary.model.assessment import Severity, Verdict
+from miliary.model.case import AssertedStage, Case, Metastasis, Node, SeparateNodules, Staging, Study
+from miliary.model.vocabulary import Count, Lobe, Modality, Origin, Presence, Side, Structure
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT
 T_ROWS = ("T1a", "T1b", "T1c", "T2a", "T2b", "T3", "T4")

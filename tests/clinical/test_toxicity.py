@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from miliary.assessment import Assessment, Severity, Verdict
-from miliary.case import AdverseEvent, Case, LabResult, Patient, Treatment, When
-from miliary.clinical.toxicity import assess, assess_lab_grades
-from miliary.vocabulary import Presence, Sex
+from miliary.clinical.events.adverse_events import assess, assess_lab_grades
+from miliary.model.assessment import Assessment, Severity, Verdict
+from miliary.model.case import AdverseEvent, Case, LabResult, Patient, Treatment, When
+from miliary.model.vocabulary import Presence, Sex
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT
 

@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from miliary.exchange.dicom_write import write_dicom_series
-from miliary.scan import Acquisition, Grid
+from miliary.exchange.dicom.write_ct import write_dicom_series
+from miliary.model.scan import Acquisition, Grid
 
 SHAPE = (24, 40, 48)
 SPACING = (2.0, 1.5, 1.25)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from miliary.case import Case, LabResult, SeparateNodules, Staging, When
 from miliary.errors import CaseError, OutputError
-from miliary.exchange.case_encode import decode_case, encode_case, find_lost, render_case, write_case
-from miliary.exchange.case_file import read_case, read_case_text
-from miliary.vocabulary import Origin, Presence, Symptom
+from miliary.exchange.case.case_file import read_case, read_case_text
+from miliary.exchange.case.encode import decode_case, encode_case, find_lost, render_case, write_case
+from miliary.model.case import Case, LabResult, SeparateNodules, Staging, When
+from miliary.model.vocabulary import Origin, Presence, Symptom
 from validation.sound_cases import make_sound_cases
 
 

@@ -8,9 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from miliary.case import When, days_between
 from miliary.errors import CaseError, OutputError
-from miliary.exchange.case_file import (
+from miliary.exchange.case.case_file import (
     LAB_COLUMNS,
     inspect_case,
     read_case,
@@ -18,8 +17,9 @@ from miliary.exchange.case_file import (
     read_case_text,
     write_case_template,
 )
-from miliary.exchange.case_schema import build_case_schema
-from miliary.vocabulary import Finding, History, Origin, Presence, Smoking
+from miliary.exchange.case.case_schema import build_case_schema
+from miliary.model.case import When, days_between
+from miliary.model.vocabulary import Finding, History, Origin, Presence, Smoking
 
 FULL = """\
 schema_version: "1.0"

@@ -8,12 +8,12 @@ from importlib import resources
 import jsonschema
 import pytest
 
-from miliary.case import Case, LabResult, Study, Treatment, When
 from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
-from miliary.exchange.case_days import count_days
-from miliary.exchange.case_encode import encode_case
-from miliary.exchange.case_file import read_case
-from miliary.exchange.case_result import Source, read_case_result_schema, summarize_case
+from miliary.exchange.case.case_file import read_case
+from miliary.exchange.case.case_folder import Source, read_case_result_schema, summarize_case
+from miliary.exchange.case.days import count_days
+from miliary.exchange.case.encode import encode_case
+from miliary.model.case import Case, LabResult, Study, Treatment, When
 from validation.sound_cases import make_sound_cases
 
 

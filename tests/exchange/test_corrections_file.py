@@ -3,9 +3,13 @@ import threading
 
 import pytest
 
-from miliary.corrections import CorrectionKind
 from miliary.errors import InputError, OutputError
-from miliary.exchange.corrections import append_correction, find_corrections_file, read_corrections
+from miliary.exchange.folders.corrections_file import (
+    append_correction,
+    find_corrections_file,
+    read_corrections,
+)
+from miliary.model.corrections import CorrectionKind
 
 ADDED = {"reader": "AB", "scan": "baseline", "kind": "add_nodule", "position_lps_mm": [1.0, 2.0, 3.0]}
 

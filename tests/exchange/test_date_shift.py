@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from miliary.case import Case, LabResult, Patient, Study, When, days_between
 from miliary.errors import CaseError
-from miliary.exchange.case_encode import encode_case
-from miliary.exchange.date_shift import derive_shift_days, shift_dates
-from miliary.exchange.fhir import encode_fhir
-from miliary.exchange.phenopacket import encode_phenopacket
+from miliary.exchange.case.date_shift import derive_shift_days, shift_dates
+from miliary.exchange.case.encode import encode_case
+from miliary.exchange.fhir.bundle import encode_fhir
+from miliary.exchange.phenopacket.packet import encode_phenopacket
+from miliary.model.case import Case, LabResult, Patient, Study, When, days_between
 
 FIRST, LATER = dt.date(2021, 3, 9), dt.date(2021, 6, 1)
 CASE = Case(

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
-from miliary.scan import Acquisition, Grid
+from miliary.model.scan import Acquisition, Grid
 from tests.exchange.scans import (
     SPACING,
     bright_point_lps_mm,

@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from miliary.errors import InputError, ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
-from miliary.scan import Acquisition, Grid
+from miliary.model.scan import Acquisition, Grid
 from tests.exchange.scans import (
     edit,
     edit_all,
@@ -480,7 +480,8 @@ def test_writing_and_reading_import_nothing_heavy_until_used():
     import sys
 
     code = (
-        "import sys, miliary.exchange.ct_read, miliary.exchange.dicom_write, miliary.exchange.volume_file\n"
+        "import sys, miliary.exchange.ct_read, miliary.exchange.dicom.write_ct\n"
+        "import miliary.exchange.volumes.volume_file\n"
         "print([m for m in ('pydicom', 'SimpleITK', 'gdcm', 'scipy') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,8 +4,8 @@ import pytest
 
 from miliary.errors import ScanReadError
 from miliary.exchange.ct_read import read_ct
-from miliary.exchange.dicom_series import is_sharp_kernel
-from miliary.scan import Acquisition, Grid
+from miliary.exchange.dicom.series import is_sharp_kernel
+from miliary.model.scan import Acquisition, Grid
 from tests.exchange.scans import edit_all, phantom_hu, write_phantom
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from miliary.errors import OutputError
 from miliary.exchange.ct_read import read_ct
-from miliary.exchange.dicom_write import write_dicom_series
-from miliary.scan import Acquisition, Grid
+from miliary.exchange.dicom.write_ct import write_dicom_series
+from miliary.model.scan import Acquisition, Grid
 from tests.exchange.scans import files_by_position, phantom_grid, phantom_hu, write_phantom
 
 

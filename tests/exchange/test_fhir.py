@@ -5,17 +5,17 @@ import json
 import pytest
 from fhirclient.models.bundle import Bundle
 
-from miliary.assessment import summarize_assessment
-from miliary.case import Case, Patient, Study
 from miliary.clinical.registry import assess_case
 from miliary.clinical.rulebook import load_rules
 from miliary.errors import CaseError
-from miliary.exchange.case_encode import find_lost
-from miliary.exchange.case_file import read_case
+from miliary.exchange.case.case_file import read_case
+from miliary.exchange.case.encode import find_lost
 from miliary.exchange.codes import ANALYTE_LOINC
-from miliary.exchange.fhir import decode_fhir, encode_fhir
-from miliary.exchange.fhir_tables import KINDS, RECORDS
-from miliary.vocabulary import Sex
+from miliary.exchange.fhir.bundle import decode_fhir, encode_fhir
+from miliary.exchange.fhir.fhir_tables import KINDS, RECORDS
+from miliary.model.assessment import summarize_assessment
+from miliary.model.case import Case, Patient, Study
+from miliary.model.vocabulary import Sex
 from validation.sound_cases import make_sound_cases
 
 
@@ -105,7 +105,7 @@ def test_a_laboratory_value_has_its_code_unit_and_range():
 
 
 def decode_case_of(**facts):
-    from miliary.exchange.case_encode import decode_case
+    from miliary.exchange.case.encode import decode_case
 
     return decode_case({"id": "p", **facts}, name="case")
 
@@ -256,7 +256,7 @@ def test_a_foreign_smoking_status_is_taken_only_where_its_code_is_clear(code, te
 
 
 def test_nothing_that_identifies_a_person_gets_into_the_case():
-    from miliary.exchange.case_encode import render_case
+    from miliary.exchange.case.encode import render_case
 
     case, left = decode_fhir(FOREIGN, name="f")
     for private in ("Doe", "Jane", "1989", "4711", "Who"):

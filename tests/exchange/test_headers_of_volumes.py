@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from miliary.errors import ScanGeometryError, ScanReadError
-from miliary.exchange.metaimage import read_metaimage
-from miliary.exchange.nrrd import read_nrrd
+from miliary.exchange.volumes.metaimage import read_metaimage
+from miliary.exchange.volumes.nrrd import read_nrrd
 
 VALUES = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 7
 STEPS = "(0.5,0,0) (0,0.6,0) (0,0,2)"

@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from miliary.exchange.orientation import (
+from miliary.exchange.volumes.orientation import (
     canonical_grid,
     canonical_view,
     find_source_order,
     source_geometry,
     source_view,
 )
-from miliary.scan import SourceOrder
+from miliary.model.scan import SourceOrder
 
 AXES = np.eye(3)[::-1]  # rows: z, y, x
 

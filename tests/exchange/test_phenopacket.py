@@ -7,11 +7,11 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from phenopackets.schema.v2 import Phenopacket
 
 from miliary.errors import CaseError
-from miliary.exchange.case_encode import decode_case, find_lost, list_facts, render_case
-from miliary.exchange.case_file import read_case
-from miliary.exchange.phenopacket import encode_phenopacket
-from miliary.exchange.phenopacket_check import find_missing
-from miliary.exchange.phenopacket_read import decode_phenopacket
+from miliary.exchange.case.case_file import read_case
+from miliary.exchange.case.encode import decode_case, find_lost, list_facts, render_case
+from miliary.exchange.phenopacket.packet import encode_phenopacket
+from miliary.exchange.phenopacket.read_packet import decode_phenopacket
+from miliary.exchange.phenopacket.required import find_missing
 from validation.sound_cases import make_sound_cases
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)

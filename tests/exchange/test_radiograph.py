@@ -11,10 +11,10 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from miliary.cli import main
+from miliary.cli.main import main
 from miliary.errors import ScanReadError
-from miliary.exchange.radiograph import MAX_SIDE_PX, is_dicom, read_radiograph
-from miliary.exchange.study_file import read_study
+from miliary.exchange.dicom.radiograph_picture import MAX_SIDE_PX, is_dicom, read_radiograph
+from miliary.exchange.folders.study_file import read_study
 from miliary.report import render_report
 
 NAME = "GRETEL^MUSTERFRAU"

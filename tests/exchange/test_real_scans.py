@@ -7,9 +7,9 @@ import pytest
 
 from miliary.errors import InputError, ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
-from miliary.exchange.dicom_files import FolderFiles
-from miliary.exchange.dicom_header import read_dicom_file
-from miliary.exchange.dicom_pixels import load_stored
+from miliary.exchange.dicom.files import FolderFiles
+from miliary.exchange.dicom.header import read_dicom_file
+from miliary.exchange.dicom.pixels import load_stored
 
 pytestmark = pytest.mark.realdata
 

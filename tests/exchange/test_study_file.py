@@ -5,9 +5,9 @@ import json
 import pytest
 
 from miliary.errors import InputError
-from miliary.exchange.store import write_ct_result
-from miliary.exchange.study_file import read_study, write_study_file
-from miliary.image.figures import render_figures
+from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.study_file import read_study, write_study_file
+from miliary.image.figures.scan_figures import render_figures
 
 CASE = {
     "schema_version": "1.0",

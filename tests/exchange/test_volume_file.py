@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from miliary.errors import OutputError, ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
-from miliary.exchange.volume_file import write_label_volume, write_volume
-from miliary.scan import Grid, SourceOrder
+from miliary.exchange.volumes.volume_file import write_label_volume, write_volume
+from miliary.model.scan import Grid, SourceOrder
 from tests.exchange.scans import SPACING, bright_point_lps_mm, phantom_grid, phantom_hu
 
 FORMATS = ["nii", "nii.gz", "nrrd", "mha"]

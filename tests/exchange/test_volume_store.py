@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from miliary.errors import ScanReadError
-from miliary.exchange.store import write_ct_result
-from miliary.exchange.volume_store import find_body_box, read_stored_volume, write_stored_volume
-from miliary.scan import Grid, Scan
+from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.volume_store import find_body_box, read_stored_volume, write_stored_volume
+from miliary.model.scan import Grid, Scan
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_missing_or_damaged_volume_is_said(body, tmp_path):
 def test_a_result_keeps_figures_always_and_the_volume_when_given(
     make_result, small_scan, small_labels, tmp_path
 ):
-    from miliary.image.figures import render_figures
+    from miliary.image.figures.scan_figures import render_figures
 
     result = make_result(figures=render_figures(small_scan, small_labels, make_result().nodules))
     write_ct_result(result, tmp_path / "with", scan=small_scan)

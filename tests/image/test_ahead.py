@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from miliary.image import ahead
+from miliary.image.kernels import compile_ahead
 
-KERNELS = ahead.list_kernels()
+KERNELS = compile_ahead.list_kernels()
 STAGED = {
     stage: [(k.module, k.function, json.dumps(k.types)) for k in KERNELS if k.stage == stage]
-    for stage in ahead.STAGES
+    for stage in compile_ahead.STAGES
 }
 ANEW = "make the list anew: python -m tools.list_kernels"
 
@@ -31,7 +31,7 @@ def empty_cache(tmp_path, monkeypatch):
 def started(monkeypatch):
     """The stages of each process that would have been started."""
     stages = []
-    monkeypatch.setattr(ahead, "_start", stages.append)
+    monkeypatch.setattr(compile_ahead, "_start", stages.append)
     return stages
 
 
@@ -49,7 +49,7 @@ def _run_python(root, text, **extra):
 
 
 def test_every_stage_has_loops_on_the_list_and_none_twice():
-    assert {k.stage for k in KERNELS} == set(ahead.STAGES)
+    assert {k.stage for k in KERNELS} == set(compile_ahead.STAGES)
     for rows in STAGED.values():
         assert len(set(rows)) == len(rows)
     assert not set(STAGED["ct"]) & set(STAGED["completeness"])
@@ -57,17 +57,17 @@ def test_every_stage_has_loops_on_the_list_and_none_twice():
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: f"{k.stage}-{k.module.split('.')[-1]}-{k.function}")
 def test_an_entry_names_a_loop_and_as_many_types_as_it_takes(kernel):
-    dispatcher = ahead.find_dispatcher(kernel)
-    types = ahead.decode_types(kernel.types)
+    dispatcher = compile_ahead.find_dispatcher(kernel)
+    types = compile_ahead.decode_types(kernel.types)
     assert len(types) == dispatcher.py_func.__code__.co_argcount, ANEW
-    assert ahead.encode_types(types) == list(kernel.types)
+    assert compile_ahead.encode_types(types) == list(kernel.types)
 
 
 def test_types_are_plain_words_and_nothing_else():
     with pytest.raises(ValueError, match="no type of the list"):
-        ahead.decode_types(["__class__"])
+        compile_ahead.decode_types(["__class__"])
     with pytest.raises(ValueError, match=r"is not of miliary\.image"):
-        ahead.find_dispatcher(ahead.Kernel("ct", "os", "system", ()))
+        compile_ahead.find_dispatcher(compile_ahead.Kernel("ct", "os", "system", ()))
 
 
 def test_what_a_scan_calls_is_on_the_list(root):
@@ -101,31 +101,31 @@ print(json.dumps([simulated, fast, whole]))
 
 def test_nothing_is_started_where_a_run_ended_well_before(empty_cache, started):
     for _ in range(2):
-        with ahead.compiling_ahead("ct", n_threads=2):
+        with compile_ahead.compiling_ahead("ct", n_threads=2):
             pass
     assert started == [["ct"]]
-    with ahead.compiling_ahead("ct", "completeness", n_threads=2):
+    with compile_ahead.compiling_ahead("ct", "completeness", n_threads=2):
         pass
     assert started == [["ct"], ["completeness"]]
 
 
 def test_a_failed_run_leaves_no_mark(empty_cache, started):
     for _ in range(2):
-        with pytest.raises(RuntimeError), ahead.compiling_ahead("ct", n_threads=2):
+        with pytest.raises(RuntimeError), compile_ahead.compiling_ahead("ct", n_threads=2):
             raise RuntimeError
     assert started == [["ct"], ["ct"]]
 
 
 def test_changed_source_counts_as_never_compiled(empty_cache, started, monkeypatch):
-    with ahead.compiling_ahead("ct", n_threads=2):
+    with compile_ahead.compiling_ahead("ct", n_threads=2):
         pass
-    stamp = ahead._stamp()
-    monkeypatch.setattr(ahead, "_stamp", lambda: stamp[::-1])
-    assert not ahead.is_compiled("ct")
+    stamp = compile_ahead._stamp()
+    monkeypatch.setattr(compile_ahead, "_stamp", lambda: stamp[::-1])
+    assert not compile_ahead.is_compiled("ct")
 
 
 def test_one_thread_starts_nothing(empty_cache, started):
-    with ahead.compiling_ahead("ct", n_threads=1):
+    with compile_ahead.compiling_ahead("ct", n_threads=1):
         pass
     assert started == []
 
@@ -139,14 +139,14 @@ def test_a_run_goes_on_where_no_process_can_start_and_no_mark_be_written(tmp_pat
         raise OSError
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with ahead.compiling_ahead("ct", n_threads=2):
+    with compile_ahead.compiling_ahead("ct", n_threads=2):
         went_on = True
     assert went_on
-    assert not ahead.is_compiled("ct")
+    assert not compile_ahead.is_compiled("ct")
 
 
 def test_without_its_parent_it_compiles_nothing():
-    assert ahead.compile_backwards(KERNELS, parent=-1) == 0
+    assert compile_ahead.compile_backwards(KERNELS, parent=-1) == 0
 
 
 def test_what_it_compiled_is_loaded_by_another_process(root, tmp_path):
@@ -215,13 +215,13 @@ def _has_ended(pid):
 
 
 def test_a_run_that_ends_takes_it_along(empty_cache, monkeypatch):
-    processes, start = [], ahead._start
+    processes, start = [], compile_ahead._start
 
     def keep(stages):
         processes.append(start(stages))
         return processes[-1]
 
-    monkeypatch.setattr(ahead, "_start", keep)
-    with pytest.raises(KeyboardInterrupt), ahead.compiling_ahead("ct", n_threads=2):
+    monkeypatch.setattr(compile_ahead, "_start", keep)
+    with pytest.raises(KeyboardInterrupt), compile_ahead.compiling_ahead("ct", n_threads=2):
         raise KeyboardInterrupt
     assert [process.returncode for process in processes] == [-signal.SIGKILL]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from miliary.errors import WeightsError
-from miliary.image.classify import (
+from miliary.image.nodules.features import FEATURE_NAMES, QUICK_NAMES
+from miliary.image.nodules.judge import (
     PRIOR_LIMITS,
     SEPARATION_MM,
     WEIGHTS_PATH,
@@ -21,7 +22,6 @@ from miliary.image.classify import (
     screen_candidates,
     select_marks,
 )
-from miliary.image.features import FEATURE_NAMES, QUICK_NAMES
 
 
 def _grow(rng, n_features, depth):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from miliary.image.compare_figure import COLORS, draw_fate
-from miliary.nodules import Fate
+from miliary.image.figures.comparison_figure import COLORS, draw_fate
+from miliary.model.nodules import Fate
 
 
 def mark(fate):

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from miliary.ct_result import Noise, Psf
-from miliary.image.describe import describe_nodules
-from miliary.image.features import FEATURE_NAMES
-from miliary.image.find import LungBox
-from miliary.image.measure import REFERENCE_HU, Fit
-from miliary.nodules import COLUMN_NAMES
-from miliary.scan import Grid
+from miliary.image.nodules.describe import describe_nodules
+from miliary.image.nodules.features import FEATURE_NAMES
+from miliary.image.nodules.find import LungBox
+from miliary.image.nodules.measure import REFERENCE_HU, Fit
+from miliary.model.ct_result import Noise, Psf
+from miliary.model.nodules import COLUMN_NAMES
+from miliary.model.scan import Grid
 
 SPACING = (1.5, 0.8, 0.7)
 GRID = Grid((40, 60, 80), SPACING, (-20.0, -30.0, 500.0))

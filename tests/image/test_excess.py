@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from miliary.completeness import Completeness, Estimate, Threshold
-from miliary.ct_result import Psf
-from miliary.image import excess, find
-from miliary.image.completeness import list_warnings
-from miliary.image.find import LungBox
-from miliary.pattern import PatternLabel
+from miliary.image.nodules import find
+from miliary.image.nodules.find import LungBox
+from miliary.image.sensitivity import excess
+from miliary.image.sensitivity.estimate import list_warnings
+from miliary.model.completeness import Completeness, Estimate, Threshold
+from miliary.model.ct_result import Psf
+from miliary.model.pattern import PatternLabel
 
 SPACING = (1.0, 0.7, 0.8)
 PSF = Psf(0.6, 0.4, "nodules")

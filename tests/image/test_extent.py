@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.extent import CELL_MM, estimate_true_sizes, measure_extent
-from miliary.image.find import LungBox
-from miliary.nodules import COLUMNS, Nodules
+from miliary.image.nodules.find import LungBox
+from miliary.image.spread.involvement import CELL_MM, estimate_true_sizes, measure_extent
+from miliary.model.nodules import COLUMNS, Nodules
 
 
 def make_box() -> LungBox:

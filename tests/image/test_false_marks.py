@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from miliary.ct_result import Noise
-from miliary.image import false_marks
-from miliary.image.false_marks import estimate_false_marks, read_table
+from miliary.image.sensitivity import false_positives
+from miliary.image.sensitivity.false_positives import estimate_false_marks, read_table
+from miliary.model.ct_result import Noise
 
 
 def _estimate(n_below, *, n_marks=400, nodules_in_band=0.0, slice_mm=1.0, noise=20.0, litres=4.0):
@@ -61,7 +61,7 @@ def test_probabilities_are_stated_beside_it():
 
 
 def test_the_table_grows_no_worse_than_a_patient_and_says_how_it_was_made():
-    table = json.loads(false_marks.TABLE_PATH.read_text())
+    table = json.loads(false_positives.TABLE_PATH.read_text())
     assert table["command"].startswith("python -m validation.")
     assert table["rows"]
     for row in table["rows"]:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from miliary.ct_result import Noise, Psf
-from miliary.image import features
-from miliary.image._kernels import filter_gaussian
-from miliary.image.features import FEATURE_NAMES, N_RAY_FEATURES, RADII_MM, measure_features
-from miliary.image.find import SCALES_MM, Candidates
+from miliary.image.kernels.loops import filter_gaussian
+from miliary.image.nodules import features
+from miliary.image.nodules.features import FEATURE_NAMES, N_RAY_FEATURES, RADII_MM, measure_features
+from miliary.image.nodules.find import SCALES_MM, Candidates
+from miliary.model.ct_result import Noise, Psf
 from tests.image.balls import LUNG_HU, make_box, render_balls
 
 COLUMN = {name: place for place, name in enumerate(FEATURE_NAMES)}

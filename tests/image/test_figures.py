@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from miliary.image.figures import (
+from miliary.image.figures.scan_figures import (
     CELL_MM,
     DEPTHS,
     LEVELS,
@@ -12,7 +12,7 @@ from miliary.image.figures import (
     render_figures,
     render_frontal,
 )
-from miliary.scan import Grid, Scan
+from miliary.model.scan import Grid, Scan
 
 
 def _by_name(figures):

@@ -3,10 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from miliary.ct_result import Lungs
-from miliary.image import _kernels
-from miliary.image.find import BLOCK, SCALES_MM, LungBox, crop_to_lungs, find_candidates, smooth_finest
-from miliary.scan import Grid, Scan
+from miliary.image.kernels import loops
+from miliary.image.nodules.find import (
+    BLOCK,
+    SCALES_MM,
+    LungBox,
+    crop_to_lungs,
+    find_candidates,
+    smooth_finest,
+)
+from miliary.model.ct_result import Lungs
+from miliary.model.scan import Grid, Scan
 from tests.image.balls import LUNG_HU, lattice_mm, make_box, render_balls
 
 GRIDS = [((30, 44, 52), (1.0, 0.7, 0.6)), ((52, 30, 40), (0.6, 1.0, 0.8)), ((14, 40, 44), (2.0, 0.8, 0.7))]
@@ -125,7 +132,7 @@ def test_filtering_only_around_the_lungs_finds_what_filtering_everything_finds(m
     smooth = smooth_finest(box)
     near = find_candidates(box, smooth)
     monkeypatch.setattr(
-        _kernels, "span_labels", lambda labels, margins: [_kernels.span_whole(labels.shape) for _ in margins]
+        loops, "span_labels", lambda labels, margins: [loops.span_whole(labels.shape) for _ in margins]
     )
     whole = find_candidates(box, smooth)
     assert len(near) > 50

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from miliary.image.geometry import (
+from miliary.image.anatomy.regions import (
     DEPTH_GRID_MM,
     locate,
     measure_depth,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from miliary.image.match import UNMATCHED, keep_certain, match_nodules
+from miliary.image.pair.match import UNMATCHED, keep_certain, match_nodules
 
 LUNG_MM3 = 4e6
 

@@ -6,9 +6,10 @@ import numba as nb
 import numpy as np
 import pytest
 
-from miliary.ct_result import Noise, Psf
-from miliary.image import classify, find, injection, measure
-from miliary.image.find import LungBox
+from miliary.image.nodules import find, judge, measure
+from miliary.image.nodules.find import LungBox
+from miliary.image.sensitivity import injection
+from miliary.model.ct_result import Noise, Psf
 
 SPACING = (1.0, 0.7, 0.7)
 PSF = Psf(0.6, 0.35, "nodules")
@@ -27,7 +28,7 @@ def detection():
     return injection.Detection(
         box=box,
         smooth_hu=smooth,
-        classifier=classify.read_classifier(),
+        classifier=judge.read_classifier(),
         share=0.01,
         spread_hu=find.find_candidates(box, smooth).spread_hu,
         noise=Noise(20.0),

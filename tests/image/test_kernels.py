@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from miliary.image import _kernels
-from miliary.image._kernels import filter_gaussian, sample_gaussian
+from miliary.image.kernels import loops
+from miliary.image.kernels.loops import filter_gaussian, sample_gaussian
 
 
 def _random(shape, seed=0):
@@ -46,34 +46,34 @@ def test_weights_sum_to_one_and_have_the_width(sigma):
 
 @pytest.mark.parametrize(("n", "n_threads"), [(0, 3), (1, 3), (7, 3), (1000, 3), (1000, 1)])
 def test_every_row_is_done_once_on_any_number_of_threads(monkeypatch, n, n_threads):
-    monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr(loops.nb, "get_num_threads", lambda: n_threads)
     done = np.zeros(n, dtype=int)
 
     def kernel(first, last, add):
         done[first:last] += add
 
-    _kernels.run_rows(kernel, n, 2)
+    loops.run_rows(kernel, n, 2)
     assert np.all(done == 2)
 
 
 def test_what_goes_wrong_on_a_thread_is_raised(monkeypatch):
-    monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(loops.nb, "get_num_threads", lambda: 2)
 
     def kernel(first, last):
         if last == 50:
             raise ValueError("the last piece")
 
     with pytest.raises(ValueError, match="the last piece"):
-        _kernels.run_rows(kernel, 50)
+        loops.run_rows(kernel, 50)
 
 
 def test_threads_give_the_bits_of_one(monkeypatch):
     volume = _random((21, 33, 40))
     results = []
     for n_threads in (1, 3):
-        monkeypatch.setattr(_kernels.nb, "get_num_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(loops.nb, "get_num_threads", lambda n=n_threads: n)
         smooth, field = filter_gaussian(volume, (1.1, 0.8, 1.4)), np.empty_like(volume)
-        _kernels.laplacian(smooth, np.array([1.0, 0.5, 0.7], dtype=np.float32), field)
+        loops.laplacian(smooth, np.array([1.0, 0.5, 0.7], dtype=np.float32), field)
         results.append((smooth, field))
     for one, many in zip(*results, strict=True):
         np.testing.assert_array_equal(one, many)
@@ -96,7 +96,7 @@ def _filter_in_spans(volume, kernels, wide_spans, spans, n_ring):
         while filled < min(nz, z + len(kernels[0])):
             source[filled % len(source)] = volume[filled]
             filled += 1
-        _kernels.filter_slices(z, z + 1, source, *kernels, wide_spans, spans, ring)
+        loops.filter_slices(z, z + 1, source, *kernels, wide_spans, spans, ring)
         out[z] = ring[z % n_ring]
         ring[z % n_ring] = np.nan
     return out
@@ -107,7 +107,7 @@ def test_rings_and_spans_give_what_the_whole_gives():
     labels[3:9, 4:9, 2:15], labels[5:16, 2:20, 25:37] = 1, 2
     sigma = (1.2, 0.9, 1.6)
     kernels = [sample_gaussian(one) for one in sigma]
-    spans, wide = _kernels.span_labels(labels, [(1, 2, 1), (1, 2 + len(kernels[1]), 1 + len(kernels[2]))])
+    spans, wide = loops.span_labels(labels, [(1, 2, 1), (1, 2 + len(kernels[1]), 1 + len(kernels[2]))])
     part = _filter_in_spans(volume, kernels, wide, spans, 3)
     inside = np.zeros(volume.shape, dtype=bool)
     for z, y, s in np.ndindex(*spans.shape[:3]):
@@ -121,7 +121,7 @@ def test_laplacian_equals_slow_twin():
     volume = _random((7, 10, 13))
     weights = np.array([0.3, 1.7, 0.9], dtype=np.float32)
     out = np.empty_like(volume)
-    _kernels.laplacian(volume, weights, out)
+    loops.laplacian(volume, weights, out)
     expected = np.zeros(volume.shape)
     for axis, weight in enumerate(weights):
         padded = np.pad(volume.astype(float), 1, mode="edge")
@@ -136,8 +136,8 @@ def test_laplacian_equals_slow_twin():
 def _list_maxima(field, mask, floor):
     room = np.prod([(n + 1) // 2 for n in field.shape])
     index, value = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.float32)
-    spans, reach = _kernels.span_whole(field.shape), np.zeros(3, dtype=np.int64)
-    n = _kernels.list_maxima(0, len(field), field, spans, mask, reach, np.float32(floor), index, value)
+    spans, reach = loops.span_whole(field.shape), np.zeros(3, dtype=np.int64)
+    n = loops.list_maxima(0, len(field), field, spans, mask, reach, np.float32(floor), index, value)
     return index[:n], value[:n]
 
 
@@ -174,9 +174,9 @@ def test_maxima_are_listed_up_to_a_reach_from_the_labels(reach):
     grown = ndimage.maximum_filter(labels, [2 * r + 1 for r in reach])
     expected = _list_maxima_slowly(field, grown, 0.0)
     index, value = np.empty(400, dtype=np.int64), np.empty(400, dtype=np.float32)
-    spans = _kernels.span_whole(field.shape)
+    spans = loops.span_whole(field.shape)
     arguments = (field, spans, labels, np.array(reach), np.float32(0.0), index, value)
-    n = _kernels.list_maxima(0, len(field), *arguments)
+    n = loops.list_maxima(0, len(field), *arguments)
     assert 0 < n < len(_list_maxima_slowly(field, np.ones_like(labels), 0.0))
     np.testing.assert_array_equal(index[:n], expected)
 
@@ -196,7 +196,7 @@ def test_suppression_equals_slow_twin(n, data):
     every = [(i, j) for i in range(n) for j in range(i + 1, n)]
     chosen = sorted(data.draw(st.lists(st.sampled_from(every), unique=True)))
     kept = np.ones(n, dtype=bool)
-    _kernels.suppress(np.array(chosen, dtype=np.int64).reshape(-1, 2), kept)
+    loops.suppress(np.array(chosen, dtype=np.int64).reshape(-1, 2), kept)
     expected = []
     for j in range(n):
         if not any(i in expected for i, k in chosen if k == j):
@@ -210,17 +210,15 @@ def test_sort_floats_orders_as_numpy_does(n):
     values = rng.normal(0.0, 300.0, n).astype(np.float32)
     values[: n // 3] = np.round(values[: n // 3], -2)
     expected = np.sort(values)
-    _kernels.sort_floats(values, _kernels.make_sorting(n))
+    loops.sort_floats(values, loops.make_sorting(n))
     np.testing.assert_array_equal(values, expected)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 33, 96])
 def test_columns_are_sorted_as_numpy_does(n):
-    table = (
-        np.random.default_rng(n).choice([-3.0, 0.5, 2.0, 1e3, 7.25], (n, _kernels.LANES)).astype(np.float32)
-    )
+    table = np.random.default_rng(n).choice([-3.0, 0.5, 2.0, 1e3, 7.25], (n, loops.LANES)).astype(np.float32)
     expected = np.sort(table, axis=0)
-    _kernels.sort_columns(table, _kernels.list_comparators(n))
+    loops.sort_columns(table, loops.list_comparators(n))
     np.testing.assert_array_equal(table, expected)
 
 
@@ -228,5 +226,5 @@ def test_columns_are_sorted_as_numpy_does(n):
 def test_comparators_sort_all_zeros_and_ones(n):
     """What sorts every row of zeros and ones sorts everything (Knuth's principle)."""
     table = np.array(np.meshgrid(*[[0, 1]] * n), dtype=np.float32).reshape(n, -1)
-    _kernels.sort_columns(table, _kernels.list_comparators(n))
+    loops.sort_columns(table, loops.list_comparators(n))
     assert np.all(np.diff(table, axis=0) >= 0)

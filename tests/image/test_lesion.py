@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from miliary.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
-from miliary.ct_result import Lungs, Psf
-from miliary.image.lesion import LesionsFound, _directions, find_lesions
-from miliary.image.lesion_changes import correct_lesions
-from miliary.image.lesion_figure import render_lesions
-from miliary.image.lesion_surface import fit_surface
-from miliary.lesion import Attachment, summarize_lesion
-from miliary.scan import Grid, Scan, Side, Zone
-from miliary.vocabulary import Origin
+from miliary.image.figures.lesion_figure import render_lesions
+from miliary.image.lesions.large_lesions import LesionsFound, _directions, find_lesions
+from miliary.image.lesions.reader_diameters import correct_lesions
+from miliary.image.lesions.surface import fit_surface
+from miliary.model.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
+from miliary.model.ct_result import Lungs, Psf
+from miliary.model.lesion import Attachment, summarize_lesion
+from miliary.model.scan import Grid, Scan, Side, Zone
+from miliary.model.vocabulary import Origin
 
 SHAPE, SPACING = (60, 100, 110), (1.25, 0.8, 0.8)
 SIGMA_MM = 0.6

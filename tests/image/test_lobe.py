@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.lobe import CoarseLungs, estimate_lobes
-from miliary.scan import Side
-from miliary.vocabulary import Lobe
+from miliary.image.anatomy.lobes import CoarseLungs, estimate_lobes
+from miliary.model.scan import Side
+from miliary.model.vocabulary import Lobe
 
 SPACING = np.array([2.0, 2.0, 2.0])
 SHAPE = (120, 90, 60)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from miliary.errors import NoLungsError
-from miliary.image.lungs import find_lungs
-from miliary.scan import Grid, Scan, Side
+from miliary.image.anatomy.segmentation import find_lungs
+from miliary.model.scan import Grid, Scan, Side
 
 SHAPE, SPACING = (96, 84, 116), (2.5, 2.8, 2.7)
 

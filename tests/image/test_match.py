@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from miliary.image.match import UNMATCHED, compare_with_truth, match_points
-from miliary.nodules import COLUMN_NAMES
+from miliary.image.pair.match import UNMATCHED, compare_with_truth, match_points
+from miliary.model.nodules import COLUMN_NAMES
 
 
 def _match(marks, truth, reach):

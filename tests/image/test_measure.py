@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from miliary.ct_result import Noise, Psf
-from miliary.image.measure import MIN_CALIBRATORS, REFERENCE_HU, calibrate_psf, fit_balls
+from miliary.image.nodules.measure import MIN_CALIBRATORS, REFERENCE_HU, calibrate_psf, fit_balls
+from miliary.model.ct_result import Noise, Psf
 from tests.image.balls import LUNG_HU, NODULE_HU, lattice_mm, make_box, render_balls
 
 SPACING = (1.0, 0.7, 0.6)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from miliary.ct_result import Lungs
-from miliary.image.noise import estimate_noise
-from miliary.scan import Grid, Scan
+from miliary.image.quality.noise import estimate_noise
+from miliary.model.ct_result import Lungs
+from miliary.model.scan import Grid, Scan
 
 SHAPE, SPACING = (16, 70, 90), (1.5, 0.8, 0.7)
 

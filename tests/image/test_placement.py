@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.find import LungBox
-from miliary.image.injection import Recovery
-from miliary.image.placement import Crowding, estimate_place_factor, measure_crowding
+from miliary.image.nodules.find import LungBox
+from miliary.image.sensitivity.injection import Recovery
+from miliary.image.sensitivity.placement import Crowding, estimate_place_factor, measure_crowding
 
 SIZES_MM = np.geomspace(0.75, 5.5, 40)
 

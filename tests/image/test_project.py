@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from miliary.image.project import COLORS, WINDOW_HU, render_preview, render_slab_mip
+from miliary.image.figures.project import COLORS, WINDOW_HU, render_preview, render_slab_mip
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from miliary.ct_result import Psf
-from miliary.image.psf import DEFAULT_FWHM_XY_MM, estimate_psf, profile_fwhm_mm
-from miliary.scan import Acquisition, Grid, Scan
+from miliary.image.quality.blur import DEFAULT_FWHM_XY_MM, estimate_psf, profile_fwhm_mm
+from miliary.model.ct_result import Psf
+from miliary.model.scan import Acquisition, Grid, Scan
 
 SHAPE = (12, 80, 100)
 

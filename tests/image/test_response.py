@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from miliary.image.response import (
+from miliary.image.pair.burden_ratio import (
     FalseMarks,
     Sample,
     Total,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from miliary.image import _kernels, _scales
-from miliary.image._kernels import filter_gaussian, span_whole
+from miliary.image.kernels import loops, scales
+from miliary.image.kernels.loops import filter_gaussian, span_whole
 
 SPACING = np.array([0.9, 0.6, 0.7])
 SCALES_MM = (0.5, 0.75, 1.1)
@@ -19,7 +19,7 @@ def _scene(shape=(50, 34, 46)):
 
 
 def _search(volume, labels, reach=(1, 2, 2)):
-    return _scales.search_scales(
+    return scales.search_scales(
         volume, labels, SPACING, scales_mm=SCALES_MM, reach=np.array(reach), floors=FLOORS
     )
 
@@ -31,21 +31,21 @@ def _filter_whole(volume):
         if k:
             smooth = filter_gaussian(smooth, tuple(np.sqrt(sigma**2 - SCALES_MM[k - 1] ** 2) / SPACING))
         field = np.empty_like(smooth)
-        _kernels.laplacian(smooth, np.asarray(sigma**2 / SPACING**2, dtype=np.float32), field)
+        loops.laplacian(smooth, np.asarray(sigma**2 / SPACING**2, dtype=np.float32), field)
         fields.append(field)
     return fields
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_rings_of_slices_give_what_whole_volumes_give(monkeypatch, n_threads):
-    monkeypatch.setattr(_scales, "LEAST_PIECE", 7)
-    monkeypatch.setattr(_scales.nb, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr(scales, "LEAST_PIECE", 7)
+    monkeypatch.setattr(scales.nb, "get_num_threads", lambda: n_threads)
     volume, labels = _scene()
     maxima, sampled = _search(volume, labels)
     fields = _filter_whole(volume)
     room, near = np.empty(20_000, dtype=np.int64), ndimage.maximum_filter(labels, (3, 5, 5))
     for k, field in enumerate(fields):
-        n = _kernels.list_maxima(
+        n = loops.list_maxima(
             0,
             len(field),
             field,
@@ -70,30 +70,30 @@ def test_the_top_of_a_parabola_is_found():
     top = np.array([2.2, 3.4, 2.7])
     field = (50.0 - (z - top[0]) ** 2 - 2.0 * (y - top[1]) ** 2 - 0.5 * (x - top[2]) ** 2).astype(np.float32)
     index = np.ravel_multi_index((2, 3, 3), field.shape)
-    np.testing.assert_allclose(_scales._find_tops(field, np.array([index])), [top - (2, 3, 3)], atol=1e-4)
+    np.testing.assert_allclose(scales._find_tops(field, np.array([index])), [top - (2, 3, 3)], atol=1e-4)
     # In a ring of three slices the same ones, elsewhere.
     ring = field[[3, 1, 2]]
     np.testing.assert_array_equal(
-        _scales._find_tops(ring, np.array([index])), _scales._find_tops(field, np.array([index]))
+        scales._find_tops(ring, np.array([index])), scales._find_tops(field, np.array([index]))
     )
 
 
 @pytest.mark.parametrize("n_samples", [1, 50, 900, 10**6])
 def test_samples_are_evenly_spaced_among_the_labelled_voxels(monkeypatch, n_samples):
-    monkeypatch.setattr(_scales, "N_SAMPLES", n_samples)
+    monkeypatch.setattr(scales, "N_SAMPLES", n_samples)
     labels = (np.random.default_rng(2).random((9, 12, 15)) < 0.4).astype(np.uint8)
     labels[4] = 0
     step = max(1, int(labels.sum()) // n_samples)
     expected = np.flatnonzero(labels)[::step]
-    np.testing.assert_array_equal(np.concatenate(_scales._pick_samples(labels)), expected)
+    np.testing.assert_array_equal(np.concatenate(scales._pick_samples(labels)), expected)
 
 
 def test_pieces_share_the_work():
     spans = np.zeros((100, 10, 2, 2), dtype=np.int64)
     spans[60:, :, 0, 1] = 30
-    pieces = _scales._cut(spans, 2)
+    pieces = scales._cut(spans, 2)
     assert pieces[0][0] == 0
     assert pieces[-1][1] == 100
     assert 76 < pieces[0][1] == pieces[1][0] < 84
-    assert _scales._cut(spans, 1) == [(0, 100)]
-    assert len(_scales._cut(spans, 64)) == 2
+    assert scales._cut(spans, 1) == [(0, 100)]
+    assert len(scales._cut(spans, 64)) == 2

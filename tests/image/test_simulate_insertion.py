@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.ct_result import Psf
 from miliary.errors import InputError
 from miliary.image.simulate import draw_positions, insert_nodules
-from miliary.scan import Grid, Scan
+from miliary.model.ct_result import Psf
+from miliary.model.scan import Grid, Scan
 
 GRID = Grid((36, 64, 50), (1.25, 0.7, 0.9), (-30.0, 12.0, 100.0))
 PSF = Psf(0.6, 0.7)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.ct_result import Noise, Psf
-from miliary.image import unfolding
-from miliary.image.completeness import Marks, correct_marks
-from miliary.image.injection import Recovery
-from miliary.image.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3
+from miliary.image.sensitivity import unfolding
+from miliary.image.sensitivity.estimate import Marks, correct_marks
+from miliary.image.sensitivity.injection import Recovery
+from miliary.image.sensitivity.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3
+from miliary.model.ct_result import Noise, Psf
 
 PLACE, WIDTH, END = np.log(1.3), 0.12, 0.97
 

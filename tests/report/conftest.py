@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from miliary.cli import main
-from miliary.exchange.store import write_ct_result, write_figures
-from miliary.exchange.study_file import read_study
-from miliary.figure import Figure, Mark
-from miliary.image.figures import render_figures
+from miliary.cli.main import main
+from miliary.exchange.folders.store import write_ct_result, write_figures
+from miliary.exchange.folders.study_file import read_study
+from miliary.image.figures.scan_figures import render_figures
+from miliary.model.figure import Figure, Mark
 from miliary.report import render_report
 
 CASE = """

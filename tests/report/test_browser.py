@@ -164,7 +164,7 @@ def test_paper_shows_marked_slabs_of_5_mm_and_plain_ones_of_10_mm(study, draw, b
 
 
 def test_pdf_of_the_command_is_printed_by_the_browser(study, tmp_path, capsys):
-    from miliary.cli import main
+    from miliary.cli.main import main
     from tests.chromium import find_chromium
 
     find_chromium()

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from miliary.cli import main
+from miliary.cli.main import main
 from miliary.report.pdf import find_browser
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.report import render_report
 from miliary.report.care_draft import render_markdown, write_draft
 from miliary.report.page import render_report as render
-from miliary.study import Picture, SavedComparison, SavedScan, StudyResult
 from tests.report.conftest import MORE_OF_SCAN, RESPONSE
 from tests.report.outline import Page
 from tests.report.test_board import RECIST, SERIES

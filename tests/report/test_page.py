@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miliary.exchange.study_file import read_study
+from miliary.exchange.folders.study_file import read_study
 from miliary.report import LANGUAGES, render_report
 from tests.report.conftest import add_to
 from tests.report.outline import Page, find_network

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.peers import PEERS
 from benchmarks.run import best_operating_point, render, run_limited
-from miliary.scan import Grid, Scan
+from miliary.model.scan import Grid, Scan
 from validation.cases import Loaded
 
 SPACING = (1.0, 0.7, 0.7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.scan import Grid, Scan
+from miliary.model.scan import Grid, Scan
 from validation.breathing import Breath, Pair, make_pair
 
 GRID = Grid((70, 60, 90), (2.0, 2.0, 2.0), (-90.0, -60.0, 10.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.scan import Grid, Scan
+from miliary.model.scan import Grid, Scan
 from validation.insertion import Blur, draw_centres, insert_spheres, render_sphere
 
 SPACING = (1.0, 0.8, 0.7)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from miliary.nodules import COLUMNS, Nodules
-from miliary.scan import Grid, Scan
+from miliary.model.nodules import COLUMNS, Nodules
+from miliary.model.scan import Grid, Scan
 from validation.marks import TILE, crop_views, render_sheet, sample_marks
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from miliary.ct_result import CtResult, Lungs, Noise, Psf, Stage
-from miliary.nodules import COLUMNS, Nodules
-from miliary.scan import Acquisition, Grid, Scan, SourceOrder
+from miliary.model.ct_result import CtResult, Lungs, Noise, Psf, Stage
+from miliary.model.nodules import COLUMNS, Nodules
+from miliary.model.scan import Acquisition, Grid, Scan, SourceOrder
 from validation import measure
 from validation.cases import SIMULATED, Case, Loaded
 from validation.results import render_run

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from miliary.scan import Grid, Scan
+from miliary.model.scan import Grid, Scan
 from training.patterns import Anatomy, crop_anatomy, place_nodules
 from validation.pattern import limits, read_log, run
 from validation.pattern_ways import ALL_WAYS, HELD_OUT_WAYS

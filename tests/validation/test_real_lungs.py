@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from miliary.scan import Grid, Scan
+from miliary.model.scan import Grid, Scan
 from validation.real_lungs import WAYS, Lung, list_tasks, report
 
 SPACING = (1.0, 0.8, 0.8)

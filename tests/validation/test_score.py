@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from miliary.image.match import match_points
-from miliary.nodules import Nodules
+from miliary.image.pair.match import match_points
+from miliary.model.nodules import Nodules
 from validation.score import FALSE_MARK, NEUTRAL_MARK, score
 
 

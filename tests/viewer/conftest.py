@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from miliary.ct_result import CtResult
-from miliary.exchange.store import write_ct_result
-from miliary.nodules import Nodules
-from miliary.scan import Scan
-from miliary.transform import Transform
+from miliary.exchange.folders.store import write_ct_result
+from miliary.model.ct_result import CtResult
+from miliary.model.nodules import Nodules
+from miliary.model.scan import Scan
+from miliary.model.transform import Transform
 from miliary.viewer.server import ViewerServer
 
 SHIFT_MM = 4.0

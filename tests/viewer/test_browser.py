@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miliary.exchange.corrections import append_correction, read_corrections
-from miliary.transform import Transform
+from miliary.exchange.folders.corrections_file import append_correction, read_corrections
+from miliary.model.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import has_bundle
 from tests.chromium import Chromium

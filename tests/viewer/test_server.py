@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miliary.corrections import AppliedCorrections
-from miliary.exchange.corrections import read_corrections
-from miliary.exchange.saved_scan import read_saved_scan
-from miliary.exchange.store import write_ct_result
-from miliary.exchange.volume_store import read_stored_volume
-from miliary.transform import Transform
+from miliary.exchange.folders.corrections_file import read_corrections
+from miliary.exchange.folders.saved_scan import read_saved_scan
+from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.volume_store import read_stored_volume
+from miliary.model.corrections import AppliedCorrections
+from miliary.model.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
 from miliary.viewer.study import list_lesions, read_shown_study

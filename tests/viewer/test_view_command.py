@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from miliary.cli import main
+from miliary.cli.main import main
 
 
 def test_the_command_prints_an_address_that_answers_and_ends_quietly(study):

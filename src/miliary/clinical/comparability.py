@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from miliary.clinical.recist import (
+from miliary.clinical.recist.criteria import (
     Cavity,
     New,
     Reading,
@@ -21,7 +21,7 @@ from miliary.clinical.recist import (
     read_target,
 )
 from miliary.clinical.rulebook import Row, RuleBook, load_rules
-from miliary.comparison import Category, Comparability, ComparabilityVerdict, Interval, SeriesFacts
+from miliary.model.comparison import Category, Comparability, ComparabilityVerdict, Interval, SeriesFacts
 
 SYSTEM, EDITION = "comparability", "1"
 

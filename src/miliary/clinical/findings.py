@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from miliary.assessment import Input
-from miliary.case import Case, LabResult, path_of
 from miliary.clinical.rulebook import Row
-from miliary.vocabulary import Finding, History, Presence, Result, Smoking, Symptom
+from miliary.model.assessment import Input
+from miliary.model.case import Case, LabResult, path_of
+from miliary.model.vocabulary import Finding, History, Presence, Result, Smoking, Symptom
 
 
 class FoundFinding(NamedTuple):

@@ -8,28 +8,28 @@ from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any
 
-from miliary.assessment import Assessment, Severity, Verdict
-from miliary.case import Case
-from miliary.clinical.bridge import assess_scans
-from miliary.clinical.recist import Options
+from miliary.clinical.miliary.bridge import assess_scans
+from miliary.clinical.recist.criteria import Options
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
-from miliary.vocabulary import Origin
+from miliary.model.assessment import Assessment, Severity, Verdict
+from miliary.model.case import Case
+from miliary.model.vocabulary import Origin
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
 RULES: tuple[str, ...] = (
     *(
-        "definition",
-        "differential",
-        "staging",
-        "asserted_stage",
-        "drivers",
-        "therapy",
-        "monitoring",
-        "response",
-        "toxicity",
-        "labs",
+        "miliary.definition",
+        "record.differential",
+        "tnm.staging",
+        "tnm.asserted_stage",
+        "genes.drivers",
+        "drugs.therapy",
+        "drugs.monitoring",
+        "recist.response",
+        "events.adverse_events",
+        "labs.lab_values",
     ),
-    *("consistency", "care", "literature"),
+    *("record.consistency", "record.care", "record.literature"),
 )
 
 _ID = re.compile(r"\[([^\]]+)\]")
@@ -57,9 +57,9 @@ def assess_case(
     -------
     tuple of Assessment
     """
-    from miliary.clinical.course import assess_course  # slow to import for its units
+    from miliary.clinical.labs.course import assess_course  # slow to import for its units
 
-    options: dict[str, dict[str, Any]] = {"response": {"options": response}}
+    options: dict[str, dict[str, Any]] = {"recist.response": {"options": response}}
     found = [
         assessment
         for name in RULES

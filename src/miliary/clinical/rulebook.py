@@ -33,8 +33,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from miliary.assessment import Basis
 from miliary.errors import RuleError
+from miliary.model.assessment import Basis
 
 _ROW_KEYS = ("id", "citations", "basis", "confidence", "as_of")
 _CONFIDENCES = ("H", "M", "L")

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 from miliary.errors import ScanReadError
-from miliary.exchange.dicom_header import looks_like_dicom
-from miliary.scan import Scan
+from miliary.exchange.dicom.header import looks_like_dicom
+from miliary.model.scan import Scan
 
 _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -26,7 +26,7 @@ def read_ct(
         NIfTI, NRRD or MetaImage volume. Told apart by content, not by name alone.
     series : str or int, optional
         Which series of several: its series number, or its position counted from 1. By default the
-        rules of `miliary.exchange.dicom_series` choose, and the choice is recorded.
+        rules of `miliary.exchange.dicom.series` choose, and the choice is recorded.
     n_threads : int, optional
         Threads to decode with; by default the cores this process may use, at most 8.
 
@@ -57,7 +57,7 @@ def read_ct(
     if head[128:132] != b"DICM" and source.name.lower().endswith(_VOLUME_SUFFIXES):
         if wanted is not None:
             raise ScanReadError(f"{name} is a volume file and has no series to choose from; leave series out")
-        from miliary.exchange.volume_file import read_volume
+        from miliary.exchange.volumes.volume_file import read_volume
 
         return read_volume(source)
     if not looks_like_dicom(head) and not source.name.lower().endswith(".dcm"):
@@ -83,8 +83,8 @@ def _read_start(source: Path, *, name: str) -> bytes:
 
 
 def _read_folder(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
-    from miliary.exchange.dicom_files import FolderFiles
-    from miliary.exchange.dicom_read import read_dicom
+    from miliary.exchange.dicom.files import FolderFiles
+    from miliary.exchange.dicom.read_series import read_dicom
 
     files = FolderFiles(source)
     _point_to_volume(files.names, name=name)
@@ -92,8 +92,8 @@ def _read_folder(source: Path, *, name: str, series: str | None, n_threads: int)
 
 
 def _read_zip(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
-    from miliary.exchange.dicom_files import ZipFiles
-    from miliary.exchange.dicom_read import read_dicom
+    from miliary.exchange.dicom.files import ZipFiles
+    from miliary.exchange.dicom.read_series import read_dicom
 
     with closing(ZipFiles(source)) as files:
         _point_to_volume(files.names, name=name)
@@ -101,8 +101,8 @@ def _read_zip(source: Path, *, name: str, series: str | None, n_threads: int) ->
 
 
 def _read_file(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
-    from miliary.exchange.dicom_files import FolderFiles
-    from miliary.exchange.dicom_read import read_dicom
+    from miliary.exchange.dicom.files import FolderFiles
+    from miliary.exchange.dicom.read_series import read_dicom
 
     files = FolderFiles(source)
     return read_dicom(files, name=name, source_format="dicom file", series=series, n_threads=n_threads)

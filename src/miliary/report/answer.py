@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.study import SavedComparison, SavedScan, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.reading import JsonObject, find, items, number, pair, text, words, write_number
 from miliary.report.sources import Sources, join
-from miliary.study import SavedComparison, SavedScan, StudyResult
 
 _POSITIVE = "positive"
 _OPEN_GENES = ("not_stated", "not_tested", "failed", "negative_method_insufficient")

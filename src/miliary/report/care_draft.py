@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from miliary import __version__
+from miliary.model.study import Picture, StudyResult
 from miliary.report.answer import select, sort_editions, write_answer
 from miliary.report.case_panels import CasePanels
 from miliary.report.catalog import Catalog, load_catalog
@@ -19,7 +20,6 @@ from miliary.report.page import describe_methods
 from miliary.report.reading import JsonObject, find, items, number, spell, text, words
 from miliary.report.scan_panels import caption_radiograph
 from miliary.report.sources import Sources
-from miliary.study import Picture, StudyResult
 
 _TAGS = re.compile(r"<sup.*?</sup>|<[^>]+>")
 _MAX_FIGURES = 12

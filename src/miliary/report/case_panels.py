@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from miliary.model.study import StudyResult
 from miliary.report.answer import select, sort_editions
 from miliary.report.catalog import Catalog
 from miliary.report.reading import JsonObject, find, items, number, text, words
-from miliary.study import StudyResult
 
 SEVERITIES = ("error", "query", "note")
 # Signs that need no color: an outcome is read in black and white too.

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from miliary import __version__
+from miliary.model.study import SavedScan, StudyResult
 from miliary.report.answer import write_answer
 from miliary.report.case_panels import SIGNS, CasePanels
 from miliary.report.catalog import Catalog, load_catalog
@@ -16,7 +17,6 @@ from miliary.report.reading import JsonObject, find, items, number, spell, text
 from miliary.report.scan_panels import ScanPanels, count_origins
 from miliary.report.sources import Sources
 from miliary.report.timeline import draw_timeline, list_undated
-from miliary.study import SavedScan, StudyResult
 
 GENERATOR = "miliary"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
 from miliary.report.reading import (
@@ -26,7 +27,6 @@ from miliary.report.reading import (
     write_number,
 )
 from miliary.report.sources import Sources
-from miliary.study import Picture, SavedComparison, SavedScan, StudyResult
 
 ZONES = ("upper", "middle", "lower")
 SIDES = ("right", "left")

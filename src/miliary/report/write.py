@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from miliary.errors import OutputError
+from miliary.model.study import StudyResult
 from miliary.report.care_draft import render_docx, render_markdown, write_draft
 from miliary.report.page import render_report
 from miliary.report.pdf import render_pdf
-from miliary.study import StudyResult
 
 _MARK = b'<meta name="generator" content="miliary'
 # A PDF does not tell who made it where it can be seen at once; that it is one must do.

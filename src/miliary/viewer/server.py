@@ -28,9 +28,9 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from miliary import __version__
-from miliary.corrections import Correction, correction_to_dict, select_active, select_pending
 from miliary.errors import InputError
-from miliary.exchange.corrections import append_correction, read_corrections
+from miliary.exchange.folders.corrections_file import append_correction, read_corrections
+from miliary.model.corrections import Correction, correction_to_dict, select_active, select_pending
 from miliary.viewer.render import PLANES, WINDOWS, encode_png, render_slab
 from miliary.viewer.study import (
     MAX_WHOLE,

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.ct_result import SUMMARY_KIND
 from miliary.errors import InputError, MiliaryError
-from miliary.exchange.corrections import find_corrections_file
-from miliary.exchange.nifti import read_nifti
-from miliary.exchange.volume_store import StoredVolume, read_stored_volume
-from miliary.nodules import COLUMNS
-from miliary.scan import Grid
-from miliary.transform import Transform
+from miliary.exchange.folders.corrections_file import find_corrections_file
+from miliary.exchange.folders.volume_store import StoredVolume, read_stored_volume
+from miliary.exchange.volumes.nifti import read_nifti
+from miliary.model.ct_result import SUMMARY_KIND
+from miliary.model.nodules import COLUMNS
+from miliary.model.scan import Grid
+from miliary.model.transform import Transform
 
 I16 = npt.NDArray[np.int16]
 

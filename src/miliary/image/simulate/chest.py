@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import InputError
-from miliary.image.resample import resample_volume
+from miliary.image.pair.resample import resample_volume
 from miliary.image.simulate.acquisition import ScanProtocol, acquire, average_slices
 from miliary.image.simulate.anatomy import (
     AnatomyParameters,
@@ -35,9 +35,9 @@ from miliary.image.simulate.nodules import (
 )
 from miliary.image.simulate.raster import add_tubes, blend, paint_chest, run_slabs
 from miliary.image.simulate.vessels import Pieces, Trees, grow_trees
-from miliary.nodules import COLUMN_NAMES, Attenuation, NoduleFlag
-from miliary.scan import Acquisition, Grid, Scan, ScanWarning, Side, Zone
-from miliary.transform import Transform
+from miliary.model.nodules import COLUMN_NAMES, Attenuation, NoduleFlag
+from miliary.model.scan import Acquisition, Grid, Scan, ScanWarning, Side, Zone
+from miliary.model.transform import Transform
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

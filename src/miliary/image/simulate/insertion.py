@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from miliary.image.simulate.acquisition import blur_share
 from miliary.image.simulate.nodules import Body, draw_body, paste, render_body
-from miliary.scan import Scan
+from miliary.model.scan import Scan
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from miliary.errors import InputError
 from miliary.image.simulate.anatomy import CoarseField
 from miliary.image.simulate.raster import nodule_share
 from miliary.image.simulate.vessels import Trees
-from miliary.scan import Grid
+from miliary.model.scan import Grid
 
 FloatArray = npt.NDArray[np.float64]
 PATTERNS = ("random", "perilymphatic", "centrilobular", "none")

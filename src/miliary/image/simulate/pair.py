@@ -21,8 +21,8 @@ from miliary.image.simulate.chest import (
     render_scan,
 )
 from miliary.image.simulate.nodules import Body, DominantLesion, NodulePopulation
-from miliary.scan import Grid
-from miliary.transform import Transform
+from miliary.model.scan import Grid
+from miliary.model.transform import Transform
 
 FloatArray = npt.NDArray[np.float64]
 

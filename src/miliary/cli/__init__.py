@@ -1,0 +1,1 @@
+"""The command line: arguments in, words out; one module per command."""

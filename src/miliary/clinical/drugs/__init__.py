@@ -1,0 +1,1 @@
+"""Targeted drugs: options, doses against labels, monitoring."""

@@ -1,0 +1,367 @@
+"""Adverse events of a case: the grades they can have, and whether the grade written down is one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from miliary.clinical.events.ctcae import SEVERITIES, Grades, Observed, find_grades
+from miliary.clinical.labs.lab_ranges import (
+    convert_lab,
+    drugs,
+    find_baseline,
+    find_range,
+    is_before_treatment,
+    is_enzyme,
+)
+from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.model.assessment import Assessment, Input, Severity, Verdict
+from miliary.model.case import AdverseEvent, Case, LabResult, path_of
+from miliary.model.units import convert_value
+from miliary.model.vocabulary import Presence
+
+EDITIONS = ("5.0", "6.0")
+_DEFAULT = "5.0"
+_ADULT_YEARS = 18
+_NO_RANGE = "the laboratory's range"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a grade was derived from: the observation, its inputs, and what is missing, in words."""
+
+    observed: Observed
+    inputs: tuple[Input, ...] = ()
+    missing: tuple[str, ...] = ()
+    note: str = ""
+
+
+def assess(case: Case) -> tuple[Assessment, ...]:
+    """The grade of every recorded adverse event, and of every laboratory value outside its limits.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    tuple of Assessment
+        Ids ``ctcae.event_grade``, ``ctcae.event_term`` and ``ctcae.lab_grade``.
+    """
+    events = tuple(_assess_event(case, event) for event in case.adverse_events)
+    return events + tuple(assess_lab_grades(case, edition=_edition_of_labs(case)))
+
+
+def _edition_of_labs(case: Case) -> str:
+    stated = {event.ctcae_edition for event in case.adverse_events} & set(EDITIONS)
+    return stated.pop() if len(stated) == 1 else _DEFAULT
+
+
+def match_term(book: RuleBook, words: str) -> tuple[Row | None, tuple[Row, ...]]:
+    """The term that these words name, and otherwise the terms they may mean."""
+    wanted = " ".join(words.lower().replace("_", " ").split())
+    for row in book.rows("term"):
+        names = {row["name"].lower(), row.id.replace("_", " "), *row.get("aliases", ())}
+        if wanted in names:
+            return row, ()
+    for loose in book.rows("loose"):
+        if wanted in loose["words"]:
+            return None, tuple(book.row(name) for name in loose["candidates"])
+    return None, ()
+
+
+# --- recorded events ------------------------------------------------------------------------------------
+
+
+def _assess_event(case: Case, event: AdverseEvent) -> Assessment:
+    edition = event.ctcae_edition or _DEFAULT
+    if edition not in EDITIONS:
+        return _no_grade(event, f"CTCAE {edition} is not encoded", Severity.NOTE, "")
+    book = load_rules("ctcae", edition)
+    term, candidates = match_term(book, event.term)
+    if term is None:
+        return _assess_unmatched(event, book, candidates)
+    if event.is_fatal is Presence.PRESENT:
+        return _assess_fatal(event, term, book)
+    if term.get("adults_only") and not (case.patient.age_years or 0) >= _ADULT_YEARS:
+        return _no_grade(event, "the grades of adults are encoded only", Severity.NOTE, edition)
+    seen = _observe_event(case, event, term, book)
+    grades = find_grades(term, seen.observed, book=book)
+    return _judge_event(event, term, seen, grades, book)
+
+
+def _no_grade(event: AdverseEvent, reason: str, severity: Severity, edition: str) -> Assessment:
+    return Assessment(
+        rule_id="ctcae.event_term",
+        title="Term of an adverse event",
+        verdict=Verdict.NOT_ASSESSABLE,
+        severity=severity,
+        statement=f"No grade can be derived for {event.term!r}.",
+        reason=reason,
+        inputs=(Input(path_of("adverse_events", event.id, "term"), event.term),),
+        edition=f"ctcae {edition}".strip(),
+        origin=event.origin,
+    )
+
+
+def _assess_unmatched(event: AdverseEvent, book: RuleBook, candidates: Sequence[Row]) -> Assessment:
+    known, _ = match_term(load_rules("ctcae", _DEFAULT), event.term)
+    if book.edition != _DEFAULT and known is not None:
+        return _no_grade(
+            event, f"CTCAE {book.edition}: clinical terms are not encoded", Severity.NOTE, book.edition
+        )
+    if not candidates:
+        return _no_grade(event, "this is no term that is encoded", Severity.QUERY, book.edition)
+    names = " or ".join(row["name"] for row in candidates)
+    plain = _no_grade(event, f"it may be {names}", Severity.QUERY, book.edition)
+    grade = f"Grade {event.grade}" if event.grade is not None else "The grade"
+    return replace(
+        plain,
+        statement=f"{grade} of {event.term!r} cannot be checked: the words name no CTCAE term.",
+        values=tuple(row["name"] for row in candidates),
+        facts_item="j36",
+        **book.credit(*candidates),
+    )
+
+
+def _assess_fatal(event: AdverseEvent, term: Row, book: RuleBook) -> Assessment:
+    has_death = bool(term.get("has_death"))
+    is_right = event.grade in {None, 5}
+    verdict = Verdict.MET if has_death and is_right else Verdict.NOT_MET
+    statement = f"{term['name']}: fatal, grade 5."
+    if not has_death:
+        statement = f"{term['name']} is recorded as fatal, but CTCAE {book.edition} gives it no grade 5."
+    elif not is_right:
+        statement = f"{term['name']} is recorded as fatal and as grade {event.grade}; death is grade 5."
+    return Assessment(
+        rule_id="ctcae.event_grade",
+        title="Grade of an adverse event",
+        verdict=verdict,
+        severity=Severity.INFO if verdict is Verdict.MET else Severity.ERROR,
+        statement=statement,
+        value=5 if has_death else None,
+        inputs=(
+            Input(path_of("adverse_events", event.id, "is_fatal"), event.is_fatal.value),
+            Input(path_of("adverse_events", event.id, "grade"), event.grade),
+        ),
+        origin=event.origin,
+        **book.credit(term),
+    )
+
+
+def _observe_event(case: Case, event: AdverseEvent, term: Row, book: RuleBook) -> _Seen:
+    facts = {name: state is Presence.PRESENT for name, state in event.facts.items() if state.is_known}
+    severities = _severities(event.symptomatic, event.symptom_severity)
+    lab = next((lab for lab in case.labs if lab.id == event.lab), None) if event.lab else None
+    if lab is not None and lab.analyte in term.get("analytes", ()):
+        seen = _observe_lab(case, lab, term, book)
+        return replace(seen, observed=replace(seen.observed, severities=severities, facts=facts))
+    inputs = [
+        Input(path_of("adverse_events", event.id, f"facts.{name}"), there) for name, there in facts.items()
+    ]
+    missing = []
+    value = None
+    measure = term.get("measure", "")
+    if measure:
+        value = getattr(event, measure, None)
+        inputs.append(Input(path_of("adverse_events", event.id, measure), value))
+    if value is None and (measure or term.get("analytes")):
+        missing.append({"bsa_percent": "body surface"}.get(measure, measure.replace("_", " ")) or "the value")
+    return _Seen(
+        Observed(value=value, severities=severities, facts=facts, is_event=True),
+        tuple(inputs),
+        tuple(missing),
+    )
+
+
+def _severities(symptomatic: Presence, severity: str) -> tuple[str, ...]:
+    """Which severities the symptoms may have."""
+    if severity in SEVERITIES:
+        return (severity,)
+    return {
+        Presence.PRESENT: SEVERITIES[1:],
+        Presence.ABSENT: SEVERITIES[:1],
+        Presence.NOT_STATED: SEVERITIES,
+    }[symptomatic]
+
+
+def _judge_event(event: AdverseEvent, term: Row, seen: _Seen, grades: Grades, book: RuleBook) -> Assessment:
+    words = f"{term['name']}: {_say(grades)} by CTCAE {book.edition}"
+    verdict, severity, reason = Verdict.MET, Severity.INFO, ""
+    if event.grade is not None and event.grade not in grades.possible and not _may_rise(event.grade, grades):
+        verdict, severity = Verdict.NOT_MET, Severity.ERROR
+        words += f", grade {event.grade} recorded"
+    elif not grades.is_one or (event.grade is not None and event.grade not in grades.possible):
+        verdict, severity = Verdict.NOT_ASSESSABLE, Severity.QUERY
+        reason = _why_open(seen, grades, term, book)
+        if event.grade is not None:
+            words += f", so that grade {event.grade} as recorded cannot be verified"
+    return Assessment(
+        rule_id="ctcae.event_grade",
+        title="Grade of an adverse event",
+        verdict=verdict,
+        severity=severity,
+        statement=f"{words}.{seen.note}",
+        reason=reason,
+        value=grades.possible[0] if grades.is_one else None,
+        values=tuple(str(grade) for grade in grades.possible),
+        inputs=(*seen.inputs, Input(path_of("adverse_events", event.id, "grade"), event.grade)),
+        origin=event.origin,
+        **book.credit(term),
+    )
+
+
+def _may_rise(grade: int, grades: Grades) -> bool:
+    """A graver grade may rest on something grave that the record does not mention."""
+    return bool(grades.unstated) and grade > max(grades.possible, default=0)
+
+
+def _say(grades: Grades) -> str:
+    if not grades.possible:
+        return "no published grade"
+    listed = [str(grade) for grade in grades.possible]
+    words = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
+    return f"grade {words}" if listed != ["0"] else "no grade"
+
+
+def _why_open(seen: _Seen, grades: Grades, term: Row, book: RuleBook) -> str:
+    parts = list(seen.missing)
+    asked = [row for row in book.rows("criterion") if row["term"] == term.id]
+    if len(seen.observed.severities) > 1 and any("symptoms" in row.data for row in asked):
+        parts.append("symptoms" if "none" in seen.observed.severities else "how severe the symptoms are")
+    facts = {fact for row in asked for key in ("any_fact", "no_fact") for fact in row.get(key, ())}
+    open_facts = sorted(facts - set(seen.observed.facts) - set(grades.unstated))
+    parts += [fact.replace("_", " ") for fact in open_facts[:4]]
+    if grades.gaps:
+        return f"CTCAE gives no grade {grades.gaps[0]}"
+    if not parts:
+        parts = [fact.replace("_", " ") for fact in grades.unstated]
+    return f"not stated: {', '.join(dict.fromkeys(parts))}"
+
+
+# --- laboratory values ----------------------------------------------------------------------------------
+
+
+def assess_lab_grades(case: Case, *, edition: str = _DEFAULT) -> Iterator[Assessment]:
+    """The grade of every laboratory value that can have one other than none.
+
+    Parameters
+    ----------
+    case : Case
+    edition : str
+        5.0 or 6.0.
+    """
+    book = load_rules("ctcae", edition)
+    for lab in case.labs:
+        for term in book.rows("term"):
+            if lab.analyte in term.get("analytes", ()) and lab.value is not None:
+                seen = _observe_lab(case, lab, term, book)
+                grades = find_grades(term, seen.observed, book=book)
+                if grades.possible != (0,) and _says_something(lab, seen):
+                    yield _judge_lab(lab, term, seen, grades, book)
+
+
+def _says_something(lab: LabResult, seen: _Seen) -> bool:
+    """Without any limit a value of unknown standing is left alone, unless its laboratory calls it changed."""
+    return _NO_RANGE not in seen.missing or bool(lab.change)
+
+
+def _observe_lab(case: Case, lab: LabResult, term: Row, book: RuleBook) -> _Seen:
+    limits = find_range(case, lab)
+    before = is_before_treatment(case, lab)
+    other = find_baseline(case, lab)
+    is_baseline = before is True or (other is not None and other.id == lab.id)
+    unit, is_alt = _unit_for(lab, term)
+    factor = _factor(lab, unit)
+    if factor is None and _is_relative(term, book):
+        factor = 1.0
+    value = None if lab.value is None or factor is None else lab.value * factor
+    base = None if other is None or is_baseline else convert_lab(other, lab.unit)
+    inputs = [Input(path_of("labs", lab.id, "value"), lab.value)]
+    inputs += [
+        Input(path_of("labs", lab.id, name), number)
+        for name, number in (("low", lab.low), ("high", lab.high))
+        if number is not None
+    ]
+    missing = [] if limits.high is not None or limits.low is not None else [_NO_RANGE]
+    if base is None and not is_baseline and _needs_baseline(term, book):
+        missing.append("a value before treatment")
+    elif base is not None and other is not None:
+        inputs.append(Input(path_of("labs", other.id, "value"), other.value))
+    if value is None:
+        missing.append(f"a unit that can be read as {term['unit']}")
+    note = f" The limits are {limits.words}." if limits.row is not None else ""
+    if before and drugs(case):
+        note += " It was taken before treatment and is no adverse event of it."
+    return _Seen(
+        Observed(
+            value=value,
+            is_alt=is_alt,
+            comparator=lab.comparator,
+            analyte=lab.analyte,
+            uln=_times(limits.high, factor),
+            lln=_times(limits.low, factor),
+            baseline=_times(base, factor),
+            is_baseline=is_baseline,
+            severities=_severities(lab.is_symptomatic, ""),
+        ),
+        tuple(inputs),
+        tuple(missing),
+        note,
+    )
+
+
+def _is_relative(term: Row, book: RuleBook) -> bool:
+    """The term compares with limits and baseline only, so that its unit does not matter."""
+    rows = [row for row in book.rows("criterion") if row["term"] == term.id]
+    return not any(relation in row.data for row in rows for relation in ("over", "upto", "from", "below"))
+
+
+def _needs_baseline(term: Row, book: RuleBook) -> bool:
+    rows = [row for row in book.rows("criterion") if row["term"] == term.id]
+    return any("baseline" in key for row in rows for key in row.data)
+
+
+def _times(number: float | None, factor: float | None) -> float | None:
+    return None if number is None or factor is None else number * factor
+
+
+def _unit_for(lab: LabResult, term: Row) -> tuple[str, bool]:
+    """The term's unit that the value can be had in, the second one where the first cannot."""
+    alt = term.get("alt_unit", "")
+    first = () if lab.analyte in term.get("alt_only", ()) else (term["unit"],)
+    for unit in first:
+        if _converts(lab, unit):
+            return unit, False
+    if alt and _converts(lab, alt):
+        return alt, True
+    return term["unit"], False
+
+
+def _converts(lab: LabResult, unit: str) -> bool:
+    return convert_value(1.0, lab.unit, unit, is_enzyme=is_enzyme(lab.analyte)) is not None
+
+
+def _factor(lab: LabResult, unit: str) -> float | None:
+    return convert_value(1.0, lab.unit, unit, is_enzyme=is_enzyme(lab.analyte)) if lab.unit else None
+
+
+def _judge_lab(lab: LabResult, term: Row, seen: _Seen, grades: Grades, book: RuleBook) -> Assessment:
+    is_open = not grades.is_one
+    is_quiet = seen.observed.is_baseline or grades.possible == (1,)
+    return Assessment(
+        rule_id="ctcae.lab_grade",
+        title="Grade of a laboratory value",
+        verdict=Verdict.NOT_ASSESSABLE if is_open else Verdict.MET,
+        severity=Severity.INFO if is_quiet else Severity.NOTE,
+        statement=(
+            f"{term['name']}: {_say(grades)} by CTCAE {book.edition} for {lab.comparator}{lab.value:g} "
+            f"{lab.unit}.{seen.note}"
+        ),
+        reason=_why_open(seen, grades, term, book) if is_open else "",
+        value=grades.possible[0] if grades.is_one else None,
+        values=tuple(str(grade) for grade in grades.possible),
+        inputs=seen.inputs,
+        origin=lab.origin,
+        **book.credit(term),
+    )

@@ -1,0 +1,1 @@
+"""Oncogenic drivers and how they were tested."""

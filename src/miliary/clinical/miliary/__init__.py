@@ -1,0 +1,1 @@
+"""Published definitions of a miliary pattern, recorded and measured."""

@@ -1,0 +1,1 @@
+"""Response by RECIST 1.1."""

@@ -1,0 +1,163 @@
+"""Which lesions count for RECIST: measurable or not, legal targets, new or not. Knows no case."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from miliary.clinical.recist.criteria import Limits
+from miliary.clinical.rulebook import RuleBook
+
+
+class Measurability(StrEnum):
+    """Whether a lesion can be followed by its size. `NORMAL` is no disease."""
+
+    MEASURABLE = "measurable"
+    NON_MEASURABLE = "non_measurable"
+    NORMAL = "normal"
+    NOT_ASSESSABLE = "not_assessable"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of one lesion at baseline. Sizes [mm]; None where not stated.
+
+    `kind` as in a case (mass, node, lytic, blastic, effusion...); `method` is ct, mri, caliper or
+    radiograph; `soft_tissue_mm` the soft-tissue part of a bone lesion.
+    """
+
+    kind: str
+    longest_mm: float | None = None
+    short_axis_mm: float | None = None
+    method: str = "ct"
+    slice_mm: float | None = None
+    soft_tissue_mm: float | None = None
+    is_irradiated: bool | None = None
+    has_progressed: bool | None = None
+
+
+def classify_lesion(look: Look, *, book: RuleBook, limits: Limits) -> tuple[Measurability, str]:
+    """Whether a lesion is measurable, and why not or why that cannot be told."""
+    if look.kind in book.row("no_disease")["names"]:
+        return Measurability.NORMAL, f"a {look.kind.replace('_', ' ')} is no disease"
+    if look.kind in book.row("never_measurable")["names"]:
+        return Measurability.NON_MEASURABLE, f"{look.kind.replace('_', ' ')} is never measurable"
+    if look.kind == "cyst":
+        return Measurability.NOT_ASSESSABLE, "it is not said whether the cyst is simple or a metastasis"
+    if look.is_irradiated and not look.has_progressed:
+        return _classify_irradiated(look)
+    if look.kind == "node":
+        return _classify_node(look, limits)
+    if look.kind == "lytic":
+        return _classify_size(look.soft_tissue_mm, limits["soft_tissue_min_mm"], "the soft-tissue part")
+    return _classify_mass(look, limits)
+
+
+def _classify_irradiated(look: Look) -> tuple[Measurability, str]:
+    if look.has_progressed is None:
+        return Measurability.NOT_ASSESSABLE, "it was irradiated and growth since is not stated"
+    return Measurability.NON_MEASURABLE, "it was irradiated and has not grown since"
+
+
+def _classify_node(look: Look, limits: Limits) -> tuple[Measurability, str]:
+    size_mm = look.short_axis_mm
+    if size_mm is None:
+        return Measurability.NOT_ASSESSABLE, "its short axis is not stated"
+    if size_mm < limits["node_normal_below_mm"]:
+        return Measurability.NORMAL, f"a short axis of {size_mm:g} mm is normal"
+    return _classify_size(size_mm, limits["node_target_min_mm"], "the short axis")
+
+
+def _classify_mass(look: Look, limits: Limits) -> tuple[Measurability, str]:
+    if look.method in {"radiograph", "caliper"}:
+        return _classify_size(look.longest_mm, limits[f"{look.method}_min_mm"], f"by {look.method} it")
+    smallest_mm = limits["mass_min_mm"]
+    if look.longest_mm is None or look.longest_mm < smallest_mm:
+        return _classify_size(look.longest_mm, smallest_mm, "the longest diameter")
+    if look.slice_mm is None:
+        # Slices of usual thickness leave no doubt about a lesion that even a radiograph would measure.
+        if look.longest_mm >= limits["radiograph_min_mm"]:
+            return Measurability.MEASURABLE, ""
+        return Measurability.NOT_ASSESSABLE, "the slice thickness is not stated"
+    if look.slice_mm > limits["thin_slice_max_mm"]:
+        smallest_mm = max(smallest_mm, limits["thick_slice_factor"] * look.slice_mm)
+    return _classify_size(look.longest_mm, smallest_mm, "the longest diameter")
+
+
+def _classify_size(size_mm: float | None, smallest_mm: float, what: str) -> tuple[Measurability, str]:
+    if size_mm is None:
+        return Measurability.NOT_ASSESSABLE, f"{what} is not stated"
+    if size_mm >= smallest_mm:
+        return Measurability.MEASURABLE, ""
+    return Measurability.NON_MEASURABLE, f"{what} is {size_mm:g} mm, {smallest_mm:g} mm would be needed"
+
+
+def normalize_organ(organ: str) -> str:
+    """Both lungs are one organ, and so are all nodes."""
+    words = organ.lower().replace("_", " ").split()
+    for whole in ("lung", "node", "kidney", "adrenal", "breast", "ovary"):
+        if any(word.startswith(whole) for word in words):
+            return whole
+    return " ".join(words)
+
+
+def find_selection_problems(
+    organs: Sequence[str], *, baseline_day: int | None, limits: Limits
+) -> tuple[str, ...]:
+    """What is wrong with a choice of targets, as sorted ids.
+
+    Parameters
+    ----------
+    organs : sequence of str
+        Organ of each target.
+    baseline_day : int or None
+        Day of the baseline scan, counted from the start of treatment; None where not known.
+    limits : Limits
+    """
+    found = []
+    if len(organs) > limits["max_targets"]:
+        found.append("too_many_targets")
+    counts = Counter(normalize_organ(organ) for organ in organs if organ)
+    if any(count > limits["max_targets_per_organ"] for count in counts.values()):
+        found.append("too_many_in_organ")
+    if baseline_day is not None and baseline_day > 0:
+        found.append("baseline_after_start")
+    if baseline_day is not None and -baseline_day > limits["baseline_max_days"]:
+        found.append("baseline_too_early")
+    return tuple(sorted(found))
+
+
+class NewLesion(StrEnum):
+    """Whether a finding is a lesion that was not there before."""
+
+    YES = "yes"
+    NO = "no"
+    UNDECIDED = "undecided"
+
+
+def classify_new_finding(
+    *, seen_on: str, is_unequivocal: bool, baseline_pet: str = "", on_ct: str = ""
+) -> NewLesion:
+    """Whether a finding is a new lesion.
+
+    Parameters
+    ----------
+    seen_on : str
+        ct, mri, fdg_pet...
+    is_unequivocal : bool
+        Neither artifact nor flare nor anything but tumor.
+    baseline_pet : str
+        The baseline FDG scan at this place: negative, none (not made), or "" where not stated.
+    on_ct : str
+        What CT shows at the place of an uptake: new_site, not_seen, known_site_not_progressing.
+    """
+    if not is_unequivocal:
+        return NewLesion.UNDECIDED
+    if seen_on != "fdg_pet" or baseline_pet == "negative":
+        return NewLesion.YES
+    if baseline_pet == "none":
+        by_ct = {"new_site": NewLesion.YES, "known_site_not_progressing": NewLesion.NO}
+        return by_ct.get(on_ct, NewLesion.UNDECIDED)
+    return NewLesion.UNDECIDED

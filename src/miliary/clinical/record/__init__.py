@@ -1,0 +1,1 @@
+"""The whole record at once: causes, contradictions, gaps, completeness of the report."""

@@ -1,0 +1,1 @@
+"""TNM stage of lung cancer, derived and as written."""

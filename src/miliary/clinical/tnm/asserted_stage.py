@@ -1,0 +1,355 @@
+"""A stage as somebody wrote it, checked: legal categories, edition, group, and what it rests on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from miliary.clinical.rulebook import RuleBook, load_rules
+from miliary.clinical.tnm.staging import (
+    EDITIONS,
+    T_ORDER,
+    Category,
+    categories,
+    derive_stage,
+    lobes_named,
+    parse_station,
+    stage_group,
+)
+from miliary.clinical.tnm.tumor_size import size_row
+from miliary.model.assessment import Assessment, Basis, Input, Severity, Verdict
+from miliary.model.case import AssertedStage, Case, Staging, path_of
+from miliary.model.vocabulary import Modality, Presence
+
+_TNM = re.compile(
+    r"(?P<prefix>[ymra]*[cpa]?)(?P<T>T(?:X|is|\d)\w*?)(?P<N>N(?:X|\d)\w*?)(?P<M>M(?:X|\d)\w*)?\Z",
+    re.IGNORECASE,
+)
+_PARENTS = {
+    "T": ("TX", "T0", "Tis", "T1", "T2", "T3", "T4"),
+    "N": ("NX", "N0", "N1", "N2", "N3"),
+    "M": ("M0", "M1", "M1c"),
+}
+_Outcome = tuple[Verdict, Severity]
+_FINE: _Outcome = (Verdict.NOT_MET, Severity.INFO)
+_ASK: _Outcome = (Verdict.MET, Severity.QUERY)
+_WRONG: _Outcome = (Verdict.MET, Severity.ERROR)
+_UNTOLD: _Outcome = (Verdict.NOT_ASSESSABLE, Severity.QUERY)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The parts of a written stage: prefix and one word per axis ("" where it is not given)."""
+
+    prefix: str
+    t: str
+    n: str
+    m: str
+
+    def axis(self, name: str) -> str:
+        """The word of one axis."""
+        return {"T": self.t, "N": self.n, "M": self.m}[name]
+
+
+def parse_tnm(text: str) -> Written | None:
+    """Parts of a text such as ``cT4aN2M1c``; None if it is not of that form."""
+    match = _TNM.match(re.sub(r"[\s,()]", "", text))
+    if match is None:
+        return None
+    return Written(match["prefix"].lower(), *(_style(match[axis] or "") for axis in "TNM"))
+
+
+def _style(word: str) -> str:
+    """``t4A`` as ``T4a``."""
+    return word[:1].upper() + ("X" if word[1:].lower() == "x" else word[1:].lower())
+
+
+def legal_words(axis: str, *, book: RuleBook) -> tuple[str, ...]:
+    """Categories of one axis and the parents that stand for several of them."""
+    return tuple(dict.fromkeys((*categories(axis, book), *_PARENTS[axis])))
+
+
+def nearest_legal(word: str, axis: str, *, book: RuleBook) -> str | None:
+    """The longest beginning of a word that is a category of the lung."""
+    legal = legal_words(axis, book=book)
+    return next((word[:n] for n in range(len(word), 1, -1) if word[:n] in legal), None)
+
+
+def edition_of(stage: AssertedStage) -> str | None:
+    """The edition named, as a number, if it is one that is encoded."""
+    match = re.search(r"\d+", stage.edition)
+    return match[0] if match and match[0] in EDITIONS else None
+
+
+def assess(case: Case) -> tuple[Assessment, ...]:
+    """All checks on every stage that somebody wrote."""
+    found: list[Assessment] = []
+    for stage in case.staging.asserted:
+        found.extend(_check_stage(case, stage))
+    return (*found, *_check_bone_imaging(case))
+
+
+def _check_stage(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
+    written = parse_tnm(stage.tnm)
+    if stage.tnm and written is None:
+        yield _finding(
+            case,
+            stage,
+            "tnm.asserted_form",
+            _UNTOLD,
+            f"The stage '{stage.tnm}' is not written as T, N and M.",
+            reason="it cannot be taken apart into T, N and M",
+        )
+    if written is not None:
+        yield from _check_categories(case, stage, written)
+    yield from _check_edition(case, stage)
+    yield from _check_group(case, stage, written)
+    if written is not None:
+        yield from _check_against_findings(case, stage, written)
+
+
+def _check_categories(case: Case, stage: AssertedStage, written: Written) -> Iterator[Assessment]:
+    """Words that are no category of the lung, in the edition named or in any."""
+    named = edition_of(stage)
+    books = [load_rules("tnm", edition) for edition in ((named,) if named else EDITIONS)]
+    for axis in "TNM":
+        word = written.axis(axis)
+        if not word:
+            continue
+        is_legal = any(word in legal_words(axis, book=book) for book in books)
+        near = None if is_legal else nearest_legal(word, axis, book=books[-1])
+        editions = " or ".join(f"{book.edition}th" for book in books)
+        statement = (
+            f"{word} is a category of lung cancer in the {editions} edition."
+            if is_legal
+            else f"{word} is not a category of lung cancer in the {editions} edition"
+            + (f"; the nearest legal one is {near}." if near else ".")
+        )
+        yield _finding(
+            case,
+            stage,
+            "tnm.asserted_category",
+            _FINE if is_legal else _WRONG,
+            statement,
+            value=near,
+            facts_item=None if is_legal else "j1",
+        )
+
+
+def _check_edition(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
+    named = edition_of(stage)
+    if named:
+        statement = f"The stage names the {named}th edition."
+    elif stage.edition:
+        statement = f"The stage names the edition '{stage.edition}', which is not encoded here."
+    else:
+        statement = "The stage does not say which edition of the TNM classification it uses."
+    outcome, item = (_FINE, None) if named else (_ASK, "j3")
+    yield _finding(case, stage, "tnm.asserted_edition", outcome, statement, facts_item=item)
+
+
+def _check_group(case: Case, stage: AssertedStage, written: Written | None) -> Iterator[Assessment]:
+    """A group that is unspecific, unknown, or not that of the categories beside it."""
+    if not stage.group:
+        return
+    book = load_rules("tnm", edition_of(stage) or EDITIONS[-1])
+    legal = {row["stage"] for table in ("groups", "m_groups") for row in book.rows(table)}
+    group = re.sub(r"(?i)^stage\s*", "", stage.group).strip()
+    group = group if group in legal else re.sub(r"[^IVABC0-9]", "", group.upper()) or group
+    expected = _groups_written(written, book) if written is not None else set()
+    if group not in legal:
+        within = sorted(expected or {name for name in legal if name.startswith(group)})
+        statement = f"'{stage.group}' is not one stage group of lung cancer"
+        statement += f"; the categories written give {' or '.join(within)}." if expected else "."
+        yield _finding(
+            case,
+            stage,
+            "tnm.asserted_group",
+            _WRONG,
+            statement,
+            value=_only(within),
+            values=tuple(within),
+            facts_item="j2",
+        )
+        return
+    fits = not expected or group in expected
+    statement = (
+        f"The group {group} fits the categories written beside it."
+        if fits and expected
+        else f"The group {group} exists; no categories beside it to compare with."
+        if fits
+        else f"The group {group} does not fit {stage.tnm}, which gives {' or '.join(sorted(expected))}."
+    )
+    outcome = _FINE if fits else _WRONG
+    yield _finding(case, stage, "tnm.asserted_group", outcome, statement, values=tuple(sorted(expected)))
+
+
+def _groups_written(written: Written, book: RuleBook) -> set[str]:
+    """Groups of the categories as written, nearest legal ones where they are not legal."""
+    choices = [_meanings(written.axis(axis), axis, book) for axis in "TNM"]
+    groups = {stage_group(t, n, m, book=book) for t in choices[0] for n in choices[1] for m in choices[2]}
+    return {group for group in groups if group is not None}
+
+
+def _meanings(word: str, axis: str, book: RuleBook) -> list[str]:
+    """Categories that a word stands for: itself, or all below a parent."""
+    near = nearest_legal(word, axis, book=book) if word else None
+    if near is None:
+        return []
+    full = categories(axis, book)
+    return [near] if near in full else [name for name in full if name.startswith(near)]
+
+
+def _check_against_findings(case: Case, stage: AssertedStage, written: Written) -> Iterator[Assessment]:
+    book = load_rules("tnm", edition_of(stage) or EDITIONS[-1])
+    t, n, m, _ = derive_stage(case, book=book)
+    for category, word in ((t, written.t), (n, written.n), (m, written.m)):
+        if word:
+            yield _compare(case, stage, category, word, book)
+    yield _check_t_basis(case, stage, t, written, book)
+    yield _check_n_basis(case, stage, written)
+
+
+def _compare(case: Case, stage: AssertedStage, category: Category, word: str, book: RuleBook) -> Assessment:
+    """Whether the findings allow the category written."""
+    meant = set(_meanings(word, category.axis, book))
+    possible = set(category.values)
+    rule_id = f"tnm.asserted_{category.axis.lower()}"
+    if meant & set(category.stated):
+        statement = f"{word} as written agrees with the findings stated"
+        statement += f" ({'; '.join(category.because)})." if category.because else "."
+        return _finding(case, stage, rule_id, _FINE, statement)
+    if not category.stated:
+        return _finding(
+            case,
+            stage,
+            rule_id,
+            _UNTOLD,
+            f"No finding stated gives a {category.axis} category to compare {word} with.",
+            reason="not stated: " + (", ".join(category.unknown) or "findings"),
+            facts_item={"T": "j4", "N": "j5"}.get(category.axis),
+        )
+    outcome = _ASK if meant & possible else _WRONG
+    seen = f"the findings stated give {' or '.join(category.stated)}"
+    why = f" ({'; '.join(category.because)})" if category.because else ""
+    statement = f"{word} as written, but {seen}{why}."
+    return _finding(case, stage, rule_id, outcome, statement, values=category.values, inputs=category.inputs)
+
+
+def _check_t_basis(
+    case: Case, stage: AssertedStage, t: Category, written: Written, book: RuleBook
+) -> Assessment:
+    """A T above that of the size rests on something: it should be named."""
+    staging, rule_id = case.staging, "tnm.asserted_t_basis"
+    by_size = size_row(staging.size_mm, book=book)["category"] if staging.size_mm is not None else None
+    meant = [T_ORDER.index(name) for name in _meanings(written.t, "T", book) if name in T_ORDER]
+    if by_size is None or not meant or min(meant) <= T_ORDER.index(by_size):
+        statement = f"{written.t} is not above what the size gives."
+        if by_size is None:
+            statement = "No size is stated to compare T with."
+        return _finding(case, stage, rule_id, _FINE, statement)
+    named = any(p is Presence.PRESENT for p in staging.invades.values()) or lobes_named(staging)
+    statement = f"{written.t} is above {by_size}, which the size of {staging.size_mm:g} mm gives"
+    if named:
+        statement += f"; the findings name what it rests on ({'; '.join(t.because)})."
+        return _finding(case, stage, rule_id, _FINE, statement)
+    statement += "; neither invasion nor a lobe with separate nodules is named as its basis."
+    return _finding(case, stage, rule_id, _ASK, statement, facts_item="j4")
+
+
+def _check_n_basis(case: Case, stage: AssertedStage, written: Written) -> Assessment:
+    """N rests on stations and sides."""
+    rule_id = "tnm.asserted_n_basis"
+    if written.n in ("", "N0", "NX"):
+        statement = "No involved node is asserted."
+        return _finding(case, stage, rule_id, _FINE, statement)
+    missing = missing_node_facts(case.staging)
+    if not missing:
+        statement = f"{written.n} rests on nodes whose station, side and size are stated."
+        return _finding(case, stage, rule_id, _FINE, statement)
+    statement = f"{written.n} is written without {', '.join(missing)} of the nodes"
+    statement += "; N2a and N2b, or N3, cannot be told apart." if "station" in missing else "."
+    return _finding(case, stage, rule_id, _ASK, statement, facts_item="j5")
+
+
+def missing_node_facts(staging: Staging) -> tuple[str, ...]:
+    """Which of station, side and size no involved node is stated with."""
+    nodes = [node for node in staging.nodes if node.involved is Presence.PRESENT]
+    has_station = any(parse_station(node)[0][:1].isdigit() for node in nodes)
+    has_side = any(parse_station(node)[1] is not None or parse_station(node)[0] == "7" for node in nodes)
+    has_size = any(node.short_axis_mm is not None for node in nodes)
+    told = (("station", has_station), ("side", has_side), ("size", has_size))
+    return tuple(name for name, is_told in told if not is_told)
+
+
+def _check_bone_imaging(case: Case) -> Iterator[Assessment]:
+    """Bone metastases seen without a study of the whole skeleton."""
+    bones = [
+        m for m in case.staging.metastases if m.site in ("bone", "skull") and m.presence is Presence.PRESENT
+    ]
+    if not bones:
+        return
+    whole = [s for s in case.studies if s.modality in (Modality.BONE_SCAN, Modality.PET_CT)]
+    credit = load_rules("tnm", EDITIONS[-1]).credit("site_bone")
+    inputs = tuple(Input(path_of("staging.metastases", m.id, "study"), m.study or None) for m in bones)
+    common: dict[str, Any] = {
+        "title": "Imaging behind bone metastases",
+        "origin": case.origin,
+        "inputs": inputs,
+        **credit,
+    }
+    if whole:
+        yield Assessment(
+            rule_id="tnm.bone_imaging",
+            verdict=Verdict.NOT_MET,
+            severity=Severity.INFO,
+            statement="A bone scan or PET is recorded beside the bone metastases.",
+            **common,
+        )
+        return
+    modalities = sorted({s.modality.value for s in case.studies if s.id in {m.study for m in bones}})
+    seen = f" (seen on {', '.join(modalities)})" if modalities else ""
+    yield Assessment(
+        rule_id="tnm.bone_imaging",
+        verdict=Verdict.MET,
+        severity=Severity.NOTE,
+        statement=f"Bone metastases are recorded{seen}; no bone scan or PET is recorded.",
+        facts_item="j45",
+        **common,
+    )
+
+
+def _finding(
+    case: Case,
+    stage: AssertedStage,
+    rule_id: str,
+    outcome: _Outcome,
+    statement: str,
+    **more: Any,
+) -> Assessment:
+    """An assessment of a written stage."""
+    book = load_rules("tnm", edition_of(stage) or EDITIONS[-1])
+    written = (("tnm", stage.tnm), ("group", stage.group), ("edition", stage.edition))
+    section = "staging.asserted"
+    inputs = tuple(Input(path_of(section, stage.id, name), value or None) for name, value in written)
+    inputs += more.pop("inputs", ())
+    return Assessment(
+        rule_id=rule_id,
+        title="Stage as written",
+        verdict=outcome[0],
+        severity=outcome[1],
+        statement=statement,
+        inputs=inputs,
+        edition=f"tnm {edition_of(stage) or ' and '.join(EDITIONS)}",
+        citations=book.row("group_t4_n3").citations,
+        basis=Basis.SECONDARY,
+        as_of=book.as_of,
+        origin=case.origin,
+        **more,
+    )
+
+
+def _only(values: list[str]) -> str | None:
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,1 @@
+"""`case.yaml` and `labs.csv` in, `case.json` and `summary.md` out."""

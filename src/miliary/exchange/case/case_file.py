@@ -1,0 +1,437 @@
+"""The case as files: `case.yaml`, `labs.csv` beside it, and the folder that `miliary case run` writes."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from miliary.errors import CaseError, OutputError
+from miliary.exchange.case.decode import Decoder, Problem, suggest
+from miliary.model.case import Case, LabResult
+from miliary.model.ct_result import SUMMARY_KIND
+from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
+
+CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
+LAB_COLUMNS = (
+    *("analyte", "value", "unit", "when", "low", "high", "comparator", "change", "material", "method"),
+    *("is_baseline", "is_symptomatic", "id"),
+)
+_MAX_BYTES = 8_000_000
+_TEXT_COLUMNS = frozenset({"id", "analyte", "unit", "comparator", "change", "material", "method"})
+_GENE_TARGETS = frozenset({"PD-L1", "AMYLASE", "TRK", "PAN-TRK", "P40", "NAPSIN A", "CK7", "CK5/6", "SOX10"})
+_NUMBER = re.compile(r"([<>])?\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\Z")
+_SECTIONS = ("studies", "lesions", "specimens", "immunostains", "molecular", "microbiology", "labs")
+_MORE_SECTIONS = ("treatments", "adverse_events", "responses", "claims")
+
+
+def read_case(path: str | Path) -> Case:
+    """The case of a folder with `case.yaml` (and `labs.csv`), or of one YAML file.
+
+    Parameters
+    ----------
+    path : path
+        A folder or a file.
+
+    Returns
+    -------
+    Case
+
+    Raises
+    ------
+    CaseError
+        One line for the first problem, with file, line and field, and how many more there are.
+    """
+    case, problems = inspect_case(path)
+    if case is None or problems:
+        more = f" (and {len(problems) - 1} more: see 'miliary case check')" if len(problems) > 1 else ""
+        raise CaseError(problems[0] + more)
+    return case
+
+
+def inspect_case(path: str | Path) -> tuple[Case | None, tuple[str, ...]]:
+    """The case as far as it can be read, and a line for every problem in it.
+
+    Raises
+    ------
+    CaseError
+        If there is no such file, or it is not text.
+    """
+    file = _locate(Path(path))
+    decoder = Decoder()
+    case = _decode_yaml(_read_text(file), decoder)
+    problems = [_describe(file.name, problem) for problem in sorted(decoder.problems)]
+    labs_file = file.with_name(LABS_NAME)
+    if file.name == CASE_NAME and labs_file.exists():
+        labs_decoder = Decoder()
+        labs = _decode_labs(_read_text(labs_file), labs_decoder)
+        problems += [_describe(LABS_NAME, problem) for problem in sorted(labs_decoder.problems)]
+        if case is not None:
+            case = replace(case, labs=(*case.labs, *(replace(lab, origin=case.origin) for lab in labs)))
+    if case is not None:
+        checker = Decoder(lines=decoder.lines)
+        _check_references(case, checker)
+        problems += [_describe(file.name, problem) for problem in sorted(checker.problems)]
+    return case, tuple(problems)
+
+
+def read_case_text(text: str, *, name: str = CASE_NAME) -> Case:
+    """The case of YAML text; `name` stands for the file in errors.
+
+    Raises
+    ------
+    CaseError
+        As `read_case`.
+    """
+    decoder = Decoder()
+    case = _decode_yaml(text, decoder)
+    if case is not None and not decoder.problems:
+        _check_references(case, decoder)
+    if case is None or decoder.problems:
+        raise CaseError(_describe(name, min(decoder.problems)))
+    return case
+
+
+def read_scans(case: Case, path: str | Path) -> dict[str, dict[str, Any]]:
+    """What `miliary ct` measured on the studies of a case that point to a result, by study id.
+
+    Parameters
+    ----------
+    case : Case
+    path : path
+        Where the case was read from; results are found relative to it.
+
+    Raises
+    ------
+    CaseError
+        If a study points to what is no result.
+    """
+    home = _locate(Path(path)).parent
+    return {study.id: _read_scan(home, study.result, study.id) for study in case.studies if study.result}
+
+
+def find_scans(case: Case, path: str | Path) -> dict[str, Path]:
+    """The result folders that studies of a case point to, by study id."""
+    home = _locate(Path(path)).parent
+    return {study.id: home / study.result for study in case.studies if study.result}
+
+
+def _read_scan(home: Path, result: str, study_id: str) -> dict[str, Any]:
+    where = f"{CASE_NAME}: studies[{study_id}].result"
+    try:
+        content = json.loads((home / result / "scan.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        raise CaseError(
+            f"{where}: no scan.json in that folder; give a folder that 'miliary ct' wrote"
+        ) from None
+    if not isinstance(content, dict) or content.get("kind") != SUMMARY_KIND:
+        raise CaseError(f"{where}: is not a result of 'miliary ct'")
+    return content
+
+
+def read_case_schema() -> dict[str, Any]:
+    """The published JSON schema of `case.yaml`."""
+    text = resources.files("miliary.exchange").joinpath("schemas/case.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def write_case_template(folder: str | Path) -> tuple[Path, ...]:
+    """Start a case: a commented `case.yaml` and an empty `labs.csv`.
+
+    Raises
+    ------
+    OutputError
+        If there is such a file already, or none can be made there.
+    """
+    target = Path(folder)
+    texts = {
+        CASE_NAME: resources.files("miliary.exchange").joinpath("case_template.yaml").read_text("utf-8"),
+        LABS_NAME: ",".join(LAB_COLUMNS) + "\n",
+    }
+    for name in texts:
+        if (target / name).exists():
+            raise OutputError(f"{target.name}/{name}: is there already; choose another folder")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (target / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OutputError(f"{target.name}: cannot write there ({reason}); choose another folder") from None
+    return tuple(target / name for name in texts)
+
+
+def _locate(path: Path) -> Path:
+    if path.is_dir():
+        if not (path / CASE_NAME).is_file():
+            raise CaseError(
+                f"{path.name or 'folder'}: holds no {CASE_NAME}; start one with 'miliary case new'"
+            )
+        return path / CASE_NAME
+    if not path.is_file():
+        raise CaseError(f"{path.name}: no such folder or file; start one with 'miliary case new'")
+    return path
+
+
+def _read_text(file: Path) -> str:
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise CaseError(
+                f"{file.name}: is larger than {_MAX_BYTES // 1_000_000} MB; a case is a short text"
+            )
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CaseError(f"{file.name}: is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise CaseError(f"{file.name}: cannot be read ({(error.strerror or 'error').lower()})") from None
+
+
+def _describe(name: str, problem: Problem) -> str:
+    place = f"{name} line {problem.line}" if problem.line else name
+    return f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+
+
+def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+                decoder.note(token.start_mark.line + 1, "", "anchors and aliases (& and *) are not used here")
+                return None
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        decoder.note(mark.line + 1 if mark else 0, "", f"not YAML: {_explain(error)}")
+        return None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        decoder.note(0, "", "not YAML; compare with what 'miliary case new' writes")
+        return None
+    if node is None:
+        decoder.note(1, "", "is empty; start a case with 'miliary case new'")
+        return None
+    _drop_version(node, decoder)
+    case: Case | None = decoder.decode(node, Case)
+    return case and _normalize(case)
+
+
+def _drop_version(node: yaml.Node, decoder: Decoder) -> None:
+    """Take `schema_version` out of the tree; another major version is refused."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    kept = []
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value == "schema_version":
+            if not (isinstance(value, yaml.ScalarNode) and value.value.split(".")[0] == "1"):
+                decoder.note(key.start_mark.line + 1, "schema_version", "this program reads version 1")
+        else:
+            kept.append((key, value))
+    node.value = kept
+
+
+def _explain(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or "malformed"
+    if "'\\t'" in problem:
+        return "a tab; indent with spaces"
+    if "mapping values are not allowed" in problem:
+        return "a second ': ' on one line, or a wrong indentation; put quotes around a text that holds ': '"
+    if "expected <block end>" in problem or "could not find expected" in problem:
+        return "wrong indentation or a missing ':'"
+    return problem
+
+
+def _normalize(case: Case) -> Case:
+    """One spelling for units and gene symbols."""
+    return replace(
+        case,
+        labs=tuple(replace(lab, unit=_unit_word(lab.unit)) for lab in case.labs),
+        treatments=tuple(replace(t, unit=_unit_word(t.unit)) for t in case.treatments),
+        molecular=tuple(
+            replace(report, genes=tuple(replace(g, gene=_gene_word(g.gene)) for g in report.genes))
+            for report in case.molecular
+        ),
+        immunostains=tuple(replace(stain, target=_gene_word(stain.target)) for stain in case.immunostains),
+    )
+
+
+def _unit_word(unit: str) -> str:
+    return UNIT_SPELLINGS.get(unit, unit)
+
+
+def _gene_word(symbol: str) -> str:
+    return GENE_ALIASES.get(symbol.upper(), symbol)
+
+
+def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
+    """Rows of `labs.csv`; the line of a problem is that of the row."""
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        return _decode_rows(reader, decoder)
+    except csv.Error as error:
+        decoder.note(reader.line_num, "", f"not a table of comma-separated values ({error})")
+        return ()
+
+
+def _decode_rows(reader: csv.DictReader[str], decoder: Decoder) -> tuple[LabResult, ...]:
+    unknown = [name for name in reader.fieldnames or () if name not in LAB_COLUMNS]
+    for name in unknown:
+        decoder.note(1, name, f"no such column; {suggest(name, LAB_COLUMNS)}")
+    if "analyte" not in (reader.fieldnames or ()):
+        decoder.note(1, "analyte", "this column is needed")
+    if decoder.problems:
+        return ()
+    labs = []
+    for number, row in enumerate(reader, start=1):
+        if None in row or None in row.values():
+            decoder.note(reader.line_num, "", "has more or fewer cells than the heading")
+        elif any(cell.strip() for cell in row.values()):
+            labs.append(_decode_lab(row, number, reader.line_num, decoder))
+    found = tuple(lab for lab in labs if lab is not None)
+    for lab in found:
+        decoder.lines[f"labs[{lab.id}]"] = decoder.lines.get(f"labs[{lab.id}]", 0)
+    _check_labs(found, decoder)
+    return tuple(replace(lab, unit=_unit_word(lab.unit)) for lab in found)
+
+
+def _decode_lab(row: Mapping[str, str], number: int, line: int, decoder: Decoder) -> LabResult | None:
+    cells = {name: " ".join(cell.split()) for name, cell in row.items() if cell.strip()}
+    before = len(decoder.problems)
+    value = cells.pop("value", "")
+    if value:
+        match = _NUMBER.match(value)
+        if match is None:
+            decoder.note(line, "value", f"expected a number, found {value[:40]!r}")
+        else:
+            cells["value"] = match[2]
+            if match[1]:
+                cells["comparator"] = match[1]
+    cells.setdefault("id", f"labs-csv-{number}")
+    scalars = {
+        name: yaml.ScalarNode("tag:yaml.org,2002:str", cell, yaml.Mark("", 0, line - 1, 0, None, 0))
+        for name, cell in cells.items()
+    }
+    start = yaml.Mark("", 0, line - 1, 0, None, 0)
+    node = yaml.MappingNode(
+        "tag:yaml.org,2002:map",
+        [(yaml.ScalarNode("tag:yaml.org,2002:str", name, start), scalar) for name, scalar in scalars.items()],
+        start,
+    )
+    lab: LabResult | None = decoder.decode(node, LabResult, path=f"labs[{cells['id']}]")
+    return lab if len(decoder.problems) == before else None
+
+
+def _check_references(case: Case, decoder: Decoder) -> None:
+    """What types cannot see: ids, references, symbols, units and ranges."""
+    _check_ids(case, decoder)
+    _check_genes(case, decoder)
+    _check_labs(case.labs, decoder)
+    for treatment in case.treatments:
+        _check_unit(treatment.unit, _place(case, "treatments", treatment, "unit"), decoder)
+    for claim in case.claims:
+        if claim.kind not in CLAIM_KINDS:
+            where = _place(case, "claims", claim, "kind")
+            _note(decoder, where, f"{claim.kind!r} is not known here; {suggest(claim.kind, CLAIM_KINDS)}")
+
+
+def _place(case: Case, section: str, item: Any, name: str = "") -> str:
+    number = getattr(case, section).index(item) + 1
+    return f"{section}[{number}]" + (f".{name}" if name else "")
+
+
+def _note(decoder: Decoder, path: str, message: str) -> None:
+    """Note a problem at the line of the innermost record that the path lies in."""
+    record = path
+    while record and record not in decoder.lines:
+        record = record.rpartition(".")[0]
+    decoder.note(decoder.lines.get(record, 0), path, message)
+
+
+def _all_items(case: Case) -> Iterator[tuple[str, Any]]:
+    """Path and record of everything that has an id."""
+    for section in (*_SECTIONS, *_MORE_SECTIONS):
+        for number, item in enumerate(getattr(case, section), start=1):
+            yield f"{section}[{number}]", item
+    for section in ("separate_nodules", "nodes", "metastases", "asserted"):
+        for number, item in enumerate(getattr(case.staging, section), start=1):
+            yield f"staging.{section}[{number}]", item
+
+
+def _check_ids(case: Case, decoder: Decoder) -> None:
+    seen: dict[str, str] = {}
+    for path, item in _all_items(case):
+        if item.id in seen:
+            _note(decoder, f"{path}.id", f"{item.id!r} is the id of {seen[item.id]} already; ids are unique")
+        seen.setdefault(item.id, path)
+    for path, target, known in _references(case, seen):
+        if target and target not in known:
+            _note(decoder, path, f"{target!r} is the id of nothing in this case; {suggest(target, known)}")
+
+
+def _references(case: Case, every: Iterable[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Path, id referred to, and the ids that it may be."""
+    studies = [study.id for study in case.studies]
+    specimens = [specimen.id for specimen in case.specimens]
+    for path, item in _all_items(case):
+        for name, known in (
+            *(("study", studies), ("compared_with", studies), ("specimen", specimens)),
+            *(("lab", [lab.id for lab in case.labs]),),
+        ):
+            yield f"{path}.{name}", str(getattr(item, name, "") or ""), known
+        for number, measurement in enumerate(getattr(item, "measurements", ()), start=1):
+            yield f"{path}.measurements[{number}].study", measurement.study, studies
+        for target in getattr(item, "about", ()):
+            yield f"{path}.about", target, list(every)
+
+
+def _check_genes(case: Case, decoder: Decoder) -> None:
+    for number, report in enumerate(case.molecular, start=1):
+        for gene_number, gene in enumerate(report.genes, start=1):
+            _check_gene(gene.gene, f"molecular[{number}].genes[{gene_number}].gene", decoder)
+    for number, stain in enumerate(case.immunostains, start=1):
+        if stain.target.upper() not in _GENE_TARGETS:
+            _check_gene(stain.target, f"immunostains[{number}].target", decoder)
+
+
+def _check_gene(symbol: str, path: str, decoder: Decoder) -> None:
+    if symbol in GENES or not symbol or symbol.startswith("other:"):
+        return
+    known = sorted(GENES | GENE_ALIASES.keys())
+    _note(
+        decoder,
+        path,
+        f"{symbol!r} is not a gene symbol known here; {suggest(symbol, known)}"
+        f" (write 'other:{symbol}' if it is right)",
+    )
+
+
+def _check_labs(labs: Iterable[LabResult], decoder: Decoder) -> None:
+    for number, lab in enumerate(labs, start=1):
+        path = next((p for p in (f"labs[{number}]", f"labs[{lab.id}]") if p in decoder.lines), "")
+        if not path:
+            continue  # from labs.csv, where it was checked with its line
+        _check_unit(lab.unit, f"{path}.unit", decoder)
+        if lab.analyte not in ANALYTES:
+            advice = suggest(lab.analyte, ANALYTES)
+            if advice.startswith("did you mean") or not re.match(r"[a-z][a-z0-9_]*\Z", lab.analyte):
+                _note(decoder, f"{path}.analyte", f"{lab.analyte!r} is not known here; {advice}")
+        if lab.low is not None and lab.high is not None and lab.low > lab.high:
+            _note(decoder, f"{path}.low", f"the range {lab.low:g} to {lab.high:g} is upside down")
+        if lab.comparator not in ("", "<", ">"):
+            _note(decoder, f"{path}.comparator", f"{lab.comparator!r}: write < or >, or leave it out")
+
+
+def _check_unit(unit: str, path: str, decoder: Decoder) -> None:
+    known = UNITS | UNIT_SPELLINGS.keys()
+    if unit and unit not in known:
+        by_case = {word.lower(): word for word in sorted(UNITS)}
+        close = difflib.get_close_matches(unit.lower(), by_case, n=1, cutoff=0.5)
+        advice = f"did you mean '{by_case[close[0]]}'?" if close else suggest(unit, UNITS)
+        _note(decoder, path, f"{unit!r} is not a unit known here; {advice}")

@@ -1,0 +1,159 @@
+"""The folder that `miliary case run` writes: `case.json` and a summary in words, the gravest first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from miliary.exchange.case.record import Band, summarize_record
+from miliary.exchange.dicom.radiograph_picture import keep_radiographs
+from miliary.exchange.folders.store import CASE_KIND, replacing_folder
+from miliary.exchange.folders.study_file import RADIOGRAPHS_NAME, write_study_file
+from miliary.model.assessment import Assessment, Basis, Severity, Verdict, summarize_assessment
+from miliary.model.case import SCHEMA_VERSION, Case
+
+_HEADINGS = {
+    Severity.ERROR: "Errors",
+    Severity.QUERY: "Queries",
+    Severity.NOTE: "Notes",
+}
+_DISCLAIMER = "States and cites for a reader who decides; no medical device, no advice."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A citation as the result holds it."""
+
+    text: str
+    doi: str
+    basis: Basis
+
+
+def summarize_case(
+    case: Case,
+    assessments: Sequence[Assessment],
+    sources: Mapping[str, Source],
+    *,
+    counts: Mapping[str, int],
+    provenance: Mapping[str, Any],
+    bands: Mapping[str, Band] | None = None,
+) -> dict[str, Any]:
+    """What `case.json` holds, as plain JSON values."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": CASE_KIND,
+        "case_id": case.id,
+        "origin": case.origin.value,
+        "counts": dict(counts),
+        "assessments": [summarize_assessment(assessment) for assessment in assessments],
+        "citations": {
+            name: {"text": s.text, "basis": s.basis.value} | ({"doi": s.doi} if s.doi else {})
+            for name, s in sources.items()
+        },
+        "record": summarize_record(case, bands=bands),
+        "provenance": dict(provenance),
+    }
+
+
+def read_case_result_schema() -> dict[str, Any]:
+    """The published JSON schema of `case.json`."""
+    text = resources.files("miliary.exchange").joinpath("schemas/case_result.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def write_case_result(
+    summary: Mapping[str, Any],
+    text: str,
+    folder: str | Path,
+    *,
+    scans: Mapping[str, Path] | None = None,
+    radiographs: Iterable[Path] = (),
+) -> list[str]:
+    """Write `case.json`, `summary.md` and `study.json`, complete or not at all.
+
+    Parameters
+    ----------
+    summary, text
+        What `summarize_case` and `render_summary` made.
+    folder : path
+    scans : mapping of str to path, optional
+        Result folders of the scans that the case points to, by study id. They are kept in ``ct/`` as hard
+        links where the file system has them, so that the study is whole and costs no space.
+    radiographs : iterable of path
+        Pictures (PNG, JPEG) and DICOM to keep in ``radiographs/``, under numbers and not under their names.
+
+    Returns
+    -------
+    list of str
+        Why radiographs were left out, one sentence each.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    with replacing_folder(Path(folder)) as draft:
+        write_case_files(summary, text, draft)
+        problems = keep_radiographs(radiographs, draft / RADIOGRAPHS_NAME)
+        for name, source in (scans or {}).items():
+            shutil.copytree(source, draft / "ct" / name, copy_function=_link_or_copy)
+        write_study_file(
+            draft,
+            title=str(summary["record"].get("title") or summary["case_id"]),
+            scans=[(name, f"ct/{name}") for name in scans or {}],
+            case="case.json",
+            origin=str(summary["origin"]),
+        )
+    return problems
+
+
+def write_case_files(summary: Mapping[str, Any], text: str, folder: Path) -> None:
+    """Write `case.json` and `summary.md` into a folder that is there."""
+    content = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "case.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "summary.md").write_text(text, encoding="utf-8")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def render_summary(case: Case, assessments: Sequence[Assessment], sources: Mapping[str, Source]) -> str:
+    """The assessments as a Markdown page: by severity, then results, then what cannot be told."""
+    lines = [f"# {case.title or case.id}", "", f"Facts: {case.origin.value}. {_DISCLAIMER}", ""]
+    for severity, heading in _HEADINGS.items():
+        lines += _section(heading, (a for a in assessments if a.severity is severity), sources)
+    calm = [a for a in assessments if a.severity is Severity.INFO]
+    lines += _section("Results", (a for a in calm if a.verdict is Verdict.MET), sources)
+    lines += _section("Cannot be told", (a for a in calm if a.verdict is Verdict.NOT_ASSESSABLE), sources)
+    n_quiet = sum(a.verdict is Verdict.NOT_MET for a in calm)
+    lines += [f"{n_quiet} further checks found nothing to raise; they are in `case.json`.", ""]
+    return "\n".join(lines)
+
+
+def _section(title: str, found: Iterable[Assessment], sources: Mapping[str, Source]) -> Iterator[str]:
+    items = list(found)
+    if items:
+        yield from (f"## {title} ({len(items)})", "")
+        yield from (_line(assessment, sources) for assessment in items)
+        yield ""
+
+
+def _line(assessment: Assessment, sources: Mapping[str, Source]) -> str:
+    missing = assessment.reason.rstrip(".")
+    is_said = missing.removeprefix("not stated: ") in assessment.statement
+    reason = f" Cannot be told: {missing}." if missing and not is_said else ""
+    cited = "; ".join(sources[name].text for name in assessment.citations if name in sources)
+    basis = "" if assessment.basis is Basis.READ else f", {assessment.basis.value}"
+    as_of = f", as of {assessment.as_of.isoformat()}" if assessment.as_of else ""
+    return f"- {assessment.statement}{reason} [{assessment.rule_id}: {cited or 'own check'}{basis}{as_of}]"

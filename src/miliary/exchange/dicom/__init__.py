@@ -1,0 +1,1 @@
+"""DICOM in and out: files, headers, series, geometry, pixels."""

@@ -1,0 +1,408 @@
+"""DICOM headers: one `CtSlice` per slice or frame, with what choosing, sorting and decoding need.
+
+Identifying values (patient, UIDs, times) are held in memory to compare files, and go nowhere else.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from miliary.errors import ScanReadError
+from miliary.model.scan import Acquisition
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from miliary.exchange.dicom.files import DicomFiles
+
+Vector = tuple[float, float, float]
+
+_HEAD_BYTES = 32768
+_CT_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+    }
+)
+_NATIVE_LITTLE_ENDIAN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+_PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
+_TAGS = [
+    "SOPClassUID",
+    "Modality",
+    "PatientID",
+    "PatientBirthDate",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "ImageType",
+    "Rows",
+    "Columns",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "GantryDetectorTilt",
+    "ConvolutionKernel",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ExposureTime",
+    "XRayTubeCurrent",
+    "KVP",
+    "TemporalPositionIdentifier",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "NumberOfFrames",
+    "LossyImageCompression",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+_ACQUISITION_TAGS = [
+    "Modality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "SliceThickness",
+    "KVP",
+    "Exposure",
+    "ExposureInuAs",
+    "ContrastBolusAgent",
+    "ContrastBolusAgentSequence",
+    "PatientPosition",
+    "SharedFunctionalGroupsSequence",
+]
+# What may set interleaved acquisitions apart, tried in this order.
+_SPLIT_TAGS = (
+    ("AcquisitionNumber",),
+    ("AcquisitionDateTime", "AcquisitionTime"),
+    ("TemporalPositionIdentifier",),
+    ("ConvolutionKernel",),
+    ("KVP", "XRayTubeCurrent", "ExposureTime"),
+    ("ImageType",),
+)
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """How the pixels of one file are stored."""
+
+    transfer_syntax: str
+    offset: int | None  # of native little-endian pixel data in the file
+    is_present: bool
+    bits_allocated: int
+    bits_stored: int
+    is_signed: bool
+    samples: int
+    n_frames: int
+    padding: tuple[int, int] | None
+    is_lossy: bool
+
+
+@dataclass(frozen=True)
+class CtSlice:
+    """One slice (or frame of a multi-frame file) of a CT."""
+
+    name: str
+    frame: int
+    series_key: str = field(repr=False)
+    series_number: int | None
+    image_type: tuple[str, ...]
+    shape: tuple[int, int]
+    position_lps_mm: Vector | None
+    row_axis_lps: Vector | None
+    column_axis_lps: Vector | None
+    spacing_mm: tuple[float, float] | None
+    thickness_mm: float | None
+    slope: float | None
+    intercept: float | None
+    tilt_degree: float
+    kernel: str | None
+    split_keys: tuple[str, ...] = field(repr=False)
+    pixels: PixelLayout
+
+    @property
+    def type_words(self) -> frozenset[str]:
+        """The words of ImageType in capitals."""
+        return frozenset(re.split(r"[^A-Z0-9]+", " ".join(self.image_type).upper())) - {""}
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """What one DICOM file is; `slices` is empty where it is no CT image."""
+
+    name: str
+    modality: str
+    patient: tuple[str, str] = field(repr=False)
+    slices: tuple[CtSlice, ...]
+
+
+def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
+    """Header of one file.
+
+    Parameters
+    ----------
+    files : DicomFiles
+    name : str
+        Name relative to the input.
+
+    Returns
+    -------
+    DicomFile or None
+        `None` where the file is no DICOM and does not claim to be.
+
+    Raises
+    ------
+    ScanReadError
+        It is damaged, truncated, or named .dcm and no DICOM.
+    """
+    head = files.read_head(name, _HEAD_BYTES)
+    if not looks_like_dicom(head):
+        if _is_named_dicom(name):
+            raise ScanReadError(f"{name} is not a DICOM file (or is damaged); remove it or copy it again")
+        return None
+    dataset, offset, is_present = _parse(files, name, head)
+    if dataset is None:
+        raise ScanReadError(f"{name} is a damaged DICOM file: its header cannot be read; copy it again")
+    try:
+        return _describe(dataset, name, offset, is_present=is_present)
+    except ScanReadError:
+        raise
+    except Exception:  # noqa: BLE001  values are parsed on access, and damaged ones raise anything
+        raise ScanReadError(
+            f"{name} has a damaged or truncated header; copy or export the file again"
+        ) from None
+
+
+def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acquisition:
+    """How the scan was made, from one file of it; nothing that identifies a person."""
+    import pydicom
+
+    with files.open(name) as file:
+        dataset = pydicom.dcmread(
+            file, stop_before_pixels=True, force=True, specific_tags=list(_ACQUISITION_TAGS)
+        )
+    exposure = _number(dataset.get("Exposure"))
+    if exposure is None and (micro := _number(dataset.get("ExposureInuAs"))) is not None:
+        exposure = micro / 1000.0
+    return Acquisition(
+        modality=_text(dataset.get("Modality")),
+        manufacturer=_text(dataset.get("Manufacturer")),
+        model=_text(dataset.get("ManufacturerModelName")),
+        kernel=_kernel(dataset),
+        slice_thickness_mm=_number(dataset.get("SliceThickness")),
+        kvp=_number(dataset.get("KVP")),
+        exposure_mas=exposure,
+        contrast_agent=_contrast(dataset),
+        patient_position=_text(dataset.get("PatientPosition")),
+        source_format=source_format,
+    )
+
+
+def looks_like_dicom(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of a DICOM file."""
+    # Old files lack the preamble and begin with group 0008 (or 0002) in little endian.
+    return head[128:132] == b"DICM" or (head[:2] in {b"\x08\x00", b"\x02\x00"} and head[3:4] == b"\x00")
+
+
+def _is_named_dicom(name: str) -> bool:
+    return name.lower().endswith((".dcm", ".dicom"))
+
+
+def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, int | None, bool]:
+    """Header, offset of the pixel element, and whether there is one; the whole file only where needed."""
+    parsed = _parse_bytes(head)
+    if parsed[0] is not None and (parsed[2] or len(head) < _HEAD_BYTES):
+        return parsed
+    with files.open(name) as file:
+        return _parse_bytes(file.read())
+
+
+def _parse_bytes(data: bytes) -> tuple[Dataset | None, int | None, bool]:
+    import pydicom
+
+    stream = io.BytesIO(data)
+    try:
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+        is_deflated = str(_transfer_syntax(dataset)) == "1.2.840.10008.1.2.1.99"
+    except Exception:  # noqa: BLE001  whatever a damaged header makes the parser raise
+        return None, None, False
+    if is_deflated:
+        return dataset, None, True
+    end = stream.tell()
+    is_present = data[end : end + 4] in _PIXEL_TAGS
+    return dataset, end if is_present else None, is_present
+
+
+def _transfer_syntax(dataset: Dataset) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    found = meta.get("TransferSyntaxUID") if meta is not None else None
+    if found:
+        return str(found)
+    return "1.2.840.10008.1.2"
+
+
+def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: bool) -> DicomFile:
+    modality = _text(dataset.get("Modality")) or ""
+    # The file's own header still tells what was there when the rest is cut off.
+    meta = getattr(dataset, "file_meta", None) or {}
+    sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    if not sop_class and not modality and _is_named_dicom(name):
+        # Cut off before it says what it is: left out, an end of the scan could go missing in silence.
+        raise ScanReadError(f"{name} is a truncated or damaged DICOM file; copy it again")
+    is_ct = sop_class in _CT_CLASSES or (not sop_class and modality == "CT")
+    patient = (
+        str(dataset.get("PatientID") or "").strip(),
+        str(dataset.get("PatientBirthDate") or "").strip(),
+    )
+    slices: tuple[CtSlice, ...] = ()
+    if is_ct:
+        if not dataset.get("Rows") or not dataset.get("Columns"):
+            raise ScanReadError(f"{name} is a truncated or damaged CT image; copy it again")
+        slices = tuple(_slices(dataset, name, _layout(dataset, element, is_present=is_present)))
+    return DicomFile(name=name, modality=modality, patient=patient, slices=slices)
+
+
+def _layout(dataset: Dataset, element: int | None, *, is_present: bool) -> PixelLayout:
+    syntax = _transfer_syntax(dataset)
+    offset = None
+    if element is not None and syntax in _NATIVE_LITTLE_ENDIAN:
+        # The length field is 4 bytes after the tag (implicit VR), or 8 (explicit VR, OB and OW).
+        offset = element + (8 if dataset.is_implicit_VR else 12)
+    bits = int(dataset.get("BitsAllocated") or 16)
+    padding = _integer(dataset.get("PixelPaddingValue"))
+    limit = _integer(dataset.get("PixelPaddingRangeLimit"))
+    return PixelLayout(
+        transfer_syntax=syntax,
+        offset=offset,
+        is_present=is_present,
+        bits_allocated=bits,
+        bits_stored=int(dataset.get("BitsStored") or bits),
+        is_signed=int(dataset.get("PixelRepresentation") or 0) == 1,
+        samples=int(dataset.get("SamplesPerPixel") or 1),
+        n_frames=int(dataset.get("NumberOfFrames") or 1),
+        padding=None if padding is None else (padding, padding if limit is None else limit),
+        is_lossy=str(dataset.get("LossyImageCompression") or "") == "01",
+    )
+
+
+def _slices(dataset: Dataset, name: str, layout: PixelLayout) -> list[CtSlice]:
+    frames = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not frames:
+        return [_slice(dataset, [dataset], name=name, frame=0, layout=layout)]
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    return [
+        _slice(dataset, _functional_groups([frame, *shared]), name=name, frame=i, layout=layout)
+        for i, frame in enumerate(frames)
+    ]
+
+
+def _functional_groups(groups: Sequence[Dataset]) -> list[Dataset]:
+    """The items of all functional groups, those of the frame before the shared ones."""
+    names = (
+        "PlanePositionSequence",
+        "PlaneOrientationSequence",
+        "PixelMeasuresSequence",
+        "PixelValueTransformationSequence",
+        "CTImageFrameTypeSequence",
+        "CTReconstructionSequence",
+        "CTAcquisitionDetailsSequence",
+        "FrameContentSequence",
+    )
+    found = [group.get(name) for group in groups for name in names]
+    return [sequence[0] for sequence in found if sequence]
+
+
+def _slice(dataset: Dataset, groups: list[Dataset], *, name: str, frame: int, layout: PixelLayout) -> CtSlice:
+    def get(keyword: str) -> Any:
+        for group in groups:
+            value = group.get(keyword)
+            if value is not None and value != "":
+                return value
+        return None
+
+    orientation = _numbers(get("ImageOrientationPatient"), 6)
+    position = _numbers(get("ImagePositionPatient"), 3)
+    spacing = _numbers(get("PixelSpacing"), 2)
+    image_type = get("FrameType") or dataset.get("ImageType") or ()
+    keys = tuple("|".join(str(get(tag)) for tag in tags) for tags in _SPLIT_TAGS)
+    return CtSlice(
+        name=name,
+        frame=frame,
+        series_key=str(dataset.get("SeriesInstanceUID") or ""),
+        series_number=_integer(dataset.get("SeriesNumber")),
+        image_type=tuple(str(word) for word in ([image_type] if isinstance(image_type, str) else image_type)),
+        shape=(int(dataset.Rows), int(dataset.Columns)),
+        position_lps_mm=None if position is None else (position[0], position[1], position[2]),
+        row_axis_lps=None if orientation is None else (orientation[0], orientation[1], orientation[2]),
+        column_axis_lps=None if orientation is None else (orientation[3], orientation[4], orientation[5]),
+        spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        thickness_mm=_number(get("SliceThickness")),
+        slope=_number(get("RescaleSlope")),
+        intercept=_number(get("RescaleIntercept")),
+        tilt_degree=_number(get("GantryDetectorTilt")) or 0.0,
+        kernel=_kernel(dataset),
+        split_keys=keys,
+        pixels=layout,
+    )
+
+
+def _kernel(dataset: Dataset) -> str | None:
+    """Reconstruction kernel; a multi-frame file keeps it in its shared groups."""
+    value = dataset.get("ConvolutionKernel")
+    if not value:
+        for group in _functional_groups(list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]):
+            value = value or group.get("ConvolutionKernel")
+    return _text(value)
+
+
+def _contrast(dataset: Dataset) -> bool | None:
+    if dataset.get("ContrastBolusAgentSequence"):
+        return True
+    agent = _text(dataset.get("ContrastBolusAgent"))
+    if agent is None:
+        return None
+    words = agent.lower()
+    return not (
+        words in {"no", "none", "without", "n", "0"} or (words.startswith("oral") and "iv" not in words)
+    )
+
+
+def _text(value: Any) -> str | None:
+    """One short line of a text element, or `None` where it is empty."""
+    if value is None:
+        return None
+    parts = [value] if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+    joined = " ".join(str("/".join(str(part) for part in parts)).split())
+    return joined[:64] or None
+
+
+def _number(value: Any) -> float | None:
+    numbers = _numbers([value], 1)
+    return None if numbers is None else numbers[0]
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bytes):  # "US or SS" elements stay raw where their sign is not known
+        value = int.from_bytes(value[:2], "little")
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _numbers(values: Any, count: int) -> list[float] | None:
+    if values is None or isinstance(values, str) or len(values) != count:
+        return None
+    if any(value is None or value == "" for value in values):
+        return None
+    numbers = [float(value) for value in values]
+    return numbers if all(map(math.isfinite, numbers)) else None

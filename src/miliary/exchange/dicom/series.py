@@ -1,0 +1,233 @@
+"""Which series of a study is read: written rules, and the reason in words.
+
+The rules, first difference decides:
+
+1. at least 10 slices over at least 30 mm;
+2. reaches at least 80 % as far as the longest such series;
+3. original rather than derived images, and axial rather than coronal or sagittal ones;
+4. thinner slices (classes up to 1.25, 2, 3, 5 mm);
+5. smoother rather than sharper kernel: nodules are found and weighed best without edge overshoot;
+6. more slices; then the lower series number; then the order of the file names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from miliary.errors import ScanReadError
+from miliary.exchange.dicom.header import CtSlice
+from miliary.exchange.volumes.scan_checks import MIN_COVERAGE_MM, MIN_SLICES
+
+_THICKNESS_CLASSES_MM = (1.25, 2.0, 3.0, 5.0)
+_LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "SURVIEW", "TOPOGRAM", "SCANOGRAM"})
+_NO_SLICE_WORDS = frozenset(
+    {
+        "MIP",
+        "MINIP",
+        "PROJECTION",
+        "PERFUSION",
+        "RENDERED",
+        "VOLREN",
+        "PATIENT",
+        "DOSE",
+        "SCREEN",
+    }
+)
+_SHARP_WORDS = ("LUNG", "BONE", "EDGE", "DETAIL", "SHARP", "HRCT")
+
+
+@dataclass(frozen=True)
+class Series:
+    """The slices of one series and what the rules look at."""
+
+    slices: tuple[CtSlice, ...]
+    n_positions: int
+    step_mm: float
+    coverage_mm: float
+    is_original: bool
+    is_axial: bool
+
+    @property
+    def number(self) -> int | None:
+        """Series number of the scanner."""
+        return self.slices[0].series_number
+
+    @property
+    def thickness_mm(self) -> float:
+        """Nominal thickness, or the step where it is not given or smaller."""
+        return max(self.slices[0].thickness_mm or 0.0, self.step_mm)
+
+    @property
+    def kernel(self) -> str | None:
+        """Reconstruction kernel."""
+        return self.slices[0].kernel
+
+    @property
+    def is_usable(self) -> bool:
+        """Long enough to be a chest."""
+        return self.n_positions >= MIN_SLICES and self.coverage_mm >= MIN_COVERAGE_MM
+
+    def describe(self) -> str:
+        """The series in words, without anything that identifies."""
+        kernel = f", kernel {self.kernel}" if self.kernel else ""
+        noun = "slice" if len(self.slices) == 1 else "slices"
+        return f"{len(self.slices)} {noun} of {self.thickness_mm:.4g} mm{kernel}"
+
+
+@dataclass(frozen=True)
+class SeriesChoice:
+    """The chosen series, the sentence that says why, and how many there were to choose from."""
+
+    series: Series
+    reason: str
+    n_series: int
+
+
+def choose_series(slices: Sequence[CtSlice], *, name: str, series: str | None) -> SeriesChoice:
+    """The one series to read.
+
+    Parameters
+    ----------
+    slices : sequence of CtSlice
+        All CT slices of the input.
+    name : str
+        The input as messages name it.
+    series : str or None
+        Series number, or position in the list counted from 1 (also as "#2"); `None` to apply the rules.
+
+    Returns
+    -------
+    SeriesChoice
+
+    Raises
+    ------
+    ScanReadError
+        Only localizers, or no such series; the message lists the choices.
+    """
+    candidates = group_series(slices)
+    if not candidates:
+        raise ScanReadError(
+            f"{name} holds only localizers or derived pictures ({len(slices)} images), no stack of CT "
+            "slices; give the folder of the axial series"
+        )
+    if series is not None:
+        index = _find(candidates, series, name=name)
+        reason = f"{_label(candidates, index)}: {candidates[index].describe()}; asked for"
+        return SeriesChoice(candidates[index], reason, len(candidates))
+    longest = max((c.coverage_mm for c in candidates if c.is_usable), default=0.0)
+    ranks = [_rank(candidate, longest) for candidate in candidates]
+    index = ranks.index(min(ranks))
+    chosen = candidates[index]
+    reason = f"{_label(candidates, index)}: {chosen.describe()}"
+    if len(candidates) > 1:
+        second = min(rank for i, rank in enumerate(ranks) if i != index)
+        reason += f"; {_why(ranks[index], second)}"
+    return SeriesChoice(chosen, reason, len(candidates))
+
+
+def is_sharp_kernel(kernel: str | None) -> bool | None:
+    """Whether a kernel enhances edges, from its name; `None` where the name says nothing."""
+    if not kernel:
+        return None
+    word = kernel.upper().split("/")[0].strip()
+    if any(sharp in word for sharp in _SHARP_WORDS):
+        return True
+    if word in {"D", "E", "L"} or re.fullmatch(r"Y[A-D]", word):  # Philips
+        return True
+    if match := re.fullmatch(r"[BHIQT][A-Z]?(\d\d)[A-Z]?.*", word):  # Siemens: B31f, Br44d, I70f
+        return int(match[1]) >= 50
+    if match := re.fullmatch(r"FC(\d\d)", word):  # Toshiba, Canon: 30s bone, 50s and 80s lung
+        return int(match[1]) >= 30
+    if word in {"STANDARD", "SOFT", "CHEST", "A", "B", "C"}:
+        return False
+    return None
+
+
+def group_series(slices: Sequence[CtSlice]) -> list[Series]:
+    """The series that are stacks of slices, by series number and then file name."""
+    groups: dict[str, list[CtSlice]] = defaultdict(list)
+    for one in slices:
+        if not one.type_words & (_LOCALIZER_WORDS | _NO_SLICE_WORDS):
+            groups[one.series_key].append(one)
+    found = [_summarize(tuple(members)) for members in groups.values()]
+    return sorted(found, key=lambda s: (s.number is None, s.number or 0, min(m.name for m in s.slices)))
+
+
+def _summarize(slices: tuple[CtSlice, ...]) -> Series:
+    first = slices[0]
+    words = first.type_words
+    n, step, coverage, is_axial = len(slices), 0.0, 0.0, False
+    if first.row_axis_lps is not None and first.column_axis_lps is not None:
+        normal = np.cross(first.row_axis_lps, first.column_axis_lps)
+        is_axial = bool(abs(normal[2]) > np.abs(normal[:2]).max())
+        along = np.sort([np.dot(s.position_lps_mm, normal) for s in slices if s.position_lps_mm is not None])
+        if along.size:
+            distinct = along[np.concatenate([[True], np.diff(along) > 0.01])]
+            n = distinct.size
+            step = float(np.median(np.diff(distinct))) if n > 1 else 0.0
+            coverage = float(distinct[-1] - distinct[0]) + step
+    return Series(
+        slices=slices,
+        n_positions=n,
+        step_mm=step,
+        coverage_mm=coverage,
+        is_original="DERIVED" not in words,
+        is_axial=is_axial,
+    )
+
+
+_REASONS = (
+    "long enough to be a chest",
+    "reaches further",
+    "original axial images",
+    "thinner slices",
+    "smoother kernel",
+    "more slices",
+)
+
+
+def _rank(series: Series, longest_mm: float) -> tuple[float, ...]:
+    """Smaller is better; one entry per rule, in the order of `_REASONS`."""
+    thickness = series.thickness_mm
+    sharp = is_sharp_kernel(series.kernel)
+    return (
+        float(not series.is_usable),
+        float(series.coverage_mm < 0.8 * longest_mm),
+        float(not series.is_original) + float(not series.is_axial),
+        float(sum(thickness > limit + 1e-3 for limit in _THICKNESS_CLASSES_MM)),
+        0.5 if sharp is None else float(sharp),
+        -float(series.n_positions),
+    )
+
+
+def _why(best: tuple[float, ...], second: tuple[float, ...]) -> str:
+    for reason, a, b in zip(_REASONS, best, second, strict=True):
+        if a != b:
+            return (
+                f"chosen for {reason}" if reason != "reaches further" else "chosen because it reaches further"
+            )
+    return "chosen as the first of equal series"
+
+
+def _label(candidates: Sequence[Series], index: int) -> str:
+    number = candidates[index].number
+    named = "" if number is None else f" (number {number})"
+    return f"series {index + 1} of {len(candidates)}{named}"
+
+
+def _find(candidates: Sequence[Series], series: str, *, name: str) -> int:
+    wanted = series.strip()
+    by_number = [i for i, c in enumerate(candidates) if c.number is not None and str(c.number) == wanted]
+    if len(by_number) == 1:
+        return by_number[0]
+    digits = wanted.removeprefix("#")
+    if not by_number and digits.isdecimal() and 1 <= int(digits) <= len(candidates):
+        return int(digits) - 1
+    problem = "names more than one series" if by_number else "names no series"
+    choices = "; ".join(f"#{i + 1} number {c.number}: {c.describe()}" for i, c in enumerate(candidates))
+    raise ScanReadError(f"{name}: series {wanted!r} {problem}; choose one of {choices}")

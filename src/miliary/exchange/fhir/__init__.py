@@ -1,0 +1,1 @@
+"""Cases as FHIR R4 bundles, and back."""

@@ -1,0 +1,1 @@
+"""Result folders: written whole or not at all, and read back."""

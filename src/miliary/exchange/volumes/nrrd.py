@@ -1,0 +1,178 @@
+"""NRRD files (.nrrd, .nhdr), read strictly and written with gzip level 1."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.errors import ScanReadError
+from miliary.exchange.volumes.metaimage import (
+    check_sizes,
+    damaged,
+    inflate,
+    make_stored,
+    read_beside,
+    read_file,
+    shape_values,
+    write_file,
+)
+from miliary.exchange.volumes.nifti import StoredVolume
+from miliary.model.scan import FloatArray
+
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_DTYPES = {word: code for code, words in _TYPES.items() for word in words}
+_WORDS = {"u1": "uint8", "i2": "int16", "f4": "float"}
+# Signs that turn each named space into LPS.
+_SPACES = {
+    "left-posterior-superior": (1.0, 1.0, 1.0),
+    "lps": (1.0, 1.0, 1.0),
+    "right-anterior-superior": (-1.0, -1.0, 1.0),
+    "ras": (-1.0, -1.0, 1.0),
+    "left-anterior-superior": (1.0, -1.0, 1.0),
+    "las": (1.0, -1.0, 1.0),
+}
+_COLOR_KINDS = ("color", "vector", "list", "point", "normal", "matrix", "complex", "quaternion")
+
+
+def read_nrrd(path: Path) -> StoredVolume:
+    """Read a .nrrd file, or a .nhdr file with its data beside it.
+
+    Raises
+    ------
+    ScanReadError
+        No NRRD, truncated, damaged, not three-dimensional, or of colors.
+    ScanGeometryError
+        Without a valid spacing, or sheared.
+    """
+    content = read_file(path)
+    fields, start = _parse_header(content, path.name)
+    sizes = [int(n) for n in fields["sizes"].split()]
+    kinds = fields.get("kinds", "").lower().split()
+    is_color = any(word in kind for kind in kinds for word in _COLOR_KINDS)
+    if is_color and sizes[:1] != [1]:
+        raise ScanReadError(f"{path.name} holds colors or vectors; expected one CT value a voxel")
+    check_sizes(sizes, path.name)
+    order = ">" if fields.get("endian", "little").lower() == "big" else "<"
+    dtype = np.dtype(order + _DTYPES[fields["type"].lower()])
+    source = fields.get("data file") or fields.get("datafile")
+    data = read_beside(path, source) if source else content[start:]
+    values = shape_values(_decode(data, fields, path.name), dtype, sizes, path.name)
+    steps, origin = _geometry(fields)
+    return make_stored(
+        values,
+        steps=steps,
+        origin=origin,
+        has_orientation=fields.get("space", "").lower() in _SPACES,
+        name=path.name,
+    )
+
+
+def write_nrrd(
+    path: Path,
+    values: npt.NDArray[Any],
+    *,
+    spacing_mm: npt.ArrayLike,
+    origin_lps_mm: npt.ArrayLike,
+    axes_lps: npt.ArrayLike,
+) -> None:
+    """Write a .nrrd file; arguments as those of `write_nifti`."""
+    values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    steps = (np.asarray(axes_lps) * np.asarray(spacing_mm)[:, None])[::-1]
+    lines = [
+        "NRRD0004",
+        f"type: {_WORDS[values.dtype.str[1:]]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        "sizes: " + " ".join(str(n) for n in values.shape[::-1]),
+        "space directions: " + " ".join(_vector(step) for step in steps),
+        "kinds: domain domain domain",
+        "endian: little",
+        "encoding: gzip",
+        f"space origin: {_vector(np.asarray(origin_lps_mm))}",
+    ]
+    header = "\n".join(lines) + "\n\n"
+    write_file(path, header.encode() + gzip.compress(values.data, compresslevel=1, mtime=0))
+
+
+def _parse_header(content: bytes, name: str) -> tuple[dict[str, str], int]:
+    """Fields in lower case up to the empty line, and where the data begin."""
+    # A detached header may end with the file in place of an empty line.
+    end = re.search(rb"\r?\n\r?\n", content[:65536])
+    head = content[: end.start()] if end else content[:65536]
+    if not content.startswith(b"NRRD000"):
+        raise ScanReadError(f"{name} is no NRRD volume; copy or export the file again")
+    fields: dict[str, str] = {}
+    for line in head.decode("latin-1").splitlines()[1:]:
+        key, found, value = line.partition(":")
+        if found and not line.startswith("#") and not value.startswith("="):
+            fields[key.strip().lower()] = value.strip()
+    is_attached = not (fields.get("data file") or fields.get("datafile"))
+    sizes = fields.get("sizes", "").split()
+    if (is_attached and end is None) or not sizes or not all(size.isdecimal() for size in sizes):
+        raise damaged(name)
+    if fields.get("type", "").lower() not in _DTYPES:
+        raise ScanReadError(f"{name} holds values of an unknown kind; convert it to 16-bit integers")
+    return fields, end.end() if end else len(content)
+
+
+def _decode(data: bytes, fields: dict[str, str], name: str) -> bytes:
+    encoding = fields.get("encoding", "raw").lower()
+    lines, count = int(fields.get("line skip", "0")), int(fields.get("byte skip", "0"))
+    for _ in range(lines):
+        data = data.partition(b"\n")[2]
+    if encoding == "raw":
+        return data[max(count, 0) :]
+    if encoding in ("gzip", "gz"):
+        return inflate(data, name)[max(count, 0) :]
+    if encoding in ("bzip2", "bz2"):
+        try:
+            return bz2.decompress(data)[max(count, 0) :]
+        except (OSError, ValueError):
+            raise damaged(name) from None
+    raise ScanReadError(f"{name} is encoded as {encoding[:20]}; convert it to gzip or raw")
+
+
+def _geometry(fields: dict[str, str]) -> tuple[FloatArray, FloatArray]:
+    """LPS step of each axis (rows, fastest first) and the place of the first voxel."""
+    signs = np.array(_SPACES.get(fields.get("space", "").lower(), (1.0, 1.0, 1.0)))
+    vectors = _vectors(fields.get("space directions", ""))[:3]
+    if len(vectors) == 3:
+        steps = np.array(vectors) * signs
+    else:
+        words = fields.get("spacings", "").split()[:3]
+        steps = np.diag([float(word) for word in words]) if len(words) == 3 else np.full((3, 3), np.nan)
+    origins = _vectors(fields.get("space origin", ""))
+    return steps, np.array(origins[0]) * signs if origins else np.zeros(3)
+
+
+def _vectors(text: str) -> list[list[float]]:
+    """The first three numbers of every vector in parentheses."""
+    found = []
+    for inner in re.findall(r"\(([^)]*)\)", text):
+        try:
+            numbers = [float(word) for word in inner.split(",")]
+        except ValueError:
+            numbers = []
+        found.append((numbers + [float("nan")] * 3)[:3])
+    return found
+
+
+def _vector(numbers: FloatArray) -> str:
+    return "(" + ",".join(repr(float(number)) for number in numbers) + ")"

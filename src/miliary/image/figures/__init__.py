@@ -1,0 +1,1 @@
+"""Slabs, projections and curves that are saved with a result."""

@@ -1,0 +1,227 @@
+"""Tell nodules from vessels: boosted trees on the features of each candidate, one operating point.
+
+The trees give a log-odds under the share of nodules they were trained with. A scan of a healthy lung and
+one with thousands of nodules have other shares, so the share is estimated from the scan itself
+(expectation-maximization over the candidates) and the log-odds are shifted by it before the threshold.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+from scipy.special import expit, logit
+
+from miliary.errors import WeightsError
+from miliary.image.kernels import loops
+from miliary.image.nodules.features import FEATURE_NAMES, QUICK_NAMES
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+WEIGHTS_PATH = Path(__file__).parents[1] / "weights" / "classifier.npz"
+WEIGHTS_VARIABLE = "MILIARY_WEIGHTS"
+SEPARATION_MM = 1.6
+PRIOR_LIMITS = (0.002, 0.05)
+PRIOR_ROUNDS = 60
+TREE_BLOCK = 64
+LEAF = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Boosted trees as flat arrays over the nodes of all trees; a negative `left` marks a leaf."""
+
+    feature: npt.NDArray[np.int16]
+    split: F32
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    value: F32
+    roots: npt.NDArray[np.int32]
+
+    def sum_leaves(self, features: F32) -> F64:
+        """Sum over the trees of the leaf each row falls into, shape (n,)."""
+        out = np.empty(len(features))
+        # Unsigned: numba checks every index that may be negative. A leaf is told by its feature.
+        leaf = self.left < 0
+        feature = np.where(leaf, LEAF, self.feature).astype(np.uint32)
+        child = (
+            np.where(leaf[:, None], 0, np.stack([self.left, self.right], axis=1)).astype(np.uint32).ravel()
+        )
+        arrays = (feature, self.split, child, self.value, self.roots.astype(np.uint32))
+        loops.run_rows(_sum_trees, len(features), features, *arrays, out)
+        return out
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Two sets of trees, their calibration and the operating point.
+
+    `screen` drops, from quick features, what scores below `screen_floor`; `judge` gives the rest their
+    score. `slope` and `offset` calibrate the sum of its leaves; `prior` is the share of nodules among
+    candidates that the calibration refers to; `threshold` the probability from which one is reported.
+    """
+
+    screen: Trees
+    judge: Trees
+    screen_floor: float
+    slope: float
+    offset: float
+    prior: float
+    threshold: float
+    sha256: str
+
+
+def read_classifier() -> Classifier:
+    """The packaged classifier, or the one named by the environment variable `MILIARY_WEIGHTS`.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, does not match its card, or was made for other features.
+    """
+    return _read_classifier(os.environ.get(WEIGHTS_VARIABLE) or str(WEIGHTS_PATH))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_classifier(name: str) -> Classifier:
+    path = Path(name)
+    card_path = path.with_suffix(".json")
+    if not path.is_file() or not card_path.is_file():
+        raise WeightsError(f"{path.name}: weights or their card are missing; reinstall the package")
+    try:
+        return _parse_classifier(path, json.loads(card_path.read_text()))
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path.name}: weights or their card are damaged; reinstall the package"
+        ) from error
+
+
+def _parse_classifier(path: Path, card: dict[str, Any]) -> Classifier:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if card["sha256"] != digest:
+        raise WeightsError(f"{path.name}: does not match the SHA-256 of its card; reinstall the package")
+    if tuple(card["features"]) != FEATURE_NAMES or tuple(card["quick_features"]) != QUICK_NAMES:
+        raise WeightsError(f"{path.name}: was trained on other features; run `make train`")
+    with np.load(path, allow_pickle=False) as arrays:
+        screen, judge = (
+            Trees(**{field: arrays[f"{name}_{field}"] for field in Trees.__dataclass_fields__})
+            for name in ("screen", "judge")
+        )
+        return Classifier(
+            screen=screen,
+            judge=judge,
+            screen_floor=float(card["screen_floor"]),
+            slope=float(card["calibration"]["slope"]),
+            offset=float(card["calibration"]["offset"]),
+            prior=float(card["calibration"]["prior"]),
+            threshold=float(card["threshold"]),
+            sha256=digest,
+        )
+
+
+@nb.njit(nogil=True, cache=True)
+def _sum_trees(first, last, features, feature, split, child, value, roots, out):  # type: ignore[no-untyped-def]
+    # All rows of a block go down one tree side by side, a level at a time and without a branch: the walk of
+    # a single row waits at every level for the one before.
+    node = np.empty(TREE_BLOCK, dtype=np.uint32)
+    active = np.empty(TREE_BLOCK, dtype=np.uint32)
+    total = np.empty(TREE_BLOCK)
+    for begin in range(first, last, TREE_BLOCK):
+        size = min(TREE_BLOCK, last - begin)
+        rows = features[begin : begin + size]
+        total[:] = 0.0
+        for root in roots:
+            for m in range(size):
+                node[m] = root
+                active[m] = m
+            n = size if feature[root] != LEAF else 0
+            while n > 0:
+                kept = np.uint32(0)
+                for k in range(n):
+                    m = active[k]
+                    here = node[m]
+                    goes_right = np.uint32(not rows[m, feature[here]] <= split[here])
+                    here = child[np.uint32(2) * here + goes_right]
+                    node[m] = here
+                    active[kept] = m
+                    kept += np.uint32(feature[here] != LEAF)
+                n = int(kept)
+            for m in range(size):
+                total[m] += value[node[m]]
+        loops.copy_row(total[:size], out[begin : begin + size])
+
+
+def screen_candidates(quick: F32, classifier: Classifier) -> npt.NDArray[np.int64]:
+    """Rows of the candidates that are worth a closer look, by their quick features."""
+    return np.flatnonzero(classifier.screen.sum_leaves(quick) >= classifier.screen_floor)
+
+
+def estimate_score(features: F32, classifier: Classifier) -> F64:
+    """Calibrated log-odds of each candidate, shape (n,), at the classifier's own prior."""
+    return classifier.slope * classifier.judge.sum_leaves(features) + classifier.offset
+
+
+def estimate_probability(score: F64, prior: float, *, n_dropped: int = 0) -> tuple[F64, float]:
+    """Probability of each candidate with the share of nodules found in this scan.
+
+    Parameters
+    ----------
+    score : ndarray, shape (n,)
+        Log-odds at `prior`.
+    prior : float
+        Share of nodules among candidates that the log-odds refer to.
+    n_dropped : int
+        Candidates that were dropped before, taken as no nodules.
+
+    Returns
+    -------
+    probability : ndarray, shape (n,)
+    share : float
+        Estimated share in this scan (Saerens 2002, Neural Comput 14:21-41), kept within `PRIOR_LIMITS`:
+        where few nodules stand among very many candidates the estimate would run away to none, where
+        scores are poorly separated to far too many.
+    """
+    share = prior
+    probability = expit(score)
+    total = len(score) + n_dropped
+    if not total:
+        return probability, share
+    for _ in range(PRIOR_ROUNDS):
+        updated = float(np.clip(probability.sum() / total, *PRIOR_LIMITS))
+        done = abs(updated - share) < 1e-7
+        share = updated
+        probability = expit(score + logit(share) - logit(prior))
+        if done:
+            break
+    return probability, share
+
+
+def select_marks(position_mm: F64, probability: F64, threshold: float) -> npt.NDArray[np.int64]:
+    """Candidates reported: above the threshold, and the likeliest of any closer than 1.6 mm.
+
+    Returns
+    -------
+    ndarray of int
+        Rows in order of position (z, y, x).
+    """
+    rows = np.flatnonzero(probability >= threshold)
+    if len(rows) > 1:
+        rows = rows[np.argsort(-probability[rows], kind="stable")]
+        pairs = cKDTree(position_mm[rows]).query_pairs(SEPARATION_MM, output_type="ndarray")
+        pairs = np.ascontiguousarray(pairs[np.argsort(pairs[:, 0], kind="stable")])
+        kept = np.ones(len(rows), dtype=bool)
+        loops.suppress(pairs, kept)
+        rows = rows[kept]
+        rows = rows[np.lexsort(position_mm[rows].T[::-1])]
+    return rows

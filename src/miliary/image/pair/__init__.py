@@ -1,0 +1,1 @@
+"""Two scans of one patient: registration, matching, change of burden."""

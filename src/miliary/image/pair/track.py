@@ -1,0 +1,125 @@
+"""What became of each nodule: the rows of `Tracks` from pairs and those without a partner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from miliary.image.pair.common_lung import PARTS
+from miliary.model.nodules import TRACK_COLUMNS, Fate, Nodules, Tracks
+
+F64 = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrackSide:
+    """Nodules of one scan in the commonly covered lung.
+
+    Parameters
+    ----------
+    nodules : Nodules
+    baseline_mm : ndarray, shape (n, 3)
+        Their places in the baseline [LPS mm].
+    part : ndarray of int, shape (n,)
+        Number in `PARTS`.
+    seen : ndarray, shape (n,)
+        Chance that the other scan reports a nodule of this size.
+    """
+
+    nodules: Nodules
+    baseline_mm: F64
+    part: IntArray
+    seen: F64
+
+
+def make_tracks(
+    first: TrackSide,
+    second: TrackSide,
+    *,
+    partner: IntArray,
+    probability: F64,
+    is_uncertain: BoolArray,
+    is_open: BoolArray,
+    share_found: float,
+    min_sigmas: float,
+    min_volume_change: float,
+) -> Tracks:
+    """One row per nodule whose fate can be told; parts of the lung without identities have none.
+
+    Parameters
+    ----------
+    first, second : TrackSide
+        Baseline and follow-up.
+    partner : ndarray of int, one per nodule of the baseline
+        Row of the follow-up, negative where it has none.
+    probability : ndarray, one per nodule of the baseline
+        That this pairing, or its absence, is right.
+    is_uncertain : ndarray of bool
+        Nodules that may have a partner which is not certain enough to be named.
+    is_open : ndarray of bool, one per part of the lung
+        Parts in which identities are given.
+    share_found : float
+        Share of the nodules of the baseline that have a partner.
+    min_sigmas, min_volume_change : float
+        A nodule is called grown or shrunk where its relative change exceeds both.
+
+    Returns
+    -------
+    Tracks
+    """
+    matched = np.flatnonzero(partner >= 0)
+    taken = np.zeros(len(second.nodules), dtype=bool)
+    taken[partner[matched]] = True
+    gone = np.flatnonzero((partner < 0) & ~is_uncertain & is_open[first.part])
+    new = np.flatnonzero(~taken & is_open[second.part])
+    pairs = _compare_pairs(
+        first.nodules.select(matched), second.nodules.select(partner[matched]), min_sigmas, min_volume_change
+    )
+    # A nodule without a partner may have been missed: the likelier, the less the other scan shows.
+    missed = 1.0 - share_found
+    p_gone = missed / np.maximum(1.0 - share_found * first.seen[gone], 1e-9) * probability[gone]
+    p_new = missed / np.maximum(1.0 - share_found * second.seen[new], 1e-9)
+    part = np.concatenate([first.part[matched], first.part[gone], second.part[new]])
+    points = np.concatenate([first.baseline_mm[matched], first.baseline_mm[gone], second.baseline_mm[new]])
+    before, after = first.nodules, second.nodules
+    nobody_gone, nobody_new = np.zeros(len(gone), dtype=np.int64), np.zeros(len(new), dtype=np.int64)
+    open_gone, open_new = np.full(len(gone), np.nan), np.full(len(new), np.nan)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "id": np.arange(1, len(part) + 1),
+        "fate": np.concatenate([pairs["fate"], _repeat(Fate.GONE, gone), _repeat(Fate.NEW, new)]),
+        "baseline_id": np.concatenate([before["id"][matched], before["id"][gone], nobody_new]),
+        "followup_id": np.concatenate([after["id"][partner[matched]], nobody_gone, after["id"][new]]),
+        "probability": np.concatenate([probability[matched], p_gone, p_new * after["probability"][new]]),
+        "x_mm": points[:, 0],
+        "y_mm": points[:, 1],
+        "z_mm": points[:, 2],
+        "side": np.array([PARTS[p][0].value for p in part], dtype=object),
+        "zone": np.array([PARTS[p][1].value for p in part], dtype=object),
+        "baseline_volume_mm3": np.concatenate([pairs["before"], before["volume_mm3"][gone], open_new]),
+        "followup_volume_mm3": np.concatenate([pairs["after"], open_gone, after["volume_mm3"][new]]),
+        "volume_change_fraction": np.concatenate([pairs["change"], np.full(len(gone), -1.0), open_new]),
+        "volume_change_fraction_err": np.concatenate([pairs["error"], open_gone, open_new]),
+    }
+    return Tracks({c.name: np.asarray(columns[c.name]).astype(c.dtype) for c in TRACK_COLUMNS})
+
+
+def _compare_pairs(
+    before: Nodules, after: Nodules, min_sigmas: float, min_volume_change: float
+) -> dict[str, npt.NDArray[Any]]:
+    """Change in volume of each pair with its error, and what it is called."""
+    v1, v2 = before["volume_mm3"], after["volume_mm3"]
+    change = v2 / v1 - 1.0
+    error = np.hypot(before["volume_mm3_err"] / v1, after["volume_mm3_err"] / v2) * (change + 1.0)
+    is_sure = (np.abs(change) > min_sigmas * error) & (np.abs(change) > min_volume_change)
+    fate = np.full(len(v1), Fate.KEPT.value, dtype=object)
+    fate[is_sure & (change > 0)], fate[is_sure & (change < 0)] = Fate.GROWN.value, Fate.SHRUNK.value
+    return {"before": v1, "after": v2, "change": change, "error": error, "fate": fate}
+
+
+def _repeat(fate: Fate, rows: IntArray) -> npt.NDArray[np.object_]:
+    return np.full(len(rows), fate.value, dtype=object)

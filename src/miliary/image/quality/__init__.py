@@ -1,0 +1,1 @@
+"""How noisy and how blurred a scan is, from the scan itself."""

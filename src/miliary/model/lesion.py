@@ -1,0 +1,143 @@
+"""`Lesion`: one large lesion (8 mm and more), solid or cavitary, as `miliary ct` reports it.
+
+Everything that counts nodules leaves out what is listed here.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from miliary.model.scan import Side, Zone
+from miliary.model.vocabulary import Lobe, Origin
+
+MIN_LONG_AXIS_MM = 8.0
+LOBE_NOT_DETERMINED = "not_determined"
+
+PointLpsMm = tuple[float, float, float]
+
+
+class Attachment(enum.StrEnum):
+    """What a lesion lies against."""
+
+    NONE = "none"
+    PLEURA = "pleura"
+    MEDIASTINUM = "mediastinum"
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Cavity of a lesion and the wall around it.
+
+    Parameters
+    ----------
+    cavity_volume_mm3 : float
+        Gas inside the lesion.
+    mean_mm, min_mm, max_mm : float
+        Thickness of the wall from the inner surface to the nearest point of the outer one; the extremes
+        are the 2nd and 98th percentile over the inner surface, since the last voxel is noise.
+    """
+
+    cavity_volume_mm3: float
+    mean_mm: float
+    min_mm: float
+    max_mm: float
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion.
+
+    Parameters
+    ----------
+    id : int
+        Number in this scan, from 1, largest first.
+    long_axis_mm : float
+        Longest diameter in an axial slice, as RECIST 1.1 takes it.
+    long_axis_ends_lps_mm : pair of (x, y, z)
+        Its end points.
+    short_axis_mm : float
+        Longest diameter perpendicular to it in the same slice.
+    short_axis_ends_lps_mm : pair of (x, y, z)
+    volume_mm3 : float
+        Whole lesion, cavity included.
+    density_hu : float
+        Mean attenuation of the solid part, away from its edges.
+    centroid_lps_mm : (x, y, z)
+    side : Side
+    zone : Zone
+        Third of the height of the lung of that side.
+    lobe : Lobe or None
+        None where it cannot be told.
+    lobe_confidence : float
+        Probability of the likeliest lobe, also where it is too low for `lobe` to name it.
+    lobe_reason : str
+        Why `lobe` is None; empty where it is told.
+    attachment : Attachment
+    wall : Wall or None
+        None for a lesion without a cavity.
+    origin : Origin
+        `measured` where the program found it, `corrected` where it stands at a point that a reader gave.
+    """
+
+    id: int
+    long_axis_mm: float
+    long_axis_ends_lps_mm: tuple[PointLpsMm, PointLpsMm]
+    short_axis_mm: float
+    short_axis_ends_lps_mm: tuple[PointLpsMm, PointLpsMm]
+    volume_mm3: float
+    density_hu: float
+    centroid_lps_mm: PointLpsMm
+    side: Side
+    zone: Zone
+    lobe: Lobe | None = None
+    lobe_confidence: float = 0.0
+    lobe_reason: str = ""
+    attachment: Attachment = Attachment.NONE
+    wall: Wall | None = None
+    origin: Origin = Origin.MEASURED
+
+    @property
+    def is_cavitary(self) -> bool:
+        """It holds a cavity."""
+        return self.wall is not None
+
+
+def summarize_lesion(lesion: Lesion) -> dict[str, Any]:
+    """What `scan.json` says of one lesion: plain JSON values."""
+    wall = lesion.wall
+    return {
+        "id": lesion.id,
+        "origin": lesion.origin.value,
+        "long_axis_mm": round(lesion.long_axis_mm, 2),
+        "long_axis_ends_lps_mm": [_round_point(point) for point in lesion.long_axis_ends_lps_mm],
+        "short_axis_mm": round(lesion.short_axis_mm, 2),
+        "short_axis_ends_lps_mm": [_round_point(point) for point in lesion.short_axis_ends_lps_mm],
+        "volume_mm3": round(lesion.volume_mm3, 1),
+        "density_hu": round(lesion.density_hu, 1),
+        "centroid_lps_mm": _round_point(lesion.centroid_lps_mm),
+        "side": lesion.side.value,
+        "zone": lesion.zone.value,
+        "lobe": lesion.lobe.value if lesion.lobe else LOBE_NOT_DETERMINED,
+        **({} if lesion.lobe else {"lobe_reason": lesion.lobe_reason}),
+        "lobe_confidence": round(lesion.lobe_confidence, 3),
+        "is_attached_to": lesion.attachment.value,
+        "is_cavitary": lesion.is_cavitary,
+        **_summarize_wall(wall),
+    }
+
+
+def _summarize_wall(wall: Wall | None) -> dict[str, Any]:
+    values = {
+        "cavity_volume_mm3": wall and round(wall.cavity_volume_mm3, 1),
+        "wall_thickness_mm": wall and round(wall.mean_mm, 2),
+        "wall_thickness_min_mm": wall and round(wall.min_mm, 2),
+        "wall_thickness_max_mm": wall and round(wall.max_mm, 2),
+    }
+    reason = {} if wall else {"wall_thickness_mm_reason": "the lesion holds no cavity"}
+    return {**values, **reason}
+
+
+def _round_point(point: PointLpsMm) -> list[float]:
+    return [round(value, 2) for value in point]
