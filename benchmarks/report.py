@@ -36,7 +36,7 @@ N_NODULES = 10_000
 LABELS = ("baseline", "followup")
 
 _PEAK = (
-    "import sys; from pathlib import Path; from miliary.cli import main; code = main(sys.argv[1:]); "
+    "import sys; from pathlib import Path; from miliary.cli.main import main; code = main(sys.argv[1:]); "
     "peak = Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]; "
     "print(int(peak) / 1024**2, file=sys.stderr); sys.exit(code)"
 )

@@ -168,8 +168,8 @@ def test_help_and_version(capsys):
 def test_the_words_of_the_simulator_are_its_own():
     from miliary.image import simulate
 
-    assert miliary.cli.PATTERNS == simulate.PATTERNS
-    assert miliary.cli.SHAPES == simulate.SHAPES
+    assert miliary.cli.main.PATTERNS == simulate.PATTERNS
+    assert miliary.cli.main.SHAPES == simulate.SHAPES
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ _INTERRUPTED = """
 import os, signal, sys, time
 # A shell that runs the tests in the background has its children ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import miliary.cli
+import miliary.cli.main
 from miliary.exchange import ct_read
 
 def read_ct(*_, **__):
@@ -263,7 +263,7 @@ def read_ct(*_, **__):
 
 ct_read.read_ct = read_ct
 sys.argv = ["miliary", "ct", "scan", "--out", sys.argv[1]]
-miliary.cli.entry()
+miliary.cli.main.entry()
 """
 
 

@@ -259,7 +259,12 @@ BY_OTHER_WAYS = ("bridge.", "course.", "irecist.", "recist.cavity_reading")
 
 def test_every_rule_has_a_case():
     folder = Path(__file__).parents[2] / "src" / "miliary" / "clinical"
-    named = {name for file in folder.rglob("*.py") for name in RULE_ID.findall(file.read_text("utf-8"))}
+    named = {
+        name
+        for file in folder.rglob("*.py")
+        if file.name != "registry.py"
+        for name in RULE_ID.findall(file.read_text("utf-8"))
+    }
     assert len(named) > 40
     reached = {a.rule_id for case, _ in corpus() for a in before(case)}
     idle = [name for name in named if not any(rule.startswith(name) for rule in reached)]

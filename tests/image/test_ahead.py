@@ -154,7 +154,7 @@ def test_what_it_compiled_is_loaded_by_another_process(root, tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     select = f"""
 import os
-from miliary.image import ahead
+from miliary.image.kernels import compile_ahead as ahead
 kernel = ahead.list_kernels()[{place}]
 """
     compiled = f"{select}print(ahead.compile_backwards([kernel], parent=os.getppid()))"
@@ -175,7 +175,7 @@ def test_it_ends_when_its_parent_is_killed(root, tmp_path):
     text = """
 import sys
 import time
-from miliary.image import ahead
+from miliary.image.kernels import compile_ahead as ahead
 process = ahead._start(["ct"])
 print(process.pid, flush=True)
 time.sleep(600)

@@ -1,0 +1,5 @@
+"""Run the command line as `python -m miliary.cli`."""
+
+from miliary.cli.main import entry
+
+entry()
