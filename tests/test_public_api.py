@@ -58,7 +58,7 @@ def test_the_version_is_written_once_in_effect(root):
         ("import miliary", {"numpy", "numba", "pydicom", "pandas", "click"}),
         ("import miliary.cli", {"numpy", "numba", "pydicom", "pandas", "pyarrow", "rich", "PIL"}),
         ("import miliary.image", {"pydicom", "pandas", "pyarrow"}),
-        ("from miliary.image import project", {"pydicom", "pandas", "pyarrow", "numba"}),
+        ("from miliary.image.figures import project", {"pydicom", "pandas", "pyarrow", "numba"}),
         ("from miliary import assess_case", {"numpy", "numba", "pydicom", "pandas", "pyarrow", "rich"}),
         ("from miliary.exchange import store", {"pandas", "pyarrow", "PIL", "numba"}),
         ("from miliary import find_nodules", {"pydicom", "pandas", "pyarrow", "rich", "click"}),
