@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-LIST = ROOT / "src" / "miliary" / "image" / "kernels.json"
+LIST = ROOT / "src" / "miliary" / "image" / "kernels" / "kernels.json"
 Row = dict[str, Any]
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.image.spread import distribution
-from miliary.image.spread.distribution import (
+from miliary.image.distribution import randomness
+from miliary.image.distribution.randomness import (
     GEOMETRY_LOG_SD,
     LEAST_LOG_SD,
     MODEL_PATH,
@@ -114,7 +114,7 @@ def list_effects(seeds: list[int]) -> Iterator[tuple[str, str, F64]]:
                 position = place_nodules(place, anatomy, diameter, rng)
                 placed = np.isfinite(position[:, 0])
                 around, shift = look_around(anatomy, position[placed], diameter[placed])
-                found = distribution.estimate_pattern(
+                found = randomness.estimate_pattern(
                     position[placed] - shift,
                     diameter[placed],
                     surroundings=around,

@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from miliary.image.anatomy.lung_box import crop_to_lungs
 from miliary.image.anatomy.surroundings import Surroundings, find_surroundings
+from miliary.image.distribution.randomness import SURE_PROBABILITY, Trials
 from miliary.image.nodules import find
-from miliary.image.nodules.detect import judge_candidates, measure_marks, search_lungs
+from miliary.image.nodules.detect import DetectionRun, judge_candidates, measure_marks, search_lungs
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
-from miliary.image.sensitivity.injection import Detection, Recovery, inject_and_recover
+from miliary.image.sensitivity.injection import Recovery, inject_and_recover
 from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
-from miliary.image.simulate.anatomy import HardNegatives, build_fields
-from miliary.image.simulate.nodules import accept_apart
+from miliary.image.simulate.chest_anatomy import HardNegatives, build_fields
+from miliary.image.simulate.nodule_population import accept_apart
 from miliary.image.simulate.vessels import grow_trees
-from miliary.image.spread.distribution import SURE_PROBABILITY, Trials
 from miliary.model.ct_result import Lungs
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.scan import Scan
@@ -171,7 +172,7 @@ def crop_anatomy(anatomy: Anatomy, extent_mm: float, rng: np.random.Generator) -
 
 def look_around(anatomy: Anatomy, position_mm: F64, diameter_mm: F64) -> tuple[Surroundings, F64]:
     """Surroundings in the anatomy without nodules, and the given points in their frame."""
-    box = find.crop_to_lungs(anatomy.scan, Lungs(anatomy.labels, anatomy.scan.grid.voxel_volume_mm3))
+    box = crop_to_lungs(anatomy.scan, Lungs(anatomy.labels, anatomy.scan.grid.voxel_volume_mm3))
     shift = anatomy.low_mm + np.asarray(box.start_zyx) * box.spacing_zyx_mm
     found = find_surroundings(box, find.smooth_finest(box), position_mm - shift, diameter_mm)
     return found, shift
@@ -372,7 +373,7 @@ def try_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> tupl
     return tried, find_surroundings(chain.box, chain.smooth_hu, chain.position_mm, nodules["diameter_mm"])
 
 
-def _try(chain: Detection, n: int, seed: int) -> Recovery:
+def _try(chain: DetectionRun, n: int, seed: int) -> Recovery:
     tried = inject_and_recover(chain, n=n, seed=seed)
     return replace(tried, is_found=tried.find_surer(SURE_PROBABILITY, chain.classifier.threshold))
 
@@ -387,7 +388,7 @@ def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> M
     )
 
 
-def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[Detection, Nodules]:
+def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[DetectionRun, Nodules]:
     mask = Lungs(labels, scan.grid.voxel_volume_mm3)
     noise, psf = estimate_noise(scan, mask, seed=seed), estimate_psf(scan)
     search = search_lungs(scan, mask)

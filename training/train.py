@@ -24,6 +24,7 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 from miliary.image.anatomy import regions, segmentation
+from miliary.image.anatomy.lung_box import crop_to_lungs
 from miliary.image.nodules import features, find, judge
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
@@ -82,7 +83,7 @@ def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
     """Find the candidates of a scan, measure their features and label them by the truth."""
     mask, _ = segmentation.find_lungs(scan.scan)
     noise, psf = estimate_noise(scan.scan, mask), estimate_psf(scan.scan)
-    box = find.crop_to_lungs(scan.scan, mask)
+    box = crop_to_lungs(scan.scan, mask)
     spacing = np.asarray(box.spacing_zyx_mm)
     smooth = find.smooth_finest(box)
     candidates = find.find_candidates(box, smooth)

@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules import judge
 from miliary.image.nodules.detect import Judged, judge_candidates, measure_marks, search_lungs
-from miliary.image.nodules.find import LungBox
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection

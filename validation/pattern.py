@@ -25,9 +25,9 @@ import numpy.typing as npt
 from scipy.stats import beta
 
 from miliary.image.anatomy.surroundings import Surroundings
+from miliary.image.distribution.randomness import ZONES, Places, estimate_pattern, measure_places, read_model
 from miliary.image.sensitivity.injection import N_INJECTED as N_INJECTED_BY_SCAN
 from miliary.image.simulate import NodulePopulation, insert_nodules
-from miliary.image.spread.distribution import ZONES, Places, estimate_pattern, measure_places, read_model
 from miliary.model.ct_result import Psf
 from miliary.model.pattern import CLASSES, Pattern, PatternLabel
 from training.patterns import (

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from miliary.image.anatomy.segmentation import find_lungs
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.pair.register import _align, _view
-from miliary.image.pair.resample import resample_volume
 from miliary.model.scan import Grid
 from validation.registration import measure_error, read_pair
 

@@ -15,11 +15,11 @@ from miliary.clinical import comparability as rules
 from miliary.clinical.rulebook import RuleBook
 from miliary.errors import InputError
 from miliary.image.figures import comparison_figure
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.lesions.large_lesions import find_lesions
 from miliary.image.pair import burden_ratio, common_lung, match, opacity
 from miliary.image.pair.common_lung import PARTS, CommonLung, Place
 from miliary.image.pair.register import register_lungs
-from miliary.image.pair.resample import resample_volume
 from miliary.image.pair.track import TrackSide, make_tracks
 from miliary.model.comparison import (
     Burden,

@@ -19,13 +19,14 @@ from miliary.clinical.miliary.measured_definition import (
     summarize_definitions,
 )
 from miliary.image.anatomy import segmentation, surroundings
+from miliary.image.anatomy.lung_box import LungBox
+from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
 from miliary.image.nodules import detect, find, judge, measure, reader_changes
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
-from miliary.image.spread import distribution, involvement
 from miliary.model.completeness import Completeness
 from miliary.model.corrections import CorrectionSet
 from miliary.model.ct_result import CtResult, Lungs, StageClock
@@ -238,7 +239,7 @@ def _find_nodules(
     )
 
 
-def _place_in_box(scan: Scan, box: find.LungBox, nodules: Nodules) -> F64:
+def _place_in_box(scan: Scan, box: LungBox, nodules: Nodules) -> F64:
     """Centers (z, y, x) from the first voxel of the box [mm]."""
     index = scan.grid.index_from_lps(nodules.position_lps_mm)
     return np.asarray((index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm))
@@ -246,7 +247,7 @@ def _place_in_box(scan: Scan, box: find.LungBox, nodules: Nodules) -> F64:
 
 def _judge(
     scan: Scan,
-    box: find.LungBox,
+    box: LungBox,
     nodules: Nodules,
     *,
     shown: Completeness | None,
@@ -301,12 +302,12 @@ def _estimate_pattern(
     nodules: Nodules,
     position_mm: F64,
     *,
-    trials: distribution.Trials | None,
+    trials: randomness.Trials | None,
     seed: int,
 ) -> Pattern:
     """Pattern of the burden."""
     disease = nodules["attenuation"] != Attenuation.CALCIFIED.value
-    return distribution.estimate_pattern(
+    return randomness.estimate_pattern(
         position_mm[disease],
         nodules["diameter_mm"][disease],
         diameter_mm_err=nodules["diameter_mm_err"][disease],
@@ -317,12 +318,12 @@ def _estimate_pattern(
     )
 
 
-def _list_trials(recovery: injection.Recovery | None, threshold: float) -> distribution.Trials | None:
+def _list_trials(recovery: injection.Recovery | None, threshold: float) -> randomness.Trials | None:
     """The injected nodules, found where they would be used for the pattern."""
     if recovery is None:
         return None
-    is_found = recovery.find_surer(distribution.SURE_PROBABILITY, threshold)
-    return distribution.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
+    is_found = recovery.find_surer(randomness.SURE_PROBABILITY, threshold)
+    return randomness.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
 
 
 def _state_provenance(classifier: judge.Classifier, share: float, seed: int) -> dict[str, object]:

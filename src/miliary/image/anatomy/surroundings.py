@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from miliary.image.anatomy import regions
 from miliary.image.anatomy.fissures import find_sheets
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import LungBox
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

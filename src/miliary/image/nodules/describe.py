@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules.features import FEATURE_NAMES
-from miliary.image.nodules.find import LungBox
 from miliary.image.nodules.measure import REFERENCE_HU, Fit
 from miliary.image.quality.blur import profile_fwhm_mm
 from miliary.model.ct_result import Noise, Psf

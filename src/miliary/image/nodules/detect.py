@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox, crop_to_lungs
 from miliary.image.nodules import describe, features, find, judge, measure
-from miliary.image.nodules.find import Candidates, LungBox
+from miliary.image.nodules.find import Candidates
 from miliary.image.nodules.judge import Classifier
 from miliary.image.nodules.measure import Fit
-from miliary.image.sensitivity.injection import Detection
 from miliary.model.ct_result import Lungs, Noise, Psf
 from miliary.model.nodules import Nodules
 from miliary.model.scan import Grid, Scan
@@ -81,9 +81,46 @@ class Judged:
         }
 
 
+@dataclass(frozen=True)
+class DetectionRun:
+    """How the marks of a scan were made: all that it takes to do the same to an injected nodule.
+
+    Parameters
+    ----------
+    box : LungBox
+    smooth_hu : ndarray of float32
+        From `find.smooth_finest`.
+    classifier : Classifier
+    share : float
+        Share of nodules among the candidates of this scan.
+    spread_hu : ndarray, shape (scales,)
+        Of the responses, from `find.find_candidates`.
+    noise : Noise
+    psf_assumed, psf : Psf
+        Blur as it was before the nodules themselves told it, and after.
+    position_mm : ndarray, shape (n, 3)
+        Marks of the scan (z, y, x) from the first voxel of the box [mm].
+    background_hu, contrast_hu, diameter_mm : ndarray, shape (n,)
+        Starting values of the fit at the marks, and fitted diameters.
+    """
+
+    box: LungBox
+    smooth_hu: F32
+    classifier: Classifier
+    share: float
+    spread_hu: F64
+    noise: Noise
+    psf_assumed: Psf
+    psf: Psf
+    position_mm: F64
+    background_hu: F64
+    contrast_hu: F64
+    diameter_mm: F64
+
+
 def search_lungs(scan: Scan, lungs: Lungs) -> Search:
     """List everything in the lungs that may be a nodule."""
-    box = find.crop_to_lungs(scan, lungs)
+    box = crop_to_lungs(scan, lungs)
     smooth = find.smooth_finest(box)
     return Search(box, smooth, find.find_candidates(box, smooth))
 
@@ -107,7 +144,7 @@ def judge_candidates(search: Search, *, noise: Noise, psf: Psf) -> Judged:
 
 def measure_marks(
     search: Search, judged: Judged, *, grid: Grid, noise: Noise, psf: Psf, is_clipped: bool
-) -> tuple[Detection, Fit, Nodules]:
+) -> tuple[DetectionRun, Fit, Nodules]:
     """Calibrate the blur on the marks, fit them, and describe them.
 
     Parameters
@@ -124,7 +161,7 @@ def measure_marks(
 
     Returns
     -------
-    Detection
+    DetectionRun
         How the marks were made; its `psf` is the calibrated blur.
     Fit
     Nodules
@@ -143,7 +180,7 @@ def measure_marks(
         noise=noise,
         is_clipped=is_clipped,
     )
-    detection = Detection(
+    detection = DetectionRun(
         box=box,
         smooth_hu=search.smooth_hu,
         classifier=judged.classifier,

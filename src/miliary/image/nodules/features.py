@@ -13,8 +13,9 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import Candidates, LungBox
+from miliary.image.nodules.find import Candidates
 from miliary.model.ct_result import Noise, Psf
 
 F32 = npt.NDArray[np.float32]

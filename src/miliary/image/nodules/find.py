@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
 from miliary.image.kernels.scales import search_scales
-from miliary.model.ct_result import Lungs
-from miliary.model.scan import Scan
 
 F32 = npt.NDArray[np.float32]
 
@@ -20,31 +18,9 @@ SCALES_MM = (0.5, 0.75, 1.1, 1.6)
 FLOOR_HU = 12.0
 FLOOR_SIGMAS = 2.0
 MERGE_MM = 1.0
-MARGIN_MM = 12.0
 MASK_MARGIN_MM = 1.5
 # Side of the blocks of voxels that candidates are listed by.
 BLOCK = 16
-
-
-@dataclass(frozen=True)
-class LungBox:
-    """The part of a scan that holds the lungs.
-
-    Parameters
-    ----------
-    voxels_hu : ndarray of float32, shape (z, y, x)
-        Attenuation of the box, limited to -1024..1500 [HU].
-    labels : ndarray of uint8
-        Lung labels of the box.
-    start_zyx : tuple of int
-        First voxel of the box in the scan.
-    spacing_zyx_mm : tuple of float
-    """
-
-    voxels_hu: F32
-    labels: npt.NDArray[np.uint8]
-    start_zyx: tuple[int, int, int]
-    spacing_zyx_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -76,28 +52,6 @@ class Candidates:
         return replace(
             self, index_zyx=self.index_zyx[rows], scale=self.scale[rows], responses_hu=self.responses_hu[rows]
         )
-
-
-def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
-    """The lungs with a margin of 12 mm, as float32.
-
-    Raises
-    ------
-    ValueError
-        The labels are empty.
-    """
-    spacing = scan.grid.spacing_zyx_mm
-    boxes = ndimage.find_objects((lungs.labels > 0).view(np.uint8))
-    if not boxes:
-        raise ValueError("lungs.labels holds no lung")
-    view = tuple(
-        slice(max(0, s.start - round(MARGIN_MM / d)), min(n, s.stop + round(MARGIN_MM / d)))
-        for s, d, n in zip(boxes[0], spacing, lungs.labels.shape, strict=True)
-    )
-    voxels = np.ascontiguousarray(scan.voxels_hu[view], dtype=np.float32)
-    np.clip(voxels, -1024.0, 1500.0, out=voxels)
-    start = (view[0].start, view[1].start, view[2].start)
-    return LungBox(voxels, np.ascontiguousarray(lungs.labels[view]), start, spacing)
 
 
 def smooth_finest(box: LungBox) -> F32:

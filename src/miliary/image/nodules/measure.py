@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import LungBox
 from miliary.model.ct_result import Noise, Psf
 
 F32 = npt.NDArray[np.float32]

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules import describe, features, measure
-from miliary.image.nodules.find import SCALES_MM, Candidates, LungBox
+from miliary.image.nodules.find import SCALES_MM, Candidates
 from miliary.model.corrections import (
     NOT_PLACED_CODE,
     AppliedCorrections,

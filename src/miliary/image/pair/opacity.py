@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.pair.common_lung import PARTS, find_parts
-from miliary.image.pair.resample import resample_volume
 from miliary.model.comparison import Opacity, OpacityKind
 from miliary.model.ct_result import Lungs
 from miliary.model.scan import Grid, Scan

@@ -20,9 +20,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from miliary.image.kernels import loops
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.pair import displacement_field
 from miliary.image.pair.patch_search import Search, choose_centers, correlate, find_peaks
-from miliary.image.pair.resample import resample_volume
 from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
 from miliary.model.scan import Grid, Scan
 from miliary.model.transform import Transform

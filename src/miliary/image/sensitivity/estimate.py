@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from miliary.image.nodules.detect import DetectionRun
 from miliary.image.sensitivity import excess, unfolding
 from miliary.image.sensitivity.false_positives import BAND, estimate_false_marks
-from miliary.image.sensitivity.injection import N_INJECTED, Detection, Recovery, inject_and_recover
+from miliary.image.sensitivity.injection import N_INJECTED, Recovery, inject_and_recover
 from miliary.image.sensitivity.placement import Crowding, estimate_place_factor, measure_crowding
 from miliary.image.sensitivity.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3, Corrected, Curve, Response
 from miliary.model.completeness import LEAST_DIAMETER_MM, Completeness, Estimate, FalseMarks, Threshold
@@ -92,7 +93,7 @@ def list_marks(nodules: Nodules, position_mm: F64, margin: F64, *, litres: float
 
 
 def estimate_completeness(
-    detection: Detection,
+    detection: DetectionRun,
     nodules: Nodules,
     position_mm: F64,
     margin: F64,
@@ -107,7 +108,7 @@ def estimate_completeness(
 
     Parameters
     ----------
-    detection : Detection
+    detection : DetectionRun
         How the marks were made.
     nodules : Nodules
         All marks, measured.
@@ -145,7 +146,7 @@ def estimate_completeness(
 
 
 def compare_crowding(
-    detection: Detection, recovery: Recovery, marks: Marks, *, background_hu: float
+    detection: DetectionRun, recovery: Recovery, marks: Marks, *, background_hu: float
 ) -> Crowding:
     """How crowded the places of the injected nodules and of the marks are."""
     places = ((recovery.position_mm, recovery.diameter_mm), (marks.position_mm, marks.diameter_mm))
@@ -178,7 +179,7 @@ def list_warnings(completeness: Completeness | None, pattern: PatternLabel) -> t
     return tuple(out)
 
 
-def measure_background(detection: Detection) -> float:
+def measure_background(detection: DetectionRun) -> float:
     """Attenuation of the lung between vessels."""
     inside = detection.smooth_hu[detection.box.labels > 0]
     return float(np.median(inside[:: max(1, len(inside) // 100_000)])) if len(inside) else -850.0

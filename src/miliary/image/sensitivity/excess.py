@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
 from miliary.image.nodules import measure
-from miliary.image.nodules.find import SCALES_MM, LungBox
+from miliary.image.nodules.find import SCALES_MM
 from miliary.model.completeness import Completeness, Estimate, ExcessCheck
 from miliary.model.ct_result import Psf
 

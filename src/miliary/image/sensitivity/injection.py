@@ -17,10 +17,11 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
 from miliary.image.nodules import describe, features, find, judge, measure
-from miliary.image.nodules.find import LungBox
-from miliary.model.ct_result import Noise, Psf
+from miliary.image.nodules.detect import DetectionRun
+from miliary.model.ct_result import Psf
 from miliary.model.nodules import Attenuation
 
 F32 = npt.NDArray[np.float32]
@@ -40,43 +41,6 @@ HIT_MM = 1.5
 LOWEST_MARGIN = -3.0
 # A place as dense as this is inside a vessel or the chest wall: there is no room for a nodule.
 DENSE_HU = -400.0
-
-
-@dataclass(frozen=True)
-class Detection:
-    """How the marks of a scan were made: all that it takes to do the same to an injected nodule.
-
-    Parameters
-    ----------
-    box : LungBox
-    smooth_hu : ndarray of float32
-        From `find.smooth_finest`.
-    classifier : Classifier
-    share : float
-        Share of nodules among the candidates of this scan.
-    spread_hu : ndarray, shape (scales,)
-        Of the responses, from `find.find_candidates`.
-    noise : Noise
-    psf_assumed, psf : Psf
-        Blur as it was before the nodules themselves told it, and after.
-    position_mm : ndarray, shape (n, 3)
-        Marks of the scan (z, y, x) from the first voxel of the box [mm].
-    background_hu, contrast_hu, diameter_mm : ndarray, shape (n,)
-        Starting values of the fit at the marks, and fitted diameters.
-    """
-
-    box: LungBox
-    smooth_hu: F32
-    classifier: judge.Classifier
-    share: float
-    spread_hu: F64
-    noise: Noise
-    psf_assumed: Psf
-    psf: Psf
-    position_mm: F64
-    background_hu: F64
-    contrast_hu: F64
-    diameter_mm: F64
 
 
 @dataclass(frozen=True)
@@ -105,12 +69,12 @@ class Recovery:
         return np.asarray(self.is_found & (margin >= measure_margin(np.asarray(probability), threshold)))
 
 
-def inject_and_recover(detection: Detection, *, n: int = N_INJECTED, seed: int = 0) -> Recovery:
+def inject_and_recover(detection: DetectionRun, *, n: int = N_INJECTED, seed: int = 0) -> Recovery:
     """Put nodules of 0.75 to 5.5 mm at random places of the lungs and run the chain there.
 
     Parameters
     ----------
-    detection : Detection
+    detection : DetectionRun
     n : int
         Number of nodules, spread evenly over the logarithm of the diameter.
     seed : int
@@ -141,7 +105,7 @@ def inject_and_recover(detection: Detection, *, n: int = N_INJECTED, seed: int =
     return Recovery(DIAMETERS_MM[level], found, measured, margin, depth, height, position)
 
 
-def _draw_places(detection: Detection, diameter_mm: F64, rng: np.random.Generator) -> F64:
+def _draw_places(detection: DetectionRun, diameter_mm: F64, rng: np.random.Generator) -> F64:
     """Random places in the lungs as fractional indices of the box, shape (m, 3), m <= n.
 
     Anywhere but inside what is as dense as a nodule, and inside marks that are there: two nodules in one
@@ -278,7 +242,7 @@ def _fill_patches(  # type: ignore[no-untyped-def]
 
 
 def _recover_chunk(
-    detection: Detection, place: F64, level: I64, templates: _Templates
+    detection: DetectionRun, place: F64, level: I64, templates: _Templates
 ) -> tuple[npt.NDArray[np.bool_], F64, F64]:
     """Which of the nodules are found, their measured diameters, and their margins."""
     spacing = np.asarray(detection.box.spacing_zyx_mm)
@@ -329,7 +293,7 @@ def measure_margin(probability: F64, threshold: float) -> F64:
     return np.asarray(logit(np.clip(probability, 1e-9, 1.0 - 1e-9)) - logit(threshold))
 
 
-def _judge(detection: Detection, packed: LungBox, target_mm: F64, shift: I64) -> tuple[I64, F64, F32, F64]:
+def _judge(detection: DetectionRun, packed: LungBox, target_mm: F64, shift: I64) -> tuple[I64, F64, F32, F64]:
     """Candidates near the injected nodules: whose they are, index, features and probability."""
     spacing = np.asarray(packed.spacing_zyx_mm)
     smooth = find.smooth_finest(packed)
@@ -356,7 +320,7 @@ def _none() -> tuple[F64, I64]:
 
 
 def _match(
-    detection: Detection,
+    detection: DetectionRun,
     packed: LungBox,
     target_mm: F64,
     shift: I64,
@@ -411,7 +375,7 @@ class _Others:
     contrast: F64
 
 
-def _list_others(detection: Detection, target_mm: F64, shift: I64) -> tuple[_Others, I64]:
+def _list_others(detection: DetectionRun, target_mm: F64, shift: I64) -> tuple[_Others, I64]:
     spacing = np.asarray(detection.box.spacing_zyx_mm)
     if not len(detection.position_mm):
         return _Others(np.empty((0, 3)), np.empty(0), np.empty(0)), np.empty(0, dtype=np.int64)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_expit
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import LungBox
 from miliary.image.sensitivity.injection import Recovery
 
 F32 = npt.NDArray[np.float32]

@@ -19,8 +19,8 @@ from miliary.image.simulate import (
     simulate_scan,
 )
 from miliary.image.simulate.acquisition import acquire, average_slices, slice_weights
-from miliary.image.simulate.anatomy import build_fields
-from miliary.image.simulate.nodules import PlaceSampler, draw_body, place, render_body
+from miliary.image.simulate.chest_anatomy import build_fields
+from miliary.image.simulate.nodule_population import PlaceSampler, draw_body, place, render_body
 from miliary.image.simulate.raster import add_tubes
 from miliary.image.simulate.vessels import grow_trees
 

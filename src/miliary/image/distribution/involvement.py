@@ -8,8 +8,8 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import LungBox
 from miliary.model.ct_result import COMMON_VOLUME_ERROR
 from miliary.model.extent import Extent, TrueSizes
 from miliary.model.nodules import Nodules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.nodules.find import LungBox
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.sensitivity.injection import Recovery
 from miliary.image.sensitivity.placement import Crowding, estimate_place_factor, measure_crowding
 

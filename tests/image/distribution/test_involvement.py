@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.nodules.find import LungBox
-from miliary.image.spread.involvement import CELL_MM, estimate_true_sizes, measure_extent
+from miliary.image.anatomy.lung_box import LungBox
+from miliary.image.distribution.involvement import CELL_MM, estimate_true_sizes, measure_extent
 from miliary.model.nodules import COLUMNS, Nodules
 
 

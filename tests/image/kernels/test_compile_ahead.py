@@ -154,18 +154,18 @@ def test_what_it_compiled_is_loaded_by_another_process(root, tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     select = f"""
 import os
-from miliary.image.kernels import compile_ahead as ahead
-kernel = ahead.list_kernels()[{place}]
+from miliary.image.kernels import compile_ahead
+kernel = compile_ahead.list_kernels()[{place}]
 """
-    compiled = f"{select}print(ahead.compile_backwards([kernel], parent=os.getppid()))"
+    compiled = f"{select}print(compile_ahead.compile_backwards([kernel], parent=os.getppid()))"
     assert _run_python(root, compiled, **cache) == "1\n"
     # Names of their own: two processes that number from one would overwrite each other's code.
     names = [path.name for path in tmp_path.rglob("*.nbc")]
     assert len(names) == 1
     assert len(names[0].split(".")) == 6
     loaded = f"""{select}
-loop = ahead.find_dispatcher(kernel)
-loop.compile(ahead.decode_types(kernel.types))
+loop = compile_ahead.find_dispatcher(kernel)
+loop.compile(compile_ahead.decode_types(kernel.types))
 print(sum(loop.stats.cache_hits.values()), sum(loop.stats.cache_misses.values()))
 """
     assert _run_python(root, loaded, **cache) == "1 0\n"
@@ -175,8 +175,8 @@ def test_it_ends_when_its_parent_is_killed(root, tmp_path):
     text = """
 import sys
 import time
-from miliary.image.kernels import compile_ahead as ahead
-process = ahead._start(["ct"])
+from miliary.image.kernels import compile_ahead
+process = compile_ahead._start(["ct"])
 print(process.pid, flush=True)
 time.sleep(600)
 """

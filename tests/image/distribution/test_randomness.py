@@ -8,10 +8,10 @@ import pytest
 from scipy import ndimage
 
 from miliary.image.anatomy import surroundings
+from miliary.image.anatomy.lung_box import LungBox
+from miliary.image.distribution import randomness
 from miliary.image.figures.pattern_figure import render_pattern
 from miliary.image.kernels import point_counts
-from miliary.image.nodules.find import LungBox
-from miliary.image.spread import distribution
 from miliary.model.pattern import CLASSES, PatternLabel, summarize_pattern
 
 N, RADIUS, MIDDLE = 100, 44.0, 49.5
@@ -52,7 +52,7 @@ def _uniform(n, rng, low=0.0, high=RADIUS - 1.2):
 def _estimate(around, points, *, seed=1, trials=None):
     # So large that the packaged chance of detection is the same everywhere.
     diameter = np.full(len(points), 2.0)
-    return distribution.estimate_pattern(points, diameter, surroundings=around, seed=seed, trials=trials)
+    return randomness.estimate_pattern(points, diameter, surroundings=around, seed=seed, trials=trials)
 
 
 def test_depth_and_vessel_distance_are_those_of_the_shapes(around):
@@ -120,7 +120,7 @@ def test_a_fissure_is_seen_behind_reported_nodules(box):
 
     def count_seen(voxels, position_mm, diameter_mm):
         found = surroundings.find_surroundings(box, voxels, position_mm, diameter_mm)
-        return np.count_nonzero(found.measure_fissure_mm(at + MIDDLE) < 1.6 + distribution.CONTACT_MM)
+        return np.count_nonzero(found.measure_fissure_mm(at + MIDDLE) < 1.6 + randomness.CONTACT_MM)
 
     assert count_seen(plain, NONE_MM, NONE) == len(at)
     assert count_seen(spotted, NONE_MM, NONE) < len(at) - 3
@@ -184,10 +184,10 @@ def test_uniform_points_are_random(around, n):
     found = _estimate(around, _uniform(n, np.random.default_rng(n)))
     assert found.label is PatternLabel.RANDOM
     assert not found.is_random_rejected
-    assert [item.name for item in found.evidence] == list(distribution.MEASURES)
+    assert [item.name for item in found.evidence] == list(randomness.MEASURES)
     assert all(item.ratio_low < item.ratio < item.ratio_high for item in found.evidence)
     assert sum(item.ratio_low < 1 < item.ratio_high for item in found.evidence) >= 5
-    assert (found.n_nodules, found.n_used <= distribution.MAX_USED) == (n, True)
+    assert (found.n_nodules, found.n_used <= randomness.MAX_USED) == (n, True)
 
 
 def test_points_on_the_surface_and_along_vessels_are_perilymphatic(around):
@@ -269,7 +269,7 @@ def test_what_is_seldom_found_in_a_place_is_no_pattern_where_trials_show_it(arou
     points = _uniform(900, rng)
     points = points[see(points)]
     tried = _uniform(2000, rng)
-    trials = distribution.Trials(tried, np.full(2000, 2.0), see(tried))
+    trials = randomness.Trials(tried, np.full(2000, 2.0), see(tried))
     blind, told = _estimate(around, points), _estimate(around, points, trials=trials)
     assert blind.is_random_rejected
     rims = [found.evidence[1] for found in (blind, told)]
@@ -282,9 +282,9 @@ def test_what_is_seldom_found_in_a_place_is_no_pattern_where_trials_show_it(arou
 def test_the_joint_test_keeps_its_level_whatever_the_distribution():
     rng = np.random.default_rng(10)
     sets = rng.standard_exponential((1000, 100, 4)) @ rng.standard_normal((4, 4))
-    rejected = np.mean([distribution._test_jointly(s[0], s[1:]) <= 0.05 for s in sets])
+    rejected = np.mean([randomness._test_jointly(s[0], s[1:]) <= 0.05 for s in sets])
     assert 0.033 < rejected < 0.067
-    assert distribution._test_jointly(sets[0][0] + 50.0, sets[0][1:]) == pytest.approx(0.01)
+    assert randomness._test_jointly(sets[0][0] + 50.0, sets[0][1:]) == pytest.approx(0.01)
 
 
 def test_marks_that_may_be_vessels_are_not_used(around):
@@ -294,27 +294,27 @@ def test_marks_that_may_be_vessels_are_not_used(around):
     column = 20.0 * rng.integers(-1, 2, 150)
     beside = np.stack([z, 2.2 * np.sin(turn), column + 2.2 * np.cos(turn)], axis=1) + MIDDLE
     both, size = np.concatenate([points, beside]), np.full(350, 2.0)
-    blind = distribution.estimate_pattern(both, size, surroundings=around)
+    blind = randomness.estimate_pattern(both, size, surroundings=around)
     doubt = np.repeat([0.9, 0.5], [200, 150])
-    told = distribution.estimate_pattern(both, size, probability=doubt, surroundings=around)
+    told = randomness.estimate_pattern(both, size, probability=doubt, surroundings=around)
     assert blind.is_random_rejected
     assert not told.is_random_rejected
     assert (blind.n_nodules, told.n_nodules) == (350, 350)
     assert told.n_used <= 200 < blind.n_used
-    few = distribution.estimate_pattern(both, size, probability=doubt - 0.35, surroundings=around)
+    few = randomness.estimate_pattern(both, size, probability=doubt - 0.35, surroundings=around)
     assert few.label is PatternLabel.INDETERMINATE
     assert few.reason == "0 of 350 nodules are certain enough, fewer than 30"
 
 
 def test_few_nodules_on_a_fissure_tell_nothing_and_many_do(around):
     rng = np.random.default_rng(18)
-    null = np.zeros((199, len(distribution.MEASURES))) + rng.normal(0, 0.1, (199, len(distribution.MEASURES)))
-    column = distribution.MEASURES.index("fissure_contact")
+    null = np.zeros((199, len(randomness.MEASURES))) + rng.normal(0, 0.1, (199, len(randomness.MEASURES)))
+    column = randomness.MEASURES.index("fissure_contact")
     p_value = {}
     for value in (-3.0, 0.0, 3.0):
-        observed = np.zeros(len(distribution.MEASURES))
+        observed = np.zeros(len(randomness.MEASURES))
         observed[column] = value
-        p_value[value] = distribution._test_jointly(*distribution._forget_hidden(observed, null))
+        p_value[value] = randomness._test_jointly(*randomness._forget_hidden(observed, null))
     assert p_value[-3.0] > 0.9
     assert p_value[0.0] > 0.9
     assert p_value[3.0] == pytest.approx(0.005)
@@ -323,22 +323,20 @@ def test_few_nodules_on_a_fissure_tell_nothing_and_many_do(around):
 def test_trials_tell_by_how_much_the_packaged_chance_is_off(around):
     rng = np.random.default_rng(19)
     points = _uniform(4000, rng)
-    tried = distribution.measure_places(around, points, np.full(len(points), 0.85))
+    tried = randomness.measure_places(around, points, np.full(len(points), 0.85))
     tried = tried.select(tried.can_hold())
-    packaged, _ = distribution._look_up(tried)
-    k = distribution.ZONES.index("vessel_near")
+    packaged, _ = randomness._look_up(tried)
+    k = randomness.ZONES.index("vessel_near")
     for factor in (1.0, 0.5):
         chance = 0.9 * packaged * np.where(tried.zone == k, factor, 1.0)
-        log_factor, log_sd = distribution._compare_zones(tried, rng.random(len(tried)) < chance, 0.85)
+        log_factor, log_sd = randomness._compare_zones(tried, rng.random(len(tried)) < chance, 0.85)
         assert log_factor[k] == pytest.approx(np.log(factor), abs=0.1)
         assert log_factor[-1] == log_sd[-1] == 0
-        assert log_sd[k] == pytest.approx(distribution.LEAST_LOG_SD, abs=0.05)
-        others = [
-            distribution.ZONES.index(name) for name in ("pleura_contact", "pleura_rim", "vessel_contact")
-        ]
+        assert log_sd[k] == pytest.approx(randomness.LEAST_LOG_SD, abs=0.05)
+        others = [randomness.ZONES.index(name) for name in ("pleura_contact", "pleura_rim", "vessel_contact")]
         assert np.abs(log_factor[others]).max() < 0.15
-        assert log_sd[others[0]] >= distribution.GEOMETRY_LOG_SD["pleura_contact"]
-    none = distribution._compare_zones(
+        assert log_sd[others[0]] >= randomness.GEOMETRY_LOG_SD["pleura_contact"]
+    none = randomness._compare_zones(
         tried.select(tried.zone != k), np.ones((tried.zone != k).sum(), bool), 0.85
     )
     # Without a trial the packaged chance stands, as unsure as it is.
@@ -350,11 +348,11 @@ def test_uniformity_of_size_is_what_was_there_before_measurement():
     rng = np.random.default_rng(11)
     true = rng.normal(2.0, 0.3, 3000)
     err = np.full(3000, 0.4)
-    size = distribution.estimate_uniformity(true + rng.normal(0, err), err)
+    size = randomness.estimate_uniformity(true + rng.normal(0, err), err)
     assert size.cv == pytest.approx(0.15, abs=4 * size.cv_err)
     assert size.cv_err < 0.02
     assert size.cv_measured == pytest.approx(0.25, abs=0.01)
-    assert distribution.estimate_uniformity(np.array([2.0, np.nan]), None).cv is None
+    assert randomness.estimate_uniformity(np.array([2.0, np.nan]), None).cv is None
 
 
 def test_the_figure_shows_every_piece_of_evidence(around):

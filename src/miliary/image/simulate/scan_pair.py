@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.simulate.acquisition import ScanProtocol
-from miliary.image.simulate.anatomy import AnatomyParameters, draw_anatomy
 from miliary.image.simulate.chest import (
     ChestModel,
     SimulatedScan,
@@ -20,7 +19,8 @@ from miliary.image.simulate.chest import (
     read_hard_negatives,
     render_scan,
 )
-from miliary.image.simulate.nodules import Body, DominantLesion, NodulePopulation
+from miliary.image.simulate.chest_anatomy import AnatomyParameters, draw_anatomy
+from miliary.image.simulate.nodule_population import Body, DominantLesion, NodulePopulation
 from miliary.model.scan import Grid
 from miliary.model.transform import Transform
 

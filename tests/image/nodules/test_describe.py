@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules.describe import describe_nodules
 from miliary.image.nodules.features import FEATURE_NAMES
-from miliary.image.nodules.find import LungBox
 from miliary.image.nodules.measure import REFERENCE_HU, Fit
 from miliary.model.ct_result import Noise, Psf
 from miliary.model.nodules import COLUMN_NAMES

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules import find
-from miliary.image.nodules.find import LungBox
 from miliary.image.sensitivity import excess
 from miliary.image.sensitivity.estimate import list_warnings
 from miliary.model.completeness import Completeness, Estimate, Threshold

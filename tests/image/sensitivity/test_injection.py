@@ -6,8 +6,9 @@ import numba as nb
 import numpy as np
 import pytest
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules import find, judge, measure
-from miliary.image.nodules.find import LungBox
+from miliary.image.nodules.detect import DetectionRun
 from miliary.image.sensitivity import injection
 from miliary.model.ct_result import Noise, Psf
 
@@ -25,7 +26,7 @@ def detection():
     labels[8:40, 10:54, 10:54] = 1
     box = LungBox(voxels, labels, (0, 0, 0), SPACING)
     smooth = find.smooth_finest(box)
-    return injection.Detection(
+    return DetectionRun(
         box=box,
         smooth_hu=smooth,
         classifier=judge.read_classifier(),

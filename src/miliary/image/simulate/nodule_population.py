@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from miliary.errors import InputError
-from miliary.image.simulate.anatomy import CoarseField
+from miliary.image.simulate.chest_anatomy import CoarseField
 from miliary.image.simulate.raster import nodule_share
 from miliary.image.simulate.vessels import Trees
 from miliary.model.scan import Grid
