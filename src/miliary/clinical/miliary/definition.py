@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Claim, NodulePattern, Study, path_of
 from miliary.model.vocabulary import Modality, Presence
-
-EDITION = "2026-11"
 
 
 class Criterion(NamedTuple):
@@ -39,7 +37,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         One per definition, then what follows from the record's own wording. Empty where the case neither
         describes small nodules on CT nor calls anything miliary.
     """
-    book = rules or load_rules("definition", EDITION)
+    book = rules or find_rules("definition")
     study = best_described_study(case)
     claims = [claim for claim in case.claims if claim.kind == "miliary"]
     if study is None and not claims:
@@ -63,7 +61,7 @@ def _n_stated(study: Study) -> int:
     return sum(value not in (None, Presence.NOT_STATED) for value in vars(pattern).values())
 
 
-def _assess_row(row: Row, study: Study | None, book: RuleBook) -> Assessment:
+def _assess_row(row: RuleRow, study: Study | None, book: RuleBook) -> Assessment:
     name = str(row["name"])
     title = f"Miliary by {name}"
     credit = book.credit(row)
@@ -107,7 +105,7 @@ def judge(criteria: list[Criterion]) -> tuple[Verdict, str]:
     return Verdict.MET, ""
 
 
-def _list_criteria(row: Row, study: Study, book: RuleBook) -> Iterator[Criterion]:
+def _list_criteria(row: RuleRow, study: Study, book: RuleBook) -> Iterator[Criterion]:
     pattern = study.nodules
     assert pattern is not None
     where = path_of("studies", study.id, "nodules")
@@ -132,7 +130,7 @@ def _list_criteria(row: Row, study: Study, book: RuleBook) -> Iterator[Criterion
             yield Criterion(state, Input(f"{where}.{name}", state.value), key)
 
 
-def _compare_size(row: Row, study: Study, pattern: NodulePattern, book: RuleBook) -> Criterion:
+def _compare_size(row: RuleRow, study: Study, pattern: NodulePattern, book: RuleBook) -> Criterion:
     """The largest small nodule decides; a smaller figure can only rule the definition out."""
     limit, inclusive = float(row["max_diameter_mm"]), bool(row["inclusive"])
     wording = f"nodule diameter {'at most' if inclusive else 'below'} {limit:g} mm"

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from miliary.clinical.miliary.bridge import EDITION as BRIDGE_EDITION
 from miliary.clinical.miliary.bridge import is_in_both_lungs
-from miliary.clinical.miliary.definition import EDITION, Criterion, judge
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.miliary.definition import Criterion, judge
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Plain, Severity, Verdict
 from miliary.model.vocabulary import Origin, Presence
 
@@ -98,8 +97,8 @@ def assess_measured(facts: MeasuredPattern, rules: RuleBook | None = None) -> tu
     tuple of Assessment
         One per definition, in the order of the rules.
     """
-    book = rules or load_rules("definition", EDITION)
-    readings = load_rules("bridge", BRIDGE_EDITION)
+    book = rules or find_rules("definition")
+    readings = find_rules("bridge")
     return tuple(_assess_row(row, facts, book, readings) for row in book.rows("definition"))
 
 
@@ -107,13 +106,13 @@ def summarize_definitions(
     assessments: tuple[Assessment, ...], rules: RuleBook | None = None
 ) -> tuple[dict[str, Any], ...]:
     """`definitions` of ``scan.json``: verdict, reason, inputs, threshold and source of each."""
-    book = rules or load_rules("definition", EDITION)
+    book = rules or find_rules("definition")
     return tuple(
         _summarize(item, row, book) for item, row in zip(assessments, book.rows("definition"), strict=True)
     )
 
 
-def _summarize(item: Assessment, row: Row, book: RuleBook) -> dict[str, Any]:
+def _summarize(item: Assessment, row: RuleRow, book: RuleBook) -> dict[str, Any]:
     cited = [book.citations[name] for name in row.citations]
     return {
         "id": row.id,
@@ -133,7 +132,7 @@ def _short(value: Plain) -> Plain:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _assess_row(row: Row, facts: MeasuredPattern, book: RuleBook, readings: RuleBook) -> Assessment:
+def _assess_row(row: RuleRow, facts: MeasuredPattern, book: RuleBook, readings: RuleBook) -> Assessment:
     name = str(row["name"])
     criteria = list(_list_criteria(row, facts, book, readings))
     if row.get("text_not_read"):
@@ -156,7 +155,7 @@ def _assess_row(row: Row, facts: MeasuredPattern, book: RuleBook, readings: Rule
 
 
 def _list_criteria(
-    row: Row, facts: MeasuredPattern, book: RuleBook, readings: RuleBook
+    row: RuleRow, facts: MeasuredPattern, book: RuleBook, readings: RuleBook
 ) -> Iterator[Criterion]:
     if row.get("max_diameter_mm") is not None:
         yield _compare_size(row, facts, book)
@@ -169,7 +168,7 @@ def _list_criteria(
     if row.get("diffuse"):
         yield _is_diffuse(facts, readings.row("diffuse")["min_per_third"])
     if row.get("bilateral"):
-        both = is_in_both_lungs(facts.n_right, facts.n_left, book=load_rules("bridge", BRIDGE_EDITION))
+        both = is_in_both_lungs(facts.n_right, facts.n_left, book=find_rules("bridge"))
         text = f"{facts.n_right} right, {facts.n_left} left"
         yield Criterion(_present(both), Input("nodules.by_side", text), "both lungs")
     if row.get("uniform"):
@@ -182,7 +181,7 @@ def _present(state: object) -> Presence:
     return Presence.PRESENT if state else Presence.ABSENT
 
 
-def _compare_size(row: Row, facts: MeasuredPattern, book: RuleBook) -> Criterion:
+def _compare_size(row: RuleRow, facts: MeasuredPattern, book: RuleBook) -> Criterion:
     """Decided where the whole interval of the 90th percentile lies on one side of the limit."""
     limit, inclusive = float(row["max_diameter_mm"]), bool(row["inclusive"])
     wording = f"nodule diameter {'at most' if inclusive else 'below'} {limit:g} mm"
