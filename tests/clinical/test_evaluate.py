@@ -1,4 +1,4 @@
-"""One evaluation of the definitions: intervals decide only as a whole, and both kinds of facts are judged alike."""
+"""Intervals decide a definition only as a whole, and both kinds of facts are judged alike."""
 
 from __future__ import annotations
 
