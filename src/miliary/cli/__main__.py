@@ -1,5 +1,8 @@
-"""Run the command line as `python -m miliary.cli`."""
+"""`python -m miliary.cli`: the same as the program `miliary`."""
+
+from __future__ import annotations
 
 from miliary.cli.main import entry
 
-entry()
+if __name__ == "__main__":
+    entry()
