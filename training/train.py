@@ -266,7 +266,7 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
     whole = np.repeat(score, np.maximum(1, np.round(table.weight)).astype(int))
     _, share = judge.estimate_probability(whole, REFERENCE_PRIOR)
     probability = expit(score + logit(share) - logit(REFERENCE_PRIOR))
-    rows = judge.select_marks(table.position_mm, probability, threshold)
+    rows = judge.select_reported(table.position_mm, probability, threshold)
     out: dict[str, Any] = {"name": table.recipe.name, "share": share, "marks": len(rows)}
     false = table.weight[rows][table.label[rows] == 0].sum()
     if len(table.truth_mm) and len(rows):

@@ -148,16 +148,16 @@ def _find_nodules(
         search = detect.search_lungs(scan, lung_mask)
         box, smooth = search.box, search.smooth_hu
     with clock.stage("classify"):
-        judged = detect.judge_candidates(search, noise=noise, psf=psf)
+        judged = detect.score_candidates(search, noise=noise, psf=psf)
     # What was not done meanwhile.
     with clock.stage("lesions"):
         large = lesions_found()
         # What lies in a lesion is part of it, not a nodule.
         reported = judged.index_zyx[judged.rows] + np.asarray(box.start_zyx)
-        judged = judged.leave_out(large.contains(reported))
+        judged = judged.exclude(large.contains(reported))
     is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
     with clock.stage("measure"):
-        detection, fit, nodules = detect.measure_marks(
+        detection, fit, nodules = detect.measure_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
         )
         psf = detection.psf
@@ -195,8 +195,8 @@ def _find_nodules(
             )
     with clock.stage("pattern"):
         around = looked_around()
-        trials = _list_trials(recovery, judged.classifier.threshold)
-        spread = _estimate_pattern(around, nodules, place_mm, trials=trials, seed=seed)
+        injected = _list_injected(recovery, judged.classifier.threshold)
+        spread = _estimate_pattern(around, nodules, place_mm, injected=injected, seed=seed)
     with clock.stage("definitions"):
         spans, sizes, definitions = _judge(
             scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
@@ -302,7 +302,7 @@ def _estimate_pattern(
     nodules: Nodules,
     position_mm: F64,
     *,
-    trials: randomness.Trials | None,
+    injected: randomness.InjectedNodules | None,
     seed: int,
 ) -> Pattern:
     """Pattern of the burden."""
@@ -313,17 +313,19 @@ def _estimate_pattern(
         diameter_mm_err=nodules["diameter_mm_err"][disease],
         probability=nodules["probability"][disease],
         surroundings=around,
-        trials=trials,
+        injected=injected,
         seed=seed,
     )
 
 
-def _list_trials(recovery: injection.Recovery | None, threshold: float) -> randomness.Trials | None:
+def _list_injected(
+    recovery: injection.Recovery | None, threshold: float
+) -> randomness.InjectedNodules | None:
     """The injected nodules, found where they would be used for the pattern."""
     if recovery is None:
         return None
-    is_found = recovery.find_surer(randomness.SURE_PROBABILITY, threshold)
-    return randomness.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
+    is_found = recovery.is_found_at(randomness.CERTAIN_PROBABILITY, threshold)
+    return randomness.InjectedNodules(recovery.position_mm, recovery.diameter_mm, is_found)
 
 
 def _state_provenance(classifier: judge.Classifier, share: float, seed: int) -> dict[str, object]:

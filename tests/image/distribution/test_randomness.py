@@ -10,6 +10,8 @@ from scipy import ndimage
 from miliary.image.anatomy import surroundings
 from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import randomness
+from miliary.image.distribution.evidence import MEASURES
+from miliary.image.distribution.locations import CONTACT_MM, ZONES, measure_locations
 from miliary.image.figures.pattern_figure import render_pattern
 from miliary.image.kernels import point_counts
 from miliary.model.pattern import CLASSES, PatternLabel, summarize_pattern
@@ -49,10 +51,10 @@ def _uniform(n, rng, low=0.0, high=RADIUS - 1.2):
     return points[:n] + MIDDLE
 
 
-def _estimate(around, points, *, seed=1, trials=None):
+def _estimate(around, points, *, seed=1, injected=None):
     # So large that the packaged chance of detection is the same everywhere.
     diameter = np.full(len(points), 2.0)
-    return randomness.estimate_pattern(points, diameter, surroundings=around, seed=seed, trials=trials)
+    return randomness.estimate_pattern(points, diameter, surroundings=around, seed=seed, injected=injected)
 
 
 def test_depth_and_vessel_distance_are_those_of_the_shapes(around):
@@ -120,7 +122,7 @@ def test_a_fissure_is_seen_behind_reported_nodules(box):
 
     def count_seen(voxels, position_mm, diameter_mm):
         found = surroundings.find_surroundings(box, voxels, position_mm, diameter_mm)
-        return np.count_nonzero(found.measure_fissure_mm(at + MIDDLE) < 1.6 + randomness.CONTACT_MM)
+        return np.count_nonzero(found.measure_fissure_mm(at + MIDDLE) < 1.6 + CONTACT_MM)
 
     assert count_seen(plain, NONE_MM, NONE) == len(at)
     assert count_seen(spotted, NONE_MM, NONE) < len(at) - 3
@@ -184,7 +186,7 @@ def test_uniform_points_are_random(around, n):
     found = _estimate(around, _uniform(n, np.random.default_rng(n)))
     assert found.label is PatternLabel.RANDOM
     assert not found.is_random_rejected
-    assert [item.name for item in found.evidence] == list(randomness.MEASURES)
+    assert [item.name for item in found.evidence] == list(MEASURES)
     assert all(item.ratio_low < item.ratio < item.ratio_high for item in found.evidence)
     assert sum(item.ratio_low < 1 < item.ratio_high for item in found.evidence) >= 5
     assert (found.n_nodules, found.n_used <= randomness.MAX_USED) == (n, True)
@@ -269,8 +271,8 @@ def test_what_is_seldom_found_in_a_place_is_no_pattern_where_trials_show_it(arou
     points = _uniform(900, rng)
     points = points[see(points)]
     tried = _uniform(2000, rng)
-    trials = randomness.Trials(tried, np.full(2000, 2.0), see(tried))
-    blind, told = _estimate(around, points), _estimate(around, points, trials=trials)
+    injected = randomness.InjectedNodules(tried, np.full(2000, 2.0), see(tried))
+    blind, told = _estimate(around, points), _estimate(around, points, injected=injected)
     assert blind.is_random_rejected
     rims = [found.evidence[1] for found in (blind, told)]
     assert rims[0].ratio_high < 0.8
@@ -308,13 +310,13 @@ def test_marks_that_may_be_vessels_are_not_used(around):
 
 def test_few_nodules_on_a_fissure_tell_nothing_and_many_do(around):
     rng = np.random.default_rng(18)
-    null = np.zeros((199, len(randomness.MEASURES))) + rng.normal(0, 0.1, (199, len(randomness.MEASURES)))
-    column = randomness.MEASURES.index("fissure_contact")
+    null = np.zeros((199, len(MEASURES))) + rng.normal(0, 0.1, (199, len(MEASURES)))
+    column = MEASURES.index("fissure_contact")
     p_value = {}
     for value in (-3.0, 0.0, 3.0):
-        observed = np.zeros(len(randomness.MEASURES))
+        observed = np.zeros(len(MEASURES))
         observed[column] = value
-        p_value[value] = randomness._test_jointly(*randomness._forget_hidden(observed, null))
+        p_value[value] = randomness._test_jointly(*randomness._ignore_missing_fissures(observed, null))
     assert p_value[-3.0] > 0.9
     assert p_value[0.0] > 0.9
     assert p_value[3.0] == pytest.approx(0.005)
@@ -323,17 +325,17 @@ def test_few_nodules_on_a_fissure_tell_nothing_and_many_do(around):
 def test_trials_tell_by_how_much_the_packaged_chance_is_off(around):
     rng = np.random.default_rng(19)
     points = _uniform(4000, rng)
-    tried = randomness.measure_places(around, points, np.full(len(points), 0.85))
-    tried = tried.select(tried.can_hold())
-    packaged, _ = randomness._look_up(tried)
-    k = randomness.ZONES.index("vessel_near")
+    tried = measure_locations(around, points, np.full(len(points), 0.85))
+    tried = tried.select(tried.can_hold_nodule())
+    packaged, _ = randomness._look_up_detection(tried)
+    k = ZONES.index("vessel_near")
     for factor in (1.0, 0.5):
         chance = 0.9 * packaged * np.where(tried.zone == k, factor, 1.0)
         log_factor, log_sd = randomness._compare_zones(tried, rng.random(len(tried)) < chance, 0.85)
         assert log_factor[k] == pytest.approx(np.log(factor), abs=0.1)
         assert log_factor[-1] == log_sd[-1] == 0
-        assert log_sd[k] == pytest.approx(randomness.LEAST_LOG_SD, abs=0.05)
-        others = [randomness.ZONES.index(name) for name in ("pleura_contact", "pleura_rim", "vessel_contact")]
+        assert log_sd[k] == pytest.approx(randomness.MIN_LOG_SD, abs=0.05)
+        others = [ZONES.index(name) for name in ("pleura_contact", "pleura_rim", "vessel_contact")]
         assert np.abs(log_factor[others]).max() < 0.15
         assert log_sd[others[0]] >= randomness.GEOMETRY_LOG_SD["pleura_contact"]
     none = randomness._compare_zones(

@@ -96,7 +96,7 @@ def _filter_in_spans(volume, kernels, wide_spans, spans, n_ring):
         while filled < min(nz, z + len(kernels[0])):
             source[filled % len(source)] = volume[filled]
             filled += 1
-        loops.filter_slices(z, z + 1, source, *kernels, wide_spans, spans, ring)
+        loops.filter_slices(z, z + 1, source, kernels, wide_spans, spans, ring)
         out[z] = ring[z % n_ring]
         ring[z % n_ring] = np.nan
     return out
@@ -106,7 +106,7 @@ def test_rings_and_spans_give_what_the_whole_gives():
     volume, labels = _random((19, 26, 40)), np.zeros((19, 26, 40), dtype=np.uint8)
     labels[3:9, 4:9, 2:15], labels[5:16, 2:20, 25:37] = 1, 2
     sigma = (1.2, 0.9, 1.6)
-    kernels = [sample_gaussian(one) for one in sigma]
+    kernels = loops.SeparableKernel(*(sample_gaussian(one) for one in sigma))
     spans, wide = loops.span_labels(labels, [(1, 2, 1), (1, 2 + len(kernels[1]), 1 + len(kernels[2]))])
     part = _filter_in_spans(volume, kernels, wide, spans, 3)
     inside = np.zeros(volume.shape, dtype=bool)
@@ -137,7 +137,7 @@ def _list_maxima(field, mask, floor):
     room = np.prod([(n + 1) // 2 for n in field.shape])
     index, value = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.float32)
     spans, reach = loops.span_whole(field.shape), np.zeros(3, dtype=np.int64)
-    n = loops.list_maxima(0, len(field), field, spans, mask, reach, np.float32(floor), index, value)
+    n = loops.list_maxima(0, len(field), field, spans, mask, reach, np.float32(floor), (index, value))
     return index[:n], value[:n]
 
 
@@ -175,7 +175,7 @@ def test_maxima_are_listed_up_to_a_reach_from_the_labels(reach):
     expected = _list_maxima_slowly(field, grown, 0.0)
     index, value = np.empty(400, dtype=np.int64), np.empty(400, dtype=np.float32)
     spans = loops.span_whole(field.shape)
-    arguments = (field, spans, labels, np.array(reach), np.float32(0.0), index, value)
+    arguments = (field, spans, labels, np.array(reach), np.float32(0.0), (index, value))
     n = loops.list_maxima(0, len(field), *arguments)
     assert 0 < n < len(_list_maxima_slowly(field, np.ones_like(labels), 0.0))
     np.testing.assert_array_equal(index[:n], expected)

@@ -38,7 +38,7 @@ def _filter_whole(volume):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_rings_of_slices_give_what_whole_volumes_give(monkeypatch, n_threads):
-    monkeypatch.setattr(scales, "LEAST_PIECE", 7)
+    monkeypatch.setattr(scales, "MIN_PIECE", 7)
     monkeypatch.setattr(scales.nb, "get_num_threads", lambda: n_threads)
     volume, labels = _scene()
     maxima, sampled = _search(volume, labels)
@@ -53,8 +53,7 @@ def test_rings_of_slices_give_what_whole_volumes_give(monkeypatch, n_threads):
             near,
             np.zeros(3, dtype=np.int64),
             np.float32(FLOORS[k]),
-            room,
-            np.empty(len(room), dtype=np.float32),
+            (room, np.empty(len(room), dtype=np.float32)),
         )
         rows = maxima.scale == k
         assert n > 20

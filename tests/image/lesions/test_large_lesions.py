@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from miliary.image.figures.lesion_figure import render_lesions
-from miliary.image.lesions.large_lesions import LesionsFound, _directions, find_lesions
+from miliary.image.lesions.large_lesions import LesionsFound, find_lesions, list_directions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
 from miliary.model.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
@@ -116,7 +116,7 @@ def test_one_ray_that_never_leaves_a_vessel_is_no_veto():
     middle = np.array([30.0, 40.0, 26.0])
     draw_cavity(hu, middle, diameter=22.0, wall=3.0)
     # Along one of the 200 rays.
-    rays = _directions(200)
+    rays = list_directions(200)
     draw_tube(hu, middle, tuple(rays[rays[:, 2].argmax()]), 2.5)
     (lesion,) = find(hu, labels)[0].lesions
     assert lesion.long_axis_mm == pytest.approx(22.0, abs=1.3)

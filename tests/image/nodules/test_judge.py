@@ -20,7 +20,7 @@ from miliary.image.nodules.judge import (
     estimate_score,
     read_classifier,
     screen_candidates,
-    select_marks,
+    select_reported,
 )
 
 
@@ -138,7 +138,7 @@ def test_marks_are_apart_and_none_is_dropped_without_a_better_one(seed, n, thres
     rng = np.random.default_rng(seed)
     position, probability = rng.uniform(0.0, 7.0, (n, 3)), rng.random(n)
     before = position.copy(), probability.copy()
-    rows = select_marks(position, probability, threshold)
+    rows = select_reported(position, probability, threshold)
     apart = np.linalg.norm(position[rows][:, None] - position[rows], axis=2)
     assert np.all(apart[np.triu_indices(len(rows), 1)] > SEPARATION_MM)
     assert np.all(probability[rows] >= threshold)

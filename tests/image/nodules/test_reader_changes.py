@@ -148,7 +148,7 @@ def test_what_the_program_misses_is_not_estimated_from_what_a_reader_added(make_
         probability=np.linspace(0.4, 0.9, 6),
     )
     place = np.arange(18.0).reshape(6, 3)
-    marks = estimate.list_marks(nodules, place, np.zeros(0), litres=4.0, slice_mm=1.0)
+    marks = estimate.list_reported(nodules, place, np.zeros(0), litres=4.0, slice_mm=1.0)
     assert marks.position_mm.tolist() == place[[0, 5]].tolist()
     assert marks.diameter_mm.tolist() == [2.0, 2.0]
     assert marks.probability.tolist() == pytest.approx([0.4, 0.9])
@@ -165,7 +165,7 @@ def test_corrected_numbers_hold_what_was_counted(make_nodules):
     few, many = Estimate(1.0, 0.5, 2.5), Estimate(50.0, 40.0, 60.0)
     rows = (Threshold(1.0, many, few), Threshold(2.0, few, many), Threshold(3.0, few, few))
     found = Completeness(9, 9, (), (), (), (), (), (), (), (), (), 1.0, 2.0, at_least=rows)
-    held = estimate.hold_added(found, nodules).at_least
+    held = estimate.include_reader_added(found, nodules).at_least
     # Three count from 1 mm on, two from 2 mm, none from 3 mm; calcified ones never do.
     assert held[0] == Threshold(1.0, many, Estimate(18.0, 18.0, 18.0))
     assert held[1] == Threshold(2.0, Estimate(2.0, 2.0, 2.5), many)

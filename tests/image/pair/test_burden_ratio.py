@@ -2,22 +2,22 @@ import numpy as np
 import pytest
 
 from miliary.image.pair.burden_ratio import (
-    FalseMarks,
-    Sample,
-    Total,
+    ComparedNodules,
+    FalsePositiveRate,
+    TotalWithError,
     estimate_ratio,
     measure_burden,
     share_burden,
 )
 
-NONE_FALSE = FalseMarks(0.0, 0.0, 0.0, 0.0, 0.0)
+NONE_FALSE = FalsePositiveRate(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def sample(diameter, *, completeness=1.0, part=0, error=0.0):
     diameter = np.asarray(diameter, dtype=float)
     n = len(diameter)
     volume = np.pi / 6 * diameter**3
-    return Sample(
+    return ComparedNodules(
         volume,
         error * volume,
         diameter,
@@ -30,7 +30,7 @@ def sample(diameter, *, completeness=1.0, part=0, error=0.0):
 
 def burden(nodules, **given):
     settings = {"lung_ml": 4000.0, "min_diameter_mm": 1.0, "count_diameter_mm": 1.5, "common_err": 0.0}
-    return measure_burden(nodules, **{**settings, "false_marks": NONE_FALSE, **given})
+    return measure_burden(nodules, **{**settings, "false_positives": NONE_FALSE, **given})
 
 
 def test_a_complete_scan_counts_as_it_is():
@@ -63,8 +63,8 @@ def test_thinning_is_corrected_without_bias_and_with_an_honest_error():
 
 
 def test_expected_false_marks_are_taken_off():
-    false = FalseMarks(2.0, 1.0, 3.0, 2.0, 0.5)
-    found = burden(sample([1.789] * 8), false_marks=false)
+    false = FalsePositiveRate(2.0, 1.0, 3.0, 2.0, 0.5)
+    found = burden(sample([1.789] * 8), false_positives=false)
     assert found.volume_mm3 == pytest.approx(0.0, abs=0.2)
     assert found.count == pytest.approx(8 - 2.0 * 4.0 * 0.5)
     assert found.volume_mm3_err > np.sqrt(8) * 3.0
@@ -76,7 +76,7 @@ def test_what_all_volumes_share_does_not_average_out():
 
 
 def test_a_ratio_and_its_interval():
-    before, after = Total(1000.0, 50.0, 50.0), Total(300.0, 15.0, 15.0)
+    before, after = TotalWithError(1000.0, 50.0, 50.0), TotalWithError(300.0, 15.0, 15.0)
     ratio = estimate_ratio(before, after)
     assert ratio.value == pytest.approx(0.3)
     width = 0.3 * 1.96 * np.sqrt(2) * 0.05
@@ -86,7 +86,7 @@ def test_a_ratio_and_its_interval():
 
 
 def test_what_two_scans_share_cancels():
-    before, after = Total(1000.0, 80.0, 20.0), Total(500.0, 40.0, 10.0)
+    before, after = TotalWithError(1000.0, 80.0, 20.0), TotalWithError(500.0, 40.0, 10.0)
     widths = []
     for correlation in (0.0, 0.7, 1.0):
         ratio = estimate_ratio(before, after, correlation=correlation)
@@ -99,7 +99,7 @@ def test_what_two_scans_share_cancels():
 
 @pytest.mark.parametrize("after", [0.0, -3.0])
 def test_nothing_left_is_a_ratio_of_zero_with_an_upper_limit(after):
-    ratio = estimate_ratio(Total(1000.0, 20.0, 20.0), Total(after, 6.0, 6.0))
+    ratio = estimate_ratio(TotalWithError(1000.0, 20.0, 20.0), TotalWithError(after, 6.0, 6.0))
     assert ratio.value == 0.0
     assert ratio.low == pytest.approx(0.0, abs=1e-3)
     assert 0.005 < ratio.high < 0.03
@@ -107,7 +107,7 @@ def test_nothing_left_is_a_ratio_of_zero_with_an_upper_limit(after):
 
 @pytest.mark.parametrize(("before", "err"), [(0.0, 1.0), (-5.0, 2.0), (10.0, 6.0)])
 def test_too_little_at_baseline_has_no_ratio(before, err):
-    ratio = estimate_ratio(Total(before, err, err), Total(5.0, 1.0, 1.0))
+    ratio = estimate_ratio(TotalWithError(before, err, err), TotalWithError(5.0, 1.0, 1.0))
     assert ratio.value is None
     assert "too little" in ratio.reason
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from miliary.image.pair import displacement_field
-from miliary.image.pair.patch_search import Search, choose_centers, correlate, find_peaks
+from miliary.image.pair.patch_search import PatchGeometry, choose_centers, correlate, find_peaks
 from miliary.image.pair.register import Registration, register_lungs
 from miliary.model.ct_result import Lungs
 from miliary.model.scan import Grid, Scan
@@ -179,7 +179,7 @@ def test_a_lesion_that_shrinks_does_not_pull_its_surroundings(baseline: Chest, n
     small = make_chest(MOVED, is_followup=True, nodules=np.vstack([nodules[:6], after]), seed=2)
     mark = np.r_[push(place[None])[0], 5.0]
     found = register_lungs(
-        large.scan, large.lungs, small.scan, small.lungs, fixed_marks=[before], moving_marks=[mark]
+        large.scan, large.lungs, small.scan, small.lungs, fixed_disease=[before], moving_disease=[mark]
     )
     ring = place + 12.0 * np.vstack([np.eye(3), -np.eye(3)])
     miss = np.linalg.norm(found.transform.apply(ring) - push(ring), axis=1)
@@ -242,7 +242,7 @@ def test_peak_is_found_to_a_fraction_of_a_voxel() -> None:
     volume /= volume.std()
     shift = np.array([1.3, -0.6, 2.2])
     moved = ndimage.shift(volume, shift, order=3, mode="nearest").astype(np.float32)
-    search = Search(4, 1, 3)
+    search = PatchGeometry(4, 1, 3)
     centers = np.array([[20, 20, 20], [16, 22, 18], [23, 17, 21]])
     scores = correlate(volume, moved, centers, search, floor=1e-3)
     offset, score, curvature = find_peaks(scores, np.zeros((3, 3)), 0.0)

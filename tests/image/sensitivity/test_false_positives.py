@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from miliary.image.sensitivity import false_positives
-from miliary.image.sensitivity.false_positives import estimate_false_marks, read_table
+from miliary.image.sensitivity.false_positives import estimate_false_positives, read_table
 from miliary.model.ct_result import Noise
 
 
-def _estimate(n_below, *, n_marks=400, nodules_in_band=0.0, slice_mm=1.0, noise=20.0, litres=4.0):
-    margin = np.concatenate([np.linspace(-1.99, -0.01, n_below), np.full(n_marks, 3.0), np.full(50, -2.5)])
-    return estimate_false_marks(
+def _estimate(n_below, *, n_reported=400, nodules_in_band=0.0, slice_mm=1.0, noise=20.0, litres=4.0):
+    margin = np.concatenate([np.linspace(-1.99, -0.01, n_below), np.full(n_reported, 3.0), np.full(50, -2.5)])
+    return estimate_false_positives(
         margin,
-        np.full(n_marks, 0.9),
+        np.full(n_reported, 0.9),
         nodules_in_band=nodules_in_band,
-        n_marks=n_marks,
+        n_reported=n_reported,
         litres=litres,
         slice_mm=slice_mm,
         noise=Noise(noise),
@@ -50,7 +50,7 @@ def test_without_candidates_the_table_is_used_and_said():
 
 
 def test_there_are_never_more_false_marks_than_marks():
-    estimate, _ = _estimate(4000, n_marks=20)
+    estimate, _ = _estimate(4000, n_reported=20)
     assert estimate.expected.value < 20
     assert estimate.expected.low < estimate.expected.value < estimate.expected.high <= 20
 

@@ -31,7 +31,7 @@ def detection():
         smooth_hu=smooth,
         classifier=judge.read_classifier(),
         share=0.01,
-        spread_hu=find.find_candidates(box, smooth).spread_hu,
+        response_sd_hu=find.find_candidates(box, smooth).response_sd_hu,
         noise=Noise(20.0),
         psf_assumed=PSF,
         psf=PSF,
@@ -53,8 +53,8 @@ def test_large_nodules_are_found_at_their_size_and_tiny_ones_are_not(detection):
     assert np.array_equal(np.isfinite(recovery.measured_mm), recovery.is_found)
     assert np.all(recovery.margin[recovery.is_found] >= 0)
     threshold = detection.classifier.threshold
-    surer = recovery.find_surer(0.9, threshold)
-    assert np.array_equal(recovery.find_surer(threshold, threshold), recovery.is_found)
+    surer = recovery.is_found_at(0.9, threshold)
+    assert np.array_equal(recovery.is_found_at(threshold, threshold), recovery.is_found)
     assert 0 < surer.sum() < recovery.is_found.sum()
     # Margins are log-odds over those of the threshold.
     least = np.log(9.0) - np.log(threshold / (1 - threshold))
@@ -62,7 +62,7 @@ def test_large_nodules_are_found_at_their_size_and_tiny_ones_are_not(detection):
 
 
 def test_nodules_lie_in_the_lung_and_not_inside_tissue(detection):
-    places = injection._draw_places(detection, np.full(300, 2.0), np.random.default_rng(0))
+    places = injection._draw_positions(detection, np.full(300, 2.0), np.random.default_rng(0))
     index = np.rint(places).astype(int)
     assert np.all(detection.box.labels[tuple(index.T)] > 0)
     assert np.all(np.abs(places[:, 2] - 31) > 1.4)
@@ -79,7 +79,7 @@ def test_no_nodule_is_put_into_one_that_is_there(detection):
         contrast_hu=np.array([500.0]),
         diameter_mm=np.array([9.0]),
     )
-    places = injection._draw_places(marked, np.full(2000, 3.0), np.random.default_rng(0))
+    places = injection._draw_positions(marked, np.full(2000, 3.0), np.random.default_rng(0))
     distance = np.linalg.norm(places * SPACING - there, axis=1)
     assert distance.min() >= 6.0
 
@@ -133,10 +133,10 @@ def test_what_is_added_is_the_nodule(detection):
     shape = (2 * size[0], size[1], size[2])
     air = np.full(detection.box.voxels_hu.shape, -850.0, dtype=np.float32)
     out, mask = np.empty(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint8)
-    injection._fill_patches(
-        0, 2, air, air, detection.box.labels, place, corner, half, np.array(SPACING), level,
-        templates.share, templates.first, templates.shape, templates.step_mm, 3.0, 12.0, 40.0, out, mask,
-    )  # fmt: skip
+    source = injection._PatchSource(air, air, detection.box.labels, np.array(SPACING))
+    injected = injection._Injected(place, corner, level)
+    settings = injection._PatchSettings(half, 3.0, 12.0, 40.0)
+    injection._fill_patches(0, 2, source, injected, templates, settings, out, mask)
     for m in range(2):
         added = out[m * size[0] : (m + 1) * size[0]].astype(float) + 850.0
         volume = np.pi / 6 * injection.DIAMETERS_MM[level[m]] ** 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from miliary.image.sensitivity import unfolding
-from miliary.image.sensitivity.estimate import Marks, correct_marks
+from miliary.image.sensitivity.estimate import ReportedNodules, correct_for_completeness
 from miliary.image.sensitivity.injection import Recovery
 from miliary.image.sensitivity.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3
 from miliary.model.ct_result import Noise, Psf
@@ -77,19 +77,19 @@ def test_a_nodule_measured_at_half_its_size_does_not_make_small_ones_large():
 
 def test_without_misses_and_errors_the_marks_are_the_answer():
     diameter = np.random.default_rng(0).uniform(1.0, 3.0, 5000)
-    marked = unfolding.count_marks(diameter)
+    marked = unfolding.count_by_diameter(diameter)
     there = unfolding.unfold(marked, 0 * marked, np.ones(len(marked)), np.eye(len(marked)))
     assert there.sum() == pytest.approx(5000, rel=1e-6)
     assert there @ VOLUMES_MM3 == pytest.approx(np.pi / 6 * np.sum(diameter**3), rel=0.01)
 
 
 def test_marks_outside_the_bins_are_kept():
-    assert unfolding.count_marks(np.array([0.01, 2.0, 99.0])).sum() == 3
+    assert unfolding.count_by_diameter(np.array([0.01, 2.0, 99.0])).sum() == 3
 
 
 def test_unfolding_agrees_with_a_slow_twin():
     rng = np.random.default_rng(5)
-    marked = unfolding.count_marks(_mark(rng, rng.uniform(1.0, 3.0, 500)))
+    marked = unfolding.count_by_diameter(_mark(rng, rng.uniform(1.0, 3.0, 500)))
     false = 0.05 * marked
     response = unfolding.measure_response(_recover(6))
     chance = _chance(CENTERS_MM)
@@ -126,14 +126,14 @@ def _correct(seed, n, *, n_false=0):
     diameter = rng.uniform(0.9, 3.2, n)
     recovery = _recover(seed)
     marks = np.concatenate([_mark(rng, diameter), rng.uniform(1.0, 3.0, n_false)])
-    marked = unfolding.count_marks(marks)
+    marked = unfolding.count_by_diameter(marks)
     false = marked * n_false / max(marked.sum(), 1.0)
     corrected = unfolding.correct_counts(
         marked,
         false,
         unfolding.fit_curve(recovery),
         unfolding.measure_response(recovery),
-        false_spread=0.3,
+        false_log_sd=0.3,
         scale_error=0.003,
         model_error=0.02,
         seed=seed,
@@ -172,8 +172,8 @@ def test_the_same_seed_gives_the_same_interval():
 def test_a_scan_whose_blur_is_unclear_is_not_corrected(source, is_corrected):
     size = _mark(np.random.default_rng(3), np.full(400, 2.4))
     certain = np.full(len(size), 0.99)
-    marks = Marks(np.zeros((len(size), 3)), size, certain, np.full(len(size), 3.0), 1.0, 1.0)
-    found = correct_marks(_recover(4), marks, Noise(20.0), Psf(0.5, 0.4, source))
+    marks = ReportedNodules(np.zeros((len(size), 3)), size, certain, np.full(len(size), 3.0), 1.0, 1.0)
+    found = correct_for_completeness(_recover(4), marks, Noise(20.0), Psf(0.5, 0.4, source))
     assert bool(found.at_least) == is_corrected
     assert found.reason.startswith("not measurable: the blur") != is_corrected
 

@@ -1,4 +1,4 @@
-"""How much of the lungs holds nodules, and the sizes of the nodules without the error of measuring them."""
+"""Share of the lungs that contains nodules, and the distribution of true diameters."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ NORMAL_95 = 1.96
 
 
 def measure_extent(box: LungBox, nodules: Nodules, position_mm: F64, *, false_per_litre: float) -> Extent:
-    """Share of the lungs in cells that hold at least one nodule.
+    """Measure the share of the lungs in cells of 15 mm that contain at least one nodule.
 
     Parameters
     ----------
     box : LungBox
+        The lungs.
     nodules : Nodules
-        The burden.
+        The n nodules that count as disease.
     position_mm : ndarray, shape (n, 3)
-        Their (z, y, x) from the first voxel of the box [mm].
+        Their centers (z, y, x) from the first voxel of the box [mm].
     false_per_litre : float
-        Expected false marks per litre of lung: of a cell without a nodule, the chance of one is taken off.
+        Expected false positives per liter of lung; the share of cells that they alone would involve is
+        subtracted.
 
     Returns
     -------
     Extent
+        Without a fraction where there is no lung.
     """
     spacing = np.asarray(box.spacing_zyx_mm)
     size = np.asarray(box.labels.shape) * spacing
@@ -61,11 +64,11 @@ def measure_extent(box: LungBox, nodules: Nodules, position_mm: F64, *, false_pe
     }
     if total == 0.0:
         return Extent(None, None, CELL_MM, 0.0, false_per_litre, counts)
-    place = np.clip((position_mm / CELL_MM).astype(int), 0, np.asarray(shape) - 1)
+    cell = np.clip((position_mm / CELL_MM).astype(int), 0, np.asarray(shape) - 1)
     is_involved = np.zeros(shape, dtype=bool)
-    is_involved[tuple(place.T)] = True
+    is_involved[tuple(cell.T)] = True
     seen = float(volume[is_involved].sum()) / total
-    # A cell without nodules stays clean with this chance; what false marks reach is lung without any.
+    # Mean probability that a cell without nodules has no false positive either.
     clean = float((volume * np.exp(-false_per_litre * volume / 1e6)).sum()) / total
     fraction = max(0.0, 1.0 - (1.0 - seen) / clean)
     half = NORMAL_95 * float(np.sqrt(max(seen * (1.0 - seen), 1.0 / n_cells) / n_cells)) / clean
@@ -75,7 +78,7 @@ def measure_extent(box: LungBox, nodules: Nodules, position_mm: F64, *, false_pe
 
 @nb.njit(nogil=True, cache=True)
 def _fill_cells(first, last, labels, cell_z, cell_y, cell_x, out):  # type: ignore[no-untyped-def]
-    """Lung voxels of each cell whose first index lies in the range."""
+    """Count the lung voxels of the cells whose first index lies in the range."""
     for z in range(labels.shape[0]):
         k = cell_z[z]
         if k < first or k >= last:
@@ -88,20 +91,21 @@ def _fill_cells(first, last, labels, cell_z, cell_y, cell_x, out):  # type: igno
 
 
 def estimate_true_sizes(diameter_mm: F64, diameter_mm_err: F64) -> TrueSizes:
-    """Distribution of the diameters with the measuring error of each taken out.
+    """Estimate the distribution of true diameters from measured diameters and their errors.
 
-    The distribution is a histogram fitted by expectation maximization to diameters blurred by their own
-    errors; few steps keep it smooth.
+    The distribution is a histogram fitted by expectation-maximization to the measured diameters, each blurred
+    by its own error; few iterations keep it smooth.
 
     Parameters
     ----------
     diameter_mm, diameter_mm_err : ndarray, shape (n,)
-        Measured diameters and their one-sigma errors; rows without either are left out.
+        Measured diameters and their one-sigma errors [mm]; rows with NaN in either are not used.
 
     Returns
     -------
     TrueSizes
-        The interval of the 90th percentile holds the number of nodules and the error common to all.
+        Median and 90th percentile. The interval of the latter accounts for the number of nodules and for the
+        error common to all diameters. Without values, and with the reason, for fewer than ten diameters.
     """
     known = np.isfinite(diameter_mm) & np.isfinite(diameter_mm_err)
     sizes, errors = diameter_mm[known], np.maximum(diameter_mm_err[known], LEAST_ERR_MM)
@@ -118,15 +122,15 @@ def estimate_true_sizes(diameter_mm: F64, diameter_mm_err: F64) -> TrueSizes:
     def quantile(level: float) -> float:
         return float(np.interp(min(max(level, 0.0), 1.0), cumulative, edges))
 
-    spread = NORMAL_95 * float(np.sqrt(0.09 / n))
+    half = NORMAL_95 * float(np.sqrt(0.09 / n))
     common = NORMAL_95 * COMMON_VOLUME_ERROR / 3.0
     p90 = quantile(0.9)
-    limits = (quantile(0.9 - spread) * (1.0 - common), quantile(0.9 + spread) * (1.0 + common))
+    limits = (quantile(0.9 - half) * (1.0 - common), quantile(0.9 + half) * (1.0 + common))
     return TrueSizes(n, quantile(0.5), p90, limits)
 
 
 def _unblur(sizes: F64, errors: F64) -> tuple[F64, F64]:
-    """Shares of true diameters on a grid."""
+    """Share of true diameters at each point of a grid, and the grid [mm]."""
     grid = np.linspace(max(0.1, sizes.min() - errors.max()), sizes.max() + 0.1, GRID_POINTS)
     likely = np.exp(-0.5 * ((sizes[:, None] - grid) / errors[:, None]) ** 2) / errors[:, None] + 1e-12
     share = np.full(GRID_POINTS, 1.0 / GRID_POINTS)

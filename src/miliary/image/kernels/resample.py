@@ -1,6 +1,8 @@
-"""Values of one scan on the grid of another."""
+"""Resample a volume to the grid of another scan, through a spatial transform where one is given."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -11,7 +13,21 @@ from miliary.model.scan import Grid
 from miliary.model.transform import Transform
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 OUTSIDE_HU = -1024.0
+
+
+class _IndexMap(NamedTuple):
+    """From a voxel index of the target to one of the source, as row vectors.
+
+    ``source = index @ turn + shift + field(index @ to_node + node)``; a field of one node is no field.
+    """
+
+    turn: F64
+    shift: F64
+    field: F32
+    to_node: F64
+    node: F64
 
 
 def resample_volume(
@@ -23,22 +39,22 @@ def resample_volume(
     fill: float = OUTSIDE_HU,
     order: int = 1,
 ) -> F32:
-    """A volume brought onto another grid, through a transform where one is given.
+    """Resample a volume to another grid.
 
     Parameters
     ----------
     volume : ndarray, shape (z, y, x) of `grid`
-        Any integer or floating type.
+        Any integer or floating type; not modified.
     grid : Grid
-        Of the volume (the follow-up scan where a transform is given).
+        Grid of the volume (that of the follow-up scan where a transform is given).
     target : Grid
-        Wanted grid (in the frame of the baseline where a transform is given).
+        Grid of the result (in the frame of the baseline scan where a transform is given).
     transform : Transform, optional
-        From points of `target` to points of `grid`; the identity when not given.
+        Maps points of `target` to points of `grid`, both LPS [mm]; the identity when not given.
     fill : float
-        Value beyond half a voxel outside `grid`.
+        Value of voxels that lie more than half a voxel outside `grid`, in the unit of `volume`.
     order : int
-        1 interpolates linearly, 0 takes the nearest voxel (labels).
+        1 interpolates linearly; 0 takes the nearest voxel, as labels need.
 
     Returns
     -------
@@ -46,7 +62,6 @@ def resample_volume(
     """
     transform = transform or Transform.identity()
     per_mm = np.linalg.inv(grid.step_lps_mm)
-    # Row vectors: index_moving = index @ turn + shift + field(index @ to_node + node).
     turn = target.step_lps_mm @ transform.matrix.T @ per_mm
     start = transform.matrix @ np.asarray(target.origin_lps_mm) + transform.offset_lps_mm
     shift = (start - np.asarray(grid.origin_lps_mm)) @ per_mm
@@ -57,13 +72,15 @@ def resample_volume(
         to_node = target.step_lps_mm @ np.linalg.inv(transform.grid.step_lps_mm)
         node = transform.grid.index_from_lps(target.origin_lps_mm)
     out = np.empty(target.shape_zyx, dtype=np.float32)
-    place = (turn, shift, field, np.ascontiguousarray(to_node), np.asarray(node, dtype=np.float64))
-    loops.run_rows(_resample, out.shape[0], volume, *place, np.float32(fill), order == 0, out)
+    to_source = _IndexMap(turn, shift, field, np.ascontiguousarray(to_node), np.asarray(node, np.float64))
+    loops.run_rows(_resample, out.shape[0], volume, to_source, np.float32(fill), order == 0, out)
     return out
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _resample(first, last, volume, turn, shift, field, to_node, node, fill, is_nearest, out):  # type: ignore[no-untyped-def]
+def _resample(first, last, volume, to_source, fill, is_nearest, out):  # type: ignore[no-untyped-def]
+    """Slices `first` to `last` of the target, each voxel interpolated at its place in the source."""
+    turn, shift, field, to_node, node = to_source
     nz, ny, nx = volume.shape
     gz, gy, gx = field.shape[0], field.shape[1], field.shape[2]
     has_field = gz * gy * gx > 1

@@ -1,4 +1,4 @@
-"""Crowding of places, and what it does to the chance that stands for the marks."""
+"""Crowding of places, and what it does to the probability that stands for the marks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.sensitivity.injection import Recovery
-from miliary.image.sensitivity.placement import Crowding, estimate_place_factor, measure_crowding
+from miliary.image.sensitivity.location_factor import Crowding, estimate_location_factor, measure_crowding
 
 SIZES_MM = np.geomspace(0.75, 5.5, 40)
 
@@ -73,11 +73,13 @@ def test_counts_come_out_right_wherever_the_nodules_lie(power):
         crowding = rng.random(len(there)) ** power
         seen = rng.random(len(there)) < _chance(there, crowding)
         marks = Crowding(injected, crowding[seen])
-        factor = estimate_place_factor(recovery, marks, there[seen], np.ones(len(marks.marks)), seed=seed)
+        factor = estimate_location_factor(
+            recovery, marks, there[seen], np.ones(len(marks.reported)), seed=seed
+        )
         at = np.array([1.8])
         naive.append(seen.sum() / mean_chance / len(there))
         ratios.append(naive[-1] / factor.at(at)[0])
-        told.append(factor.spread_at(at)[0])
+        told.append(factor.log_sd_at(at)[0])
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.03)
     if power != 1.0:
         assert abs(np.mean(ratios) - 1) < 0.4 * abs(np.mean(naive) - 1)
@@ -88,30 +90,30 @@ def test_counts_come_out_right_wherever_the_nodules_lie(power):
 def test_more_is_left_open_where_nodules_lie_crowded_and_are_missed():
     recovery, injected = _inject(np.random.default_rng(6))
 
-    def spread(crowding, diameter):
+    def log_sd(crowding, diameter):
         marks = Crowding(injected, np.full(400, crowding))
-        factor = estimate_place_factor(recovery, marks, np.full(400, 1.8), np.ones(400), seed=1)
-        return factor.spread_at(np.array([diameter]))[0]
+        factor = estimate_location_factor(recovery, marks, np.full(400, 1.8), np.ones(400), seed=1)
+        return factor.log_sd_at(np.array([diameter]))[0]
 
     # In the middle of the ranks nothing is left open but what is for all.
-    assert spread(0.5, 1.2) < spread(0.0, 1.2) < 0.1
-    assert 0.2 < spread(0.8, 1.2) < spread(1.0, 1.2)
-    assert spread(1.0, 5.0) < 0.6 * spread(1.0, 1.2)
-    assert spread(0.0, 5.0) == pytest.approx(0.02, abs=0.002)
+    assert log_sd(0.5, 1.2) < log_sd(0.0, 1.2) < 0.1
+    assert 0.2 < log_sd(0.8, 1.2) < log_sd(1.0, 1.2)
+    assert log_sd(1.0, 5.0) < 0.6 * log_sd(1.0, 1.2)
+    assert log_sd(0.0, 5.0) == pytest.approx(0.02, abs=0.002)
 
 
 def test_few_marks_change_nothing_and_false_marks_do_not_count():
     rng = np.random.default_rng(5)
     recovery, injected = _inject(rng)
     at = np.array([1.8])
-    few = estimate_place_factor(
+    few = estimate_location_factor(
         recovery, Crowding(injected, np.full(2, 1.0)), np.full(2, 1.8), np.ones(2), seed=1
     )
     assert few.at(at)[0] == pytest.approx(1.0, abs=0.08)
-    false = estimate_place_factor(
+    false = estimate_location_factor(
         recovery, Crowding(injected, np.full(300, 1.0)), np.full(300, 1.8), np.full(300, 0.01), seed=1
     )
-    many = estimate_place_factor(
+    many = estimate_location_factor(
         recovery, Crowding(injected, np.full(300, 1.0)), np.full(300, 1.8), np.ones(300), seed=1
     )
     assert many.at(at)[0] < 0.8
