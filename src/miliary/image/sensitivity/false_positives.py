@@ -12,37 +12,59 @@ Never from injected nodules: those say what is missed. Three ways, of which the 
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from miliary.errors import WeightsError
+from miliary.image.weights.card import FALSE_POSITIVES, read_card
 from miliary.model.completeness import Estimate, FalseMarks
 from miliary.model.ct_result import Noise
 
 F64 = npt.NDArray[np.float64]
 
-TABLE_PATH = Path(__file__).parents[1] / "weights" / "false_marks.json"
 # Log-odds below the threshold from which the candidates are counted.
 BAND = (-2.0, 0.0)
 LEAST_CANDIDATES = 4.0
 
 
 @dataclass(frozen=True)
-class FalseMarkTable:
-    """What is known of false marks from lungs without nodules.
+class UnknownScanRate:
+    """False positives expected on a scan of which nothing is known; set by hand, wide on purpose.
 
-    `ratio` of marks above the threshold to candidates in `BAND`, with the spread of its logarithm between
-    patients; `rows` per protocol: upper limits of slice thickness and noise, rate per litre, spread of its
-    logarithm.
+    Attributes
+    ----------
+    per_litre, per_litre_sd : float
+        Number per litre of lung, and its standard deviation between patients [1/L].
+    volume_mm3, volume_mm3_sd : float
+        Mean volume of one, and its standard deviation [mm3].
+    """
+
+    per_litre: float
+    per_litre_sd: float
+    volume_mm3: float
+    volume_mm3_sd: float
+
+
+@dataclass(frozen=True)
+class FalseMarkTable:
+    """What is known of false positives from lungs without nodules.
+
+    Attributes
+    ----------
+    ratio, ratio_spread : float
+        Candidates above the threshold over candidates in `BAND`, and the standard deviation of the
+        logarithm of that ratio between patients.
+    rows : tuple of dict
+        Per protocol: upper limits of slice thickness and noise, rate per litre, spread of its logarithm.
+    unknown_scan : UnknownScanRate
     """
 
     ratio: float
     ratio_spread: float
     rows: tuple[dict[str, float], ...]
+    unknown_scan: UnknownScanRate
 
     def find_rate(self, slice_mm: float, noise_hu: float) -> tuple[float, float] | None:
         """Rate per litre and spread of its logarithm; None where the table holds no such scan."""
@@ -54,9 +76,22 @@ class FalseMarkTable:
 
 @functools.lru_cache(maxsize=1)
 def read_table() -> FalseMarkTable:
-    """The packaged table."""
-    table: dict[str, Any] = json.loads(TABLE_PATH.read_text())
-    return FalseMarkTable(table["ratio"]["value"], table["ratio"]["log_spread"], tuple(table["rows"]))
+    """The packaged table.
+
+    Raises
+    ------
+    WeightsError
+        The packaged model files do not belong together, or the table counts other candidates than `BAND`.
+    """
+    table = read_card().documents[FALSE_POSITIVES]
+    if tuple(table["made_with"]["band_log_odds"]) != BAND:
+        raise WeightsError(f"{FALSE_POSITIVES}: made with another band of candidates; run `make train`")
+    return FalseMarkTable(
+        table["ratio"]["value"],
+        table["ratio"]["log_spread"],
+        tuple(table["rows"]),
+        UnknownScanRate(**table["unknown_scan"]),
+    )
 
 
 def estimate_false_marks(

@@ -13,26 +13,24 @@ blood has such gradients too. Random placements are drawn from it. Three things 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp, ndtr
 
+from miliary.errors import WeightsError
 from miliary.image.anatomy.surroundings import REACH_MM, Surroundings
 from miliary.image.kernels import loops, point_counts
+from miliary.image.weights.card import PATTERN, read_card
 from miliary.model.pattern import CLASSES, Curve, Evidence, Pattern, PatternLabel, SizeUniformity
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
-
-MODEL_PATH = Path(__file__).parents[1] / "weights" / "pattern.json"
 
 MIN_NODULES = 30
 # Marks less certain than this are too often vessels, which would look like nodules that lie at vessels.
@@ -57,9 +55,6 @@ NO_PATTERN = "not used"
 # tell of each other; what stays unknown at best.
 SIZE_MATCH_MM, SIZE_LOG_WIDTH = 0.2, 0.15
 LEAST_LOG_SD = 0.05
-# What no trial tells: whether nodules bulge out of the lung, how much of a fissure one hides that lies on it,
-# and how far nodules and vessels run into each other.
-GEOMETRY_LOG_SD = {"pleura_contact": 0.3, "fissure_contact": 0.1, "vessel_contact": 0.1}
 
 ZONES = ("pleura_contact", "pleura_rim", "fissure_contact", "vessel_contact", "vessel_near", "free")
 MEASURES = (*ZONES[:-1], "close_pairs", "wide_pairs", "nearest_neighbor")
@@ -139,8 +134,26 @@ class _Counts:
 
 @lru_cache(maxsize=1)
 def read_model() -> Mapping[str, Any]:
-    """Chance of detection by zone and effect sizes by pattern: the packaged ``pattern.json``."""
-    model: dict[str, Any] = json.loads(MODEL_PATH.read_text("utf-8"))
+    """Read the packaged ``pattern.json``: chance of detection by zone, and effect sizes by pattern.
+
+    Returns
+    -------
+    mapping
+        `detection`: by zone (`ZONES`) and radius [mm] the chance of detection over that in the free lung and
+        the spread of its logarithm between scans. `geometry_log_sd`: the part of that spread, by zone, which
+        no injected nodule shows: whether nodules bulge out of the lung, how much of a fissure one hides that
+        lies on it, and how far nodules and vessels run into each other. `classes`: prior and effect sizes of
+        each pattern.
+
+    Raises
+    ------
+    WeightsError
+        The packaged model files do not belong together, or were made with other settings than this code.
+    """
+    model = read_card().documents[PATTERN]
+    made = model["made_with"]
+    if (made["sure_probability"], made["least_log_sd"]) != (SURE_PROBABILITY, LEAST_LOG_SD):
+        raise WeightsError(f"{PATTERN}: made with other settings of the pattern; run `make train`")
     return model
 
 
@@ -363,12 +376,13 @@ def _compare_zones(tried: Places, found: npt.NDArray[np.bool_], radius_mm: float
 
     The latter at `radius_mm`.
     """
-    detection = read_model()["detection"]
+    model = read_model()
+    detection = model["detection"]
     expected = _look_up(tried)[0] * _rate_in_free_lung(tried, found)
     log_factor, log_sd = np.zeros(len(ZONES)), np.zeros(len(ZONES))
     for k, name in enumerate(ZONES[:-1]):
         here = tried.zone == k
-        geometry = GEOMETRY_LOG_SD.get(name, 0.0)
+        geometry = float(model["geometry_log_sd"].get(name, 0.0))
         # Scans differ by the packaged spread without its part that is geometry.
         spread = float(np.interp(radius_mm, detection["radius_mm"], detection[name]["log_sd"]))
         between = max(spread**2 - geometry**2, LEAST_LOG_SD**2)
