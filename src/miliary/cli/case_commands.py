@@ -13,7 +13,7 @@ from miliary import __version__
 from miliary.cli.exchange_commands import case_export, case_import
 
 if TYPE_CHECKING:
-    from miliary.clinical.recist.criteria import Options
+    from miliary.clinical.recist.criteria import RecistOptions
     from miliary.model.case import Case
 
 EXIT_INPUT = 2
@@ -77,17 +77,17 @@ def case_run(
     case.json and summary.md, the gravest first. States and cites; what cannot be told is listed with its
     reason.
     """
-    from miliary.clinical.recist.criteria import AfterResponse, Cavity, Options
+    from miliary.clinical.recist.criteria import CavityReading, RecistOptions, SumsAfterResponse
     from miliary.exchange.case.case_file import find_scans
     from miliary.exchange.case.case_folder import write_case_result
     from miliary.exchange.folders.store import CASE_KIND, check_output
     from miliary.exchange.folders.study_file import find_radiographs
 
     check_output(out, kind=CASE_KIND)
-    options = Options(
-        after_response=AfterResponse.STRICT if strict_response else AfterResponse.SUSTAINED,
+    options = RecistOptions(
+        after_response=SumsAfterResponse.STRICT if strict_response else SumsAfterResponse.SUSTAINED,
         needs_confirmation=confirm_response,
-        cavity=Cavity.SUBTRACTED if cavities_off else Cavity.WHOLE,
+        cavity=CavityReading.SUBTRACTED if cavities_off else CavityReading.WHOLE,
         is_immune=irecist,
     )
     facts, summary, text = derive_case(folder, options)
@@ -103,7 +103,7 @@ def case_run(
         print(f"result in {out}")
 
 
-def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, dict[str, Any], str]:
+def derive_case(folder: Path, options: RecistOptions | None = None) -> tuple[Case, dict[str, Any], str]:
     """The facts in a folder, what they allow as the content of `case.json`, and the same in words.
 
     Raises
@@ -112,7 +112,7 @@ def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, dic
         If the folder holds no readable case.
     """
     from miliary.clinical.labs.lab_ranges import find_range
-    from miliary.clinical.recist.criteria import Options
+    from miliary.clinical.recist.criteria import RecistOptions
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case.case_file import read_case, read_scans
     from miliary.exchange.case.case_folder import Source, render_summary, summarize_case
@@ -120,7 +120,7 @@ def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, dic
 
     facts = read_case(folder)
     found = count_days(
-        facts, assess_case(facts, scans=read_scans(facts, folder), response=options or Options())
+        facts, assess_case(facts, scans=read_scans(facts, folder), response=options or RecistOptions())
     )
     sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
