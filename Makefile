@@ -3,7 +3,8 @@
 #   make demo      simulate a patient, measure it, show the result (core dependencies only)
 #   make test      all extras, then the tests
 #   make check     what CI runs: lint, types, import contracts, licenses, tests
-#   make train     fit the classifier anew            make validate  the accuracy tables
+#   make train     make every model file anew         make validate  the accuracy tables
+#   make threshold THRESHOLD=0.3    change the operating point, and make anew what rests on it
 #   make bench     time and memory                    make lock      resolve the dependencies anew
 #   make viewer    the viewer's part for the graphics card (Node.js, or a wheel that brings it)
 PYTHON ?= python3.11
@@ -22,8 +23,9 @@ DEMO_OUT ?= demo-result
 TESTS ?=
 VALIDATE ?=
 BENCH ?=
+THRESHOLD ?=
 
-.PHONY: demo test check lint types contracts licenses train validate bench lock core all docs viewer clean
+.PHONY: demo test check lint types contracts licenses train threshold validate bench lock core all docs viewer clean
 .DEFAULT_GOAL := demo
 
 # --- set-up -------------------------------------------------------------------------------------
@@ -85,7 +87,12 @@ docs: all
 	@$(BIN)/python tools/write_docs.py
 
 train: all
-	@$(BIN)/python -m training.train
+	@$(BIN)/python -m training.make_all
+
+# The trees stay; the chance of detection by place and the rates of false positives are measured anew.
+threshold: all
+	@test -n "$(THRESHOLD)" || { echo "give THRESHOLD=0.3, a probability"; exit 2; }
+	@$(BIN)/python -m training.make_all --keep-trees --threshold $(THRESHOLD)
 
 validate: all
 	@$(BIN)/python -m validation.case_generator 10000

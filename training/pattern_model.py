@@ -1,9 +1,9 @@
 """Measure the chance of detection by place and size, and the effect sizes of the training's patterns.
 
-``python -m training.pattern_model chance`` injects random nodules into simulated crops one by one, runs the
-detector on each, and writes the chance by zone and radius, over that of nodules free in the lung, into the
-packaged ``pattern.json``. ``... effects`` prints the effect sizes of each way of placing nodules; the ranges
-of the patterns in that file were set by hand beside them, wide on purpose.
+`write_model`, called by `training.make_all`, injects random nodules into simulated crops one by one, runs the
+detector on each, and writes the chance by zone and radius, over that of nodules free in the lung, into
+``pattern.json``. ``python -m training.pattern_model`` prints the effect sizes of each way of placing nodules;
+the ranges of the patterns in that file were set by hand to hold them, wide on purpose.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from miliary.image.distribution import randomness
 from miliary.image.distribution.locations import ZONES, measure_locations
-from miliary.image.distribution.randomness import GEOMETRY_LOG_SD, MIN_LOG_SD, MODEL_PATH
+from miliary.image.distribution.randomness import CERTAIN_PROBABILITY, MIN_LOG_SD
 from training.patterns import (
     TRAINING_WAYS,
     crop_anatomy,
@@ -35,7 +36,7 @@ F64 = npt.NDArray[np.float64]
 # Radii are measured with an error of a few tenths: finer or smaller bins would promise what is not known.
 RADII_MM = (0.85, 1.15, 1.45, 1.9)
 EDGES_MM = (0.7, 1.0, 1.3, 1.6, 2.2)
-FIRST_SEED = 100
+FIRST_SEED, N_CROPS = 100, 24
 CROP_MM, N_INJECTED, SHARES = 90.0, 3000, (0.005, 0.02)
 
 
@@ -52,8 +53,21 @@ def sample_detection(seed: int) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
     return places.zone[here], places.radius_mm[here], tried.is_found[order][here]
 
 
-def measure_chance(seeds: list[int]) -> dict[str, Any]:
-    """Chance by zone and radius relative to the free lung, and its spread between scans."""
+def measure_chance(seeds: list[int], geometry_log_sd: Mapping[str, float]) -> dict[str, Any]:
+    """Chance by zone and radius relative to the free lung, and its spread between scans.
+
+    Parameters
+    ----------
+    seeds : list of int
+        Of the simulated crops.
+    geometry_log_sd : mapping of str to float
+        Part of the spread of the logarithm, by zone, that no injected nodule shows.
+
+    Returns
+    -------
+    dict
+        `detection` of ``pattern.json``.
+    """
     scans = [sample_detection(seed) for seed in seeds]
     zone, radius, found = (np.concatenate([scan[k] for scan in scans]) for k in range(3))
     free = _by_radius(radius, found, zone == len(ZONES) - 1)
@@ -62,7 +76,7 @@ def measure_chance(seeds: list[int]) -> dict[str, Any]:
         chance = np.minimum(_by_radius(radius, found, zone == k) / free, 1.0)
         # Bigger is never harder to find.
         chance = np.minimum.accumulate(chance[::-1])[::-1]
-        own = np.hypot(GEOMETRY_LOG_SD.get(name, 0.0), max(MIN_LOG_SD, _spread_between(scans, k)))
+        own = np.hypot(geometry_log_sd.get(name, 0.0), max(MIN_LOG_SD, _spread_between(scans, k)))
         spread = np.hypot(own, 0.5 * (1 - chance)) if name != "free" else 0 * chance
         table[name] = {
             "chance": [round(float(c), 3) for c in chance],
@@ -117,19 +131,35 @@ def list_effects(seeds: list[int]) -> Iterator[tuple[str, str, F64]]:
                 yield name, way, np.log([item.ratio for item in found.evidence])
 
 
+def write_model(
+    path: Path, *, packaged: dict[str, Any], made_with: dict[str, Any], n_crops: int = N_CROPS
+) -> None:
+    """Measure the chance of detection and write ``pattern.json``.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    packaged : dict
+        The model in use, of which everything else is kept: it was set by hand.
+    made_with : dict
+        Threshold and SHA-256 of the weights in use.
+    n_crops : int
+        Number of crops to simulate.
+    """
+    seeds = list(range(FIRST_SEED, FIRST_SEED + n_crops))
+    settings = {"sure_probability": CERTAIN_PROBABILITY, "least_log_sd": MIN_LOG_SD}
+    detection = measure_chance(seeds, packaged["geometry_log_sd"])
+    model = {**packaged, "made_with": {**made_with, **settings}, "detection": detection}
+    path.write_text(format_model(model) + "\n", encoding="utf-8")
+
+
 def main() -> int:
-    """Run one of the two measurements."""
+    """Print the effect sizes of each way of placing nodules."""
     parser = argparse.ArgumentParser(prog="python -m training.pattern_model", description=__doc__)
-    parser.add_argument("what", choices=("chance", "effects"))
-    parser.add_argument("--n", type=int, default=24, help="simulated crops")
+    parser.add_argument("--n", type=int, default=N_CROPS, help="simulated crops")
     options = parser.parse_args()
-    seeds = list(range(FIRST_SEED, FIRST_SEED + options.n))
-    if options.what == "chance":
-        model = json.loads(MODEL_PATH.read_text("utf-8"))
-        model["detection"] = measure_chance(seeds)
-        MODEL_PATH.write_text(format_model(model) + "\n", encoding="utf-8")
-        return 0
-    for name, way, effects in list_effects(seeds):
+    for name, way, effects in list_effects(list(range(FIRST_SEED, FIRST_SEED + options.n))):
         print(name, way, np.round(effects, 2))
     return 0
 

@@ -1,4 +1,7 @@
-"""Train the packaged classifier: ``python -m training.train`` (`make train`).
+"""Train the classifier, the first step of `make train` (`training.make_all`).
+
+``python -m training.train --out FOLDER/classifier.npz`` trains one by itself, as for validation with a
+patient left out; `MILIARY_WEIGHTS` names it to the program.
 
 Tables of candidates are made once per recipe and kept in a work folder; boosted trees are fitted on all of
 them. Calibration and operating point come from models that never saw the anatomy they judge (folds by
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,11 +37,14 @@ from training.scans import Recipe, TrainingScan, find_data, list_recipes, make_s
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
+WORK_FOLDER = Path.home() / ".cache" / "miliary-training"
+THRESHOLD = 0.32
 HIT_MM = 1.0
 MAX_NEGATIVES = 45_000
 FIT_NEGATIVES = 18_000
 REAL_SHARE = 0.5
 N_FOLDS = 3
+N_INSERTED = 3
 REFERENCE_PRIOR = 0.02
 # Share of nodules that the screen may lose.
 SCREEN_LOSS = 0.004
@@ -281,7 +288,7 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
 
 
 def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
-    """All trees as flat arrays, see `miliary.image.classify.Trees`."""
+    """All trees as flat arrays, see `miliary.image.nodules.judge.Trees`."""
     feature: list[int] = []
     split: list[float] = []
     left: list[int] = []
@@ -330,21 +337,52 @@ def write_weights(
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
 
 
-def main() -> None:
+def change_threshold(out: Path, *, threshold: float, work: Path) -> None:
+    """Write the classifier in use with another threshold and the floor of the screen that follows from it.
+
+    Parameters
+    ----------
+    out : Path
+        The npz to write; its JSON goes beside it.
+    threshold : float
+        Probability from which a candidate is reported.
+    work : Path
+        Folder of the tables of candidates; those that are missing are made.
+    """
+    in_use = json.loads(judge.WEIGHTS_PATH.with_suffix(".json").read_text("utf-8"))
+    data = find_data()
+    recipes = list_recipes(
+        n_simulated=in_use["n_simulated"], n_inserted=in_use.get("n_inserted", N_INSERTED), data=data
+    )
+    tables = load_tables([r for r in recipes if r.patient in (None, *in_use["patients"])], work, data)
+    classifier = judge.read_classifier()
+    floor = find_reported_floor(
+        tables,
+        lambda t: (classifier.screen.sum_leaves(t.quick), classifier.judge.sum_leaves(t.features)),
+        in_use["calibration"],
+        threshold,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(judge.WEIGHTS_PATH, out)
+    content = {**in_use, "threshold": threshold, "screen_floor": floor}
+    out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make tables, fit, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=judge.WEIGHTS_PATH)
-    parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "miliary-training")
+    parser.add_argument("--out", type=Path, required=True, help="the npz to write")
+    parser.add_argument("--work", type=Path, default=WORK_FOLDER)
     parser.add_argument("--simulated", type=int, default=40)
-    parser.add_argument("--inserted", type=int, default=3)
+    parser.add_argument("--inserted", type=int, default=N_INSERTED)
     parser.add_argument("--without", default=None, help="patient left out")
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--folds", type=int, default=N_FOLDS, help="folds that calibration is made on")
-    parser.add_argument("--threshold", type=float, default=0.32)
+    parser.add_argument("--threshold", type=float, default=THRESHOLD)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tables-only", action="store_true")
     parser.add_argument("--no-folds", action="store_true", help="take the calibration of the packaged card")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     data = find_data()
     recipes = [
         r
@@ -382,6 +420,7 @@ def main() -> None:
         "parameters": PARAMETERS,
         "patients": sorted({t.recipe.patient for t in tables if t.recipe.patient}),
         "n_simulated": args.simulated,
+        "n_inserted": args.inserted,
         "n_candidates": int(sum(len(t.label) for t in tables)),
         "n_nodules": int(sum(t.label.sum() for t in tables)),
         # Marks and sensitivities of the report are at this threshold.

@@ -2,7 +2,6 @@
 
     python -m validation.completeness measure shipped 900400 60    measure 60 crops from seed 900400 on
     python -m validation.completeness measure independent 900600 40
-    python -m validation.completeness table                        rates on nodule-free lungs, for the package
     python -m validation.completeness pair shipped 900700 12       the same patients at two protocols
     python -m validation.completeness report                       what was measured, against the bars
     python -m validation.completeness measure shipped 920000 24 --pattern perilymphatic
@@ -15,7 +14,6 @@ What takes long, simulating and injecting, is kept outside the repository (`MILI
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -32,7 +30,6 @@ from miliary.image.nodules.detect import ScoredCandidates, measure_nodules, scor
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
-from miliary.image.sensitivity.false_positives import BAND, TABLE_PATH
 from miliary.image.sensitivity.injection import Recovery
 from miliary.image.sensitivity.location_factor import Crowding
 from miliary.model.completeness import Completeness, Threshold
@@ -43,9 +40,7 @@ from validation.completeness_scans import Crop, Recipe, draw_recipe, is_inside, 
 F64 = npt.NDArray[np.float64]
 
 LARGE_MM = (150.0, 150.0, 135.0)
-HEALTHY_FIRST, HEALTHY_COUNT = 600_000, 36
 VALIDATION_FIRST = 900_000
-CLASSES = ((1.3, 30.0), (1.3, 100.0), (2.6, 100.0), (6.0, 100.0))
 LEAST_MM = 1.2
 PATTERNS = ("random", "perilymphatic", "centrilobular")
 
@@ -153,72 +148,6 @@ def read_measured(prefix: str) -> list[Measured]:
 def make_healthy(recipe: Recipe) -> Recipe:
     """The same lung with no nodule in it, as large a piece as there is."""
     return replace(recipe, n=0, extent_mm=LARGE_MM if recipe.source == "shipped" else recipe.extent_mm)
-
-
-# --- the table of the package -----------------------------------------------------------------------
-
-
-def write_table() -> None:
-    """Rates of false marks on nodule-free development lungs, and the ratio to the candidates below."""
-    seeds = range(HEALTHY_FIRST, HEALTHY_FIRST + HEALTHY_COUNT)
-    measure_many(
-        ((f"healthy-{seed}", make_healthy(draw_recipe("shipped", seed))) for seed in seeds), n_injected=0
-    )
-    scans = read_measured("healthy-")
-    marks = np.array([len(m.diameter_mm) for m in scans], dtype=np.float64)
-    below = np.array([np.count_nonzero((m.margin >= BAND[0]) & (m.margin < BAND[1])) for m in scans])
-    # No scan weighs more than so many candidates, or the few with very many would decide alone.
-    weight = np.minimum(1.0, 200.0 / np.maximum(below, 1.0))
-    ratio = float((weight * marks).sum() / (weight * below).sum())
-    table = {
-        "command": "python -m validation.completeness table",
-        "scans": f"simulated lungs without nodules, seeds {seeds[0]} to {seeds[-1]}",
-        "ratio": {
-            "value": round(ratio, 4),
-            "log_spread": round(_spread(marks, ratio * below, least=5.0), 3),
-        },
-        "rows": _list_rows(scans, marks),
-    }
-    TABLE_PATH.write_text(json.dumps(table, indent=1) + "\n")
-    print(TABLE_PATH.read_text())
-
-
-def _list_rows(scans: list[Measured], marks: F64) -> list[dict[str, float]]:
-    rows = []
-    litres = np.array([m.litres for m in scans])
-    before = (0.0, 0.0)
-    for slice_max, noise_max in CLASSES:
-        least_noise = before[1] if slice_max == before[0] else 0.0
-        least_slice = max((s for s, _ in CLASSES if s < slice_max), default=0.0)
-        inside = np.array(
-            [
-                least_slice < m.recipe.slice_mm <= slice_max and least_noise < m.noise.sd_hu <= noise_max
-                for m in scans
-            ]
-        )
-        before = (slice_max, noise_max)
-        if np.count_nonzero(inside) < 4:
-            continue
-        # The typical patient; the spread says how far others are from it.
-        rate = float(np.exp(np.mean(np.log((marks[inside] + 0.5) / litres[inside]))))
-        rows.append(
-            {
-                "slice_max_mm": slice_max,
-                "noise_max_hu": noise_max,
-                "per_litre": round(rate, 2),
-                "log_spread": round(_spread(marks[inside], rate * litres[inside]), 2),
-                "n_scans": int(np.count_nonzero(inside)),
-            }
-        )
-    return rows
-
-
-def _spread(seen: F64, expected: F64, *, least: float = 0.0) -> float:
-    """Spread of the logarithm between scans beyond that of counting, of scans with enough to count."""
-    enough = expected >= least
-    log_ratio = np.log((seen[enough] + 0.5) / (expected[enough] + 0.5))
-    counting = np.mean(1.0 / (expected[enough] + 1.0))
-    return float(np.sqrt(max(np.var(log_ratio) - counting, 0.2**2)))
 
 
 # --- the report ---------------------------------------------------------------------------------------
@@ -357,7 +286,7 @@ def _print_rate(name: str, hits: list[bool]) -> None:
 def main(arguments: Any = None) -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", choices=("measure", "pair", "table", "report"))
+    parser.add_argument("command", choices=("measure", "pair", "report"))
     parser.add_argument("source", nargs="?", default="shipped", choices=("shipped", "independent"))
     parser.add_argument("first", nargs="?", type=int, default=VALIDATION_FIRST)
     parser.add_argument("n", nargs="?", type=int, default=1)
@@ -377,8 +306,6 @@ def main(arguments: Any = None) -> None:
             for name, recipe in draw_pair(chosen.source, s).items()
         )
         report_pairs()
-    elif chosen.command == "table":
-        write_table()
     else:
         report(f"{_kind(chosen.pattern, 'scan')}-")
 

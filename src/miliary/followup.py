@@ -21,6 +21,7 @@ from miliary.image.pair import burden_ratio, common_lung, match, opacity
 from miliary.image.pair.common_lung import PARTS, CommonLung, PointLocations
 from miliary.image.pair.register import register_lungs
 from miliary.image.pair.track import TrackSide, make_tracks
+from miliary.image.sensitivity.false_positives import read_table
 from miliary.model.comparison import (
     Burden,
     Comparability,
@@ -482,9 +483,6 @@ class _Response:
     is_corrected: bool
 
 
-# Marks on healthy lung, where the scan's own summary does not state them.
-_FALSE_PER_LITRE, _FALSE_PER_LITRE_SD = 2.0, 2.0
-_FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD = 3.0, 4.0
 # Relative error that all volumes of one scan share, beyond what both scans share: its blur.
 _COMMON_ERROR = 0.03
 
@@ -607,9 +605,14 @@ def _sample(side: _Side) -> burden_ratio.ComparedNodules:
 
 
 def _expect_false_marks(count_diameter_mm: float) -> burden_ratio.FalsePositiveRate:
-    share = float(np.clip(1.5 / max(count_diameter_mm, 0.1), 0.2, 1.0))
+    # Where the scan's own summary does not state how many it has.
+    rate = read_table().unknown_scan
     return burden_ratio.FalsePositiveRate(
-        _FALSE_PER_LITRE, _FALSE_PER_LITRE_SD, _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD, share
+        rate.per_litre,
+        rate.per_litre_sd,
+        rate.volume_mm3,
+        rate.volume_mm3_sd,
+        count_share=float(np.clip(1.5 / max(count_diameter_mm, 0.1), 0.2, 1.0)),
     )
 
 

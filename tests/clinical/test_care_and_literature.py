@@ -50,7 +50,7 @@ def test_key_words_are_two_to_five():
 
 
 def neighbors(**facts):
-    return [item.row.id for item in literature.find_neighbors(make_case(MILIARY | facts))]
+    return [item.row.id for item in literature.find_similar_reports(make_case(MILIARY | facts))]
 
 
 def test_an_alk_case_has_alk_neighbors_first():

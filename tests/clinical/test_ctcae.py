@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from miliary.clinical.events.ctcae import SEVERITIES, Observed, find_grades, holds
+from miliary.clinical.events.ctcae import SEVERITIES, ObservedEvent, find_grades, holds
 from miliary.clinical.rulebook import RuleRow, load_rules
 
 FOLDER = Path(__file__).parents[1] / "cases" / "ctcae"
@@ -17,8 +17,8 @@ CASES = {edition: tomllib.loads((FOLDER / f"{edition}.toml").read_text("utf-8"))
 NUMBERS = ("uln", "lln", "baseline")
 
 
-def observe(raw: dict[str, Any], value: float | None) -> Observed:
-    return Observed(
+def observe(raw: dict[str, Any], value: float | None) -> ObservedEvent:
+    return ObservedEvent(
         value=None if value is None else float(value),
         is_alt=raw.get("is_alt", False),
         comparator=raw.get("comparator", ""),
@@ -124,10 +124,10 @@ def _with_number(row: RuleRow, key: str, new_key: str, number: float) -> RuleRow
     return RuleRow(row.id, row.table, row.citations, row.basis, row.confidence, row.as_of, data)
 
 
-def _outcome(row: RuleRow, observed: Observed) -> bool:
+def _outcome(row: RuleRow, observed: ObservedEvent) -> bool:
     """Whether the criterion holds, a fact or a severity it needs being granted."""
     facts = {**observed.facts, **dict.fromkeys(row.get("any_fact", ()), True)}
-    known = Observed(
+    known = ObservedEvent(
         value=observed.value,
         is_alt=observed.is_alt,
         analyte=observed.analyte,
@@ -147,7 +147,7 @@ def test_numbers_of_terms() -> None:
 
 def test_an_emergency_not_recorded_is_named_not_assumed() -> None:
     book = load_rules("ctcae", "5.0")
-    found = find_grades(book.row("anemia"), Observed(value=9.5, lln=12.0), book=book)
+    found = find_grades(book.row("anemia"), ObservedEvent(value=9.5, lln=12.0), book=book)
     assert found.possible == (2,)
     assert found.unstated == ("life_threatening", "transfusion", "urgent_intervention")
 
@@ -155,11 +155,13 @@ def test_an_emergency_not_recorded_is_named_not_assumed() -> None:
 def test_an_emergency_ruled_out_is_not_named() -> None:
     book = load_rules("ctcae", "5.0")
     facts = dict.fromkeys(("life_threatening", "transfusion", "urgent_intervention"), False)
-    assert not find_grades(book.row("anemia"), Observed(value=9.5, lln=12.0, facts=facts), book=book).unstated
+    assert not find_grades(
+        book.row("anemia"), ObservedEvent(value=9.5, lln=12.0, facts=facts), book=book
+    ).unstated
 
 
 def test_an_emergency_of_no_higher_grade_is_not_named() -> None:
     book = load_rules("ctcae", "5.0")
-    found = find_grades(book.row("anemia"), Observed(value=7.5, lln=12.0), book=book)
+    found = find_grades(book.row("anemia"), ObservedEvent(value=7.5, lln=12.0), book=book)
     assert found.possible == (3,)
     assert found.unstated == ("life_threatening", "urgent_intervention")

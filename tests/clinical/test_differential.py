@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from miliary.clinical.findings import look_up
-from miliary.clinical.record.differential import assess, find_distribution, rank_causes
+from miliary.clinical.record.differential import assess, find_distribution, rank_diagnoses
 from miliary.clinical.rulebook import load_rules
 from miliary.model.assessment import Verdict
 from miliary.model.case import Case, Modality, NodulePattern, Study
@@ -30,7 +30,7 @@ def build(row, *, with_decisive=True):
 
 
 def place_of(case, diagnosis):
-    ranked = rank_causes(case)
+    ranked = rank_diagnoses(case)
     place = [cause.id for cause in ranked].index(diagnosis)
     return place, ranked[place].steps
 
@@ -243,7 +243,7 @@ def test_an_age_bound_includes_itself():
 @pytest.mark.parametrize(("uniform", "words"), [("present", "uniform size"), ("absent", "varying size")])
 def test_the_sizes_are_named_as_recorded(uniform, words):
     study = STUDY | {"nodules": {"distribution": "random", "is_uniform": uniform}}
-    causes = rank_causes(make_case({"studies": [study]}))
+    causes = rank_diagnoses(make_case({"studies": [study]}))
     tuberculosis = next(cause for cause in causes if cause.id == "miliary_tuberculosis")
     assert words in tuberculosis.list_names(is_for=uniform == "present")
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from miliary.clinical.recist.criteria import (
-    AfterResponse,
-    Cavity,
-    Markers,
-    New,
-    NonTarget,
-    Options,
-    Reading,
-    Response,
+    CavityReading,
+    NewLesionStatus,
+    NonTargetStatus,
+    RecistOptions,
+    RecistResponse,
+    SumsAfterResponse,
+    TargetReading,
+    TumorMarkerStatus,
     Visit,
     find_best_response,
     find_immune_responses,
@@ -29,7 +29,7 @@ from miliary.clinical.recist.criteria import (
     read_target,
 )
 from miliary.clinical.recist.measurable import (
-    Look,
+    BaselineLesion,
     classify_lesion,
     classify_new_finding,
     find_selection_problems,
@@ -48,28 +48,32 @@ def cases(file: str, table: str) -> list[Any]:
     return [pytest.param(row, id=row["name"]) for row in rows]
 
 
-def read_options(raw: dict[str, Any]) -> Options:
-    known = {"after_response": AfterResponse, "cavity": Cavity}
-    return Options(**{key: known.get(key, lambda value: value)(value) for key, value in raw.items()})
+def read_options(raw: dict[str, Any]) -> RecistOptions:
+    known = {"after_response": SumsAfterResponse, "cavity": CavityReading}
+    return RecistOptions(**{key: known.get(key, lambda value: value)(value) for key, value in raw.items()})
 
 
-def decode_target(raw: Any, readings: dict[str, Any]) -> Reading:
+def decode_target(raw: Any, readings: dict[str, Any]) -> TargetReading:
     if isinstance(raw, str) and raw.startswith("in:"):
         host = decode_target(readings[raw[3:]], readings)
-        return Reading(None if host.mm is None else 0.0, is_seen=host.is_seen)
+        return TargetReading(None if host.mm is None else 0.0, is_seen=host.is_seen)
     if isinstance(raw, list):
-        return Reading(float(sum(raw)))
-    known = {"absent": Reading(0.0, is_seen=False), "too_small": Reading(5.0), "not_evaluated": Reading()}
-    return known[raw] if isinstance(raw, str) else Reading(float(raw), is_seen=raw != 0)
+        return TargetReading(float(sum(raw)))
+    known = {
+        "absent": TargetReading(0.0, is_seen=False),
+        "too_small": TargetReading(5.0),
+        "not_evaluated": TargetReading(),
+    }
+    return known[raw] if isinstance(raw, str) else TargetReading(float(raw), is_seen=raw != 0)
 
 
-def decode_non_target(raw: Any) -> NonTarget:
+def decode_non_target(raw: Any) -> NonTargetStatus:
     if isinstance(raw, str):
-        return NonTarget(raw)
-    return NonTarget.PRESENT if raw >= LIMITS["node_normal_below_mm"] else NonTarget.ABSENT
+        return NonTargetStatus(raw)
+    return NonTargetStatus.PRESENT if raw >= LIMITS["node_normal_below_mm"] else NonTargetStatus.ABSENT
 
 
-def decode_visits(case: dict[str, Any], options: Options) -> list[Visit]:
+def decode_visits(case: dict[str, Any], options: RecistOptions) -> list[Visit]:
     first = case["visits"][0]
     visits = []
     for raw in case["visits"]:
@@ -87,9 +91,9 @@ def decode_visits(case: dict[str, Any], options: Options) -> list[Visit]:
                 day=raw["day"],
                 targets=targets,
                 non_targets={name: decode_non_target(state) for name, state in raw.get("n", {}).items()},
-                new=New(raw.get("new", "no")),
+                new=NewLesionStatus(raw.get("new", "no")),
                 new_first_seen_day=raw.get("new_first_seen_day"),
-                markers=Markers(raw.get("markers", "not_stated")),
+                markers=TumorMarkerStatus(raw.get("markers", "not_stated")),
                 new_sum_mm=raw.get("new_sum"),
                 new_count=raw.get("new_count"),
             )
@@ -144,10 +148,10 @@ def test_visits(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("best", "sequence"))
 def test_best_response(case: dict[str, Any]) -> None:
     points = [
-        (day, tuple(Response(r) for r in (raw if isinstance(raw, list) else [raw])))
+        (day, tuple(RecistResponse(r) for r in (raw if isinstance(raw, list) else [raw])))
         for day, raw in case["visits"]
     ]
-    has_targets = not any(Response.NON_CR_NON_PD in responses for _, responses in points)
+    has_targets = not any(RecistResponse.NON_CR_NON_PD in responses for _, responses in points)
     options = read_options(case.get("options", {}))
     best = find_best_response(points, options=options, limits=LIMITS, has_targets=has_targets)
     assert [response.value for response in best] == case["expect"]
@@ -155,14 +159,14 @@ def test_best_response(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", cases("irecist", "case"))
 def test_immune(case: dict[str, Any]) -> None:
-    visits = decode_visits(case, Options())
+    visits = decode_visits(case, RecistOptions())
     found = find_immune_responses(visits, nodes=nodes_of(visits), book=BOOK)
     assert [" or ".join(values) for values in found] == case["expect"]
 
 
 @pytest.mark.parametrize("case", cases("baseline", "measurability"))
 def test_measurability(case: dict[str, Any]) -> None:
-    found, reason = classify_lesion(Look(**case["lesion"]), book=BOOK, limits=LIMITS)
+    found, reason = classify_lesion(BaselineLesion(**case["lesion"]), book=BOOK, limits=LIMITS)
     assert found.value == case["expect"]
     assert bool(reason) == (case["expect"] != "measurable")
 
@@ -195,8 +199,8 @@ def test_at_least_sixty_cases_with_their_paragraph() -> None:
 
 def test_every_combination_has_one_overall_response() -> None:
     table = read_overall_table(BOOK)
-    targets = [r.value for r in Response if r is not Response.NON_CR_NON_PD]
-    non_targets = [r.value for r in Response if r not in {Response.PR, Response.SD}]
+    targets = [r.value for r in RecistResponse if r is not RecistResponse.NON_CR_NON_PD]
+    non_targets = [r.value for r in RecistResponse if r not in {RecistResponse.PR, RecistResponse.SD}]
     assert set(table) == set(product(targets, non_targets, ["no", "yes"]))
 
 
@@ -209,7 +213,7 @@ def test_two_rows_for_one_combination_are_refused() -> None:
 
 
 def test_a_baseline_without_a_size_is_refused() -> None:
-    visits = [Visit(-7, targets={"A": Reading()}), Visit(56, targets={"A": Reading(10.0)})]
+    visits = [Visit(-7, targets={"A": TargetReading()}), Visit(56, targets={"A": TargetReading(10.0)})]
     with pytest.raises(ValueError, match="no size at baseline"):
         find_time_points(visits, book=BOOK)
 
@@ -218,7 +222,7 @@ def test_a_sum_added_in_another_order_gives_the_same_response() -> None:
     sizes = [23.3, 23.3, 23.4]  # their floating-point sum is not exactly 70
     for order in (sizes, sizes[::-1]):
         visits = [
-            Visit(-7, targets={"A": Reading(100.0)}),
-            Visit(56, targets={"A": Reading(sum(order))}, new=New.NO),
+            Visit(-7, targets={"A": TargetReading(100.0)}),
+            Visit(56, targets={"A": TargetReading(sum(order))}, new=NewLesionStatus.NO),
         ]
-        assert find_time_points(visits, book=BOOK)[0].target is Response.PR
+        assert find_time_points(visits, book=BOOK)[0].target is RecistResponse.PR

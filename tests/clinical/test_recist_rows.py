@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from miliary.clinical.recist.criteria import (
-    Response,
+    RecistResponse,
     find_best_response,
     find_immune_responses,
     find_time_points,
     read_limits,
 )
-from miliary.clinical.recist.measurable import Look, classify_lesion, find_selection_problems
+from miliary.clinical.recist.measurable import BaselineLesion, classify_lesion, find_selection_problems
 from miliary.clinical.rulebook import RuleBook, RuleRow, load_rules
 from tests.clinical.test_recist import cases, decode_visits, nodes_of, read_options
 
@@ -41,7 +41,7 @@ def outcomes(book: RuleBook) -> list[Any]:
     for param in cases("best", "sequence"):
         case = param.values[0]
         points = [
-            (d, tuple(Response(r) for r in (raw if isinstance(raw, list) else [raw])))
+            (d, tuple(RecistResponse(r) for r in (raw if isinstance(raw, list) else [raw])))
             for d, raw in case["visits"]
         ]
         options = read_options(case.get("options", {}))
@@ -49,7 +49,7 @@ def outcomes(book: RuleBook) -> list[Any]:
     for param in cases("irecist", "case"):
         visits = decode_visits(param.values[0], read_options({}))
         found.append(find_immune_responses(visits, nodes=nodes_of(visits), book=book))
-    looks = [Look(**param.values[0]["lesion"]) for param in cases("baseline", "measurability")]
+    looks = [BaselineLesion(**param.values[0]["lesion"]) for param in cases("baseline", "measurability")]
     found += [classify_lesion(look, book=book, limits=limits)[0] for look in looks]
     for param in cases("baseline", "selection"):
         case = param.values[0]

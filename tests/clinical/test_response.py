@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from miliary.clinical.recist.criteria import AfterResponse, Cavity, Options
+from miliary.clinical.recist.criteria import CavityReading, RecistOptions, SumsAfterResponse
 from miliary.clinical.recist.response import assess
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import AssertedResponse, Case, LabResult, Lesion, Measurement, Study, Treatment, When
@@ -51,7 +51,7 @@ def pick(found: tuple[Assessment, ...], rule: str) -> list[Assessment]:
     return [assessment for assessment in found if assessment.rule_id == rule]
 
 
-def responses(case: Case, options: Options | None = None, rule: str = "recist.time_point") -> list[str]:
+def responses(case: Case, options: RecistOptions | None = None, rule: str = "recist.time_point") -> list[str]:
     return [" or ".join(a.values) for a in pick(assess(case, options=options), rule)]
 
 
@@ -203,7 +203,7 @@ def test_a_recorded_response_that_the_measurements_do_not_decide() -> None:
 def test_the_strict_reading_is_an_option() -> None:
     case = build(mass("a", 100.0, 69.0, 79.0), nothing_new())
     assert responses(case) == ["PR", "PR"]
-    assert responses(case, Options(after_response=AfterResponse.STRICT)) == ["PR", "SD"]
+    assert responses(case, RecistOptions(after_response=SumsAfterResponse.STRICT)) == ["PR", "SD"]
 
 
 def test_the_cavity_reading_is_second_and_labeled() -> None:
@@ -215,8 +215,10 @@ def test_the_cavity_reading_is_second_and_labeled() -> None:
         measurements=(Measurement("ct0", 19.0, cavity_mm=9.0), Measurement("ct1", 17.0, cavity_mm=12.0)),
     )
     case = build(hollow, nothing_new(2))
-    assert responses(case, Options(cavity=Cavity.SUBTRACTED)) == ["SD"]
-    (second,) = pick(assess(case, options=Options(cavity=Cavity.SUBTRACTED)), "recist.cavity_reading")
+    assert responses(case, RecistOptions(cavity=CavityReading.SUBTRACTED)) == ["SD"]
+    (second,) = pick(
+        assess(case, options=RecistOptions(cavity=CavityReading.SUBTRACTED)), "recist.cavity_reading"
+    )
     assert second.value == "PR"
     assert second.statement.startswith("Not RECIST 1.1")
     assert second.basis.value == "unverified"
@@ -226,7 +228,7 @@ def test_the_cavity_reading_is_second_and_labeled() -> None:
 def test_the_immune_reading_is_an_option() -> None:
     case = build(mass("a", 50.0, 62.0, 67.0), nothing_new())
     assert not pick(assess(case), "irecist.time_point")
-    assert responses(case, Options(is_immune=True), "irecist.time_point") == ["iUPD", "iCPD"]
+    assert responses(case, RecistOptions(is_immune=True), "irecist.time_point") == ["iUPD", "iCPD"]
 
 
 def test_a_scan_on_the_day_treatment_starts_is_the_baseline() -> None:
@@ -299,7 +301,7 @@ def test_a_marker_plays_no_part_in_a_partial_response() -> None:
 def test_what_would_confirm_progression_too_late_is_left_open_with_its_reason() -> None:
     late = (*STUDIES[:2], replace(STUDIES[2], when=When(day=113)))
     case = build(mass("a", 50.0, 62.0, 67.0), nothing_new(), studies=late)
-    second = pick(assess(case, options=Options(is_immune=True)), "irecist.time_point")[1]
+    second = pick(assess(case, options=RecistOptions(is_immune=True)), "irecist.time_point")[1]
     assert second.values == ("iCPD", "iUPD")
     assert "later than eight weeks" in second.reason
 

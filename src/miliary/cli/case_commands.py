@@ -71,13 +71,13 @@ def case_run(
     case.json and summary.md, the gravest first. States and cites; what cannot be told is listed with its
     reason.
     """
-    from miliary.clinical.recist.criteria import AfterResponse, Cavity, Options
+    from miliary.clinical.recist.criteria import CavityReading, RecistOptions, SumsAfterResponse
     from miliary.workflow.case_derivation import derive_case
 
-    options = Options(
-        after_response=AfterResponse.STRICT if strict_response else AfterResponse.SUSTAINED,
+    options = RecistOptions(
+        after_response=SumsAfterResponse.STRICT if strict_response else SumsAfterResponse.SUSTAINED,
         needs_confirmation=confirm_response,
-        cavity=Cavity.SUBTRACTED if cavities_off else Cavity.WHOLE,
+        cavity=CavityReading.SUBTRACTED if cavities_off else CavityReading.WHOLE,
         is_immune=irecist,
     )
     derived = derive_case(folder, out, options=options)

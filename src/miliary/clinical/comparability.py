@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from miliary.clinical.recist.criteria import (
-    Cavity,
-    New,
-    Reading,
-    Response,
+    CavityReading,
+    NewLesionStatus,
+    RecistResponse,
+    TargetReading,
     Visit,
     find_time_points,
     read_limits,
@@ -59,7 +59,17 @@ class PairFacts:
 
 
 def load_comparison_rules() -> RuleBook:
-    """The rules of comparing two scans."""
+    """The rules for comparing two scans: what refuses or limits it, and categories of change.
+
+    Returns
+    -------
+    RuleBook
+
+    Raises
+    ------
+    RuleError
+        If the rule file is missing or damaged.
+    """
     return find_rules("comparability")
 
 
@@ -312,11 +322,11 @@ def judge_targets(
         reason = f"no lesion of at least {limits['mass_min_mm']:g} mm was measured at baseline"
         return {**found, "target_response": None, "target_response_reason": reason, "targets": []}
     visits = [
-        Visit(0, {n: Reading(mm) for n, mm in targets.items()}),
+        Visit(0, {n: TargetReading(mm) for n, mm in targets.items()}),
         Visit(
             days or 0,
-            {n: read_target(followup_mm.get(n), cavity=Cavity.WHOLE) for n in targets},
-            new=New.NOT_STATED,
+            {n: read_target(followup_mm.get(n), cavity=CavityReading.WHOLE) for n in targets},
+            new=NewLesionStatus.NOT_STATED,
         ),
     ]
     point = find_time_points(visits, book=book)[0]
@@ -326,7 +336,7 @@ def judge_targets(
     change = point.from_baseline_percent
     return {
         **found,
-        "target_response": None if point.target is Response.NONE else point.target.value,
+        "target_response": None if point.target is RecistResponse.NONE else point.target.value,
         **(
             {"change_percent": None, "change_percent_reason": "a target was not measured on the follow-up"}
             if change is None
@@ -343,11 +353,32 @@ def _followup(value: float | None) -> dict[str, Any]:
 
 
 def find_nadir(ratios: Iterable[float | None]) -> int | None:
-    """Place of the smallest ratio; None where none can be told."""
+    """The scan with the smallest burden.
+
+    Parameters
+    ----------
+    ratios : iterable of float or None
+        Burden of each scan over that of the baseline; None where it is not known.
+
+    Returns
+    -------
+    int or None
+        Position of the smallest known ratio, the first of equals; None where no ratio is known.
+    """
     known = [(ratio, place) for place, ratio in enumerate(ratios) if ratio is not None]
     return min(known)[1] if known else None
 
 
 def read_numbers(row: RuleRow) -> dict[str, Any]:
-    """The numbers of a row by name."""
+    """The data of a row as plain values, without the text that explains it.
+
+    Parameters
+    ----------
+    row : RuleRow
+
+    Returns
+    -------
+    dict
+        Every datum of the row but `meaning`, by its key.
+    """
     return {name: value for name, value in row.data.items() if name != "meaning"}

@@ -11,18 +11,25 @@ from miliary.model.case import Case, LabResult, path_of
 from miliary.model.vocabulary import Finding, History, Presence, Result, Smoking, Symptom
 
 
-class FoundFinding(NamedTuple):
-    """State of a finding and the facts behind it; no facts where it is not stated."""
+class FindingState(NamedTuple):
+    """Whether a case has a finding, and the facts that say so.
+
+    Attributes
+    ----------
+    state : Presence
+    facts : tuple of Input
+        Empty where the finding is not stated.
+    """
 
     state: Presence
     facts: tuple[Input, ...]
 
 
-UNKNOWN = FoundFinding(Presence.NOT_STATED, ())
-States = Iterator[tuple[Presence, Input]]
+UNKNOWN = FindingState(Presence.NOT_STATED, ())
+FindingFacts = Iterator[tuple[Presence, Input]]
 
 
-def look_up(row: RuleRow, case: Case) -> FoundFinding:
+def look_up(row: RuleRow, case: Case) -> FindingState:
     """State of one finding.
 
     Parameters
@@ -33,59 +40,59 @@ def look_up(row: RuleRow, case: Case) -> FoundFinding:
 
     Returns
     -------
-    FoundFinding
+    FindingState
         Present if any of its facts says so; absent only if some say so and none says otherwise.
     """
     if row["kind"] == "imaging_all":
-        return _need_all([_join(_read_imaging([name], case)) for name in row["names"]])
-    return _join(_READERS[row["kind"]](row, case))
+        return _combine_all([_combine_any(_read_imaging([name], case)) for name in row["names"]])
+    return _combine_any(_READERS[row["kind"]](row, case))
 
 
-def _join(states: Iterable[tuple[Presence, Input]]) -> FoundFinding:
+def _combine_any(states: Iterable[tuple[Presence, Input]]) -> FindingState:
     known = [(state, fact) for state, fact in states if state.is_known]
     for wanted in (Presence.PRESENT, Presence.ABSENT):
         facts = tuple(fact for state, fact in known if state is wanted)
         if facts:
-            return FoundFinding(wanted, facts)
+            return FindingState(wanted, facts)
     return UNKNOWN
 
 
-def _need_all(parts: list[FoundFinding]) -> FoundFinding:
+def _combine_all(parts: list[FindingState]) -> FindingState:
     facts = tuple(fact for part in parts for fact in part.facts)
     states = {part.state for part in parts}
     if Presence.ABSENT in states:
-        return FoundFinding(Presence.ABSENT, facts)
-    return UNKNOWN if Presence.NOT_STATED in states else FoundFinding(Presence.PRESENT, facts)
+        return FindingState(Presence.ABSENT, facts)
+    return UNKNOWN if Presence.NOT_STATED in states else FindingState(Presence.PRESENT, facts)
 
 
-def _read_imaging(names: Iterable[str], case: Case) -> States:
+def _read_imaging(names: Iterable[str], case: Case) -> FindingFacts:
     for study in case.studies:
         for name in names:
             state = study.finding(Finding(name))
             yield state, Input(f"{path_of('studies', study.id)}.findings.{name}", state.value)
 
 
-def _read_symptom(row: RuleRow, case: Case) -> States:
+def _read_symptom(row: RuleRow, case: Case) -> FindingFacts:
     for name in row["names"]:
         state = case.symptom(Symptom(name))
         yield state, Input(f"symptoms.{name}", state.value)
 
 
-def _read_history(row: RuleRow, case: Case) -> States:
+def _read_history(row: RuleRow, case: Case) -> FindingFacts:
     for name in row["names"]:
         state = case.past(History(name))
         yield state, Input(f"history.{name}", state.value)
     yield from _read_tests(row, case, Result.POSITIVE)
 
 
-def _read_origin(row: RuleRow, case: Case) -> States:
+def _read_origin(row: RuleRow, case: Case) -> FindingFacts:
     """Origin as stated; the country of treatment is taken for it only where it is one of those named."""
     yield from _read_history(row, case)
     if case.patient.region in row["regions"]:
         yield Presence.PRESENT, Input("patient.region", case.patient.region)
 
 
-def _read_tests(row: RuleRow, case: Case, wanted: Result) -> States:
+def _read_tests(row: RuleRow, case: Case, wanted: Result) -> FindingFacts:
     """An indeterminate or failed test says nothing either way."""
     for test in case.microbiology:
         if test.test in row.get("tests", ()) and test.result in (Result.POSITIVE, Result.NEGATIVE):
@@ -93,13 +100,16 @@ def _read_tests(row: RuleRow, case: Case, wanted: Result) -> States:
             yield state, Input(path_of("microbiology", test.id, "result"), test.result.value)
 
 
-def _read_lab(row: RuleRow, case: Case, *, is_above: bool) -> States:
+def _read_lab(row: RuleRow, case: Case, *, is_above: bool) -> FindingFacts:
     for lab in case.labs:
         if lab.analyte in row["analytes"]:
-            yield _place(lab, is_above=is_above), Input(path_of("labs", lab.id, "value"), lab.value)
+            yield (
+                _compare_with_range(lab, is_above=is_above),
+                Input(path_of("labs", lab.id, "value"), lab.value),
+            )
 
 
-def _place(lab: LabResult, *, is_above: bool) -> Presence:
+def _compare_with_range(lab: LabResult, *, is_above: bool) -> Presence:
     """Outside the reporting laboratory's range on one side; not told without value or bound."""
     bound = lab.high if is_above else lab.low
     if lab.value is None or bound is None:
@@ -108,36 +118,36 @@ def _place(lab: LabResult, *, is_above: bool) -> Presence:
     return Presence.PRESENT if outside else Presence.ABSENT
 
 
-def _read_all_low(row: RuleRow, case: Case) -> States:
+def _read_all_low(row: RuleRow, case: Case) -> FindingFacts:
     """Every one of several values below its range."""
     parts = [
-        _join(
-            (_place(lab, is_above=False), Input(path_of("labs", lab.id, "value"), lab.value))
+        _combine_any(
+            (_compare_with_range(lab, is_above=False), Input(path_of("labs", lab.id, "value"), lab.value))
             for lab in case.labs
             if lab.analyte == analyte
         )
         for analyte in row["analytes"]
     ]
-    state, facts = _need_all(parts)
+    state, facts = _combine_all(parts)
     for fact in facts:
         yield state, fact
 
 
-def _read_histology(row: RuleRow, case: Case) -> States:
+def _read_histology(row: RuleRow, case: Case) -> FindingFacts:
     """Tissue says what it shows; that a word is not used is no statement."""
     for specimen in case.specimens:
         if any(word in specimen.histology.lower() for word in row["words"]):
             yield Presence.PRESENT, Input(path_of("specimens", specimen.id, "histology"), specimen.histology)
 
 
-def _read_invasion(row: RuleRow, case: Case) -> States:
+def _read_invasion(row: RuleRow, case: Case) -> FindingFacts:
     for specimen in case.specimens:
         for name in row["names"]:
             state = specimen.invasion.get(name, Presence.NOT_STATED)
             yield state, Input(f"{path_of('specimens', specimen.id)}.invasion.{name}", state.value)
 
 
-def _read_molecular(row: RuleRow, case: Case) -> States:
+def _read_molecular(row: RuleRow, case: Case) -> FindingFacts:
     for report in case.molecular:
         for number, gene in enumerate(report.genes):
             if gene.gene.upper() in row["genes"] and gene.result is Result.POSITIVE:
@@ -148,14 +158,14 @@ def _read_molecular(row: RuleRow, case: Case) -> States:
             yield Presence.PRESENT, Input(path_of("immunostains", stain.id, "result"), stain.result.value)
 
 
-def _read_sex(row: RuleRow, case: Case) -> States:
+def _read_sex(row: RuleRow, case: Case) -> FindingFacts:
     sex = case.patient.sex
     if sex is not None:
         state = Presence.PRESENT if sex.value == row["value"] else Presence.ABSENT
         yield state, Input("patient.sex", sex.value)
 
 
-def _read_smoking(row: RuleRow, case: Case) -> States:
+def _read_smoking(row: RuleRow, case: Case) -> FindingFacts:
     """Read never, former or current; "non-smoker" may be former and is not taken for never."""
     smoking = case.patient.smoking
     if smoking is not None and smoking is not Smoking.NON_SMOKER:
@@ -163,7 +173,7 @@ def _read_smoking(row: RuleRow, case: Case) -> States:
         yield state, Input("patient.smoking", smoking.value)
 
 
-def _read_age(row: RuleRow, case: Case) -> States:
+def _read_age(row: RuleRow, case: Case) -> FindingFacts:
     age = case.patient.age_years
     if age is None:
         return
@@ -176,13 +186,13 @@ def _read_age(row: RuleRow, case: Case) -> States:
         yield Presence.PRESENT if smokes else Presence.ABSENT, fact
 
 
-def _read_stable(_row: RuleRow, case: Case) -> States:
+def _read_stable(_row: RuleRow, case: Case) -> FindingFacts:
     for study in case.studies:
         if study.change.lower().startswith(("stable", "unchanged")) and study.compared_with:
             yield Presence.PRESENT, Input(path_of("studies", study.id, "change"), study.change)
 
 
-_READERS: dict[str, Callable[[RuleRow, Case], States]] = {
+_READERS: dict[str, Callable[[RuleRow, Case], FindingFacts]] = {
     "imaging": lambda row, case: _read_imaging(row["names"], case),
     "symptom": _read_symptom,
     "history": _read_history,

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from miliary.clinical.miliary.bridge import assess_scans
-from miliary.clinical.recist.criteria import Options
+from miliary.clinical.recist.criteria import RecistOptions
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import Case
@@ -41,7 +41,7 @@ def assess_case(
     case: Case,
     *,
     scans: Mapping[str, Mapping[str, Any]] | None = None,
-    response: Options | None = None,
+    response: RecistOptions | None = None,
 ) -> tuple[Assessment, ...]:
     """What every rule says of a case, the gravest first, then in the order of `RULES`.
 
@@ -50,7 +50,7 @@ def assess_case(
     case : Case
     scans : mapping of str to mapping, optional
         `scan.json` of the studies that were measured, by study id.
-    response : Options, optional
+    response : RecistOptions, optional
         What a protocol may choose in reading a response; RECIST 1.1 with its defaults otherwise.
 
     Returns
@@ -91,7 +91,17 @@ def _origin_of(assessment: Assessment, origins: Mapping[str, Origin], default: O
 
 
 def resolve_citations(assessments: Iterable[Assessment]) -> Mapping[str, Citation]:
-    """The citations that these assessments name, by id."""
+    """The sources that some assessments name.
+
+    Parameters
+    ----------
+    assessments : iterable of Assessment
+
+    Returns
+    -------
+    mapping of str to Citation
+        By the id of the citation, in alphabetical order.
+    """
     known = {
         citation.id: citation
         for system, edition in list_rules()
@@ -102,7 +112,17 @@ def resolve_citations(assessments: Iterable[Assessment]) -> Mapping[str, Citatio
 
 
 def count_outcomes(assessments: Iterable[Assessment]) -> dict[str, int]:
-    """How many of each severity are raised, and how many could not be told."""
+    """How many assessments are raised, by severity, and how many are not assessable.
+
+    Parameters
+    ----------
+    assessments : iterable of Assessment
+
+    Returns
+    -------
+    dict of str to int
+        Under ``error``, ``query``, ``note`` and ``not_assessable``.
+    """
     found = tuple(assessments)
     counts = {s.value: sum(a.severity is s for a in found) for s in _ORDER[:-1]}
     return counts | {"not_assessable": sum(a.verdict is Verdict.NOT_ASSESSABLE for a in found)}

@@ -328,7 +328,18 @@ def refuse_unknown(found: Iterable[str], allowed: Collection[str], where: str) -
 
 
 def suggest(name: str, allowed: Collection[str]) -> str:
-    """End of a message that names the nearest of the allowed names, or all of a few; empty for many."""
+    """The end of a message about an unknown name.
+
+    Parameters
+    ----------
+    name : str
+    allowed : iterable of str
+
+    Returns
+    -------
+    str
+        A question with the nearest of the allowed names, or the list of all of a few; empty for many.
+    """
     near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]}?"

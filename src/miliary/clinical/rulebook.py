@@ -63,7 +63,18 @@ _ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*\Z")
 
 @dataclass(frozen=True)
 class Citation:
-    """A source of rows."""
+    """A source that rows rest on.
+
+    Attributes
+    ----------
+    id : str
+    text : str
+        Authors, journal, year and pages.
+    basis : Basis
+        Whether the source itself was read.
+    doi : str
+        Empty where none is known.
+    """
 
     id: str
     text: str
@@ -73,7 +84,23 @@ class Citation:
 
 @dataclass(frozen=True)
 class RuleRow:
-    """One row of knowledge. `row["name"]` is its data; `drives` is false for low confidence."""
+    """One row of knowledge; ``row["name"]`` is one of its data.
+
+    Attributes
+    ----------
+    id : str
+        Unique in its file.
+    table : str
+    citations : tuple of str
+        Ids of its sources.
+    basis : Basis
+    confidence : str
+        H, M or L.
+    as_of : date or None
+        When it was last checked, where that differs from the date of its file.
+    data : mapping of str to Any
+        Everything else, as its table's schema declares.
+    """
 
     id: str
     table: str
@@ -98,7 +125,16 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class RuleBook:
-    """One validated rule file."""
+    """One validated rule file.
+
+    Attributes
+    ----------
+    system, edition, title : str
+    as_of : date or None
+        When its content was last checked.
+    citations : mapping of str to Citation
+    tables : mapping of str to tuple of RuleRow
+    """
 
     system: str
     edition: str
@@ -211,7 +247,13 @@ def load_schema(system: str) -> RuleSchema:
 
 
 def list_rules() -> tuple[tuple[str, str], ...]:
-    """System and edition of every rule file, systems in alphabetical order, their oldest edition first."""
+    """System and edition of every rule file.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Systems in alphabetical order, of each the oldest edition first.
+    """
     return _list_rules(RULES_FOLDER)
 
 
@@ -329,7 +371,26 @@ def parse_rules(text: str, *, name: str, schema: RuleSchema) -> RuleBook:
 
 
 def build_rules(document: Mapping[str, Any], *, name: str, schema: RuleSchema) -> RuleBook:
-    """Validate the parsed document of one rule file; see `parse_rules`."""
+    """Validate the parsed document of one rule file.
+
+    Parameters
+    ----------
+    document : mapping
+        The file as parsed from TOML.
+    name : str
+        Its name under ``rules/``, for errors.
+    schema : RuleSchema
+        What its tables may hold.
+
+    Returns
+    -------
+    RuleBook
+
+    Raises
+    ------
+    RuleError
+        As `parse_rules`.
+    """
     raw = dict(document)
     head = raw.pop("edition", None)
     if not isinstance(head, dict) or not {"system", "edition", "title"} <= head.keys():

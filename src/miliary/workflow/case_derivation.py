@@ -11,7 +11,7 @@ from miliary import __version__
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter
 
 if TYPE_CHECKING:
-    from miliary.clinical.recist.criteria import Options
+    from miliary.clinical.recist.criteria import RecistOptions
     from miliary.model.case import Case
 
 
@@ -37,7 +37,7 @@ class DerivedCase:
     left_out: tuple[str, ...] = ()
 
 
-def assess_case_folder(folder: str | Path, *, options: Options | None = None) -> DerivedCase:
+def assess_case_folder(folder: str | Path, *, options: RecistOptions | None = None) -> DerivedCase:
     """Read the facts in a folder and derive what they allow; nothing is written.
 
     Parameters
@@ -45,7 +45,7 @@ def assess_case_folder(folder: str | Path, *, options: Options | None = None) ->
     folder : path
         Holds ``case.yaml`` and, where there is one, ``labs.csv``. Its studies may point to results of
         `measure`.
-    options : Options, optional
+    options : RecistOptions, optional
         What a protocol may choose of RECIST 1.1.
 
     Raises
@@ -54,7 +54,7 @@ def assess_case_folder(folder: str | Path, *, options: Options | None = None) ->
         The folder holds no readable case.
     """
     from miliary.clinical.labs.lab_ranges import find_range
-    from miliary.clinical.recist.criteria import Options
+    from miliary.clinical.recist.criteria import RecistOptions
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case.case_file import read_case, read_scans
     from miliary.exchange.case.case_folder import Source, render_summary, summarize_case
@@ -62,7 +62,7 @@ def assess_case_folder(folder: str | Path, *, options: Options | None = None) ->
 
     facts = read_case(folder)
     found = count_days(
-        facts, assess_case(facts, scans=read_scans(facts, folder), response=options or Options())
+        facts, assess_case(facts, scans=read_scans(facts, folder), response=options or RecistOptions())
     )
     sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
@@ -81,7 +81,7 @@ def derive_case(
     folder: str | Path,
     out: str | Path,
     *,
-    options: Options | None = None,
+    options: RecistOptions | None = None,
     progress: StageCallback | None = None,
     cancel: CancelCheck | None = None,
 ) -> DerivedCase:
@@ -94,7 +94,7 @@ def derive_case(
         `measure`, which are kept with the result.
     out : path
         Result folder: new, empty, or an earlier result of a case, which is replaced at the end.
-    options : Options, optional
+    options : RecistOptions, optional
         What a protocol may choose of RECIST 1.1.
     progress : callable, optional
         Called with the name of each stage as it starts.

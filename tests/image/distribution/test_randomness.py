@@ -337,7 +337,7 @@ def test_trials_tell_by_how_much_the_packaged_chance_is_off(around):
         assert log_sd[k] == pytest.approx(randomness.MIN_LOG_SD, abs=0.05)
         others = [ZONES.index(name) for name in ("pleura_contact", "pleura_rim", "vessel_contact")]
         assert np.abs(log_factor[others]).max() < 0.15
-        assert log_sd[others[0]] >= randomness.GEOMETRY_LOG_SD["pleura_contact"]
+        assert log_sd[others[0]] >= randomness.read_model()["geometry_log_sd"]["pleura_contact"]
     none = randomness._compare_zones(
         tried.select(tried.zone != k), np.ones((tried.zone != k).sum(), bool), 0.85
     )

@@ -17,12 +17,34 @@ _MG_PER_UNIT = {"mg": 1.0, "g": 1000.0, "ug": 0.001}
 
 
 def find_drug(treatment: Treatment) -> str:
-    """The generic name as the rule file writes it."""
+    """The generic name of a treatment's drug, in lower case, as the rule file writes it.
+
+    Parameters
+    ----------
+    treatment : Treatment
+
+    Returns
+    -------
+    str
+    """
     return treatment.name.strip().lower()
 
 
 def find_label_region(region: str, book: RuleBook) -> str:
-    """Region of the label (US, EU, JP) for a country code; empty where the rules hold no label for it."""
+    """The region whose drug label applies in a country.
+
+    Parameters
+    ----------
+    region : str
+        Two-letter country code.
+    book : RuleBook
+        The rules ``therapy``.
+
+    Returns
+    -------
+    str
+        US, EU or JP; empty where the rules hold no label for the country.
+    """
     row = book.row("label_regions")
     return next((name for name in ("US", "EU", "JP") if region.upper() in row[name]), "")
 
@@ -64,7 +86,19 @@ def _choose_by_weight(rows: list[RuleRow], weight_kg: float | None) -> list[Rule
 
 
 def check_duration(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
-    """A treatment longer than its label foresees."""
+    """Whether a treatment lasts longer than its label foresees.
+
+    Parameters
+    ----------
+    treatment : Treatment
+    book : RuleBook
+        The rules ``therapy``.
+
+    Yields
+    ------
+    Assessment
+        One for each label with a limit on duration that the treatment exceeds.
+    """
     region = find_label_region(treatment.region, book)
     days = days_between(treatment.start, treatment.stop)
     for row in book.rows("dose"):
@@ -100,7 +134,18 @@ def _find_use(treatment: Treatment) -> str:
 
 
 def find_daily_totals_mg(treatment: Treatment) -> tuple[float, ...]:
-    """Milligrams per day: one value, two (once, twice a day) where the frequency is not stated, or none."""
+    """The daily dose of a treatment.
+
+    Parameters
+    ----------
+    treatment : Treatment
+
+    Returns
+    -------
+    tuple of float
+        Milligrams per day: one value; two (taken once, taken twice a day) where the frequency is not stated;
+        none where the dose or its unit is not known.
+    """
     factor = _MG_PER_UNIT.get(treatment.unit.strip().lower())
     if treatment.dose is None or factor is None:
         return ()
@@ -173,7 +218,18 @@ def _cannot_step(treatment: Treatment, total: float, rows: list[RuleRow], book: 
 
 
 def check_lead_in(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
-    """The dose of the first days, recorded for longer than the label's first days."""
+    """Whether the lower dose of the first days is recorded for longer than the label asks for it.
+
+    Parameters
+    ----------
+    treatment : Treatment
+    book : RuleBook
+        The rules ``therapy``.
+
+    Yields
+    ------
+    Assessment
+    """
     totals = find_daily_totals_mg(treatment)
     region = find_label_region(treatment.region, book)
     days = days_between(treatment.start, treatment.stop)
@@ -276,7 +332,20 @@ def _list_dose_inputs(treatment: Treatment) -> tuple[Input, ...]:
 
 
 def check_details(treatment: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
-    """What a dose check needs besides the dose and the record does not say."""
+    """What the record does not state of a treatment and a check of its dose needs.
+
+    Parameters
+    ----------
+    treatment : Treatment
+    case : Case
+    book : RuleBook
+        The rules ``therapy``.
+
+    Yields
+    ------
+    Assessment
+        At most one, which lists what is missing.
+    """
     rows = [row for row in book.rows("dose") if row["drug"] == find_drug(treatment)]
     if not rows:
         return

@@ -57,7 +57,19 @@ def _rows_for(drug: Treatment, table: str, book: RuleBook) -> list[RuleRow]:
 
 
 def list_labs_during(drug: Treatment, case: Case, analytes: Iterable[str]) -> list[LabResult]:
-    """Labs of these analytes not known to lie before the start or after the end of a treatment."""
+    """Laboratory values of some analytes that may have been taken during a treatment.
+
+    Parameters
+    ----------
+    drug : Treatment
+    case : Case
+    analytes : sequence of str
+
+    Returns
+    -------
+    list of LabResult
+        All but those known to lie before the start or after the end of the treatment.
+    """
     wanted = set(analytes)
     return [lab for lab in case.labs if lab.analyte in wanted and _is_during(drug, lab)]
 
@@ -169,12 +181,32 @@ def _judge_lab(row: RuleRow, lab: LabResult, drug: Treatment, case: Case, book: 
 
 
 def is_above(fold: float, limit: float) -> bool:
-    """A label's "more than": the limit itself does not count."""
+    """Whether a value exceeds a label's "more than": the limit itself, within rounding, does not count.
+
+    Parameters
+    ----------
+    fold, limit : float
+        In multiples of the upper limit of normal.
+
+    Returns
+    -------
+    bool
+    """
     return fold > limit
 
 
 def fold_of_upper_limit(lab: LabResult) -> float | None:
-    """A value as a multiple of the reporting laboratory's upper limit; None without one."""
+    """A laboratory value as a multiple of the reporting laboratory's upper limit.
+
+    Parameters
+    ----------
+    lab : LabResult
+
+    Returns
+    -------
+    float or None
+        None without value or upper limit.
+    """
     if lab.value is None or not lab.high or lab.comparator == "<":
         return None
     return lab.value / lab.high

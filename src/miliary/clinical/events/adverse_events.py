@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from miliary.clinical.events.ctcae import SEVERITIES, Grades, Observed, find_grades
+from miliary.clinical.events.ctcae import SEVERITIES, ObservedEvent, PossibleGrades, find_grades
 from miliary.clinical.labs.lab_ranges import (
     convert_lab,
     drugs,
@@ -25,10 +25,10 @@ _NO_RANGE = "the laboratory's range"
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _GradeBasis:
     """What a grade was derived from: the observation, its inputs, and what is missing, in words."""
 
-    observed: Observed
+    observed: ObservedEvent
     inputs: tuple[Input, ...] = ()
     missing: tuple[str, ...] = ()
     note: str = ""
@@ -56,7 +56,22 @@ def _edition_of_labs(case: Case) -> str:
 
 
 def match_term(book: RuleBook, words: str) -> tuple[RuleRow | None, tuple[RuleRow, ...]]:
-    """The term that these words name, and otherwise the terms they may mean."""
+    """The CTCAE term that the words of a record name.
+
+    Parameters
+    ----------
+    book : RuleBook
+        The rules ``ctcae`` of one edition.
+    words : str
+        The adverse event as recorded; upper and lower case and underscores do not matter.
+
+    Returns
+    -------
+    term : RuleRow or None
+        None where the words are the name of no term.
+    candidates : tuple of RuleRow
+        Terms that imprecise words may mean; empty where a term was found or nothing is known.
+    """
     wanted = " ".join(words.lower().replace("_", " ").split())
     for row in book.rows("term"):
         names = {row["name"].lower(), row.id.replace("_", " "), *row.get("aliases", ())}
@@ -148,7 +163,7 @@ def _assess_fatal(event: AdverseEvent, term: RuleRow, book: RuleBook) -> Assessm
     )
 
 
-def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBook) -> _Seen:
+def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBook) -> _GradeBasis:
     facts = {name: state is Presence.PRESENT for name, state in event.facts.items() if state.is_known}
     severities = _severities(event.symptomatic, event.symptom_severity)
     lab = next((lab for lab in case.labs if lab.id == event.lab), None) if event.lab else None
@@ -166,8 +181,8 @@ def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBoo
         inputs.append(Input(path_of("adverse_events", event.id, measure), value))
     if value is None and (measure or term.get("analytes")):
         missing.append({"bsa_percent": "body surface"}.get(measure, measure.replace("_", " ")) or "the value")
-    return _Seen(
-        Observed(value=value, severities=severities, facts=facts, is_event=True),
+    return _GradeBasis(
+        ObservedEvent(value=value, severities=severities, facts=facts, is_event=True),
         tuple(inputs),
         tuple(missing),
     )
@@ -185,9 +200,9 @@ def _severities(symptomatic: Presence, severity: str) -> tuple[str, ...]:
 
 
 def _judge_event(
-    event: AdverseEvent, term: RuleRow, seen: _Seen, grades: Grades, book: RuleBook
+    event: AdverseEvent, term: RuleRow, seen: _GradeBasis, grades: PossibleGrades, book: RuleBook
 ) -> Assessment:
-    words = f"{term['name']}: {_say(grades)} by CTCAE {book.edition}"
+    words = f"{term['name']}: {_name_grades(grades)} by CTCAE {book.edition}"
     verdict, severity, reason = Verdict.MET, Severity.INFO, ""
     if event.grade is not None and event.grade not in grades.possible and not _may_rise(event.grade, grades):
         verdict, severity = Verdict.NOT_MET, Severity.ERROR
@@ -212,12 +227,12 @@ def _judge_event(
     )
 
 
-def _may_rise(grade: int, grades: Grades) -> bool:
+def _may_rise(grade: int, grades: PossibleGrades) -> bool:
     """A graver grade may rest on something grave that the record does not mention."""
     return bool(grades.unstated) and grade > max(grades.possible, default=0)
 
 
-def _say(grades: Grades) -> str:
+def _name_grades(grades: PossibleGrades) -> str:
     if not grades.possible:
         return "no published grade"
     listed = [str(grade) for grade in grades.possible]
@@ -225,7 +240,7 @@ def _say(grades: Grades) -> str:
     return f"grade {words}" if listed != ["0"] else "no grade"
 
 
-def _why_open(seen: _Seen, grades: Grades, term: RuleRow, book: RuleBook) -> str:
+def _why_open(seen: _GradeBasis, grades: PossibleGrades, term: RuleRow, book: RuleBook) -> str:
     parts = list(seen.missing)
     asked = [row for row in book.rows("criterion") if row["term"] == term.id]
     if len(seen.observed.severities) > 1 and any("symptoms" in row.data for row in asked):
@@ -258,16 +273,16 @@ def assess_lab_grades(case: Case, *, edition: str = "") -> Iterator[Assessment]:
             if lab.analyte in term.get("analytes", ()) and lab.value is not None:
                 seen = _observe_lab(case, lab, term, book)
                 grades = find_grades(term, seen.observed, book=book)
-                if grades.possible != (0,) and _says_something(lab, seen):
+                if grades.possible != (0,) and _is_worth_stating(lab, seen):
                     yield _judge_lab(lab, term, seen, grades, book)
 
 
-def _says_something(lab: LabResult, seen: _Seen) -> bool:
+def _is_worth_stating(lab: LabResult, seen: _GradeBasis) -> bool:
     """Without any limit a value of unknown standing is left alone, unless its laboratory calls it changed."""
     return _NO_RANGE not in seen.missing or bool(lab.change)
 
 
-def _observe_lab(case: Case, lab: LabResult, term: RuleRow, book: RuleBook) -> _Seen:
+def _observe_lab(case: Case, lab: LabResult, term: RuleRow, book: RuleBook) -> _GradeBasis:
     limits = find_range(case, lab)
     before = is_before_treatment(case, lab)
     other = find_baseline(case, lab)
@@ -294,15 +309,15 @@ def _observe_lab(case: Case, lab: LabResult, term: RuleRow, book: RuleBook) -> _
     note = f" The limits are {limits.words}." if limits.row is not None else ""
     if before and drugs(case):
         note += " It was taken before treatment and is no adverse event of it."
-    return _Seen(
-        Observed(
+    return _GradeBasis(
+        ObservedEvent(
             value=value,
             is_alt=is_alt,
             comparator=lab.comparator,
             analyte=lab.analyte,
-            uln=_times(limits.high, factor),
-            lln=_times(limits.low, factor),
-            baseline=_times(base, factor),
+            uln=_multiply(limits.high, factor),
+            lln=_multiply(limits.low, factor),
+            baseline=_multiply(base, factor),
             is_baseline=is_baseline,
             severities=_severities(lab.is_symptomatic, ""),
         ),
@@ -323,7 +338,7 @@ def _needs_baseline(term: RuleRow, book: RuleBook) -> bool:
     return any("baseline" in key for row in rows for key in row.data)
 
 
-def _times(number: float | None, factor: float | None) -> float | None:
+def _multiply(number: float | None, factor: float | None) -> float | None:
     return None if number is None or factor is None else number * factor
 
 
@@ -347,7 +362,9 @@ def _factor(lab: LabResult, unit: str) -> float | None:
     return convert_value(1.0, lab.unit, unit, is_enzyme=is_enzyme(lab.analyte)) if lab.unit else None
 
 
-def _judge_lab(lab: LabResult, term: RuleRow, seen: _Seen, grades: Grades, book: RuleBook) -> Assessment:
+def _judge_lab(
+    lab: LabResult, term: RuleRow, seen: _GradeBasis, grades: PossibleGrades, book: RuleBook
+) -> Assessment:
     is_open = not grades.is_one
     is_quiet = seen.observed.is_baseline or grades.possible == (1,)
     return Assessment(
@@ -356,8 +373,8 @@ def _judge_lab(lab: LabResult, term: RuleRow, seen: _Seen, grades: Grades, book:
         verdict=Verdict.NOT_ASSESSABLE if is_open else Verdict.MET,
         severity=Severity.INFO if is_quiet else Severity.NOTE,
         statement=(
-            f"{term['name']}: {_say(grades)} by CTCAE {book.edition} for {lab.comparator}{lab.value:g} "
-            f"{lab.unit}.{seen.note}"
+            f"{term['name']}: {_name_grades(grades)} by CTCAE {book.edition} for "
+            f"{lab.comparator}{lab.value:g} {lab.unit}.{seen.note}"
         ),
         reason=_why_open(seen, grades, term, book) if is_open else "",
         value=grades.possible[0] if grades.is_one else None,

@@ -22,7 +22,7 @@ _REFERENCES = ("uln", "lln", "baseline")
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedEvent:
     """What is known of one event or value; None where not stated.
 
     Parameters
@@ -57,7 +57,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Grades:
+class PossibleGrades:
     """What a term comes to.
 
     `possible` grades in order, 0 for none; `unstated` facts that would raise the grade, had they been
@@ -76,14 +76,14 @@ class Grades:
         return len(self.possible) == 1 and not self.gaps
 
 
-def find_grades(term: RuleRow, observed: Observed, *, book: RuleBook) -> Grades:
+def find_grades(term: RuleRow, observed: ObservedEvent, *, book: RuleBook) -> PossibleGrades:
     """Every grade that a term can have under what is known.
 
     Parameters
     ----------
     term : RuleRow
         Of the table ``term``.
-    observed : Observed
+    observed : ObservedEvent
     book : RuleBook
         CTCAE rules.
     """
@@ -93,7 +93,7 @@ def find_grades(term: RuleRow, observed: Observed, *, book: RuleBook) -> Grades:
     possible: set[int] = set()
     missed: set[str] = set()
     held: set[str] = set()
-    for known in _complete(criteria + gaps, observed):
+    for known in _list_completions(criteria + gaps, observed):
         holding = [row for row in criteria if holds(row, known)]
         gap = [row["where"] for row in gaps if holds(row, known)]
         held.update(row.id for row in holding)
@@ -111,11 +111,25 @@ def find_grades(term: RuleRow, observed: Observed, *, book: RuleBook) -> Grades:
             if fact not in observed.facts
         }
     )
-    return Grades(tuple(sorted(possible)), tuple(unstated), tuple(sorted(missed)), tuple(sorted(held)))
+    return PossibleGrades(
+        tuple(sorted(possible)), tuple(unstated), tuple(sorted(missed)), tuple(sorted(held))
+    )
 
 
-def holds(row: RuleRow, known: Observed) -> bool:
-    """Whether a criterion holds, everything it asks for being known."""
+def holds(row: RuleRow, known: ObservedEvent) -> bool:
+    """Whether one criterion of a grade is fulfilled.
+
+    Parameters
+    ----------
+    row : RuleRow
+        The criterion.
+    known : ObservedEvent
+        The event with everything the criterion asks for filled in; what is still None fulfills nothing.
+
+    Returns
+    -------
+    bool
+    """
     if row.get("analyte") not in {None, known.analyte}:
         return False
     if not set(row.get("symptoms", SEVERITIES)) & set(known.severities):
@@ -130,17 +144,17 @@ def holds(row: RuleRow, known: Observed) -> bool:
     )
 
 
-def _baseline_fits(row: RuleRow, known: Observed) -> bool:
+def _baseline_fits(row: RuleRow, known: ObservedEvent) -> bool:
     """The baseline is on the side of its limits that the criterion asks for; a baseline itself is on none."""
     is_high = _is_more(known.baseline, known.uln) and not known.is_baseline
     is_low = _is_more(known.lln, known.baseline) and not known.is_baseline
     if row.get("baseline_high", is_high) != is_high or row.get("baseline_low", is_low) != is_low:
         return False
     factor = row.get("baseline_over_uln")
-    return factor is None or _is_more(known.baseline, _times(factor, known.uln))
+    return factor is None or _is_more(known.baseline, _multiply(factor, known.uln))
 
 
-def _times(factor: float, value: float | None) -> float | None:
+def _multiply(factor: float, value: float | None) -> float | None:
     return None if value is None else factor * value
 
 
@@ -160,7 +174,7 @@ def _numbers(row: RuleRow, *, is_alt: bool) -> Iterator[tuple[str, str, float]]:
             yield relation, reference, number
 
 
-def _threshold(number: float, reference: str, known: Observed) -> float | None:
+def _threshold(number: float, reference: str, known: ObservedEvent) -> float | None:
     if not reference:
         return number
     name, _, offset = reference.partition("_")
@@ -180,16 +194,16 @@ def _compare(relation: str, value: float | None, threshold: float | None) -> boo
 # --- every reading of what is not stated ----------------------------------------------------------------
 
 
-def _complete(rows: Sequence[RuleRow], observed: Observed) -> Iterator[Observed]:
+def _list_completions(rows: Sequence[RuleRow], observed: ObservedEvent) -> Iterator[ObservedEvent]:
     """The event with everything a criterion asks for filled in, in every way that makes a difference."""
     rows = [row for row in rows if row.get("analyte") in {None, observed.analyte}]
-    answers = [{**observed.facts, **stated} for stated in _answers(rows, observed)]
-    for known in _complete_numbers(rows, observed):
+    answers = [{**observed.facts, **stated} for stated in _list_answers(rows, observed)]
+    for known in _list_number_completions(rows, observed):
         for severity, facts in product(observed.severities, answers):
             yield replace(known, severities=(severity,), facts=facts)
 
 
-def _answers(rows: Sequence[RuleRow], observed: Observed) -> Iterator[dict[str, bool]]:
+def _list_answers(rows: Sequence[RuleRow], observed: ObservedEvent) -> Iterator[dict[str, bool]]:
     """Answers to what is not stated.
 
     A fact that only raises a grade needs to be tried alone: the highest criterion that holds rests on one of
@@ -214,35 +228,39 @@ def _asked_facts(rows: Iterable[RuleRow]) -> set[str]:
     }
 
 
-def _complete_numbers(rows: Sequence[RuleRow], observed: Observed) -> Iterator[Observed]:
+def _list_number_completions(rows: Sequence[RuleRow], observed: ObservedEvent) -> Iterator[ObservedEvent]:
     asked = {reference.partition("_")[0] for row in rows for _, reference, _ in _numbers(row, is_alt=False)}
     for side, limit in (("baseline_high", "uln"), ("baseline_low", "lln")):
         if any(side in row.data for row in rows):
             asked |= {"baseline", limit}
-    for limits in _complete_references(rows, observed, asked):
-        for value in _values(rows, limits):
+    for limits in _list_reference_completions(rows, observed, asked):
+        for value in _list_values(rows, limits):
             base = value if limits.is_baseline else limits.baseline
             yield replace(limits, value=value, baseline=base, comparator="")
 
 
-def _complete_references(rows: Sequence[RuleRow], observed: Observed, asked: set[str]) -> Iterator[Observed]:
+def _list_reference_completions(
+    rows: Sequence[RuleRow], observed: ObservedEvent, asked: set[str]
+) -> Iterator[ObservedEvent]:
     """Limits and baseline that are not stated, tried on either side of where they change a criterion."""
     value = observed.value if observed.value is not None else 1.0
     for name in _REFERENCES:
         is_needed = name in asked and not (name == "baseline" and observed.is_baseline)
         if is_needed and getattr(observed, name) is None:
-            for trial in _spread(_turns(rows, name, value, observed)):
-                yield from _complete_references(rows, _with(observed, name, trial), asked)
+            for trial in _sample_around(_find_turning_points(rows, name, value, observed)):
+                yield from _list_reference_completions(rows, _with_reference(observed, name, trial), asked)
             return
     yield observed
 
 
-def _with(observed: Observed, name: str, trial: float) -> Observed:
+def _with_reference(observed: ObservedEvent, name: str, trial: float) -> ObservedEvent:
     changes: dict[str, Any] = {name: trial}
     return replace(observed, **changes)
 
 
-def _turns(rows: Sequence[RuleRow], name: str, value: float, observed: Observed) -> set[float]:
+def _find_turning_points(
+    rows: Sequence[RuleRow], name: str, value: float, observed: ObservedEvent
+) -> set[float]:
     """Where an unknown reference makes a comparison with the value turn over."""
     turns = {value}
     for row in rows:
@@ -259,7 +277,7 @@ def _turns(rows: Sequence[RuleRow], name: str, value: float, observed: Observed)
     return turns
 
 
-def _values(rows: Sequence[RuleRow], known: Observed) -> list[float | None]:
+def _list_values(rows: Sequence[RuleRow], known: ObservedEvent) -> list[float | None]:
     """The value, or values that stand for all it may be."""
     if known.value is not None and not known.comparator:
         return [known.value]
@@ -270,14 +288,14 @@ def _values(rows: Sequence[RuleRow], known: Observed) -> list[float | None]:
         if (threshold := _threshold(number, reference, known)) is not None
     }
     if known.value is None:
-        return list(_spread(turns)) or [None]
-    spread = _spread(turns | {known.value})
+        return list(_sample_around(turns)) or [None]
+    spread = _sample_around(turns | {known.value})
     if known.comparator == "<":
         return [trial for trial in spread if trial < known.value]
     return [trial for trial in spread if trial > known.value]
 
 
-def _spread(turns: set[float]) -> list[float]:
+def _sample_around(turns: set[float]) -> list[float]:
     """Each number, one between any two, one beyond either end."""
     marks = sorted(mark for mark in turns if mark > 0)
     if not marks:

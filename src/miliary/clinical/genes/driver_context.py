@@ -14,7 +14,20 @@ _EUROPE = ("EU", "AT", "BE", "CH", "DE", "DK", "ES", "FI", "FR", "GB", "IE", "IT
 
 
 def list_frequencies(case: Case, genes: Iterable[str], book: RuleBook) -> Iterator[Assessment]:
-    """How often a driver is found in people like this one: context, never a result."""
+    """How often each driver is found in people like this patient: context, never a result.
+
+    Parameters
+    ----------
+    case : Case
+    genes : sequence of str
+        Symbols as in the rule file.
+    book : RuleBook
+        The rules ``drivers``.
+
+    Yields
+    ------
+    Assessment
+    """
     population = _find_population(case)
     for gene in genes:
         rows = [row for row in book.rows("frequency") if _applies(row, gene, population, case)]
@@ -77,10 +90,23 @@ def _describe_frequency(row: RuleRow) -> str:
     return what + span + (f" ({', '.join(who)})" if who else "")
 
 
-def describe_spread(
+def describe_dissemination(
     case: Case, positive: Mapping[str, tuple[Input, ...]], book: RuleBook
 ) -> Iterator[Assessment]:
-    """Where disease with a driver was found elsewhere; `positive` holds the facts of each positive gene."""
+    """How disease with a found driver spread elsewhere: miliary pattern, metastatic sites, brain.
+
+    Parameters
+    ----------
+    case : Case
+    positive : mapping of str to tuple of Input
+        The facts behind each positive gene, by its symbol.
+    book : RuleBook
+        The rules ``drivers``.
+
+    Yields
+    ------
+    Assessment
+    """
     for row in book.rows("site"):
         gene = str(row["gene"])
         if gene not in positive:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from miliary.clinical.genes.driver_context import describe_spread, list_frequencies
+from miliary.clinical.genes.driver_context import describe_dissemination, list_frequencies
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, GeneResult, MolecularReport, path_of
@@ -30,8 +30,24 @@ class GeneStatus(StrEnum):
     NOT_STATED = "not_stated"
 
 
-class Evidence(NamedTuple):
-    """One test's word on one gene. `method` is empty where it cannot be told."""
+class GeneTestResult(NamedTuple):
+    """What one test says of one gene.
+
+    Attributes
+    ----------
+    gene : str
+        Symbol as in the rule file.
+    result : Result
+    method : str
+        Kind of test, as in the table ``method``; empty where it is not known.
+    clone : str
+        Antibody clone of an immunostain, in upper case; empty otherwise.
+    alteration : str
+        In the words of the rule file; empty where none is named.
+    fact : Input
+        Where the result stands in the case.
+    origin : Origin
+    """
 
     gene: str
     result: Result
@@ -44,12 +60,24 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class GeneFinding:
-    """Status of one gene, the alterations found, and the tests it rests on."""
+    """What all tests together say of one gene.
+
+    Attributes
+    ----------
+    gene : str
+    status : GeneStatus
+    alterations : tuple of str
+        Alterations found, in the words of the rule file.
+    evidence : tuple of GeneTestResult
+        The tests that name the gene.
+    reason : str
+        Why negative tests do not exclude an alteration; empty where they do or none is negative.
+    """
 
     gene: str
     status: GeneStatus
     alterations: tuple[str, ...]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[GeneTestResult, ...]
     reason: str = ""
 
 
@@ -83,12 +111,24 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         *_assess_single_method(case, genes, book),
         *_assess_discordance(case, genes, book),
         *list_frequencies(case, [finding.gene for finding in genes], book),
-        *describe_spread(case, positive, book),
+        *describe_dissemination(case, positive, book),
     )
 
 
 def find_gene_status(case: Case, rules: RuleBook | None = None) -> tuple[GeneFinding, ...]:
-    """What all tests of a case together say of each driver gene, in the order of the rule file."""
+    """What all tests of a case together say of each driver gene.
+
+    Parameters
+    ----------
+    case : Case
+    rules : RuleBook, optional
+        Edition of the driver rules; the newest packaged one by default.
+
+    Returns
+    -------
+    tuple of GeneFinding
+        One per gene, in the order of the rule file. A gene that no test names is not stated, never negative.
+    """
     book = rules or find_rules("drivers")
     evidence = tuple(_list_evidence(case, book))
     rows = book.rows("gene")
@@ -102,19 +142,19 @@ def _is_applicable(case: Case) -> bool:
     return any(word in specimen.histology.lower() for specimen in case.specimens for word in words)
 
 
-def _list_evidence(case: Case, book: RuleBook) -> Iterator[Evidence]:
+def _list_evidence(case: Case, book: RuleBook) -> Iterator[GeneTestResult]:
     for report in case.molecular:
         method = find_method(report, book)
         for number, gene in enumerate(report.genes):
             fact = Input(f"{path_of('molecular', report.id)}.genes[{number}].result", gene.result.value)
             symbol = find_symbol(gene.gene, book)
-            yield Evidence(
+            yield GeneTestResult(
                 symbol, gene.result, method, "", normalize_alteration(gene, symbol), fact, report.origin
             )
     for stain in case.immunostains:
         symbol = find_symbol(stain.target, book)
         fact = Input(path_of("immunostains", stain.id, "result"), stain.result.value)
-        item = Evidence(symbol, stain.result, "ihc", stain.clone.upper(), "", fact, stain.origin)
+        item = GeneTestResult(symbol, stain.result, "ihc", stain.clone.upper(), "", fact, stain.origin)
         row = find_method_row(item, book)
         # A stain that stands alone is taken for the fusion it looks for; a screening stain is not.
         is_enough = row is not None and row["positive"] == "stand_alone" and symbol in _FUSION_GENES
@@ -122,7 +162,20 @@ def _list_evidence(case: Case, book: RuleBook) -> Iterator[Evidence]:
 
 
 def find_symbol(name: str, book: RuleBook) -> str:
-    """The symbol the rule file uses for a gene: HER2 is ERBB2, NTRK1 is NTRK; unknown names stay."""
+    """The symbol the rule file uses for a gene: HER2 is ERBB2, NTRK1 is NTRK.
+
+    Parameters
+    ----------
+    name : str
+        As recorded.
+    book : RuleBook
+        The rules ``drivers``.
+
+    Returns
+    -------
+    str
+        The name itself, in upper case, where the rules do not know it.
+    """
     asked = name.upper().strip()
     for row in book.rows("gene"):
         if asked in (row["symbol"], *row.get("members", ()), *row.get("aliases", ())):
@@ -131,7 +184,19 @@ def find_symbol(name: str, book: RuleBook) -> str:
 
 
 def find_method(report: MolecularReport, book: RuleBook) -> str:
-    """What kind of test a report describes: from its material, then its name, then its analytes."""
+    """What kind of test a report describes, judged by its material, then its name, then its analytes.
+
+    Parameters
+    ----------
+    report : MolecularReport
+    book : RuleBook
+        The rules ``drivers``.
+
+    Returns
+    -------
+    str
+        As in the table ``method``; empty where it cannot be determined.
+    """
     name = report.assay.lower()
     panel = _find_panel(report, book)
     analytes = {analyte.lower() for analyte in report.analytes}
@@ -152,7 +217,19 @@ def _find_panel(report: MolecularReport, book: RuleBook) -> RuleRow | None:
 
 
 def normalize_alteration(gene: GeneResult, symbol: str) -> str:
-    """An alteration in the rule file's words; empty where a positive result names none that can be told."""
+    """An alteration in the words of the rule file.
+
+    Parameters
+    ----------
+    gene : GeneResult
+    symbol : str
+        Symbol of the gene as in the rule file.
+
+    Returns
+    -------
+    str
+        As in ``ex19del``, ``fusion``, ``L858R``; empty where a positive result names none that is known.
+    """
     text = gene.alteration.lower().replace(" ", "").replace("exon", "ex").replace("p.", "").replace("-", "")
     if text in ("rearrangement", "fusion", "translocation", "rearranged") or gene.partner:
         return "fusion"
@@ -171,7 +248,7 @@ def normalize_alteration(gene: GeneResult, symbol: str) -> str:
 _FUSION_GENES = ("ALK", "ROS1", "RET", "NTRK", "NRG1")
 
 
-def _combine(gene: str, evidence: tuple[Evidence, ...], book: RuleBook) -> GeneFinding:
+def _combine(gene: str, evidence: tuple[GeneTestResult, ...], book: RuleBook) -> GeneFinding:
     """A positive beats all, an adequate negative beats an inadequate one, any answer beats none."""
     own = tuple(item for item in evidence if item.gene == gene)
     found = {GeneStatus.NOT_STATED} | {_judge(item, book) for item in own}
@@ -187,7 +264,7 @@ def _combine(gene: str, evidence: tuple[Evidence, ...], book: RuleBook) -> GeneF
     return GeneFinding(gene, status, alterations, own, reason)
 
 
-def _judge(item: Evidence, book: RuleBook) -> GeneStatus:
+def _judge(item: GeneTestResult, book: RuleBook) -> GeneStatus:
     """What one test's word amounts to."""
     if item.result is Result.NEGATIVE:
         row = find_method_row(item, book)
@@ -201,8 +278,20 @@ def _judge(item: Evidence, book: RuleBook) -> GeneStatus:
     }.get(item.result, GeneStatus.NOT_STATED)
 
 
-def find_method_row(item: Evidence, book: RuleBook) -> RuleRow | None:
-    """The row on what this kind of test can tell of this gene; None where nothing is known."""
+def find_method_row(item: GeneTestResult, book: RuleBook) -> RuleRow | None:
+    """The row that says what a kind of test can show of a gene.
+
+    Parameters
+    ----------
+    item : GeneTestResult
+    book : RuleBook
+        The rules ``drivers``.
+
+    Returns
+    -------
+    RuleRow or None
+        None where the rules say nothing of this test for this gene.
+    """
     for row in book.rows("method"):
         clones = row.get("clones", ())
         if row["method"] == item.method and item.gene in row["genes"]:
@@ -212,7 +301,7 @@ def find_method_row(item: Evidence, book: RuleBook) -> RuleRow | None:
     return None
 
 
-def _explain(item: Evidence, book: RuleBook) -> str:
+def _explain(item: GeneTestResult, book: RuleBook) -> str:
     row = find_method_row(item, book)
     if row is not None:
         return str(row.get("reason", f"a negative {item.method} leaves it open"))
@@ -343,7 +432,7 @@ def _assess_discordance(case: Case, genes: tuple[GeneFinding, ...], book: RuleBo
 
 
 def _report_disagreement(
-    finding: GeneFinding, positive: list[Evidence], negative: list[Evidence], book: RuleBook
+    finding: GeneFinding, positive: list[GeneTestResult], negative: list[GeneTestResult], book: RuleBook
 ) -> Assessment:
     rows = [row for item in (*positive, *negative) if (row := find_method_row(item, book)) is not None]
     by = f"{positive[0].method or 'one test'} positive, {negative[0].method or 'another test'} negative"
@@ -362,7 +451,7 @@ def _report_disagreement(
 
 
 def _check_scope(
-    finding: GeneFinding, positive: list[Evidence], report: MolecularReport, case: Case, book: RuleBook
+    finding: GeneFinding, positive: list[GeneTestResult], report: MolecularReport, case: Case, book: RuleBook
 ) -> Iterator[Assessment]:
     """A panel that "showed no other driver" beside a positive gene in its scope: discordance or omission."""
     panel = _find_panel(report, book)

@@ -55,7 +55,7 @@ def _input(lab: LabResult, field: str = "value") -> Input:
     return Input(path_of("labs", lab.id, field), getattr(lab, field))
 
 
-def _valued(case: Case) -> Iterator[LabResult]:
+def _list_with_value(case: Case) -> Iterator[LabResult]:
     return (lab for lab in case.labs if lab.value is not None)
 
 
@@ -64,7 +64,7 @@ def _valued(case: Case) -> Iterator[LabResult]:
 
 def _assess_units(case: Case) -> Iterator[Assessment]:
     """A unit that cannot belong to its analyte; moles are left alone, for they need a molar mass."""
-    for lab in _valued(case):
+    for lab in _list_with_value(case):
         row = find_analyte(lab.analyte)
         if row is None or not lab.unit or convert_lab(lab, row["unit"]) is not None:
             continue
@@ -83,14 +83,25 @@ def _assess_units(case: Case) -> Iterator[Assessment]:
 
 
 def find_fold(case: Case, lab: LabResult) -> float | None:
-    """How many times its upper limit a value is; None without either."""
+    """A laboratory value as a multiple of its upper limit.
+
+    Parameters
+    ----------
+    case : Case
+    lab : LabResult
+
+    Returns
+    -------
+    float or None
+        None where the value or its upper limit is not known.
+    """
     high = find_range(case, lab).high
     return None if lab.value is None or not high else lab.value / high
 
 
 def _assess_folds(case: Case) -> Iterator[Assessment]:
     book = load_labs()
-    for lab in _valued(case):
+    for lab in _list_with_value(case):
         fold, row = find_fold(case, lab), find_analyte(lab.analyte)
         if fold is None or fold <= 1.0 or row is None or lab.comparator == "<":
             continue
@@ -114,11 +125,13 @@ def _assess_folds(case: Case) -> Iterator[Assessment]:
 
 def _assess_missing_ranges(case: Case) -> Iterator[Assessment]:
     bare = [
-        lab for lab in _valued(case) if lab.low is None and lab.high is None and find_analyte(lab.analyte)
+        lab
+        for lab in _list_with_value(case)
+        if lab.low is None and lab.high is None and find_analyte(lab.analyte)
     ]
     if bare:
         names = ", ".join(dict.fromkeys(_name(lab.analyte) for lab in bare))
-        yield _find(
+        yield _raise_lab_finding(
             "range_missing",
             "Reference range",
             Severity.QUERY,
@@ -128,7 +141,7 @@ def _assess_missing_ranges(case: Case) -> Iterator[Assessment]:
         )
 
 
-def _find(
+def _raise_lab_finding(
     row_id: str,
     title: str,
     severity: Severity,
@@ -156,12 +169,12 @@ def _find(
 def _assess_cutoffs(case: Case) -> Iterator[Assessment]:
     """A value that one assay's cut-off calls normal and another's raised."""
     for row in load_labs().rows("cutoff"):
-        for lab in _valued(case):
+        for lab in _list_with_value(case):
             value = convert_lab(lab, row["unit"]) if lab.analyte == row["analyte"] else None
             fold, limits = find_fold(case, lab), find_range(case, lab)
             if value is None or fold is None or fold > 1.0 or value <= row["high"] or lab.method:
                 continue
-            yield _find(
+            yield _raise_lab_finding(
                 row.id,
                 "Cut-off of another assay",
                 Severity.NOTE,
@@ -174,15 +187,15 @@ def _assess_cutoffs(case: Case) -> Iterator[Assessment]:
 def _assess_unreported_markers(case: Case) -> Iterator[Assessment]:
     if not case.has_claim("tumor_markers_not_raised"):
         return
-    reported = {lab.analyte for lab in _valued(case)}
+    reported = {lab.analyte for lab in _list_with_value(case)}
     missing = [name for name in load_labs().row("markers_unreported")["expected"] if name not in reported]
     if missing:
-        yield _find(
+        yield _raise_lab_finding(
             "markers_unreported",
             "Tumor markers not reported",
             Severity.NOTE,
             f"Tumor markers are said not to be raised; not reported: {', '.join(map(_name, missing))}.",
-            [lab for lab in _valued(case) if _is_marker(lab)],
+            [lab for lab in _list_with_value(case) if _is_marker(lab)],
         )
 
 
@@ -197,8 +210,8 @@ def _is_marker(lab: LabResult) -> bool:
 def _assess_trends(case: Case) -> Iterator[Assessment]:
     """Each analyte's last value against its last one before treatment."""
     start = find_treatment_start(case)
-    for analyte in dict.fromkeys(lab.analyte for lab in _valued(case)):
-        labs = [lab for lab in _valued(case) if lab.analyte == analyte and start is not None]
+    for analyte in dict.fromkeys(lab.analyte for lab in _list_with_value(case)):
+        labs = [lab for lab in _list_with_value(case) if lab.analyte == analyte and start is not None]
         before = [lab for lab in labs if is_before_treatment(case, lab)]
         after = [lab for lab in labs if is_before_treatment(case, lab) is False]
         row = find_analyte(analyte)
@@ -208,7 +221,7 @@ def _assess_trends(case: Case) -> Iterator[Assessment]:
         old, new = convert_lab(first, row["unit"]), convert_lab(last, row["unit"])
         if old is None or new is None or old <= 0 or first.comparator or last.comparator:
             continue
-        yield _say_trend(first, last, old, new, row)
+        yield _describe_trend(first, last, old, new, row)
 
 
 def _latest(labs: Sequence[LabResult]) -> LabResult:
@@ -219,7 +232,7 @@ def _latest(labs: Sequence[LabResult]) -> LabResult:
     return latest
 
 
-def _say_trend(first: LabResult, last: LabResult, old: float, new: float, row: RuleRow) -> Assessment:
+def _describe_trend(first: LabResult, last: LabResult, old: float, new: float, row: RuleRow) -> Assessment:
     change = 100.0 * (new - old) / old
     direction = "unchanged" if new == old else "risen" if new > old else "fallen"
     return Assessment(
@@ -241,7 +254,7 @@ def _say_trend(first: LabResult, last: LabResult, old: float, new: float, row: R
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AmylaseEvidence:
     """What speaks for a tumor that makes amylase: each item shown, ruled out, or not stated (None)."""
 
     items: Mapping[str, bool | None]
@@ -259,9 +272,20 @@ class Evidence:
 
 
 def split_amylase(case: Case) -> tuple[LabResult, LabResult, float, float] | None:
-    """Total and pancreatic amylase of one time, what is not pancreatic [U/L], and its share 0-1."""
-    for total in (lab for lab in _valued(case) if lab.analyte == _TOTAL):
-        for part in (lab for lab in _valued(case) if lab.analyte == _PANCREATIC):
+    """Amylase that is not pancreatic, by subtraction of values of the same day.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    (LabResult, LabResult, float, float) or None
+        Total and pancreatic amylase, their difference [U/L] and its share of the total (0 to 1); None where
+        no two such values belong together.
+    """
+    for total in (lab for lab in _list_with_value(case) if lab.analyte == _TOTAL):
+        for part in (lab for lab in _list_with_value(case) if lab.analyte == _PANCREATIC):
             days = days_between(total.when, part.when)
             whole, pancreatic = convert_lab(total, "U/L"), convert_lab(part, "U/L")
             if days not in {0, None} or (days is None and str(total.when) != str(part.when)):
@@ -272,15 +296,15 @@ def split_amylase(case: Case) -> tuple[LabResult, LabResult, float, float] | Non
 
 
 def _assess_amylase(case: Case) -> Iterator[Assessment]:
-    yield from _say_split(case)
+    yield from _describe_split(case)
     evidence = weigh_amylase(case)
     if not evidence.items["raised"] and not case.has_claim("amylase_producing_tumor"):
         return
-    yield _say_tier(case, evidence)
-    labs = [lab for lab in _valued(case) if lab.analyte in {_TOTAL, _PANCREATIC}]
-    missing = _not_excluded(case)
+    yield _describe_tier(case, evidence)
+    labs = [lab for lab in _list_with_value(case) if lab.analyte in {_TOTAL, _PANCREATIC}]
+    missing = _list_sources_not_excluded(case)
     if missing:
-        yield _find(
+        yield _raise_lab_finding(
             "amylase_not_excluded",
             "Other sources of amylase",
             Severity.QUERY,
@@ -290,7 +314,7 @@ def _assess_amylase(case: Case) -> Iterator[Assessment]:
     for lab in labs:
         fold, limits = find_fold(case, lab), find_range(case, lab)
         if lab.analyte == _PANCREATIC and fold is not None and fold > 1.0:
-            yield _find(
+            yield _raise_lab_finding(
                 "pancreatic_raised",
                 "Pancreatic amylase",
                 Severity.NOTE,
@@ -298,7 +322,7 @@ def _assess_amylase(case: Case) -> Iterator[Assessment]:
                 [lab],
             )
     if evidence.items["tissue"] is None and case.specimens:
-        yield _find(
+        yield _raise_lab_finding(
             "tissue_untested",
             "Amylase in the tumor",
             Severity.QUERY,
@@ -307,7 +331,7 @@ def _assess_amylase(case: Case) -> Iterator[Assessment]:
         )
 
 
-def _say_split(case: Case) -> Iterator[Assessment]:
+def _describe_split(case: Case) -> Iterator[Assessment]:
     split = split_amylase(case)
     if split is None:
         return
@@ -328,35 +352,45 @@ def _say_split(case: Case) -> Iterator[Assessment]:
     )
 
 
-def weigh_amylase(case: Case) -> Evidence:
-    """Each item of evidence for a tumor that makes amylase."""
-    lipase = [lab for lab in _valued(case) if lab.analyte == "lipase"]
+def weigh_amylase(case: Case) -> AmylaseEvidence:
+    """The evidence for a tumor that produces amylase.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    AmylaseEvidence
+        Each item true, false, or None where it is not stated.
+    """
+    lipase = [lab for lab in _list_with_value(case) if lab.analyte == "lipase"]
     folds = [fold for lab in lipase if (fold := find_fold(case, lab)) is not None]
     share, is_inferred = _find_share(case)
     least = load_labs().row("non_pancreatic_share")["min_fraction"]
-    return Evidence(
+    return AmylaseEvidence(
         {
             "raised": _is_raised(case),
             "non_pancreatic": None if share is None else share >= least,
             "lipase_normal": all(fold <= 1.0 for fold in folds) if folds else None,
             "glands_normal": _are_glands_normal(case),
             "falls_with_response": _has_fallen(case),
-            "tissue": _find_tissue(case),
+            "tissue": _read_tissue_stain(case),
         },
         is_inferred,
     )
 
 
 def _is_raised(case: Case) -> bool | None:
-    folds = [find_fold(case, lab) for lab in _valued(case) if lab.analyte == _TOTAL]
+    folds = [find_fold(case, lab) for lab in _list_with_value(case) if lab.analyte == _TOTAL]
     known = [fold for fold in folds if fold is not None]
     return any(fold > 1.0 for fold in known) if known else None
 
 
 def _find_share(case: Case) -> tuple[float | None, bool]:
     """Share of amylase that is not pancreatic, and whether it was only inferred by subtraction."""
-    totals = [lab for lab in _valued(case) if lab.analyte == _TOTAL]
-    for lab in _valued(case):
+    totals = [lab for lab in _list_with_value(case) if lab.analyte == _TOTAL]
+    for lab in _list_with_value(case):
         if lab.analyte == _FRACTION and (share := convert_lab(lab, "1")) is not None:
             return share, False
         if lab.analyte == _SALIVARY and totals:
@@ -386,14 +420,14 @@ def _has_fallen(case: Case) -> bool | None:
     return None
 
 
-def _find_tissue(case: Case) -> bool | None:
+def _read_tissue_stain(case: Case) -> bool | None:
     results = {stain.result for stain in case.immunostains if stain.target.lower() == "amylase"}
     if Result.POSITIVE in results:
         return True
     return False if Result.NEGATIVE in results else None
 
 
-def _say_tier(case: Case, evidence: Evidence) -> Assessment:
+def _describe_tier(case: Case, evidence: AmylaseEvidence) -> Assessment:
     book = load_labs()
     tiers = evidence.find_tiers(book.rows("tier"))
     missing = [name.replace("_", " ") for name, shown in evidence.items.items() if shown is None]
@@ -419,10 +453,10 @@ def _say_tier(case: Case, evidence: Evidence) -> Assessment:
     )
 
 
-def _not_excluded(case: Case) -> list[str]:
+def _list_sources_not_excluded(case: Case) -> list[str]:
     """What else raises amylase and is not said to be absent or normal."""
     row = load_labs().row("amylase_not_excluded")
-    measured = {lab.analyte for lab in _valued(case)}
+    measured = {lab.analyte for lab in _list_with_value(case)}
     missing = [_name(name).lower() for name in row["tests"] if name not in measured]
     missing += [name.replace("_", " ") for name in row["exclusions"] if not case.past(History(name)).is_known]
     missing += [

@@ -55,7 +55,17 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 
 def best_described_study(case: Case) -> Study | None:
-    """The CT study that states most about its small nodules, the first of equals; None without one."""
+    """The CT study that states most about its small nodules.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    Study or None
+        The first of equals; None where no CT describes small nodules.
+    """
     described = [
         study for study in case.studies if study.modality is Modality.CT and study.nodules is not None
     ]

@@ -159,7 +159,21 @@ def judge(criteria: list[Criterion]) -> tuple[Verdict, str]:
 
 
 def list_criteria(row: RuleRow, facts: NoduleFacts, book: RuleBook) -> Iterator[Criterion]:
-    """Every condition that a definition states, in a fixed order, each decided by the facts."""
+    """Every condition that a definition states, each decided by the facts.
+
+    Parameters
+    ----------
+    row : RuleRow
+        The definition.
+    facts : NoduleFacts
+    book : RuleBook
+        The definitions.
+
+    Yields
+    ------
+    Criterion
+        Size, distribution, number, share of the lung, then the properties in the order of `PROPERTIES`.
+    """
     if row.get("max_diameter_mm") is not None:
         yield _compare_size(row, facts, book)
     if row.get("distribution"):

@@ -113,7 +113,20 @@ def assess_measured(facts: MeasuredPattern, rules: RuleBook | None = None) -> tu
 def summarize_definitions(
     assessments: tuple[Assessment, ...], rules: RuleBook | None = None
 ) -> tuple[dict[str, Any], ...]:
-    """`definitions` of ``scan.json``: verdict, reason, inputs, threshold and source of each."""
+    """The block ``definitions`` of ``scan.json``.
+
+    Parameters
+    ----------
+    assessments : tuple of Assessment
+        From `assess_measured`.
+    rules : RuleBook, optional
+        The edition they were judged by; the newest packaged one by default.
+
+    Returns
+    -------
+    tuple of dict
+        Per definition its id, title, verdict, reason, inputs, thresholds and source.
+    """
     book = rules or find_rules("definition")
     return tuple(
         _summarize(item, row, book) for item, row in zip(assessments, book.rows("definition"), strict=True)

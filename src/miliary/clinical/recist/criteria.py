@@ -17,8 +17,11 @@ from miliary.errors import RuleError
 _EPSILON = 1e-6
 
 
-class Response(StrEnum):
-    """What a visit comes to. `NONE`: there are no such lesions to judge."""
+class RecistResponse(StrEnum):
+    """Response at one visit, of the target lesions, the non-target lesions or all of them.
+
+    `NONE`: there are no such lesions to judge.
+    """
 
     CR = "CR"
     PR = "PR"
@@ -29,8 +32,11 @@ class Response(StrEnum):
     NONE = "NONE"
 
 
-class NonTarget(StrEnum):
-    """One non-target lesion at one visit; `WORSE` is growth short of unequivocal progression."""
+class NonTargetStatus(StrEnum):
+    """State of one non-target lesion at one visit.
+
+    `WORSE`: it has grown, short of unequivocal progression.
+    """
 
     ABSENT = "absent"
     PRESENT = "present"
@@ -39,7 +45,7 @@ class NonTarget(StrEnum):
     NOT_EVALUATED = "not_evaluated"
 
 
-class New(StrEnum):
+class NewLesionStatus(StrEnum):
     """Whether lesions have appeared since baseline."""
 
     NO = "no"
@@ -48,7 +54,7 @@ class New(StrEnum):
     NOT_STATED = "not_stated"
 
 
-class Markers(StrEnum):
+class TumorMarkerStatus(StrEnum):
     """Tumor markers against their upper limit."""
 
     NORMAL = "normal"
@@ -56,34 +62,60 @@ class Markers(StrEnum):
     NOT_STATED = "not_stated"
 
 
-class AfterResponse(StrEnum):
-    """How sums short of progression are read after a partial response."""
+class SumsAfterResponse(StrEnum):
+    """How a sum of diameters that is no longer a response, and not yet progression, is read after a response.
+
+    `SUSTAINED`: it is still a partial response. `STRICT`: it is stable disease against the baseline.
+    """
 
     SUSTAINED = "sustained"
     STRICT = "strict"
 
 
-class Cavity(StrEnum):
-    """Whether the width of a cavity is taken off its lesion: a second reading, not RECIST."""
+class CavityReading(StrEnum):
+    """Whether the width of a cavity is subtracted from the diameter of its lesion.
+
+    `SUBTRACTED` is a second reading, which RECIST 1.1 does not define.
+    """
 
     WHOLE = "whole"
     SUBTRACTED = "subtracted"
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a protocol may choose."""
+class RecistOptions:
+    """What a protocol may choose.
 
-    after_response: AfterResponse = AfterResponse.SUSTAINED
+    Attributes
+    ----------
+    after_response : SumsAfterResponse
+    needs_confirmation : bool
+        Whether a response counts only when a second visit confirms it.
+    stable_min_days : int or None
+        Least time from the start of treatment for stable disease [days]; None for the default of the rules.
+    cavity : CavityReading
+    is_immune : bool
+        Whether iRECIST is read as well.
+    """
+
+    after_response: SumsAfterResponse = SumsAfterResponse.SUSTAINED
     needs_confirmation: bool = False
     stable_min_days: int | None = None  # None: the default of the rules
-    cavity: Cavity = Cavity.WHOLE
+    cavity: CavityReading = CavityReading.WHOLE
     is_immune: bool = False
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One target at one visit: its size [mm], None if not evaluated, and whether it was seen."""
+class TargetReading:
+    """One target lesion at one visit.
+
+    Attributes
+    ----------
+    mm : float or None
+        Longest diameter, of a node the short axis [mm]; None if it was not evaluated.
+    is_seen : bool
+        False where the lesion has disappeared.
+    """
 
     mm: float | None = None
     is_seen: bool = True
@@ -91,30 +123,63 @@ class Reading:
 
 @dataclass(frozen=True)
 class Visit:
-    """Everything read at one visit. `day` counts from the start of treatment."""
+    """Everything read at one visit.
+
+    Attributes
+    ----------
+    day : int
+        Counted from the start of treatment.
+    targets : mapping of str to TargetReading
+        By the id of the lesion.
+    non_targets : mapping of str to NonTargetStatus
+        By the id of the lesion.
+    new : NewLesionStatus
+    new_first_seen_day : int or None
+        Day on which what is new by now was first seen; None where nothing is new or this is not known.
+    markers : TumorMarkerStatus
+    new_sum_mm : float or None
+        Sum of the diameters of new lesions, for iRECIST [mm].
+    new_count : int or None
+        Number of new lesions, for iRECIST.
+    """
 
     day: int
-    targets: Mapping[str, Reading] = field(default_factory=dict)
-    non_targets: Mapping[str, NonTarget] = field(default_factory=dict)
-    new: New = New.NOT_STATED
+    targets: Mapping[str, TargetReading] = field(default_factory=dict)
+    non_targets: Mapping[str, NonTargetStatus] = field(default_factory=dict)
+    new: NewLesionStatus = NewLesionStatus.NOT_STATED
     new_first_seen_day: int | None = None
-    markers: Markers = Markers.NOT_STATED
+    markers: TumorMarkerStatus = TumorMarkerStatus.NOT_STATED
     new_sum_mm: float | None = None
     new_count: int | None = None
 
 
 @dataclass(frozen=True)
 class TimePoint:
-    """What one follow-up visit comes to. Percentages are signed; None where there is nothing to divide by."""
+    """The response at one follow-up visit.
+
+    Attributes
+    ----------
+    day : int
+        Counted from the start of treatment.
+    sum_mm : float or None
+        Sum of the diameters of the targets [mm]; None where one was not evaluated.
+    nadir_mm : float or None
+        Smallest sum of the visits before [mm].
+    from_baseline_percent, from_nadir_percent : float or None
+        Signed change of the sum; None where there is no sum or nothing to divide by.
+    target, non_target : RecistResponse
+    overall : tuple of RecistResponse
+        Every overall response that is possible; more than one where facts are missing.
+    """
 
     day: int
     sum_mm: float | None
     nadir_mm: float | None
     from_baseline_percent: float | None
     from_nadir_percent: float | None
-    target: Response
-    non_target: Response
-    overall: tuple[Response, ...]
+    target: RecistResponse
+    non_target: RecistResponse
+    overall: tuple[RecistResponse, ...]
 
     @property
     def is_decided(self) -> bool:
@@ -123,8 +188,8 @@ class TimePoint:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The numbers of the rule file, by name."""
+class RecistLimits:
+    """The numbers of one edition of RECIST, by the id of their row, as in ``limits["mass_min_mm"]``."""
 
     values: Mapping[str, float]
 
@@ -132,15 +197,25 @@ class Limits:
         return self.values[name]
 
 
-def read_limits(book: RuleBook) -> Limits:
-    """The numbers of one edition."""
-    return Limits(MappingProxyType({row.id: float(row["value"]) for row in book.rows("limit")}))
+def read_limits(book: RuleBook) -> RecistLimits:
+    """The numbers of one edition of RECIST.
+
+    Parameters
+    ----------
+    book : RuleBook
+        The rules ``recist``.
+
+    Returns
+    -------
+    RecistLimits
+    """
+    return RecistLimits(MappingProxyType({row.id: float(row["value"]) for row in book.rows("limit")}))
 
 
-Table = Mapping[tuple[str, str, str], Response]
+OverallResponseTable = Mapping[tuple[str, str, str], RecistResponse]
 
 
-def read_overall_table(book: RuleBook) -> Table:
+def read_overall_table(book: RuleBook) -> OverallResponseTable:
     """Overall response for each combination of target, non-target and new lesions.
 
     Raises
@@ -148,17 +223,21 @@ def read_overall_table(book: RuleBook) -> Table:
     RuleError
         If two rows speak of the same combination.
     """
-    table: dict[tuple[str, str, str], Response] = {}
+    table: dict[tuple[str, str, str], RecistResponse] = {}
     for row in book.rows("overall"):
         for key in product(row["target"], row["non_target"], row["new"]):
             if key in table:
                 raise RuleError(f"rules/{book.label}: overall row {row.id} repeats {', '.join(key)}")
-            table[key] = Response(row["response"])
+            table[key] = RecistResponse(row["response"])
     return MappingProxyType(table)
 
 
 def find_time_points(
-    visits: Sequence[Visit], *, nodes: Iterable[str] = (), options: Options | None = None, book: RuleBook
+    visits: Sequence[Visit],
+    *,
+    nodes: Iterable[str] = (),
+    options: RecistOptions | None = None,
+    book: RuleBook,
 ) -> tuple[TimePoint, ...]:
     """The response at each follow-up visit.
 
@@ -168,7 +247,7 @@ def find_time_points(
         In order of time, the baseline first; its targets must all be measured.
     nodes : iterable of str
         Ids of the targets that are nodes (measured by their short axis).
-    options : Options
+    options : RecistOptions
     book : RuleBook
         RECIST rules.
 
@@ -182,145 +261,227 @@ def find_time_points(
     ValueError
         If a target has no size at baseline.
     """
-    options = options or Options()
+    options = options or RecistOptions()
     limits, table, node_ids = read_limits(book), read_overall_table(book), frozenset(nodes)
     baseline, points = visits[0], []
     baseline_mm = sum_diameters(baseline.targets, baseline)
     if baseline_mm is None:
         raise ValueError("a target has no size at baseline")
     nadir_mm, was_complete = baseline_mm, False
-    responses: list[tuple[int, Response]] = []
+    responses: list[tuple[int, RecistResponse]] = []
     for visit in visits[1:]:
         sum_mm = sum_diameters(baseline.targets, visit)
-        target = _reappeared(visit, node_ids, limits) if was_complete else None
-        target = target or _judge_targets(visit, baseline, node_ids, nadir_mm, limits)
-        if options.after_response is AfterResponse.SUSTAINED and target is Response.SD:
-            target = Response.PR if _has_responded(responses, options, limits) else target
-        non_target = _judge_non_targets(visit, baseline)
-        if was_complete and non_target is Response.NON_CR_NON_PD and _is_back(visit):
-            non_target = Response.PD
-        overall = _join(target, non_target, visit.new, table)
+        target, non_target = _judge_visit(
+            visit, baseline, node_ids, limits, nadir_mm=nadir_mm, was_complete=was_complete
+        )
+        if options.after_response is SumsAfterResponse.SUSTAINED and target is RecistResponse.SD:
+            target = RecistResponse.PR if _has_responded(responses, options, limits) else target
+        overall = _combine_responses(target, non_target, visit.new, table)
         points.append(
             TimePoint(
                 day=visit.day,
                 sum_mm=sum_mm,
                 nadir_mm=nadir_mm,
-                from_baseline_percent=_percent(sum_mm, baseline_mm),
-                from_nadir_percent=_percent(sum_mm, nadir_mm),
+                from_baseline_percent=_change_percent(sum_mm, baseline_mm),
+                from_nadir_percent=_change_percent(sum_mm, nadir_mm),
                 target=target,
                 non_target=non_target,
                 overall=overall,
             )
         )
-        responses = [] if target is Response.PD else [*responses, (visit.day, target)]
+        responses = [] if target is RecistResponse.PD else [*responses, (visit.day, target)]
         nadir_mm = nadir_mm if sum_mm is None else min(nadir_mm, sum_mm)
-        was_complete = was_complete if overall == (Response.NE,) else overall == (Response.CR,)
+        was_complete = was_complete if overall == (RecistResponse.NE,) else overall == (RecistResponse.CR,)
     return tuple(points)
 
 
-def sum_diameters(targets: Mapping[str, Reading], visit: Visit) -> float | None:
-    """The sum of the readings of these targets at a visit [mm]; None if one was not evaluated."""
-    sizes = [visit.targets.get(name, Reading()).mm for name in targets]
+def _judge_visit(
+    visit: Visit,
+    baseline: Visit,
+    nodes: frozenset[str],
+    limits: RecistLimits,
+    *,
+    nadir_mm: float,
+    was_complete: bool,
+) -> tuple[RecistResponse, RecistResponse]:
+    """Target and non-target response; what reappears after a complete response is progression."""
+    target = _judge_reappearance(visit, nodes, limits) if was_complete else None
+    target = target or _judge_targets(visit, baseline, nodes, nadir_mm, limits)
+    non_target = _judge_non_targets(visit, baseline)
+    if was_complete and non_target is RecistResponse.NON_CR_NON_PD and _has_non_target_reappeared(visit):
+        non_target = RecistResponse.PD
+    return target, non_target
+
+
+def sum_diameters(targets: Mapping[str, TargetReading], visit: Visit) -> float | None:
+    """Sum of the diameters of some targets at a visit.
+
+    Parameters
+    ----------
+    targets : mapping of str to TargetReading
+        The targets to add up, by their ids; their own readings do not matter.
+    visit : Visit
+
+    Returns
+    -------
+    float or None
+        [mm]; None if one of them was not evaluated.
+    """
+    sizes = [visit.targets.get(name, TargetReading()).mm for name in targets]
     return None if any(size is None for size in sizes) else float(sum(s for s in sizes if s is not None))
 
 
 def read_target(
-    longest_mm: float | None, *, cavity_mm: float | None = None, has_cavity: bool = False, cavity: Cavity
-) -> Reading:
-    """The reading of a target; a cavity of unknown width makes the second reading impossible."""
-    if longest_mm is None or cavity is Cavity.WHOLE or not has_cavity:
-        return Reading(longest_mm, is_seen=longest_mm != 0)
-    return Reading(None if cavity_mm is None else longest_mm - cavity_mm, is_seen=longest_mm != 0)
+    longest_mm: float | None,
+    *,
+    cavity_mm: float | None = None,
+    has_cavity: bool = False,
+    cavity: CavityReading,
+) -> TargetReading:
+    """The reading of one target from its measured diameters.
+
+    Parameters
+    ----------
+    longest_mm : float or None
+        Longest diameter, of a node the short axis [mm]; None if it was not measured.
+    cavity_mm : float or None
+        Width of its cavity [mm]; None if it was not measured.
+    has_cavity : bool
+        Whether the lesion is cavitary at any visit.
+    cavity : CavityReading
+
+    Returns
+    -------
+    TargetReading
+        Without a size where the cavity is to be subtracted and its width is not known.
+    """
+    if longest_mm is None or cavity is CavityReading.WHOLE or not has_cavity:
+        return TargetReading(longest_mm, is_seen=longest_mm != 0)
+    return TargetReading(None if cavity_mm is None else longest_mm - cavity_mm, is_seen=longest_mm != 0)
 
 
-def has_progressed(sum_mm: float, nadir_mm: float, limits: Limits) -> bool:
-    """The sum has risen enough, both relatively and absolutely, above the smallest one before."""
+def has_progressed(sum_mm: float, nadir_mm: float, limits: RecistLimits) -> bool:
+    """Whether the sum of diameters has risen enough for progression, both relatively and absolutely.
+
+    Parameters
+    ----------
+    sum_mm, nadir_mm : float
+        The sum, and the smallest one before [mm].
+    limits : RecistLimits
+
+    Returns
+    -------
+    bool
+    """
     rise = sum_mm - nadir_mm
     relative = rise >= limits["progression_rise_percent"] / 100 * nadir_mm - _EPSILON
     return relative and rise >= limits["progression_rise_mm"] - _EPSILON
 
 
-def has_shrunk(sum_mm: float, baseline_mm: float, limits: Limits) -> bool:
-    """The sum has fallen enough below the baseline."""
+def has_shrunk(sum_mm: float, baseline_mm: float, limits: RecistLimits) -> bool:
+    """Whether the sum of diameters has fallen enough below the baseline for a partial response.
+
+    Parameters
+    ----------
+    sum_mm, baseline_mm : float
+        [mm]
+    limits : RecistLimits
+
+    Returns
+    -------
+    bool
+    """
     return baseline_mm - sum_mm >= limits["response_fall_percent"] / 100 * baseline_mm - _EPSILON
 
 
 def _judge_targets(
-    visit: Visit, baseline: Visit, nodes: frozenset[str], nadir_mm: float, limits: Limits
-) -> Response:
+    visit: Visit, baseline: Visit, nodes: frozenset[str], nadir_mm: float, limits: RecistLimits
+) -> RecistResponse:
     if not baseline.targets:
-        return Response.NONE
-    readings = {name: visit.targets.get(name, Reading()) for name in baseline.targets}
+        return RecistResponse.NONE
+    readings = {name: visit.targets.get(name, TargetReading()) for name in baseline.targets}
     measured_mm = sum(r.mm for r in readings.values() if r.mm is not None)
     if any(reading.mm is None for reading in readings.values()):
-        return Response.PD if has_progressed(measured_mm, nadir_mm, limits) else Response.NE
+        return RecistResponse.PD if has_progressed(measured_mm, nadir_mm, limits) else RecistResponse.NE
     if not any(_is_disease(name, r, nodes, limits) for name, r in readings.items()):
-        return Response.CR
+        return RecistResponse.CR
     if has_progressed(measured_mm, nadir_mm, limits):
-        return Response.PD
+        return RecistResponse.PD
     baseline_mm = sum_diameters(baseline.targets, baseline) or 0.0
-    return Response.PR if has_shrunk(measured_mm, baseline_mm, limits) else Response.SD
+    return RecistResponse.PR if has_shrunk(measured_mm, baseline_mm, limits) else RecistResponse.SD
 
 
-def _is_disease(name: str, reading: Reading, nodes: frozenset[str], limits: Limits) -> bool:
+def _is_disease(name: str, reading: TargetReading, nodes: frozenset[str], limits: RecistLimits) -> bool:
     """A node is disease from its limit on, any other lesion as long as it is seen."""
     if reading.mm is None:
         return False
     return reading.mm >= limits["node_normal_below_mm"] if name in nodes else reading.is_seen
 
 
-def _reappeared(visit: Visit, nodes: frozenset[str], limits: Limits) -> Response | None:
+def _judge_reappearance(visit: Visit, nodes: frozenset[str], limits: RecistLimits) -> RecistResponse | None:
     back = any(_is_disease(name, reading, nodes, limits) for name, reading in visit.targets.items())
-    return Response.PD if back else None
+    return RecistResponse.PD if back else None
 
 
-def _is_back(visit: Visit) -> bool:
+def _has_non_target_reappeared(visit: Visit) -> bool:
     """A non-target lesion is seen again; a raised marker alone is none."""
-    return any(state in {NonTarget.PRESENT, NonTarget.WORSE} for state in visit.non_targets.values())
+    return any(
+        state in {NonTargetStatus.PRESENT, NonTargetStatus.WORSE} for state in visit.non_targets.values()
+    )
 
 
-def _judge_non_targets(visit: Visit, baseline: Visit) -> Response:
-    is_marked = baseline.markers is Markers.ELEVATED
+def _judge_non_targets(visit: Visit, baseline: Visit) -> RecistResponse:
+    is_marked = baseline.markers is TumorMarkerStatus.ELEVATED
     if not baseline.non_targets and not is_marked:
-        return Response.NONE
-    states = {visit.non_targets.get(name, NonTarget.NOT_EVALUATED) for name in baseline.non_targets}
-    if NonTarget.PROGRESSED in states:
-        return Response.PD
-    if NonTarget.NOT_EVALUATED in states:
-        return Response.NE
-    if states & {NonTarget.PRESENT, NonTarget.WORSE} or (is_marked and visit.markers is Markers.ELEVATED):
-        return Response.NON_CR_NON_PD
-    return Response.NE if is_marked and visit.markers is Markers.NOT_STATED else Response.CR
+        return RecistResponse.NONE
+    states = {visit.non_targets.get(name, NonTargetStatus.NOT_EVALUATED) for name in baseline.non_targets}
+    if NonTargetStatus.PROGRESSED in states:
+        return RecistResponse.PD
+    if NonTargetStatus.NOT_EVALUATED in states:
+        return RecistResponse.NE
+    if states & {NonTargetStatus.PRESENT, NonTargetStatus.WORSE} or (
+        is_marked and visit.markers is TumorMarkerStatus.ELEVATED
+    ):
+        return RecistResponse.NON_CR_NON_PD
+    return (
+        RecistResponse.NE
+        if is_marked and visit.markers is TumorMarkerStatus.NOT_STATED
+        else RecistResponse.CR
+    )
 
 
-def _join(target: Response, non_target: Response, new: New, table: Table) -> tuple[Response, ...]:
+def _combine_responses(
+    target: RecistResponse, non_target: RecistResponse, new: NewLesionStatus, table: OverallResponseTable
+) -> tuple[RecistResponse, ...]:
     """Overall response; two are possible where nobody said whether there are new lesions."""
-    without = table[target.value, non_target.value, New.NO.value]
-    if new is New.YES:
-        return (table[target.value, non_target.value, New.YES.value],)
-    if new is New.NOT_STATED and without is not Response.PD:
-        return tuple(sorted((Response.PD, without)))
+    without = table[target.value, non_target.value, NewLesionStatus.NO.value]
+    if new is NewLesionStatus.YES:
+        return (table[target.value, non_target.value, NewLesionStatus.YES.value],)
+    if new is NewLesionStatus.NOT_STATED and without is not RecistResponse.PD:
+        return tuple(sorted((RecistResponse.PD, without)))
     return (without,)
 
 
-def _has_responded(responses: list[tuple[int, Response]], options: Options, limits: Limits) -> bool:
-    days = [day for day, response in responses if response in {Response.PR, Response.CR}]
+def _has_responded(
+    responses: list[tuple[int, RecistResponse]], options: RecistOptions, limits: RecistLimits
+) -> bool:
+    days = [day for day, response in responses if response in {RecistResponse.PR, RecistResponse.CR}]
     if not options.needs_confirmation:
         return bool(days)
     return bool(days) and days[-1] - days[0] >= limits["confirmation_min_days"]
 
 
-def _percent(value: float | None, reference: float) -> float | None:
+def _change_percent(value: float | None, reference: float) -> float | None:
     return None if value is None or reference <= 0 else 100.0 * (value - reference) / reference
 
 
 def find_best_response(
-    points: Sequence[tuple[int, tuple[Response, ...]]],
+    points: Sequence[tuple[int, tuple[RecistResponse, ...]]],
     *,
-    options: Options | None = None,
-    limits: Limits,
+    options: RecistOptions | None = None,
+    limits: RecistLimits,
     has_targets: bool = True,
-) -> tuple[Response, ...]:
+) -> tuple[RecistResponse, ...]:
     """Best overall response, or all that are still possible.
 
     Parameters
@@ -333,43 +494,63 @@ def find_best_response(
     has_targets : bool
         Whether there were targets: what persists without them is not called stable.
     """
-    options = options or Options()
-    decided = [(day, _other_than_progression(responses)) for day, responses in points]
-    found = {_best_of(decided, options, limits, has_targets=has_targets)}
+    options = options or RecistOptions()
+    decided = [(day, _exclude_progression(responses)) for day, responses in points]
+    found = {_find_one_best_response(decided, options, limits, has_targets=has_targets)}
     for number, (day, responses) in enumerate(points):
         if len(responses) > 1:
-            until = [*decided[:number], (day, Response.PD)]
-            found.add(_best_of(until, options, limits, has_targets=has_targets))
+            until = [*decided[:number], (day, RecistResponse.PD)]
+            found.add(_find_one_best_response(until, options, limits, has_targets=has_targets))
     return tuple(sorted(found))
 
 
-def _other_than_progression(responses: tuple[Response, ...]) -> Response:
-    return next((r for r in responses if r is not Response.PD), Response.PD)
+def _exclude_progression(responses: tuple[RecistResponse, ...]) -> RecistResponse:
+    return next((r for r in responses if r is not RecistResponse.PD), RecistResponse.PD)
 
 
-def _best_of(
-    points: Sequence[tuple[int, Response]], options: Options, limits: Limits, *, has_targets: bool
-) -> Response:
-    first = next((n for n, (_, response) in enumerate(points) if response is Response.PD), None)
+def _find_one_best_response(
+    points: Sequence[tuple[int, RecistResponse]],
+    options: RecistOptions,
+    limits: RecistLimits,
+    *,
+    has_targets: bool,
+) -> RecistResponse:
+    first = next((n for n, (_, response) in enumerate(points) if response is RecistResponse.PD), None)
     before = points if first is None else points[:first]
-    for best, enough in ((Response.CR, {Response.CR}), (Response.PR, {Response.CR, Response.PR})):
+    for best, enough in (
+        (RecistResponse.CR, {RecistResponse.CR}),
+        (RecistResponse.PR, {RecistResponse.CR, RecistResponse.PR}),
+    ):
         days = [day for day, response in before if response in enough]
         apart = limits["confirmation_min_days"] if options.needs_confirmation else 0
         if days and days[-1] - days[0] >= apart:
             return best
-    stable = {Response.CR, Response.PR, Response.SD, Response.NON_CR_NON_PD}
+    stable = {RecistResponse.CR, RecistResponse.PR, RecistResponse.SD, RecistResponse.NON_CR_NON_PD}
     enough_days = options.stable_min_days
     enough_days = int(limits["stable_min_days"]) if enough_days is None else enough_days
     if any(response in stable and day >= enough_days for day, response in before):
-        return Response.SD if has_targets else Response.NON_CR_NON_PD
-    return Response.NE if first is None else Response.PD
+        return RecistResponse.SD if has_targets else RecistResponse.NON_CR_NON_PD
+    return RecistResponse.NE if first is None else RecistResponse.PD
 
 
 def find_progression_day(visits: Sequence[Visit], points: Sequence[TimePoint]) -> int | None:
-    """Day of the first certain progression; a lesion confirmed as new counts from when it was first seen."""
+    """Day of the first certain progression.
+
+    Parameters
+    ----------
+    visits : sequence of Visit
+        In order of time, the baseline first.
+    points : sequence of TimePoint
+        The responses at the visits after the baseline.
+
+    Returns
+    -------
+    int or None
+        A lesion confirmed as new counts from the day it was first seen; None without progression.
+    """
     for visit, point in zip(visits[1:], points, strict=True):
-        if point.overall == (Response.PD,):
-            by_new = visit.new is New.YES and visit.new_first_seen_day is not None
+        if point.overall == (RecistResponse.PD,):
+            by_new = visit.new is NewLesionStatus.YES and visit.new_first_seen_day is not None
             return visit.new_first_seen_day if by_new else visit.day
     return None
 
@@ -378,7 +559,7 @@ def find_progression_day(visits: Sequence[Visit], points: Sequence[TimePoint]) -
 
 
 @dataclass(frozen=True)
-class _Pending:
+class _UnconfirmedProgression:
     """Progression that waits for its confirmation: when, in what, and how large everything was.
 
     `last_day` is the latest visit at which it still stood unconfirmed.
@@ -392,7 +573,11 @@ class _Pending:
 
 
 def find_immune_responses(
-    visits: Sequence[Visit], *, nodes: Iterable[str] = (), options: Options | None = None, book: RuleBook
+    visits: Sequence[Visit],
+    *,
+    nodes: Iterable[str] = (),
+    options: RecistOptions | None = None,
+    book: RuleBook,
 ) -> tuple[tuple[str, ...], ...]:
     """iRECIST: the first progression is iUPD and has to be confirmed as iCPD, or is reset.
 
@@ -401,10 +586,10 @@ def find_immune_responses(
     and where what would confirm a progression was seen only after the time for it.
     """
     limits = read_limits(book)
-    plain = [replace(visit, new=New.NO) for visit in visits]
+    plain = [replace(visit, new=NewLesionStatus.NO) for visit in visits]
     points = find_time_points(plain, nodes=nodes, options=options, book=book)
     found: list[tuple[str, ...]] = []
-    pending: _Pending | None = None
+    pending: _UnconfirmedProgression | None = None
     count = 0
     is_confirmed = False
     for visit, point in zip(visits[1:], points, strict=True):
@@ -416,39 +601,54 @@ def find_immune_responses(
             found.append(("iCPD",))
         elif kinds or confirms or (pending is not None and _persists(visit, pending)):
             found.append(("iCPD", "iUPD") if is_late else ("iUPD",))
-            first = _Pending(visit.day, visit.day, frozenset(kinds), point.sum_mm, visit.new_sum_mm)
+            first = _UnconfirmedProgression(
+                visit.day, visit.day, frozenset(kinds), point.sum_mm, visit.new_sum_mm
+            )
             pending = replace(pending, last_day=visit.day) if pending is not None else first
         else:
             pending = None
             plain_name = f"i{point.overall[0].value}"
-            is_open = visit.new is New.NOT_STATED
+            is_open = visit.new is NewLesionStatus.NOT_STATED
             found.append(("iUPD", plain_name) if is_open else (plain_name,))
         count = max(count, _count_new(visit))
     return tuple(found)
 
 
-def is_too_late(day: int, last_day: int, limits: Limits) -> bool:
-    """Whether a visit lies beyond the time in which an unconfirmed progression is to be confirmed."""
+def is_too_late(day: int, last_day: int, limits: RecistLimits) -> bool:
+    """Whether a visit lies beyond the time in which iRECIST asks for a progression to be confirmed.
+
+    Parameters
+    ----------
+    day, last_day : int
+        Of the visit, and of the latest one at which the progression was unconfirmed.
+    limits : RecistLimits
+
+    Returns
+    -------
+    bool
+    """
     return day - last_day > limits["immune_confirmation_max_days"]
 
 
 def _count_new(visit: Visit) -> int:
-    return (visit.new_count if visit.new_count is not None else 1) if visit.new is New.YES else 0
+    return (visit.new_count if visit.new_count is not None else 1) if visit.new is NewLesionStatus.YES else 0
 
 
 def _progressed_kinds(visit: Visit, point: TimePoint, count: int) -> set[str]:
     """In which of the three readings this visit progresses of itself."""
     kinds = set()
-    if point.target is Response.PD:
+    if point.target is RecistResponse.PD:
         kinds.add("target")
-    if point.non_target is Response.PD:
+    if point.non_target is RecistResponse.PD:
         kinds.add("non_target")
     if _count_new(visit) > count:
         kinds.add("new")
     return kinds
 
 
-def _is_confirmed(visit: Visit, point: TimePoint, kinds: set[str], pending: _Pending, limits: Limits) -> bool:
+def _is_confirmed(
+    visit: Visit, point: TimePoint, kinds: set[str], pending: _UnconfirmedProgression, limits: RecistLimits
+) -> bool:
     if visit.day - pending.day < limits["immune_confirmation_min_days"]:
         return False
     if kinds - pending.kinds or "new" in kinds:
@@ -457,7 +657,7 @@ def _is_confirmed(visit: Visit, point: TimePoint, kinds: set[str], pending: _Pen
     return (
         ("target" in pending.kinds and _has_risen(point.sum_mm, pending.sum_mm, rise))
         or ("new" in pending.kinds and _has_risen(visit.new_sum_mm, pending.new_sum_mm, rise))
-        or ("non_target" in pending.kinds and NonTarget.WORSE in visit.non_targets.values())
+        or ("non_target" in pending.kinds and NonTargetStatus.WORSE in visit.non_targets.values())
     )
 
 
@@ -465,11 +665,11 @@ def _has_risen(now_mm: float | None, then_mm: float | None, rise_mm: float) -> b
     return now_mm is not None and then_mm is not None and now_mm - then_mm >= rise_mm - _EPSILON
 
 
-def _persists(visit: Visit, pending: _Pending) -> bool:
+def _persists(visit: Visit, pending: _UnconfirmedProgression) -> bool:
     """New lesions, or worse non-target ones, are still there and have not shrunk."""
-    if "non_target" in pending.kinds and NonTarget.WORSE in visit.non_targets.values():
+    if "non_target" in pending.kinds and NonTargetStatus.WORSE in visit.non_targets.values():
         return True
-    if "new" not in pending.kinds or visit.new is not New.YES:
+    if "new" not in pending.kinds or visit.new is not NewLesionStatus.YES:
         return False
     now, then = visit.new_sum_mm, pending.new_sum_mm
     return now is None or then is None or now >= then - _EPSILON

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from miliary.clinical.recist.criteria import Limits
+from miliary.clinical.recist.criteria import RecistLimits
 from miliary.clinical.rulebook import RuleBook
 
 
@@ -21,11 +21,23 @@ class Measurability(StrEnum):
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen of one lesion at baseline. Sizes [mm]; None where not stated.
+class BaselineLesion:
+    """What was recorded of one lesion at baseline.
 
-    `kind` as in a case (mass, node, lytic, blastic, effusion...); `method` is ct, mri, caliper or
-    radiograph; `soft_tissue_mm` the soft-tissue part of a bone lesion.
+    Attributes
+    ----------
+    kind : str
+        As in a case: mass, node, lytic, blastic, effusion...
+    longest_mm, short_axis_mm : float or None
+        [mm]; None where not stated.
+    method : str
+        ct, mri, caliper or radiograph.
+    slice_mm : float or None
+        Slice thickness [mm]; None where not stated.
+    soft_tissue_mm : float or None
+        Size of the soft-tissue part of a bone lesion [mm]; None where not stated.
+    is_irradiated, has_progressed : bool or None
+        Whether it was irradiated, and has grown since; None where not stated.
     """
 
     kind: str
@@ -38,8 +50,24 @@ class Look:
     has_progressed: bool | None = None
 
 
-def classify_lesion(look: Look, *, book: RuleBook, limits: Limits) -> tuple[Measurability, str]:
-    """Whether a lesion is measurable, and why not or why that cannot be told."""
+def classify_lesion(
+    look: BaselineLesion, *, book: RuleBook, limits: RecistLimits
+) -> tuple[Measurability, str]:
+    """Whether a lesion is measurable by RECIST 1.1.
+
+    Parameters
+    ----------
+    look : BaselineLesion
+    book : RuleBook
+        The rules ``recist``.
+    limits : RecistLimits
+
+    Returns
+    -------
+    measurability : Measurability
+    reason : str
+        Why it is not measurable, or why that cannot be decided; empty where it is.
+    """
     if look.kind in book.row("no_disease")["names"]:
         return Measurability.NORMAL, f"a {look.kind.replace('_', ' ')} is no disease"
     if look.kind in book.row("never_measurable")["names"]:
@@ -55,13 +83,13 @@ def classify_lesion(look: Look, *, book: RuleBook, limits: Limits) -> tuple[Meas
     return _classify_mass(look, limits)
 
 
-def _classify_irradiated(look: Look) -> tuple[Measurability, str]:
+def _classify_irradiated(look: BaselineLesion) -> tuple[Measurability, str]:
     if look.has_progressed is None:
         return Measurability.NOT_ASSESSABLE, "it was irradiated and growth since is not stated"
     return Measurability.NON_MEASURABLE, "it was irradiated and has not grown since"
 
 
-def _classify_node(look: Look, limits: Limits) -> tuple[Measurability, str]:
+def _classify_node(look: BaselineLesion, limits: RecistLimits) -> tuple[Measurability, str]:
     size_mm = look.short_axis_mm
     if size_mm is None:
         return Measurability.NOT_ASSESSABLE, "its short axis is not stated"
@@ -70,7 +98,7 @@ def _classify_node(look: Look, limits: Limits) -> tuple[Measurability, str]:
     return _classify_size(size_mm, limits["node_target_min_mm"], "the short axis")
 
 
-def _classify_mass(look: Look, limits: Limits) -> tuple[Measurability, str]:
+def _classify_mass(look: BaselineLesion, limits: RecistLimits) -> tuple[Measurability, str]:
     if look.method in {"radiograph", "caliper"}:
         return _classify_size(look.longest_mm, limits[f"{look.method}_min_mm"], f"by {look.method} it")
     smallest_mm = limits["mass_min_mm"]
@@ -95,7 +123,18 @@ def _classify_size(size_mm: float | None, smallest_mm: float, what: str) -> tupl
 
 
 def normalize_organ(organ: str) -> str:
-    """Both lungs are one organ, and so are all nodes."""
+    """One name for all organs that RECIST counts as one: both lungs, all nodes, paired organs.
+
+    Parameters
+    ----------
+    organ : str
+        As recorded.
+
+    Returns
+    -------
+    str
+        In lower case.
+    """
     words = organ.lower().replace("_", " ").split()
     for whole in ("lung", "node", "kidney", "adrenal", "breast", "ovary"):
         if any(word.startswith(whole) for word in words):
@@ -104,7 +143,7 @@ def normalize_organ(organ: str) -> str:
 
 
 def find_selection_problems(
-    organs: Sequence[str], *, baseline_day: int | None, limits: Limits
+    organs: Sequence[str], *, baseline_day: int | None, limits: RecistLimits
 ) -> tuple[str, ...]:
     """What is wrong with a choice of targets, as sorted ids.
 
@@ -114,7 +153,7 @@ def find_selection_problems(
         Organ of each target.
     baseline_day : int or None
         Day of the baseline scan, counted from the start of treatment; None where not known.
-    limits : Limits
+    limits : RecistLimits
     """
     found = []
     if len(organs) > limits["max_targets"]:

@@ -16,15 +16,15 @@ from miliary.clinical.labs.lab_ranges import (
     find_treatment_start,
 )
 from miliary.clinical.recist.criteria import (
-    Cavity,
-    Limits,
-    Markers,
-    New,
-    NonTarget,
-    Options,
-    Reading,
-    Response,
+    CavityReading,
+    NewLesionStatus,
+    NonTargetStatus,
+    RecistLimits,
+    RecistOptions,
+    RecistResponse,
+    TargetReading,
     TimePoint,
+    TumorMarkerStatus,
     Visit,
     find_best_response,
     find_immune_responses,
@@ -34,7 +34,7 @@ from miliary.clinical.recist.criteria import (
     read_target,
 )
 from miliary.clinical.recist.measurable import (
-    Look,
+    BaselineLesion,
     Measurability,
     classify_lesion,
     find_selection_problems,
@@ -45,12 +45,12 @@ from miliary.model.case import Case, LabResult, Lesion, Measurement, Study, When
 from miliary.model.vocabulary import LesionState, Modality, Presence
 
 _NAMES = {
-    Response.CR: "complete response",
-    Response.PR: "partial response",
-    Response.SD: "stable disease",
-    Response.PD: "progressive disease",
-    Response.NE: "not evaluable",
-    Response.NON_CR_NON_PD: "neither complete response nor progression",
+    RecistResponse.CR: "complete response",
+    RecistResponse.PR: "partial response",
+    RecistResponse.SD: "stable disease",
+    RecistResponse.PD: "progressive disease",
+    RecistResponse.NE: "not evaluable",
+    RecistResponse.NON_CR_NON_PD: "neither complete response nor progression",
 }
 _PROBLEMS = {
     "too_many_targets": "more than five targets are chosen",
@@ -59,11 +59,11 @@ _PROBLEMS = {
     "baseline_after_start": "the baseline scan was made after treatment began",
 }
 _METHODS = {Modality.CT: "ct", Modality.MRI: "mri", Modality.PET_CT: "ct", Modality.XRAY: "radiograph"}
-_GONE = Reading(0.0, is_seen=False)
+_DISAPPEARED = TargetReading(0.0, is_seen=False)
 
 
 @dataclass(frozen=True)
-class _Course:
+class _TreatmentCourse:
     """The studies in order, the baseline first, with what was read in each."""
 
     studies: tuple[Study, ...]
@@ -72,13 +72,13 @@ class _Course:
     is_dated_from_start: bool
 
 
-def assess(case: Case, *, options: Options | None = None) -> tuple[Assessment, ...]:
+def assess(case: Case, *, options: RecistOptions | None = None) -> tuple[Assessment, ...]:
     """Response at every visit, best response, and what was recorded against them.
 
     Parameters
     ----------
     case : Case
-    options : Options, optional
+    options : RecistOptions, optional
         What a protocol may choose; the defaults ask for no confirmation.
 
     Returns
@@ -87,25 +87,25 @@ def assess(case: Case, *, options: Options | None = None) -> tuple[Assessment, .
         Ids ``recist.baseline``, ``recist.time_point``, ``recist.best_response``, ``recist.recorded``,
         and on request ``recist.cavity_reading`` and ``irecist.time_point``.
     """
-    options = options or Options()
+    options = options or RecistOptions()
     book = find_rules("recist")
     limits = read_limits(book)
     if not (case.lesions or case.responses or case.has_claim("response")):
         return ()
-    whole = replace(options, cavity=Cavity.WHOLE)
+    whole = replace(options, cavity=CavityReading.WHOLE)
     course, problem = _read_course(case, whole, limits)
     found = list(_assess_baseline(case, course, book, limits))
     if course is None:
         return (*found, _not_computable(case, problem, book), *_judge_recorded(case, {}, book))
     points = find_time_points(course.visits, nodes=course.nodes, options=whole, book=book)
     found += [
-        _say_time_point(case, study, visit, point, book)
+        _describe_time_point(case, study, visit, point, book)
         for study, visit, point in zip(course.studies[1:], course.visits[1:], points, strict=True)
     ]
-    found.append(_say_best(case, course, points, whole, book))
+    found.append(_describe_best_response(case, course, points, whole, book))
     by_study = {study.id: point for study, point in zip(course.studies[1:], points, strict=True)}
     found += _judge_recorded(case, by_study, book)
-    if options.cavity is Cavity.SUBTRACTED:
+    if options.cavity is CavityReading.SUBTRACTED:
         found += _read_cavities(case, options, book, limits)
     if options.is_immune:
         found += _read_immune(case, course, whole, book)
@@ -115,7 +115,9 @@ def assess(case: Case, *, options: Options | None = None) -> tuple[Assessment, .
 # --- from the case to visits ----------------------------------------------------------------------------
 
 
-def _read_course(case: Case, options: Options, limits: Limits) -> tuple[_Course | None, str]:
+def _read_course(
+    case: Case, options: RecistOptions, limits: RecistLimits
+) -> tuple[_TreatmentCourse | None, str]:
     """The course of the followed lesions, or why there is none."""
     followed = [lesion for lesion in case.lesions if lesion.role in {"target", "non_target"}]
     if not followed:
@@ -139,7 +141,7 @@ def _read_course(case: Case, options: Options, limits: Limits) -> tuple[_Course 
     if unsized:
         return None, f"target {unsized[0]} has no size in the baseline study {studies[0].id}"
     nodes = tuple(lesion.id for lesion in followed if _is_node(lesion))
-    return _Course(studies, visits, nodes, is_dated), ""
+    return _TreatmentCourse(studies, visits, nodes, is_dated), ""
 
 
 def _order_studies(case: Case) -> tuple[tuple[Study, ...], str]:
@@ -169,7 +171,7 @@ def _is_node(lesion: Lesion) -> bool:
     return lesion.kind == "node" or lesion.organ == "node"
 
 
-def _read_visit(case: Case, study: Study, day: int, options: Options, limits: Limits) -> Visit:
+def _read_visit(case: Case, study: Study, day: int, options: RecistOptions, limits: RecistLimits) -> Visit:
     by_role = {
         role: [lesion for lesion in case.lesions if lesion.role == role]
         for role in ("target", "non_target", "new")
@@ -183,7 +185,7 @@ def _read_visit(case: Case, study: Study, day: int, options: Options, limits: Li
 
 
 def _with_markers(
-    case: Case, studies: Sequence[Study], visits: tuple[Visit, ...], limits: Limits
+    case: Case, studies: Sequence[Study], visits: tuple[Visit, ...], limits: RecistLimits
 ) -> tuple[Visit, ...]:
     """Visits with their tumor markers; where none was raised before treatment they play no part."""
     raised = list_raised_markers(case)
@@ -193,20 +195,20 @@ def _with_markers(
         replace(visit, markers=_read_markers(case, study, raised, limits))
         for study, visit in zip(studies[1:], visits[1:], strict=True)
     )
-    return (replace(visits[0], markers=Markers.ELEVATED), *later)
+    return (replace(visits[0], markers=TumorMarkerStatus.ELEVATED), *later)
 
 
-def _read_markers(case: Case, study: Study, raised: Sequence[str], limits: Limits) -> Markers:
+def _read_markers(case: Case, study: Study, raised: Sequence[str], limits: RecistLimits) -> TumorMarkerStatus:
     """Whether the tumor markers that were raised before treatment still are, around one later study."""
     near = _markers_near(case, study, raised, limits)
     above = {lab.analyte: _is_above(case, lab) for lab in near}
     if True in above.values():
-        return Markers.ELEVATED
+        return TumorMarkerStatus.ELEVATED
     is_complete = bool(raised) and all(above.get(name) is False for name in raised)
-    return Markers.NORMAL if is_complete else Markers.NOT_STATED
+    return TumorMarkerStatus.NORMAL if is_complete else TumorMarkerStatus.NOT_STATED
 
 
-def _markers_near(case: Case, study: Study, raised: Sequence[str], limits: Limits) -> list[LabResult]:
+def _markers_near(case: Case, study: Study, raised: Sequence[str], limits: RecistLimits) -> list[LabResult]:
     """Values of these markers that belong to a study, being near enough in time."""
     return [
         lab
@@ -219,7 +221,17 @@ def _markers_near(case: Case, study: Study, raised: Sequence[str], limits: Limit
 
 
 def list_raised_markers(case: Case) -> tuple[str, ...]:
-    """Tumor markers whose last value before treatment lies above the upper limit."""
+    """Tumor markers whose last value before treatment exceeds the upper limit.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    tuple of str
+        Names of the analytes.
+    """
     markers = [lab for lab in case.labs if (row := find_analyte(lab.analyte)) and row.get("is_marker")]
     first = {lab.analyte: base for lab in markers if (base := find_baseline(case, lab)) is not None}
     return tuple(name for name, lab in first.items() if _is_above(case, lab))
@@ -239,61 +251,65 @@ def _measurement(lesion: Lesion, study: Study) -> Measurement | None:
     return next((m for m in lesion.measurements if m.study == study.id), None)
 
 
-def _read_size(case: Case, lesion: Lesion, study: Study, options: Options, limits: Limits) -> Reading:
+def _read_size(
+    case: Case, lesion: Lesion, study: Study, options: RecistOptions, limits: RecistLimits
+) -> TargetReading:
     read = _measurement(lesion, study)
     if read is None or read.state is LesionState.NOT_EVALUATED:
-        return Reading()
+        return TargetReading()
     if read.state is LesionState.ABSENT:
-        return _GONE
+        return _DISAPPEARED
     if read.merged_into:
         host = next((other for other in case.lesions if other.id == read.merged_into), None)
         whole = _measurement(host, study) if host is not None else None
         size = None if whole is None or whole.merged_into else whole.longest_mm
-        return Reading() if size is None else Reading(0.0, is_seen=size > 0)
+        return TargetReading() if size is None else TargetReading(0.0, is_seen=size > 0)
     if read.fragments_mm:
-        return Reading(sum(read.fragments_mm))
+        return TargetReading(sum(read.fragments_mm))
     size = read.short_axis_mm if _is_node(lesion) else read.longest_mm
     if size is None and read.state is LesionState.TOO_SMALL:
-        return Reading(limits["too_small_mm"])
+        return TargetReading(limits["too_small_mm"])
     has_cavity = any(m.cavity_mm is not None for m in lesion.measurements)
     return read_target(size, cavity_mm=read.cavity_mm, has_cavity=has_cavity, cavity=options.cavity)
 
 
-def _read_state(lesion: Lesion, study: Study, limits: Limits) -> NonTarget:
+def _read_state(lesion: Lesion, study: Study, limits: RecistLimits) -> NonTargetStatus:
     read = _measurement(lesion, study)
     if read is None:
-        return NonTarget.NOT_EVALUATED
+        return NonTargetStatus.NOT_EVALUATED
     plain = {
-        LesionState.ABSENT: NonTarget.ABSENT,
-        LesionState.NOT_EVALUATED: NonTarget.NOT_EVALUATED,
-        LesionState.PROGRESSED: NonTarget.PROGRESSED,
+        LesionState.ABSENT: NonTargetStatus.ABSENT,
+        LesionState.NOT_EVALUATED: NonTargetStatus.NOT_EVALUATED,
+        LesionState.PROGRESSED: NonTargetStatus.PROGRESSED,
     }
     if read.state in plain:
         return plain[read.state]
     if _is_node(lesion) and read.short_axis_mm is not None:
         is_normal = read.short_axis_mm < limits["node_normal_below_mm"]
-        return NonTarget.ABSENT if is_normal else NonTarget.PRESENT
+        return NonTargetStatus.ABSENT if is_normal else NonTargetStatus.PRESENT
     is_seen = read.state is not None or read.longest_mm is not None
-    return NonTarget.PRESENT if is_seen else NonTarget.NOT_EVALUATED
+    return NonTargetStatus.PRESENT if is_seen else NonTargetStatus.NOT_EVALUATED
 
 
-def _read_new(lesions: Sequence[Lesion], study: Study) -> New:
+def _read_new(lesions: Sequence[Lesion], study: Study) -> NewLesionStatus:
     reads = [read for lesion in lesions if (read := _measurement(lesion, study)) is not None]
     states = {read.state for read in reads}
     sure = {LesionState.PRESENT, LesionState.PROGRESSED, LesionState.TOO_SMALL}
     if states & sure or any(read.state is None and read.longest_mm is not None for read in reads):
-        return New.YES
+        return NewLesionStatus.YES
     if LesionState.EQUIVOCAL in states:
-        return New.EQUIVOCAL
-    return New.NO if LesionState.ABSENT in states else New.NOT_STATED
+        return NewLesionStatus.EQUIVOCAL
+    return NewLesionStatus.NO if LesionState.ABSENT in states else NewLesionStatus.NOT_STATED
 
 
 def _date_new(case: Case, studies: Sequence[Study], visits: Sequence[Visit]) -> tuple[Visit, ...]:
     """Visits with the day on which what is new by then was first seen, doubtful though it may have been."""
-    seen = {New.YES, New.EQUIVOCAL}
+    seen = {NewLesionStatus.YES, NewLesionStatus.EQUIVOCAL}
     dated = []
     for study, visit in zip(studies, visits, strict=True):
-        sure = [le for le in case.lesions if le.role == "new" and _read_new([le], study) is New.YES]
+        sure = [
+            le for le in case.lesions if le.role == "new" and _read_new([le], study) is NewLesionStatus.YES
+        ]
         days = [
             earlier.day
             for lesion in sure
@@ -308,7 +324,7 @@ def _date_new(case: Case, studies: Sequence[Study], visits: Sequence[Visit]) -> 
 
 
 def _assess_baseline(
-    case: Case, course: _Course | None, book: RuleBook, limits: Limits
+    case: Case, course: _TreatmentCourse | None, book: RuleBook, limits: RecistLimits
 ) -> Iterator[Assessment]:
     targets = [lesion for lesion in case.lesions if lesion.role == "target"]
     for lesion in targets:
@@ -316,9 +332,11 @@ def _assess_baseline(
         study = case.study(first.study) if first is not None else None
         if course is not None:
             study, first = course.studies[0], _measurement(lesion, course.studies[0])
-        measurability, why = classify_lesion(_look(lesion, first, study), book=book, limits=limits)
+        measurability, why = classify_lesion(
+            _read_baseline_lesion(lesion, first, study), book=book, limits=limits
+        )
         if measurability is not Measurability.MEASURABLE:
-            yield _say_target(lesion, measurability, why, book)
+            yield _describe_target(lesion, measurability, why, book)
     day = course.visits[0].day if course is not None and course.is_dated_from_start else None
     organs = ["node" if _is_node(lesion) else lesion.organ for lesion in targets]
     for problem in find_selection_problems(organs, baseline_day=day, limits=limits):
@@ -334,9 +352,9 @@ def _assess_baseline(
         )
 
 
-def _look(lesion: Lesion, read: Measurement | None, study: Study | None) -> Look:
+def _read_baseline_lesion(lesion: Lesion, read: Measurement | None, study: Study | None) -> BaselineLesion:
     irradiated = {Presence.PRESENT: True, Presence.ABSENT: False}.get(lesion.is_irradiated)
-    return Look(
+    return BaselineLesion(
         kind="node" if _is_node(lesion) else lesion.kind or "mass",
         longest_mm=read.longest_mm if read is not None else None,
         short_axis_mm=read.short_axis_mm if read is not None else None,
@@ -347,7 +365,7 @@ def _look(lesion: Lesion, read: Measurement | None, study: Study | None) -> Look
     )
 
 
-def _say_target(lesion: Lesion, measurability: Measurability, why: str, book: RuleBook) -> Assessment:
+def _describe_target(lesion: Lesion, measurability: Measurability, why: str, book: RuleBook) -> Assessment:
     is_open = measurability is Measurability.NOT_ASSESSABLE
     told = "cannot be told to be measurable" if is_open else "is no measurable lesion"
     return Assessment(
@@ -386,33 +404,35 @@ def _not_computable(case: Case, reason: str, book: RuleBook) -> Assessment:
     )
 
 
-def _words(responses: Sequence[Response]) -> str:
+def _name_responses(responses: Sequence[RecistResponse]) -> str:
     return " or ".join(_NAMES[response] for response in responses)
 
 
-def _percent(value: float | None) -> str:
+def _format_percent(value: float | None) -> str:
     return "not computable" if value is None else f"{value:+.1f} %"
 
 
-def _say_time_point(case: Case, study: Study, visit: Visit, point: TimePoint, book: RuleBook) -> Assessment:
+def _describe_time_point(
+    case: Case, study: Study, visit: Visit, point: TimePoint, book: RuleBook
+) -> Assessment:
     numbers = ""
     if visit.targets and point.sum_mm is not None:
         numbers = (
-            f" Sum of diameters {point.sum_mm:g} mm, {_percent(point.from_baseline_percent)} against "
-            f"baseline, {_percent(point.from_nadir_percent)} against the smallest sum before."
+            f" Sum of diameters {point.sum_mm:g} mm, {_format_percent(point.from_baseline_percent)} against "
+            f"baseline, {_format_percent(point.from_nadir_percent)} against the smallest sum before."
         )
-    numbers += _say_markers(case, visit, point)
+    numbers += _describe_markers(case, visit, point)
     reason = ""
     if not point.is_decided:
         reason = "it is not stated whether there are new lesions"
-    elif point.overall == (Response.NE,):
+    elif point.overall == (RecistResponse.NE,):
         reason = "not every followed lesion was evaluated"
     return Assessment(
         rule_id="recist.time_point",
         title="Response at one visit",
         verdict=Verdict.NOT_ASSESSABLE if reason else Verdict.MET,
         severity=Severity.QUERY if reason else Severity.INFO,
-        statement=f"{study.id}: {_words(point.overall)} by RECIST 1.1.{numbers}",
+        statement=f"{study.id}: {_name_responses(point.overall)} by RECIST 1.1.{numbers}",
         reason=reason,
         value=point.overall[0].value if point.is_decided else None,
         values=tuple(response.value for response in point.overall),
@@ -424,16 +444,18 @@ def _say_time_point(case: Case, study: Study, visit: Visit, point: TimePoint, bo
     )
 
 
-def _say_markers(case: Case, visit: Visit, point: TimePoint) -> str:
+def _describe_markers(case: Case, visit: Visit, point: TimePoint) -> str:
     """What a raised tumor marker does to a response that would be complete without it."""
     raised = list_raised_markers(case)
-    if not raised or point.target not in {Response.CR, Response.NONE}:
+    if not raised or point.target not in {RecistResponse.CR, RecistResponse.NONE}:
         return ""
     names = ", ".join(name.replace("_", " ") for name in raised)
     return {
-        Markers.ELEVATED: f" A tumor marker raised before treatment is still above its limit ({names}).",
-        Markers.NOT_STATED: f" Raised before treatment and not stated near this study: {names}.",
-        Markers.NORMAL: "",
+        TumorMarkerStatus.ELEVATED: (
+            f" A tumor marker raised before treatment is still above its limit ({names})."
+        ),
+        TumorMarkerStatus.NOT_STATED: f" Raised before treatment and not stated near this study: {names}.",
+        TumorMarkerStatus.NORMAL: "",
     }[visit.markers]
 
 
@@ -453,8 +475,8 @@ def _inputs(case: Case, study: Study) -> Iterator[Input]:
             )
 
 
-def _say_best(
-    case: Case, course: _Course, points: Sequence[TimePoint], options: Options, book: RuleBook
+def _describe_best_response(
+    case: Case, course: _TreatmentCourse, points: Sequence[TimePoint], options: RecistOptions, book: RuleBook
 ) -> Assessment:
     limits = read_limits(book)
     best = find_best_response(
@@ -463,7 +485,7 @@ def _say_best(
         limits=limits,
         has_targets=bool(course.visits[0].targets),
     )
-    is_open = len(best) > 1 or best == (Response.NE,)
+    is_open = len(best) > 1 or best == (RecistResponse.NE,)
     progression = find_progression_day(course.visits, points)
     since = "treatment" if course.is_dated_from_start else "baseline"
     tail = f" Progression on day {progression} from {since}." if progression is not None else ""
@@ -474,7 +496,9 @@ def _say_best(
         title="Best overall response",
         verdict=Verdict.NOT_ASSESSABLE if is_open else Verdict.MET,
         severity=Severity.INFO,
-        statement=f"Best overall response {_words(best)}, {confirmed}; stable from {days} days.{tail}",
+        statement=(
+            f"Best overall response {_name_responses(best)}, {confirmed}; stable from {days} days.{tail}"
+        ),
         reason="a visit is not decided, or none was late enough" if is_open else "",
         value=None if len(best) > 1 else best[0].value,
         values=tuple(response.value for response in best),
@@ -490,14 +514,14 @@ def _judge_recorded(case: Case, points: dict[str, TimePoint], book: RuleBook) ->
     """Responses written down in the words of RECIST, against the derived ones."""
     for recorded in case.responses:
         category = recorded.category.upper().replace("-", "_").replace("/", "_").replace(" ", "_")
-        if recorded.of != "overall" or category not in set(Response):
+        if recorded.of != "overall" or category not in set(RecistResponse):
             continue
         point = points.get(recorded.study)
         allowed = {response.value for response in point.overall} if point is not None else set()
         verdict = Verdict.MET if allowed == {category} else Verdict.NOT_ASSESSABLE
         if point is not None and category not in allowed:
             verdict = Verdict.NOT_MET
-        derived = _words(point.overall) if point is not None else "none"
+        derived = _name_responses(point.overall) if point is not None else "none"
         yield Assessment(
             rule_id="recist.recorded",
             title="Recorded response",
@@ -517,14 +541,16 @@ def _judge_recorded(case: Case, points: dict[str, TimePoint], book: RuleBook) ->
 # --- optional readings ----------------------------------------------------------------------------------
 
 
-def _read_cavities(case: Case, options: Options, book: RuleBook, limits: Limits) -> Iterator[Assessment]:
+def _read_cavities(
+    case: Case, options: RecistOptions, book: RuleBook, limits: RecistLimits
+) -> Iterator[Assessment]:
     """Cavities taken off: another reading, labeled so, on which nothing rests."""
     course, _ = _read_course(case, options, limits)
     if course is None:
         return
     points = find_time_points(course.visits, nodes=course.nodes, options=options, book=book)
     for study, visit, point in zip(course.studies[1:], course.visits[1:], points, strict=True):
-        plain = _say_time_point(case, study, visit, point, book)
+        plain = _describe_time_point(case, study, visit, point, book)
         yield replace(
             plain,
             rule_id="recist.cavity_reading",
@@ -535,7 +561,9 @@ def _read_cavities(case: Case, options: Options, book: RuleBook, limits: Limits)
         )
 
 
-def _read_immune(case: Case, course: _Course, options: Options, book: RuleBook) -> Iterator[Assessment]:
+def _read_immune(
+    case: Case, course: _TreatmentCourse, options: RecistOptions, book: RuleBook
+) -> Iterator[Assessment]:
     responses = find_immune_responses(course.visits, nodes=course.nodes, options=options, book=book)
     for study, values in zip(course.studies[1:], responses, strict=True):
         is_open = len(values) > 1

@@ -106,7 +106,16 @@ def _check_follow_up_value(case: Case, book: RuleBook) -> Iterator[Assessment]:
 
 
 def is_measured_twice(lesion: Lesion) -> bool:
-    """A lesion has a size, or was seen to be gone, in two studies."""
+    """Whether a lesion has a size, or was seen to be gone, in two studies.
+
+    Parameters
+    ----------
+    lesion : Lesion
+
+    Returns
+    -------
+    bool
+    """
     sized = [m for m in lesion.measurements if m.longest_mm is not None or m.short_axis_mm is not None]
     return len({m.study for m in sized}) >= 2
 
@@ -177,7 +186,17 @@ def _check_event_detail(case: Case, book: RuleBook) -> Iterator[Assessment]:
 
 
 def list_missing_detail(event: AdverseEvent) -> list[str]:
-    """What the record of an adverse event leaves out."""
+    """What the record of an adverse event leaves out.
+
+    Parameters
+    ----------
+    event : AdverseEvent
+
+    Returns
+    -------
+    list of str
+        In words.
+    """
     return [
         name
         for name, is_missing in (

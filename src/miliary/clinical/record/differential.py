@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from miliary.clinical.findings import FoundFinding, look_up
+from miliary.clinical.findings import FindingState, look_up
 from miliary.clinical.miliary.definition import best_described_study
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
@@ -22,8 +22,18 @@ LABEL = "expert-ordinal, not validated"
 _IGRA = {"igra": "", "igra_quantiferon": "quantiferon", "igra_tspot": "t_spot"}
 
 
-class Evidence(NamedTuple):
-    """One thing that counts: its name, the steps it moves the diagnosis, and the facts."""
+class WeighedFinding(NamedTuple):
+    """One finding that counts for or against a diagnosis.
+
+    Attributes
+    ----------
+    name : str
+        In words.
+    steps : float
+        Ordinal steps by which it moves the diagnosis; negative where it speaks against it.
+    facts : tuple of Input
+        The facts behind it; empty for what holds of the diagnosis itself.
+    """
 
     name: str
     steps: float
@@ -31,12 +41,23 @@ class Evidence(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RankedCause:
-    """A diagnosis with its evidence; `steps` is their sum, in ordinal steps."""
+class RankedDiagnosis:
+    """A diagnosis with everything that counts for and against it.
+
+    Attributes
+    ----------
+    row : RuleRow
+        Of the table ``diagnosis``.
+    steps : float
+        Sum of the steps of its evidence, an ordinal figure and no probability.
+    evidence : tuple of WeighedFinding
+    missing : tuple of str
+        Decisive and supporting findings that are not stated.
+    """
 
     row: RuleRow
     steps: float
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[WeighedFinding, ...]
     missing: tuple[str, ...]
 
     @property
@@ -66,30 +87,42 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """
     book = rules or find_rules("differential")
     frequencies = tuple(_list_frequencies(case, book))
-    tuberculosis = (*_check_tuberculosis(case, book), *_tell_detection(case, book))
+    tuberculosis = (*_check_tuberculosis(case, book), *_describe_detection(case, book))
     if best_described_study(case) is None and not case.has_claim("miliary"):
         return (*frequencies, *tuberculosis)
-    ranked = rank_causes(case, book)
+    ranked = rank_diagnoses(case, book)
     likely = [cause for cause in ranked if any(item.steps > 0 and item.facts for item in cause.evidence)]
     return (
         *frequencies,
         _summarize(case, likely, book),
-        *(_assess_cause(cause, number, case, book) for number, cause in enumerate(likely, start=1)),
+        *(_assess_diagnosis(cause, number, case, book) for number, cause in enumerate(likely, start=1)),
         *tuberculosis,
     )
 
 
-def rank_causes(case: Case, rules: RuleBook | None = None) -> tuple[RankedCause, ...]:
-    """Every diagnosis of the rule file, most steps first; equals stay in the file's order."""
+def rank_diagnoses(case: Case, rules: RuleBook | None = None) -> tuple[RankedDiagnosis, ...]:
+    """Every diagnosis of the rule file, ranked by the recorded findings.
+
+    Parameters
+    ----------
+    case : Case
+    rules : RuleBook, optional
+        Edition of the differential; the newest packaged one by default.
+
+    Returns
+    -------
+    tuple of RankedDiagnosis
+        Most steps first; equals in the order of the file.
+    """
     book = rules or find_rules("differential")
     found = {row.id: look_up(row, case) for row in book.rows("finding")}
     ranked = [_weigh(row, found, case, book) for row in book.rows("diagnosis")]
     return tuple(sorted(ranked, key=lambda cause: -cause.steps))
 
 
-def _weigh(row: RuleRow, found: dict[str, FoundFinding], case: Case, book: RuleBook) -> RankedCause:
+def _weigh(row: RuleRow, found: dict[str, FindingState], case: Case, book: RuleBook) -> RankedDiagnosis:
     steps, half = book.row("steps"), book.row("half_steps")
-    evidence: list[Evidence] = []
+    evidence: list[WeighedFinding] = []
     for key, weight in (
         ("decisive", steps["decisive"]),
         ("supporting", steps["supporting"]),
@@ -98,49 +131,53 @@ def _weigh(row: RuleRow, found: dict[str, FoundFinding], case: Case, book: RuleB
         ("weak_against", book.row("release_assay_step")["weak_against"]),
     ):
         evidence += [
-            _count(name, weight, found) for name in row.get(key, ()) if _is(found, name, Presence.PRESENT)
+            _weigh_finding(name, weight, found)
+            for name in row.get(key, ())
+            if _has_state(found, name, Presence.PRESENT)
         ]
     evidence += [
-        _count(f"no {name}", steps["decisive_absent"], found)
+        _weigh_finding(f"no {name}", steps["decisive_absent"], found)
         for name in row["decisive"]
-        if _is(found, name, Presence.ABSENT)
+        if _has_state(found, name, Presence.ABSENT)
     ]
     if row.get("is_common"):
-        evidence.append(Evidence("common in a published series", book.row("frequency_step")["common"], ()))
+        evidence.append(
+            WeighedFinding("common in a published series", book.row("frequency_step")["common"], ())
+        )
     evidence += _weigh_pattern(row, case, steps, half)
-    missing = [n for n in (*row["decisive"], *row["supporting"]) if _is(found, n, Presence.NOT_STATED)]
-    return RankedCause(row, sum(item.steps for item in evidence), tuple(evidence), tuple(missing))
+    missing = [n for n in (*row["decisive"], *row["supporting"]) if _has_state(found, n, Presence.NOT_STATED)]
+    return RankedDiagnosis(row, sum(item.steps for item in evidence), tuple(evidence), tuple(missing))
 
 
-def _is(found: dict[str, FoundFinding], name: str, state: Presence) -> bool:
+def _has_state(found: dict[str, FindingState], name: str, state: Presence) -> bool:
     return found[name].state is state
 
 
-def _count(name: str, weight: float, found: dict[str, FoundFinding]) -> Evidence:
-    return Evidence(name.replace("_", " "), float(weight), found[name.removeprefix("no ")].facts)
+def _weigh_finding(name: str, weight: float, found: dict[str, FindingState]) -> WeighedFinding:
+    return WeighedFinding(name.replace("_", " "), float(weight), found[name.removeprefix("no ")].facts)
 
 
-def _weigh_pattern(row: RuleRow, case: Case, steps: RuleRow, half: RuleRow) -> list[Evidence]:
+def _weigh_pattern(row: RuleRow, case: Case, steps: RuleRow, half: RuleRow) -> list[WeighedFinding]:
     """Where the nodules lie counts one step, zone and uniformity a half: they separate causes poorly."""
     evidence = []
     distribution, facts = find_distribution(case)
     if distribution is not None and row["distribution"]:
         fits = distribution in row["distribution"]
         evidence.append(
-            Evidence(f"{distribution} distribution", steps["distribution"] * (1 if fits else -1), facts)
+            WeighedFinding(f"{distribution} distribution", steps["distribution"] * (1 if fits else -1), facts)
         )
     study = best_described_study(case)
     if study is None or study.nodules is None:
         return evidence
     where, zone = path_of("studies", study.id, "nodules"), study.nodules.zone
     if zone is not None and zone in row["zone"]:
-        evidence.append(Evidence(f"{zone} zone", half["zone"], (Input(f"{where}.zone", zone.value),)))
+        evidence.append(WeighedFinding(f"{zone} zone", half["zone"], (Input(f"{where}.zone", zone.value),)))
     uniform = study.nodules.is_uniform
     if uniform.is_known and row.get("uniform") is not None:
         fits = (uniform is Presence.PRESENT) is row["uniform"]
         word = "uniform size" if uniform is Presence.PRESENT else "varying size"
         fact = Input(f"{where}.is_uniform", uniform.value)
-        evidence.append(Evidence(word, half["uniformity"] * (1 if fits else -1), (fact,)))
+        evidence.append(WeighedFinding(word, half["uniformity"] * (1 if fits else -1), (fact,)))
     return evidence
 
 
@@ -189,7 +226,7 @@ def _list_frequencies(case: Case, book: RuleBook) -> Iterator[Assessment]:
         )
 
 
-def _summarize(case: Case, likely: list[RankedCause], book: RuleBook) -> Assessment:
+def _summarize(case: Case, likely: list[RankedDiagnosis], book: RuleBook) -> Assessment:
     names = tuple(cause.id for cause in likely)
     text = ", ".join(f"{cause.row['name']} ({cause.steps:+g})" for cause in likely[:3])
     rows = [cause.row for cause in likely[:3]] or list(book.rows("weight"))
@@ -209,7 +246,7 @@ def _summarize(case: Case, likely: list[RankedCause], book: RuleBook) -> Assessm
     )
 
 
-def _assess_cause(cause: RankedCause, number: int, case: Case, book: RuleBook) -> Assessment:
+def _assess_diagnosis(cause: RankedDiagnosis, number: int, case: Case, book: RuleBook) -> Assessment:
     ratios = [row for row in book.rows("ratio") if _applies(row, cause.id, case)]
     parts = [f"for: {', '.join(cause.list_names(is_for=True))}"]
     against = cause.list_names(is_for=False)
@@ -278,7 +315,7 @@ def _check_tuberculosis(case: Case, book: RuleBook) -> Iterator[Assessment]:
     )
 
 
-def _tell_detection(case: Case, book: RuleBook) -> Iterator[Assessment]:
+def _describe_detection(case: Case, book: RuleBook) -> Iterator[Assessment]:
     """How well a kind of imaging in the record shows miliary tuberculosis, from series elsewhere."""
     for row in book.rows("detection"):
         for study in case.studies:

@@ -13,12 +13,20 @@ from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case
 from miliary.model.vocabulary import Presence, Result, Smoking
 
-_MAX_NEIGHBORS = 8
+_MAX_SIMILAR = 8
 _TUBERCULOSIS_TESTS = ("igra", "igra_quantiferon", "igra_tspot", "tb_culture", "tb_naat", "afb_smear")
 
 
-class Neighbor(NamedTuple):
-    """A report and the features it shares with the case."""
+class SimilarReport(NamedTuple):
+    """A published report and the features it shares with a case.
+
+    Attributes
+    ----------
+    row : RuleRow
+        Of the table ``report``.
+    shared : tuple of str
+        Names of the features.
+    """
 
     row: RuleRow
     shared: tuple[str, ...]
@@ -41,18 +49,34 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     book = rules or find_rules("literature")
     if best_described_study(case) is None and not case.has_claim("miliary"):
         return ()
-    return (*_list_neighbors(case, book), *_compare_survival(case, book), *_weigh_bone_seeding(case, book))
+    return (
+        *_list_similar_reports(case, book),
+        *_compare_survival(case, book),
+        *_weigh_bone_seeding(case, book),
+    )
 
 
-def find_neighbors(case: Case, rules: RuleBook | None = None) -> tuple[Neighbor, ...]:
-    """Reports sharing at least two features with a case, most first; the case itself is left out."""
+def find_similar_reports(case: Case, rules: RuleBook | None = None) -> tuple[SimilarReport, ...]:
+    """Published reports that share at least two features with a case.
+
+    Parameters
+    ----------
+    case : Case
+    rules : RuleBook, optional
+        Edition of the table of reports; the newest packaged one by default.
+
+    Returns
+    -------
+    tuple of SimilarReport
+        Most shared features first. The report that the case was taken from is left out.
+    """
     book = rules or find_rules("literature")
     features = {name for name, _ in _list_features(case)}
     found = []
     for row in book.rows("report"):
         shared = tuple(name for name in _list_row_features(row) if name in features)
         if len(shared) >= 2 and not _is_same(row, case, book):
-            found.append(Neighbor(row, shared))
+            found.append(SimilarReport(row, shared))
     return tuple(sorted(found, key=lambda neighbor: -len(neighbor.shared)))
 
 
@@ -68,7 +92,7 @@ def _list_features(case: Case) -> Iterator[tuple[str, Input]]:
         yield "never_smoker", Input("patient.smoking", "never")
     if best_described_study(case) is not None or case.has_claim("miliary"):
         yield "miliary", Input("studies", len(case.studies))
-    yield from _list_spread(case)
+    yield from _list_dissemination(case)
     if case.has_claim("amylase_producing_tumor"):
         yield "amylase", Input("claims", "amylase_producing_tumor")
     for specimen in case.specimens:
@@ -77,7 +101,7 @@ def _list_features(case: Case) -> Iterator[tuple[str, Input]]:
                 yield feature, Input(f"specimens[{specimen.id}].histology", specimen.histology)
 
 
-def _list_spread(case: Case) -> Iterator[tuple[str, Input]]:
+def _list_dissemination(case: Case) -> Iterator[tuple[str, Input]]:
     """Where a tumor has spread to, and tests for what it may look like."""
     for site in case.staging.metastases:
         if site.presence is Presence.PRESENT:
@@ -103,8 +127,8 @@ def _is_same(row: RuleRow, case: Case, book: RuleBook) -> bool:
     return any(mark.lower() in source.lower() for mark in marks for source in case.sources)
 
 
-def _list_neighbors(case: Case, book: RuleBook) -> Iterator[Assessment]:
-    neighbors = find_neighbors(case, book)[:_MAX_NEIGHBORS]
+def _list_similar_reports(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    neighbors = find_similar_reports(case, book)[:_MAX_SIMILAR]
     if not neighbors:
         return
     texts = tuple(

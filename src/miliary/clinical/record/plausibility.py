@@ -265,7 +265,16 @@ def _check_numbers(case: Case, book: RuleBook) -> Iterator[Assessment]:
 
 
 def is_possible(value: float, low: float, high: float) -> bool:
-    """Within the bounds, which are possible themselves."""
+    """Whether a number lies within bounds that are possible themselves.
+
+    Parameters
+    ----------
+    value, low, high : float
+
+    Returns
+    -------
+    bool
+    """
     return low <= value <= high
 
 

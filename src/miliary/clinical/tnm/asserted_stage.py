@@ -10,7 +10,7 @@ from typing import Any
 from miliary.clinical.rulebook import RuleBook, find_rules, list_editions, load_rules
 from miliary.clinical.tnm.staging import (
     T_ORDER,
-    Category,
+    TnmCategory,
     categories,
     derive_stage,
     lobes_named,
@@ -32,15 +32,23 @@ _PARENTS = {
     "M": ("M0", "M1", "M1c"),
 }
 _Outcome = tuple[Verdict, Severity]
-_FINE: _Outcome = (Verdict.NOT_MET, Severity.INFO)
+_CORRECT: _Outcome = (Verdict.NOT_MET, Severity.INFO)
 _ASK: _Outcome = (Verdict.MET, Severity.QUERY)
 _WRONG: _Outcome = (Verdict.MET, Severity.ERROR)
-_UNTOLD: _Outcome = (Verdict.NOT_ASSESSABLE, Severity.QUERY)
+_UNDECIDED: _Outcome = (Verdict.NOT_ASSESSABLE, Severity.QUERY)
 
 
 @dataclass(frozen=True)
-class Written:
-    """The parts of a written stage: prefix and one word per axis ("" where it is not given)."""
+class WrittenStage:
+    """The parts of a stage as somebody wrote it.
+
+    Attributes
+    ----------
+    prefix : str
+        As in c, p, yp; empty where there is none.
+    t, n, m : str
+        The categories; empty where one is not given.
+    """
 
     prefix: str
     t: str
@@ -52,32 +60,80 @@ class Written:
         return {"T": self.t, "N": self.n, "M": self.m}[name]
 
 
-def parse_tnm(text: str) -> Written | None:
-    """Parts of a text such as ``cT4aN2M1c``; None if it is not of that form."""
+def parse_tnm(text: str) -> WrittenStage | None:
+    """Take a written stage such as ``cT4aN2M1c`` apart.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    WrittenStage or None
+        None if the text is not of that form.
+    """
     match = _TNM.match(re.sub(r"[\s,()]", "", text))
     if match is None:
         return None
-    return Written(match["prefix"].lower(), *(_style(match[axis] or "") for axis in "TNM"))
+    return WrittenStage(match["prefix"].lower(), *(_normalize_case(match[axis] or "") for axis in "TNM"))
 
 
-def _style(word: str) -> str:
+def _normalize_case(word: str) -> str:
     """``t4A`` as ``T4a``."""
     return word[:1].upper() + ("X" if word[1:].lower() == "x" else word[1:].lower())
 
 
 def legal_words(axis: str, *, book: RuleBook) -> tuple[str, ...]:
-    """Categories of one axis and the parents that stand for several of them."""
+    """The words that may stand for one axis in an edition.
+
+    Parameters
+    ----------
+    axis : str
+        T, N or M.
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    tuple of str
+        The categories, and the parents that stand for several of them, as T1 for T1a to T1c.
+    """
     return tuple(dict.fromkeys((*categories(axis, book), *_PARENTS[axis])))
 
 
 def nearest_legal(word: str, axis: str, *, book: RuleBook) -> str | None:
-    """The longest beginning of a word that is a category of the lung."""
+    """The longest beginning of a word that is a category of lung cancer.
+
+    Parameters
+    ----------
+    word : str
+        As in T4a.
+    axis : str
+        T, N or M.
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    str or None
+        As in T4; None where no beginning is one.
+    """
     legal = legal_words(axis, book=book)
     return next((word[:n] for n in range(len(word), 1, -1) if word[:n] in legal), None)
 
 
 def edition_of(stage: AssertedStage) -> str | None:
-    """The edition named, as a number, if it is one that is encoded."""
+    """The TNM edition that a written stage names.
+
+    Parameters
+    ----------
+    stage : AssertedStage
+
+    Returns
+    -------
+    str or None
+        Its number; None where none is named, or one that the rules do not hold.
+    """
     match = re.search(r"\d+", stage.edition)
     return match[0] if match and match[0] in list_editions("tnm") else None
 
@@ -88,7 +144,17 @@ def _rules_for(stage: AssertedStage) -> RuleBook:
 
 
 def assess(case: Case) -> tuple[Assessment, ...]:
-    """All checks on every stage that somebody wrote."""
+    """Check every stage that somebody wrote against the classification and the recorded findings.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    tuple of Assessment
+        Ids start with ``tnm.asserted_``; and ``tnm.bone_imaging``.
+    """
     found: list[Assessment] = []
     for stage in case.staging.asserted:
         found.extend(_check_stage(case, stage))
@@ -102,7 +168,7 @@ def _check_stage(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
             case,
             stage,
             "tnm.asserted_form",
-            _UNTOLD,
+            _UNDECIDED,
             f"The stage '{stage.tnm}' is not written as T, N and M.",
             reason="it cannot be taken apart into T, N and M",
         )
@@ -114,7 +180,7 @@ def _check_stage(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
         yield from _check_against_findings(case, stage, written)
 
 
-def _check_categories(case: Case, stage: AssertedStage, written: Written) -> Iterator[Assessment]:
+def _check_categories(case: Case, stage: AssertedStage, written: WrittenStage) -> Iterator[Assessment]:
     """Words that are no category of the lung, in the edition named or in any."""
     named = edition_of(stage)
     books = [load_rules("tnm", edition) for edition in ((named,) if named else list_editions("tnm"))]
@@ -135,7 +201,7 @@ def _check_categories(case: Case, stage: AssertedStage, written: Written) -> Ite
             case,
             stage,
             "tnm.asserted_category",
-            _FINE if is_legal else _WRONG,
+            _CORRECT if is_legal else _WRONG,
             statement,
             value=near,
             facts_item=None if is_legal else "j1",
@@ -150,11 +216,11 @@ def _check_edition(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
         statement = f"The stage names the edition '{stage.edition}', which is not encoded here."
     else:
         statement = "The stage does not say which edition of the TNM classification it uses."
-    outcome, item = (_FINE, None) if named else (_ASK, "j3")
+    outcome, item = (_CORRECT, None) if named else (_ASK, "j3")
     yield _finding(case, stage, "tnm.asserted_edition", outcome, statement, facts_item=item)
 
 
-def _check_group(case: Case, stage: AssertedStage, written: Written | None) -> Iterator[Assessment]:
+def _check_group(case: Case, stage: AssertedStage, written: WrittenStage | None) -> Iterator[Assessment]:
     """A group that is unspecific, unknown, or not that of the categories beside it."""
     if not stage.group:
         return
@@ -186,18 +252,18 @@ def _check_group(case: Case, stage: AssertedStage, written: Written | None) -> I
         if fits
         else f"The group {group} does not fit {stage.tnm}, which gives {' or '.join(sorted(expected))}."
     )
-    outcome = _FINE if fits else _WRONG
+    outcome = _CORRECT if fits else _WRONG
     yield _finding(case, stage, "tnm.asserted_group", outcome, statement, values=tuple(sorted(expected)))
 
 
-def _groups_written(written: Written, book: RuleBook) -> set[str]:
+def _groups_written(written: WrittenStage, book: RuleBook) -> set[str]:
     """Groups of the categories as written, nearest legal ones where they are not legal."""
-    choices = [_meanings(written.axis(axis), axis, book) for axis in "TNM"]
+    choices = [_expand_category(written.axis(axis), axis, book) for axis in "TNM"]
     groups = {stage_group(t, n, m, book=book) for t in choices[0] for n in choices[1] for m in choices[2]}
     return {group for group in groups if group is not None}
 
 
-def _meanings(word: str, axis: str, book: RuleBook) -> list[str]:
+def _expand_category(word: str, axis: str, book: RuleBook) -> list[str]:
     """Categories that a word stands for: itself, or all below a parent."""
     near = nearest_legal(word, axis, book=book) if word else None
     if near is None:
@@ -206,7 +272,7 @@ def _meanings(word: str, axis: str, book: RuleBook) -> list[str]:
     return [near] if near in full else [name for name in full if name.startswith(near)]
 
 
-def _check_against_findings(case: Case, stage: AssertedStage, written: Written) -> Iterator[Assessment]:
+def _check_against_findings(case: Case, stage: AssertedStage, written: WrittenStage) -> Iterator[Assessment]:
     book = _rules_for(stage)
     t, n, m, _ = derive_stage(case, book=book)
     for category, word in ((t, written.t), (n, written.n), (m, written.m)):
@@ -216,21 +282,23 @@ def _check_against_findings(case: Case, stage: AssertedStage, written: Written) 
     yield _check_n_basis(case, stage, written)
 
 
-def _compare(case: Case, stage: AssertedStage, category: Category, word: str, book: RuleBook) -> Assessment:
+def _compare(
+    case: Case, stage: AssertedStage, category: TnmCategory, word: str, book: RuleBook
+) -> Assessment:
     """Whether the findings allow the category written."""
-    meant = set(_meanings(word, category.axis, book))
+    meant = set(_expand_category(word, category.axis, book))
     possible = set(category.values)
     rule_id = f"tnm.asserted_{category.axis.lower()}"
     if meant & set(category.stated):
         statement = f"{word} as written agrees with the findings stated"
         statement += f" ({'; '.join(category.because)})." if category.because else "."
-        return _finding(case, stage, rule_id, _FINE, statement)
+        return _finding(case, stage, rule_id, _CORRECT, statement)
     if not category.stated:
         return _finding(
             case,
             stage,
             rule_id,
-            _UNTOLD,
+            _UNDECIDED,
             f"No finding stated gives a {category.axis} category to compare {word} with.",
             reason="not stated: " + (", ".join(category.unknown) or "findings"),
             facts_item={"T": "j4", "N": "j5"}.get(category.axis),
@@ -243,36 +311,36 @@ def _compare(case: Case, stage: AssertedStage, category: Category, word: str, bo
 
 
 def _check_t_basis(
-    case: Case, stage: AssertedStage, t: Category, written: Written, book: RuleBook
+    case: Case, stage: AssertedStage, t: TnmCategory, written: WrittenStage, book: RuleBook
 ) -> Assessment:
     """A T above that of the size rests on something: it should be named."""
     staging, rule_id = case.staging, "tnm.asserted_t_basis"
     by_size = size_row(staging.size_mm, book=book)["category"] if staging.size_mm is not None else None
-    meant = [T_ORDER.index(name) for name in _meanings(written.t, "T", book) if name in T_ORDER]
+    meant = [T_ORDER.index(name) for name in _expand_category(written.t, "T", book) if name in T_ORDER]
     if by_size is None or not meant or min(meant) <= T_ORDER.index(by_size):
         statement = f"{written.t} is not above what the size gives."
         if by_size is None:
             statement = "No size is stated to compare T with."
-        return _finding(case, stage, rule_id, _FINE, statement)
+        return _finding(case, stage, rule_id, _CORRECT, statement)
     named = any(p is Presence.PRESENT for p in staging.invades.values()) or lobes_named(staging)
     statement = f"{written.t} is above {by_size}, which the size of {staging.size_mm:g} mm gives"
     if named:
         statement += f"; the findings name what it rests on ({'; '.join(t.because)})."
-        return _finding(case, stage, rule_id, _FINE, statement)
+        return _finding(case, stage, rule_id, _CORRECT, statement)
     statement += "; neither invasion nor a lobe with separate nodules is named as its basis."
     return _finding(case, stage, rule_id, _ASK, statement, facts_item="j4")
 
 
-def _check_n_basis(case: Case, stage: AssertedStage, written: Written) -> Assessment:
+def _check_n_basis(case: Case, stage: AssertedStage, written: WrittenStage) -> Assessment:
     """N rests on stations and sides."""
     rule_id = "tnm.asserted_n_basis"
     if written.n in ("", "N0", "NX"):
         statement = "No involved node is asserted."
-        return _finding(case, stage, rule_id, _FINE, statement)
+        return _finding(case, stage, rule_id, _CORRECT, statement)
     missing = missing_node_facts(case.staging)
     if not missing:
         statement = f"{written.n} rests on nodes whose station, side and size are stated."
-        return _finding(case, stage, rule_id, _FINE, statement)
+        return _finding(case, stage, rule_id, _CORRECT, statement)
     statement = f"{written.n} is written without {', '.join(missing)} of the nodes"
     statement += "; N2a and N2b, or N3, cannot be told apart." if "station" in missing else "."
     return _finding(case, stage, rule_id, _ASK, statement, facts_item="j5")

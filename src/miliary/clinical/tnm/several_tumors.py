@@ -34,7 +34,7 @@ def find_pneumonic(staging: Staging, *, book: RuleBook) -> tuple[frozenset[str],
     if staging.pattern is not TumorPattern.PNEUMONIC or not staging.pneumonic_lobes:
         return ()
     by_place = {row["place"]: row.id for row in book.rows("pneumonic")}
-    ways = (_places(home, staging.pneumonic_lobes) for home in _possible_homes(staging))
+    ways = (_locate_lobes(home, staging.pneumonic_lobes) for home in _possible_homes(staging))
     return tuple(dict.fromkeys(frozenset(by_place[place] for place in places) for places in ways))
 
 
@@ -46,12 +46,24 @@ def _possible_homes(staging: Staging) -> tuple[Lobe, ...]:
     return tuple(lobe for lobe in lobes if staging.side in (None, lobe.side)) or lobes
 
 
-def _places(home: Lobe, lobes: tuple[Lobe, ...]) -> frozenset[str]:
+def _locate_lobes(home: Lobe, lobes: tuple[Lobe, ...]) -> frozenset[str]:
     return frozenset(_SAME if lobe is home else _OTHER if lobe.side is home.side else _FAR for lobe in lobes)
 
 
 def pneumonic_t_ways(staging: Staging, *, book: RuleBook) -> list[set[str | None]]:
-    """What a pneumonic type does to T: one set of categories, of which one holds."""
+    """What a pneumonic type does to T.
+
+    Parameters
+    ----------
+    staging : Staging
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    list of set
+        Empty, or one set of categories of which one holds; None in it stands for no effect.
+    """
     found = find_pneumonic(staging, book=book)
     if not found:
         return []
@@ -63,7 +75,21 @@ def pneumonic_t_ways(staging: Staging, *, book: RuleBook) -> list[set[str | None
 
 
 def pneumonic_rows(staging: Staging, *, book: RuleBook, axis: str) -> tuple[RuleRow, ...]:
-    """Rows of one axis that hold whichever lobe the primary lies in."""
+    """Rows on the pneumonic type that hold whichever lobe the primary lies in.
+
+    Parameters
+    ----------
+    staging : Staging
+    book : RuleBook
+        Of the TNM edition.
+    axis : str
+        T or M.
+
+    Returns
+    -------
+    tuple of RuleRow
+        At most one, that of the highest category.
+    """
     found = find_pneumonic(staging, book=book)
     sure = frozenset.intersection(*found) if found else frozenset()
     rows = [row for row in book.rows("pneumonic") if row.id in sure and row["category"].startswith(axis)]
@@ -71,7 +97,17 @@ def pneumonic_rows(staging: Staging, *, book: RuleBook, axis: str) -> tuple[Rule
 
 
 def lepidic_sizes_mm(staging: Staging) -> list[float]:
-    """Sizes of the further foci of a multifocal lepidic tumor; of a part-solid focus its solid part."""
+    """Sizes of the further foci of a multifocal lepidic tumor.
+
+    Parameters
+    ----------
+    staging : Staging
+
+    Returns
+    -------
+    list of float
+        [mm]; of a part-solid focus the size of its solid part. Empty for tumors of another type.
+    """
     if staging.pattern is not TumorPattern.MULTIFOCAL_LEPIDIC:
         return []
     sizes = (t.size_mm if t.solid_mm is None else t.solid_mm for t in staging.other_tumors)
@@ -79,7 +115,21 @@ def lepidic_sizes_mm(staging: Staging) -> list[float]:
 
 
 def assess_several(case: Case, *, book: RuleBook, t: str | None) -> Iterator[Assessment]:
-    """How several foci are read: each primary on its own, or the highest T, `t`, with their number."""
+    """How several tumor foci are staged in one edition.
+
+    Parameters
+    ----------
+    case : Case
+    book : RuleBook
+        Of the TNM edition.
+    t : str or None
+        The T category of the primary; None where it is not known.
+
+    Yields
+    ------
+    Assessment
+        At most one: each primary on its own, or the highest T with the number of foci.
+    """
     staging = case.staging
     row = next((r for r in book.rows("several") if r["pattern"] == staging.pattern), None)
     if row is None:
@@ -89,9 +139,9 @@ def assess_several(case: Case, *, book: RuleBook, t: str | None) -> Iterator[Ass
         *(Input(f"staging.other_tumors[{t.id}].size_mm", t.size_mm) for t in staging.other_tumors),
     )
     if staging.pattern is TumorPattern.SYNCHRONOUS_PRIMARIES:
-        statement, values, reason = _tell_primaries(staging, book)
+        statement, values, reason = _describe_primaries(staging, book)
     else:
-        statement, values, reason = _tell_lepidic(staging, t)
+        statement, values, reason = _describe_lepidic_foci(staging, t)
     yield Assessment(
         rule_id="tnm.several_tumors",
         title=f"Several tumors, {book.edition}th edition",
@@ -106,7 +156,7 @@ def assess_several(case: Case, *, book: RuleBook, t: str | None) -> Iterator[Ass
     )
 
 
-def _tell_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[str, ...], str]:
+def _describe_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[str, ...], str]:
     """T of every further primary by its size; nodes and metastases belong to none of them by themselves."""
     texts = []
     for tumor in staging.other_tumors:
@@ -128,7 +178,7 @@ def _tell_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[str, .
     return statement, tuple(texts), ""
 
 
-def _tell_lepidic(staging: Staging, t: str | None) -> tuple[str, tuple[str, ...], str]:
+def _describe_lepidic_foci(staging: Staging, t: str | None) -> tuple[str, tuple[str, ...], str]:
     """The highest T with the number of foci, or m where it is not known."""
     number = len(staging.other_tumors) + 1 if staging.other_tumors else None
     if t is None:
@@ -138,7 +188,17 @@ def _tell_lepidic(staging: Staging, t: str | None) -> tuple[str, tuple[str, ...]
 
 
 def without_lepidic_nodules(staging: Staging) -> Staging:
-    """Foci of a multifocal lepidic tumor are no separate tumor nodules: these do not raise T or M."""
+    """The findings without the foci of a multifocal lepidic tumor, which are no separate tumor nodules.
+
+    Parameters
+    ----------
+    staging : Staging
+
+    Returns
+    -------
+    Staging
+        Unchanged for tumors of another type.
+    """
     if staging.pattern is not TumorPattern.MULTIFOCAL_LEPIDIC:
         return staging
     return replace(staging, separate_nodules=(), nodules_assessed=True)

@@ -29,11 +29,23 @@ _STATION = re.compile(r"(\d{1,2}[ap]?)\s*([RL])?(?:[is])?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Category:
-    """One axis: `stated` by the findings, `values` not excluded, both in ascending order.
+class TnmCategory:
+    """What the findings say of one axis of the classification.
 
-    `because` and `unknown` are phrases; `rows` the ids of the rules used. Empty `stated`: nothing was
-    stated that would give a category.
+    Attributes
+    ----------
+    axis : str
+        T, N, M or group.
+    stated : tuple of str
+        Categories that the stated findings allow, ascending; empty where nothing was stated that gives one.
+    values : tuple of str
+        Categories that nothing excludes, ascending.
+    because, unknown : tuple of str
+        What the category rests on and what is not stated, in words.
+    rows : tuple of str
+        Ids of the rules used.
+    inputs : tuple of Input
+        The facts used.
     """
 
     axis: str
@@ -66,7 +78,20 @@ def _shared_start(words: Sequence[str]) -> str:
 
 
 def categories(axis: str, book: RuleBook) -> tuple[str, ...]:
-    """Every category of one axis, ascending."""
+    """Every category of one axis in an edition.
+
+    Parameters
+    ----------
+    axis : str
+        T, N or M.
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    tuple of str
+        Ascending.
+    """
     if axis == "T":
         return ("TX", *T_ORDER)
     if axis == "N":
@@ -79,14 +104,25 @@ def categories(axis: str, book: RuleBook) -> tuple[str, ...]:
 # --- T ----------------------------------------------------------------------------------------------
 
 
-def derive_t(staging: Staging, *, book: RuleBook) -> Category:
-    """T from size, involvement and nodules of the same lung."""
-    special = _special_t(staging, book)
+def derive_t(staging: Staging, *, book: RuleBook) -> TnmCategory:
+    """T from the size of the primary, what it involves, and nodules of the same lung.
+
+    Parameters
+    ----------
+    staging : Staging
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    TnmCategory
+    """
+    special = _derive_special_t(staging, book)
     if special is not None:
         return special
     staging = without_lepidic_nodules(staging)
-    sizes, used, because, inputs = _sizes(staging, book)
-    features, feature_rows, feature_because, feature_inputs = _features(staging, book)
+    sizes, used, because, inputs = _list_size_categories(staging, book)
+    features, feature_rows, feature_because, feature_inputs = _list_structure_categories(staging, book)
     ways: list[set[str | None]] = [{feature} for feature in features]
     open_ways: list[set[str | None]] = []
     unknown = ["the size of the primary"] if len(sizes) > 1 else []
@@ -101,8 +137,8 @@ def derive_t(staging: Staging, *, book: RuleBook) -> Category:
     known = staging.size_mm is not None or staging.solid_mm is not None or bool(ways)
     stated = _combine(sizes, ways) if known else set()
     values = _combine(sizes, [*ways, *open_ways])
-    nodule_rows, nodule_because, nodule_inputs = _nodule_words(staging, book)
-    return Category(
+    nodule_rows, nodule_because, nodule_inputs = _describe_nodules(staging, book)
+    return TnmCategory(
         "T",
         _sorted_by(stated, T_ORDER),
         _sorted_by(values, T_ORDER),
@@ -113,7 +149,7 @@ def derive_t(staging: Staging, *, book: RuleBook) -> Category:
     )
 
 
-def _special_t(staging: Staging, book: RuleBook) -> Category | None:
+def _derive_special_t(staging: Staging, book: RuleBook) -> TnmCategory | None:
     """T that does not come from a size."""
     mi = book.row("t_minimally_invasive")
     size, invasive = staging.size_mm, staging.invasive_mm
@@ -139,11 +175,13 @@ def _special_t(staging: Staging, book: RuleBook) -> Category | None:
             row = book.row(row_id)
             given = Input(f"staging.{name}", getattr(staging, name).value)
             only = (row["category"],)
-            return Category("T", only, only, (row["means"],), rows=(row_id,), inputs=(given,))
+            return TnmCategory("T", only, only, (row["means"],), rows=(row_id,), inputs=(given,))
     return None
 
 
-def _sizes(staging: Staging, book: RuleBook) -> tuple[set[str], list[str], list[str], list[Input]]:
+def _list_size_categories(
+    staging: Staging, book: RuleBook
+) -> tuple[set[str], list[str], list[str], list[Input]]:
     """Categories that the size allows; of a part-solid tumor the solid part is measured."""
     name = "solid_mm" if staging.solid_mm is not None else "size_mm"
     size = staging.solid_mm if staging.solid_mm is not None else staging.size_mm
@@ -158,7 +196,9 @@ def _sizes(staging: Staging, book: RuleBook) -> tuple[set[str], list[str], list[
     return {row["category"]}, [row.id], [text], inputs
 
 
-def _features(staging: Staging, book: RuleBook) -> tuple[list[str], list[str], list[str], list[Input]]:
+def _list_structure_categories(
+    staging: Staging, book: RuleBook
+) -> tuple[list[str], list[str], list[str], list[Input]]:
     found = [
         row for row in book.rows("structures") if staging.invades.get(row["structure"]) is Presence.PRESENT
     ]
@@ -179,12 +219,33 @@ def _unknown_structures(staging: Staging, book: RuleBook) -> set[str]:
 
 
 def primary_side(staging: Staging) -> Side | None:
-    """Side of the primary, from its lobe if need be."""
+    """Side of the primary, taken from its lobe where that is stated.
+
+    Parameters
+    ----------
+    staging : Staging
+
+    Returns
+    -------
+    Side or None
+        None where neither is stated.
+    """
     return staging.lobe.side if staging.lobe is not None else staging.side
 
 
 def nodule_places(nodules: SeparateNodules, staging: Staging) -> frozenset[str]:
-    """Where nodules may lie: any of same_lobe, other_ipsilateral_lobe, contralateral_lung."""
+    """Where separate nodules may lie relative to the primary.
+
+    Parameters
+    ----------
+    nodules : SeparateNodules
+    staging : Staging
+
+    Returns
+    -------
+    frozenset of str
+        Of ``same_lobe``, ``other_ipsilateral_lobe`` and ``contralateral_lung`` those that are possible.
+    """
     side = nodules.lobe.side if nodules.lobe is not None else nodules.side
     home = primary_side(staging)
     if side is None or home is None:
@@ -199,7 +260,7 @@ def nodule_places(nodules: SeparateNodules, staging: Staging) -> frozenset[str]:
     return frozenset({"same_lobe" if same else "other_ipsilateral_lobe"})
 
 
-def _metastatic(staging: Staging) -> list[SeparateNodules]:
+def _list_metastatic_nodules(staging: Staging) -> list[SeparateNodules]:
     return [
         n
         for n in staging.separate_nodules
@@ -207,7 +268,7 @@ def _metastatic(staging: Staging) -> list[SeparateNodules]:
     ]
 
 
-def _undecided(staging: Staging) -> list[SeparateNodules]:
+def _list_undecided_nodules(staging: Staging) -> list[SeparateNodules]:
     """Nodules that nobody has called metastases or excluded from being such."""
     return [
         n
@@ -225,21 +286,21 @@ def _add_nodule_ways(
 ) -> None:
     """What nodules do to T, stated ones and undecided ones apart."""
     by_place = {row["place"]: row["category"] for row in book.rows("nodules")}
-    for nodules in _metastatic(staging):
+    for nodules in _list_metastatic_nodules(staging):
         found = {by_place[place] for place in nodule_places(nodules, staging)}
         t_only: set[str | None] = {c if c.startswith("T") else None for c in found}
         if t_only != {None}:
             ways.append(t_only)
-    for nodules in _undecided(staging):
+    for nodules in _list_undecided_nodules(staging):
         found = {by_place[place] for place in nodule_places(nodules, staging)}
         open_ways.append({None, *(c for c in found if c.startswith("T"))})
-    if _undecided(staging):
+    if _list_undecided_nodules(staging):
         unknown.append("whether the separate nodules are metastases")
 
 
-def _nodule_words(staging: Staging, book: RuleBook) -> tuple[list[str], list[str], list[Input]]:
+def _describe_nodules(staging: Staging, book: RuleBook) -> tuple[list[str], list[str], list[Input]]:
     rows, words, inputs = [], [], []
-    for nodules in _metastatic(staging):
+    for nodules in _list_metastatic_nodules(staging):
         places = nodule_places(nodules, staging) - {"contralateral_lung"}
         for row in book.rows("nodules"):
             if places == {row["place"]}:
@@ -276,15 +337,26 @@ def _sorted_by(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
 # --- N ----------------------------------------------------------------------------------------------
 
 
-def derive_n(staging: Staging, *, book: RuleBook) -> Category:
-    """N from the stations involved, their sides against that of the primary."""
+def derive_n(staging: Staging, *, book: RuleBook) -> TnmCategory:
+    """N from the stations of involved nodes and their sides against that of the primary.
+
+    Parameters
+    ----------
+    staging : Staging
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    TnmCategory
+    """
     order = categories("N", book)
     involved = [node for node in staging.nodes if node.involved is Presence.PRESENT]
     undecided = [node for node in staging.nodes if node.involved is Presence.NOT_STATED]
     regional = [
         (node, found) for node in involved if (found := node_classes(node, staging, book=book)) != {"M"}
     ]
-    stated = _sum_nodes(regional, book)
+    stated = _combine_nodes(regional, book)
     unknown = []
     values = set(stated) or {"N0"}
     if undecided or not staging.nodes_assessed:
@@ -294,20 +366,32 @@ def derive_n(staging: Staging, *, book: RuleBook) -> Category:
         stated = {"N0"}
     if any(len(found) > 1 for _, found in regional):
         unknown.append("station or side of an involved node")
-    return Category(
+    return TnmCategory(
         "N",
         _sorted_by(stated, order),
         _sorted_by(values, order),
-        tuple(dict.fromkeys(_node_words(node, found) for node, found in regional)),
+        tuple(dict.fromkeys(_describe_node(node, found) for node, found in regional)),
         tuple(unknown),
         tuple(dict.fromkeys(_station_rows(regional, book))),
-        tuple(Input(f"staging.nodes[{node.id}]", _station_words(node)) for node, _ in regional)
+        tuple(Input(f"staging.nodes[{node.id}]", _describe_station(node)) for node, _ in regional)
         or (Input("staging.nodes_assessed", staging.nodes_assessed),),
     )
 
 
 def parse_station(node: Node) -> tuple[str, Side | None]:
-    """Station without its side, and the side, from ``10R`` as from separate fields."""
+    """Station and side of a node, from ``10R`` as from separate fields.
+
+    Parameters
+    ----------
+    node : Node
+
+    Returns
+    -------
+    station : str
+        In lower case, without the side.
+    side : Side or None
+        None where it is not stated.
+    """
     match = _STATION.match(node.station.strip())
     if match is None:
         return node.station.strip().lower().replace(" ", "_"), node.side
@@ -320,7 +404,20 @@ def _station_row(station: str, book: RuleBook) -> RuleRow | None:
 
 
 def node_classes(node: Node, staging: Staging, *, book: RuleBook) -> set[str]:
-    """N1, N2, N3 or M that this node may mean."""
+    """The categories that one involved node may mean.
+
+    Parameters
+    ----------
+    node : Node
+    staging : Staging
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    set of str
+        Of N1, N2, N3 and M (not a regional node); several where station or side is not stated.
+    """
     station, side = parse_station(node)
     row = _station_row(station, book)
     if row is None:
@@ -332,7 +429,7 @@ def node_classes(node: Node, staging: Staging, *, book: RuleBook) -> set[str]:
     return {row["ipsilateral"] if side is home else row["contralateral"]}
 
 
-def _sum_nodes(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str]:
+def _combine_nodes(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str]:
     """The categories that these nodes allow together."""
     if not regional:
         return set()
@@ -365,13 +462,13 @@ def _split_n2(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str]
     }
 
 
-def _station_words(node: Node) -> str:
+def _describe_station(node: Node) -> str:
     station, side = parse_station(node)
     return " ".join(word for word in (station or "station not stated", side) if word)
 
 
-def _node_words(node: Node, found: set[str]) -> str:
-    return f"{' or '.join(sorted(found))} by node {_station_words(node)}"
+def _describe_node(node: Node, found: set[str]) -> str:
+    return f"{' or '.join(sorted(found))} by node {_describe_station(node)}"
 
 
 def _station_rows(regional: list[tuple[Node, set[str]]], book: RuleBook) -> list[str]:
@@ -382,27 +479,40 @@ def _station_rows(regional: list[tuple[Node, set[str]]], book: RuleBook) -> list
 # --- M ----------------------------------------------------------------------------------------------
 
 
-def derive_m(staging: Staging, *, book: RuleBook) -> Category:
-    """M from nodules of the other lung, chest sites and sites outside; the highest counts."""
+def derive_m(staging: Staging, *, book: RuleBook) -> TnmCategory:
+    """M from nodules of the other lung and metastases in and outside the chest; the highest counts.
+
+    Parameters
+    ----------
+    staging : Staging
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    TnmCategory
+    """
     order = categories("M", book)
     staging = without_lepidic_nodules(staging)
     stated: set[str] = set()
-    because, inputs, rows = _thoracic_m(staging, book, stated)
-    outside = _outside(staging, book)
+    because, inputs, rows = _derive_thoracic_m(staging, book, stated)
+    outside = _list_extrathoracic_sites(staging, book)
     if outside:
-        far, words, far_inputs, far_rows = _extrathoracic_m(outside, book)
+        far, words, far_inputs, far_rows = _derive_extrathoracic_m(outside, book)
         stated = far
         because, inputs, rows = because + words, inputs + far_inputs, rows + far_rows
     unknown = []
     lowest = min((order.index(m) for m in stated), default=0)
     values = set(stated) or {"M0"}
-    unsure = any(m.presence is Presence.NOT_STATED for m in staging.metastases) or _undecided(staging)
+    unsure = any(m.presence is Presence.NOT_STATED for m in staging.metastases) or _list_undecided_nodules(
+        staging
+    )
     if unsure or not staging.metastases_assessed:
         unknown.append("whether there are further metastases")
         values = {m for m in order if order.index(m) >= lowest}
     elif not stated:
         stated = {"M0"}
-    return Category(
+    return TnmCategory(
         "M",
         _sorted_by(stated, order),
         _sorted_by(values, order),
@@ -413,13 +523,13 @@ def derive_m(staging: Staging, *, book: RuleBook) -> Category:
     )
 
 
-def _thoracic_m(
+def _derive_thoracic_m(
     staging: Staging, book: RuleBook, stated: set[str]
 ) -> tuple[list[str], list[Input], list[str]]:
     """M1a; added to `stated`."""
     because, inputs, rows = [], [], []
     row = book.row("nodules_contralateral_lung")
-    for nodules in _metastatic(staging):
+    for nodules in _list_metastatic_nodules(staging):
         if nodule_places(nodules, staging) == {"contralateral_lung"}:
             stated.add(row["category"])
             because.append(f"{row['category']} by nodules {row['means']}")
@@ -450,7 +560,7 @@ def _site_row(site: str, book: RuleBook) -> RuleRow | None:
 
 
 @dataclass(frozen=True)
-class _Outside:
+class _ExtrathoracicSite:
     """One site outside the chest: its organ system and how many metastases there may be (1 or 2+)."""
 
     system: str
@@ -460,23 +570,27 @@ class _Outside:
     row: str
 
 
-def _outside(staging: Staging, book: RuleBook) -> list[_Outside]:
+def _list_extrathoracic_sites(staging: Staging, book: RuleBook) -> list[_ExtrathoracicSite]:
     found = []
     for item in _present(staging):
         row = _site_row(item.site, book)
         if row is None or row["category"] != "M1a":
             system = row["system"] if row is not None else item.site
             given = Input(f"staging.metastases[{item.id}].site", item.site)
-            found.append(_Outside(system, _count(item), item.site, given, row.id if row else ""))
+            found.append(
+                _ExtrathoracicSite(system, _possible_counts(item), item.site, given, row.id if row else "")
+            )
     for node in staging.nodes:
         if node.involved is Presence.PRESENT and node_classes(node, staging, book=book) == {"M"}:
             given = Input(f"staging.nodes[{node.id}].station", node.station)
             words = f"{node.station} node"
-            found.append(_Outside("nonregional_nodes", frozenset({1}), words, given, "stations_beyond"))
+            found.append(
+                _ExtrathoracicSite("nonregional_nodes", frozenset({1}), words, given, "stations_beyond")
+            )
     return found
 
 
-def _count(item: Metastasis) -> frozenset[int]:
+def _possible_counts(item: Metastasis) -> frozenset[int]:
     if item.count is Count.MULTIPLE or len(item.places) > 1:
         return frozenset({2})
     if item.count is Count.SINGLE:
@@ -484,8 +598,8 @@ def _count(item: Metastasis) -> frozenset[int]:
     return frozenset({1, 2})
 
 
-def _extrathoracic_m(
-    outside: list[_Outside], book: RuleBook
+def _derive_extrathoracic_m(
+    outside: list[_ExtrathoracicSite], book: RuleBook
 ) -> tuple[set[str], list[str], list[Input], list[str]]:
     totals = {sum(choice) for choice in product(*(item.counts for item in outside))}
     several_systems = len({item.system for item in outside}) > 1
@@ -503,7 +617,19 @@ def _extrathoracic_m(
 
 
 def stage_group(t: str, n: str, m: str, *, book: RuleBook) -> str | None:
-    """The published group of one combination; None where there is none."""
+    """The published stage group of one combination.
+
+    Parameters
+    ----------
+    t, n, m : str
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    str or None
+        None where the edition publishes none.
+    """
     row = _group_row(t, n, m, book)
     return None if row is None else row["stage"]
 
@@ -514,7 +640,7 @@ def _group_row(t: str, n: str, m: str, book: RuleBook) -> RuleRow | None:
     return next((row for row in book.rows("groups") if (row["t"], row["n"]) == (t, n)), None)
 
 
-def derive_group(t: Category, n: Category, m: Category, *, book: RuleBook) -> Category:
+def derive_group(t: TnmCategory, n: TnmCategory, m: TnmCategory, *, book: RuleBook) -> TnmCategory:
     """Stage groups that the stated categories, and those not excluded, allow.
 
     ``none published`` stands for combinations without a group.
@@ -527,7 +653,7 @@ def derive_group(t: Category, n: Category, m: Category, *, book: RuleBook) -> Ca
     because = (f"{t.label or 'T not known'}, {n.label or 'N not known'}, {m.label or 'M not known'}",)
     unknown = tuple(dict.fromkeys((*t.unknown, *n.unknown, *m.unknown)))
     inputs = (*t.inputs, *n.inputs, *m.inputs)
-    return Category(
+    return TnmCategory(
         "group", tuple(stated), tuple(values), because, unknown, tuple(dict.fromkeys(rows)), inputs
     )
 
@@ -537,8 +663,20 @@ def _groups(ts: Iterable[str], ns: Iterable[str], ms: Iterable[str], *, book: Ru
     return sorted(found)
 
 
-def derive_stage(case: Case, *, book: RuleBook) -> tuple[Category, Category, Category, Category]:
-    """T, N, M and group of a case."""
+def derive_stage(case: Case, *, book: RuleBook) -> tuple[TnmCategory, TnmCategory, TnmCategory, TnmCategory]:
+    """T, N, M and stage group of a case in one edition.
+
+    Parameters
+    ----------
+    case : Case
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    tuple of TnmCategory
+        Four, in that order.
+    """
     t, n, m = (derive(case.staging, book=book) for derive in (derive_t, derive_n, derive_m))
     return t, n, m, derive_group(t, n, m, book=book)
 
@@ -547,19 +685,40 @@ def derive_stage(case: Case, *, book: RuleBook) -> tuple[Category, Category, Cat
 
 
 def assess(case: Case) -> tuple[Assessment, ...]:
-    """T, N, M and group in every edition."""
+    """T, N, M and stage group of a case in every edition of the rules, the oldest first.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    tuple of Assessment
+        Ids ``tnm.t``, ``tnm.n``, ``tnm.m``, ``tnm.group`` and ``tnm.several_tumors``.
+    """
     return tuple(found for edition in list_editions("tnm") for found in assess_stage(case, edition=edition))
 
 
 def assess_stage(case: Case, *, edition: str) -> tuple[Assessment, ...]:
-    """T, N, M and stage group of a case in one edition."""
+    """T, N, M and stage group of a case in one edition.
+
+    Parameters
+    ----------
+    case : Case
+    edition : str
+        As in 9.
+
+    Returns
+    -------
+    tuple of Assessment
+    """
     book = load_rules("tnm", edition)
     stage = derive_stage(case, book=book)
     axes = tuple(_assess_category(case, category, book) for category in stage)
     return (*axes, *assess_several(case, book=book, t=stage[0].label))
 
 
-def _assess_category(case: Case, category: Category, book: RuleBook) -> Assessment:
+def _assess_category(case: Case, category: TnmCategory, book: RuleBook) -> Assessment:
     name = "stage group" if category.axis == "group" else f"{category.axis} category"
     label = category.label if category.axis != "group" else _only(category.stated)
     is_open = len(category.values) > 1 or category.label is None
@@ -596,5 +755,14 @@ def _only(values: Sequence[str]) -> str | None:
 
 
 def lobes_named(staging: Staging) -> tuple[Lobe, ...]:
-    """Lobes in which separate nodules are recorded by name."""
+    """Lobes in which separate nodules are recorded by name.
+
+    Parameters
+    ----------
+    staging : Staging
+
+    Returns
+    -------
+    tuple of Lobe
+    """
     return tuple(nodules.lobe for nodules in staging.separate_nodules if nodules.lobe is not None)

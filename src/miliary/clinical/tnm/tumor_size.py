@@ -6,7 +6,19 @@ from miliary.clinical.rulebook import RuleBook, RuleRow
 
 
 def size_row(size_mm: float, *, book: RuleBook) -> RuleRow:
-    """The row whose band holds this size: lower edge excluded, upper included."""
+    """The row of the T category that a size alone gives.
+
+    Parameters
+    ----------
+    size_mm : float
+        Largest diameter [mm]; of a band of sizes the lower edge is excluded, the upper included.
+    book : RuleBook
+        Of the TNM edition.
+
+    Returns
+    -------
+    RuleRow
+    """
     for row in book.rows("sizes"):
         if size_mm <= row.get("high", float("inf")):
             return row

@@ -19,17 +19,16 @@ References
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
+from miliary.errors import WeightsError
 from miliary.image.anatomy.surroundings import Surroundings
 from miliary.image.distribution.evidence import (
     MEASURES,
@@ -42,13 +41,12 @@ from miliary.image.distribution.evidence import (
 )
 from miliary.image.distribution.locations import ZONES, Locations, measure_locations
 from miliary.image.kernels import loops, point_counts
+from miliary.image.weights.card import PATTERN, read_card
 from miliary.model.pattern import CLASSES, Pattern, PatternLabel, SizeUniformity
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
-
-MODEL_PATH = Path(__file__).parents[1] / "weights" / "pattern.json"
 
 MIN_NODULES = 30
 # Nodules less certain than this are too often vessels, and would look like nodules attached to vessels.
@@ -68,24 +66,33 @@ NO_PATTERN = "not used"
 # over them; lower limit of the standard deviation of a probability of detection.
 SIZE_MATCH_MM, SIZE_LOG_WIDTH = 0.2, 0.15
 MIN_LOG_SD = 0.05
-# Standard deviation that injection cannot reduce: whether nodules bulge out of the lung, how much of a
-# fissure a nodule on it hides, and how far nodules and vessels overlap.
-GEOMETRY_LOG_SD = {"pleura_contact": 0.3, "fissure_contact": 0.1, "vessel_contact": 0.1}
+
 
 PAIR_COLUMNS = slice(len(ZONES) - 1, len(ZONES) + 1)
 
 
 @lru_cache(maxsize=1)
 def read_model() -> Mapping[str, Any]:
-    """Read the packaged model, once per process.
+    """Read the packaged ``pattern.json``: chance of detection by zone, and effect sizes by pattern.
 
     Returns
     -------
     mapping
-        Content of ``pattern.json``: probability of detection by zone, effect sizes by pattern, false
-        positives.
+        `detection`: by zone (`ZONES`) and radius [mm] the chance of detection over that in the free lung and
+        the spread of its logarithm between scans. `geometry_log_sd`: the part of that spread, by zone, which
+        no injected nodule shows: whether nodules bulge out of the lung, how much of a fissure one hides that
+        lies on it, and how far nodules and vessels run into each other. `classes`: prior and effect sizes of
+        each pattern.
+
+    Raises
+    ------
+    WeightsError
+        The packaged model files do not belong together, or were made with other settings than this code.
     """
-    model: dict[str, Any] = json.loads(MODEL_PATH.read_text("utf-8"))
+    model = read_card().documents[PATTERN]
+    made = model["made_with"]
+    if (made["sure_probability"], made["least_log_sd"]) != (CERTAIN_PROBABILITY, MIN_LOG_SD):
+        raise WeightsError(f"{PATTERN}: made with other settings of the pattern; run `make train`")
     return model
 
 
@@ -305,12 +312,13 @@ def _compare_zones(tested: Locations, found: npt.NDArray[np.bool_], radius_mm: f
 
     Expected by the packaged probability of detection; shrunk towards it by the number of injected nodules.
     """
-    detection = read_model()["detection"]
+    model = read_model()
+    detection = model["detection"]
     expected = _look_up_detection(tested)[0] * _rate_in_free_lung(tested, found)
     log_factor, log_sd = np.zeros(len(ZONES)), np.zeros(len(ZONES))
     for k, name in enumerate(ZONES[:-1]):
         here = tested.zone == k
-        geometry = GEOMETRY_LOG_SD.get(name, 0.0)
+        geometry = float(model["geometry_log_sd"].get(name, 0.0))
         # Scans differ by the packaged standard deviation without the part that is geometry.
         packaged_sd = float(np.interp(radius_mm, detection["radius_mm"], detection[name]["log_sd"]))
         between = max(packaged_sd**2 - geometry**2, MIN_LOG_SD**2)

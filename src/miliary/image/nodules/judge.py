@@ -25,11 +25,12 @@ from scipy.special import expit, logit
 from miliary.errors import WeightsError
 from miliary.image.kernels import loops
 from miliary.image.nodules.features import FEATURE_NAMES, QUICK_NAMES
+from miliary.image.weights.card import FOLDER, TREES, read_card
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-WEIGHTS_PATH = Path(__file__).parents[1] / "weights" / "classifier.npz"
+WEIGHTS_PATH = FOLDER / TREES
 WEIGHTS_VARIABLE = "MILIARY_WEIGHTS"
 SEPARATION_MM = 1.6
 PRIOR_LIMITS = (0.002, 0.05)
@@ -85,12 +86,22 @@ class Classifier:
 def read_classifier() -> Classifier:
     """The packaged classifier, or the one named by the environment variable `MILIARY_WEIGHTS`.
 
+    Returns
+    -------
+    Classifier
+        Read once per process. One that the variable names replaces the trees and the threshold only, for
+        tests and validation: the other model files stay those of the package, which were made with others.
+
     Raises
     ------
     WeightsError
-        The file is missing, does not match its card, or was made for other features.
+        A file is missing or damaged, was made for other features, or the packaged model files do not belong
+        together.
     """
-    return _read_classifier(os.environ.get(WEIGHTS_VARIABLE) or str(WEIGHTS_PATH))
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    if not named:
+        read_card()
+    return _read_classifier(named or str(WEIGHTS_PATH))
 
 
 @functools.lru_cache(maxsize=2)

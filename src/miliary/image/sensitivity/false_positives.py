@@ -15,23 +15,39 @@ comparison.
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from miliary.errors import WeightsError
+from miliary.image.weights.card import FALSE_POSITIVES, read_card
 from miliary.model.completeness import Estimate, FalseMarks
 from miliary.model.ct_result import Noise
 
 F64 = npt.NDArray[np.float64]
 
-TABLE_PATH = Path(__file__).parents[1] / "weights" / "false_marks.json"
 # Range of the margin (log-odds minus those of the threshold) in which candidates are counted.
 BAND = (-2.0, 0.0)
 LEAST_CANDIDATES = 4.0
+
+
+@dataclass(frozen=True)
+class UnknownScanRate:
+    """False positives expected on a scan of which nothing is known; set by hand, wide on purpose.
+
+    Attributes
+    ----------
+    per_litre, per_litre_sd : float
+        Number per litre of lung, and its standard deviation between patients [1/L].
+    volume_mm3, volume_mm3_sd : float
+        Mean volume of one, and its standard deviation [mm3].
+    """
+
+    per_litre: float
+    per_litre_sd: float
+    volume_mm3: float
+    volume_mm3_sd: float
 
 
 @dataclass(frozen=True)
@@ -47,11 +63,14 @@ class FalsePositiveTable:
     rows : tuple of mapping
         Per protocol: upper limits of slice thickness [mm] and noise [HU], rate per liter of lung, and
         standard deviation of its logarithm.
+    unknown_scan : UnknownScanRate
+        Where nothing is known of the scan.
     """
 
     ratio: float
     ratio_log_sd: float
     rows: tuple[dict[str, float], ...]
+    unknown_scan: UnknownScanRate
 
     def find_rate(self, slice_mm: float, noise_hu: float) -> tuple[float, float] | None:
         """False positives per liter for a protocol.
@@ -76,9 +95,22 @@ class FalsePositiveTable:
 
 @functools.lru_cache(maxsize=1)
 def read_table() -> FalsePositiveTable:
-    """Read the packaged table, once per process."""
-    table: dict[str, Any] = json.loads(TABLE_PATH.read_text())
-    return FalsePositiveTable(table["ratio"]["value"], table["ratio"]["log_spread"], tuple(table["rows"]))
+    """The packaged table.
+
+    Raises
+    ------
+    WeightsError
+        The packaged model files do not belong together, or the table counts other candidates than `BAND`.
+    """
+    table = read_card().documents[FALSE_POSITIVES]
+    if tuple(table["made_with"]["band_log_odds"]) != BAND:
+        raise WeightsError(f"{FALSE_POSITIVES}: made with another band of candidates; run `make train`")
+    return FalsePositiveTable(
+        table["ratio"]["value"],
+        table["ratio"]["log_spread"],
+        tuple(table["rows"]),
+        UnknownScanRate(**table["unknown_scan"]),
+    )
 
 
 def estimate_false_positives(

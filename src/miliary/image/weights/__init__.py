@@ -1,0 +1,1 @@
+"""The packaged model files, and the card that says which belong together."""
