@@ -27,6 +27,7 @@ from miliary.cli.memory import keep_freed_memory
 from miliary.cli.report_command import report
 from miliary.cli.rules_commands import rules
 from miliary.cli.simulate_command import simulate
+from miliary.cli.study_command import study
 from miliary.cli.view_command import view
 from miliary.errors import InputError, MiliaryError
 
@@ -39,7 +40,7 @@ def cli() -> None:
     """Measure miliary lung disease on chest CT."""
 
 
-for command in (ct, compare, simulate, report, rules, case, demo, view):
+for command in (ct, compare, study, simulate, report, rules, case, demo, view):
     cli.add_command(command)
 
 
