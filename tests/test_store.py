@@ -69,7 +69,7 @@ def test_columns_are_written_without_pandas():
     code = """
 import sys
 import numpy as np
-from miliary.exchange import store
+from miliary.exchange.folders import store
 store.load_writers()
 columns = (np.array([1.5, np.nan]), float), (np.array([3, 4], np.int32), np.int64)
 columns += ((np.array(["\u00e4", "", "xyz"], object), object),)

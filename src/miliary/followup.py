@@ -15,11 +15,11 @@ from miliary.clinical import comparability as rules
 from miliary.clinical.rulebook import RuleBook
 from miliary.errors import InputError
 from miliary.image.figures import comparison_figure
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.lesions.large_lesions import find_lesions
 from miliary.image.pair import burden_ratio, common_lung, match, opacity
-from miliary.image.pair.common_lung import PARTS, CommonLung, Place
+from miliary.image.pair.common_lung import PARTS, CommonLung, PointLocations
 from miliary.image.pair.register import register_lungs
-from miliary.image.pair.resample import resample_volume
 from miliary.image.pair.track import TrackSide, make_tracks
 from miliary.model.comparison import (
     Burden,
@@ -126,7 +126,7 @@ class _Side:
     """One scan's disease: nodules that count, where they lie, how they were found."""
 
     nodules: Nodules
-    place: Place
+    place: PointLocations
     finding: _Finding
 
 
@@ -301,8 +301,8 @@ def _register(
             baseline.lungs,
             followup.scan,
             followup.lungs,
-            fixed_marks=_mark_disease(baseline.nodules, lesions[0]),
-            moving_marks=_mark_disease(followup.nodules, lesions[1]),
+            fixed_disease=_mark_disease(baseline.nodules, lesions[0]),
+            moving_disease=_mark_disease(followup.nodules, lesions[1]),
         )
     except ValueError as error:
         # What registration cannot begin with: no lung, or none of the same side.
@@ -489,12 +489,12 @@ _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD = 3.0, 4.0
 _COMMON_ERROR = 0.03
 
 
-def _total_volume(burden: Burden) -> burden_ratio.Total:
-    return burden_ratio.Total(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
+def _total_volume(burden: Burden) -> burden_ratio.TotalWithError:
+    return burden_ratio.TotalWithError(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
 
 
-def _total_count(burden: Burden) -> burden_ratio.Total:
-    return burden_ratio.Total(burden.count, burden.count_err, burden.count_own_err)
+def _total_count(burden: Burden) -> burden_ratio.TotalWithError:
+    return burden_ratio.TotalWithError(burden.count, burden.count_err, burden.count_own_err)
 
 
 def _respond(
@@ -555,7 +555,7 @@ def _respond(
 
 def _measure_side(
     side: _Side,
-    sample: burden_ratio.Sample,
+    sample: burden_ratio.ComparedNodules,
     lung_ml: F64,
     parts: Sequence[int],
     diameters_mm: tuple[float, float],
@@ -577,7 +577,7 @@ def _measure_side(
             lung_ml=here_ml,
             min_diameter_mm=least,
             count_diameter_mm=counted,
-            false_marks=_expect_false_marks(counted),
+            false_positives=_expect_false_marks(counted),
             common_err=_COMMON_ERROR,
         )
     return burden_ratio.share_burden(
@@ -592,9 +592,9 @@ def _measure_side(
     )
 
 
-def _sample(side: _Side) -> burden_ratio.Sample:
+def _sample(side: _Side) -> burden_ratio.ComparedNodules:
     nodules = side.nodules
-    return burden_ratio.Sample(
+    return burden_ratio.ComparedNodules(
         volume_mm3=nodules["volume_mm3"],
         volume_mm3_err=np.nan_to_num(nodules["volume_mm3_err"]),
         diameter_mm=nodules["diameter_mm"],
@@ -606,9 +606,9 @@ def _sample(side: _Side) -> burden_ratio.Sample:
     )
 
 
-def _expect_false_marks(count_diameter_mm: float) -> burden_ratio.FalseMarks:
+def _expect_false_marks(count_diameter_mm: float) -> burden_ratio.FalsePositiveRate:
     share = float(np.clip(1.5 / max(count_diameter_mm, 0.1), 0.2, 1.0))
-    return burden_ratio.FalseMarks(
+    return burden_ratio.FalsePositiveRate(
         _FALSE_PER_LITRE, _FALSE_PER_LITRE_SD, _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD, share
     )
 

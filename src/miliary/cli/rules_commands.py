@@ -10,7 +10,7 @@ import click
 from miliary.errors import InputError
 
 if TYPE_CHECKING:
-    from miliary.clinical.rulebook import Row, RuleBook
+    from miliary.clinical.rulebook import RuleBook, RuleRow
 
 
 @click.group()
@@ -45,12 +45,12 @@ def rules_show(system: str, edition: str, *, term: str) -> None:
         print(_describe_row(row, book))
 
 
-def _row_words(row: Row) -> str:
+def _row_words(row: RuleRow) -> str:
     data = json.dumps(dict(row.data), default=str, ensure_ascii=False)
     return f"{row.id} {data}".lower().replace("_", " ") + f" {row.id} {data}".lower()
 
 
-def _describe_row(row: Row, book: RuleBook) -> str:
+def _describe_row(row: RuleRow, book: RuleBook) -> str:
     """One row: its data, then what it rests on."""
     data = ", ".join(f"{name}: {value}" for name, value in row.data.items())
     as_of = row.as_of or book.as_of

@@ -14,7 +14,7 @@ from miliary.clinical.labs.lab_ranges import (
     find_treatment_start,
     load_labs,
 )
-from miliary.clinical.rulebook import Row
+from miliary.clinical.rulebook import RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, Study, When, days_between, path_of
 from miliary.model.vocabulary import Origin
@@ -51,11 +51,11 @@ def assess_course(case: Case, scans: Mapping[str, Scan]) -> tuple[Assessment, ..
     return tuple(found for row in rows for found in _assess_analyte(case, scans, row))
 
 
-def _is_followed(row: Row) -> bool:
+def _is_followed(row: RuleRow) -> bool:
     return bool(row.get("is_marker", False)) or row.id.startswith("amylase")
 
 
-def _assess_analyte(case: Case, scans: Mapping[str, Scan], row: Row) -> Iterator[Assessment]:
+def _assess_analyte(case: Case, scans: Mapping[str, Scan], row: RuleRow) -> Iterator[Assessment]:
     pairs = find_pairs(case, scans, row)
     if not pairs:
         return
@@ -98,7 +98,7 @@ def _is_simulated(pairs: Sequence[Pair], scans: Mapping[str, Scan]) -> bool:
     return Origin.SIMULATED in origins
 
 
-def find_pairs(case: Case, scans: Mapping[str, Scan], row: Row) -> tuple[Pair, ...]:
+def find_pairs(case: Case, scans: Mapping[str, Scan], row: RuleRow) -> tuple[Pair, ...]:
     """For each measured scan with a known time the nearest value of an analyte, in order of time.
 
     A value beyond a limit (``<``, ``>``) or in a unit that cannot be converted stands beside nothing.

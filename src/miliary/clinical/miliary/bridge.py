@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from miliary.clinical.rulebook import RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.clinical.tnm.staging import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
 from miliary.model.vocabulary import Origin, Presence, Side
 
-EDITION = "1"
 Scan = Mapping[str, Any]  # what scan.json holds
 
 
@@ -41,7 +40,7 @@ def assess_scans(case: Case, scans: Mapping[str, Scan]) -> tuple[Assessment, ...
     -------
     tuple of Assessment
     """
-    book = load_rules("bridge", EDITION)
+    book = find_rules("bridge")
     found: list[Assessment] = []
     for study in case.studies:
         scan = scans.get(study.id)
