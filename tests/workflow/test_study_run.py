@@ -230,7 +230,7 @@ def test_a_run_that_ends_early_shows_nothing_old_as_current(patient, measured):
 
     def progress(stage):
         stages.append(stage)
-        if stage == "followup: start":
+        if stage == "followup: read":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -62,7 +62,10 @@ def study(
     if dry_run:
         return 0
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
-    run = carry_out_plan(plan, n_threads=threads, progress=progress)
+    try:
+        run = carry_out_plan(plan, n_threads=threads, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; finished parts stay, and the same command goes on") from None
     progress.finish()
     if as_json:
         print(json.dumps(_describe_run(run), ensure_ascii=False))

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miliary.errors import InputError, MiliaryError
-from miliary.workflow.comparison_run import PairTiming, check_identities, choose_series, name_in_order
+from miliary.workflow.comparison_run import (
+    PairTiming,
+    check_identities,
+    choose_series,
+    list_choices,
+    name_in_order,
+)
 from miliary.workflow.scan_measurement import MeasurementSettings
 from miliary.workflow.study_record import (
     INPUTS_NAME,
@@ -26,6 +32,7 @@ from miliary.workflow.study_search import FoundScan, FoundStudy, search_study
 
 if TYPE_CHECKING:
     from miliary.model.case import Case
+    from miliary.model.comparison import SeriesFacts
     from miliary.model.corrections import Correction
 
 RESULT_NAME = "result"
@@ -213,11 +220,8 @@ def _plan_scans(
     settings: StudySettings,
     record: StudyRecord,
 ) -> tuple[PlannedScan, ...]:
-    try:
-        series = choose_series([scan.path for scan in found]) if found else []
-    except MiliaryError:
-        # A scan that cannot be read has no series to match; reading it will say why.
-        series = [None] * len(found)
+    is_result = [scan.kind == "earlier result" for scan in found]
+    series = choose_series([_list_choices(scan.path) for scan in found], is_result)
     corrections = read_study_corrections(out)
     program = state_program(with_weights=True)
     planned = []
@@ -236,6 +240,14 @@ def _plan_scans(
         change = find_changes(out, f"ct/{label}", rests_on, record)
         planned.append(PlannedScan(label, scan, how, rests_on, change))
     return tuple(planned)
+
+
+def _list_choices(path: Path) -> tuple[SeriesFacts, ...]:
+    """The series to choose from; none where the scan cannot be read, which measuring it will say."""
+    try:
+        return list_choices(path)
+    except MiliaryError:
+        return ()
 
 
 def _plan_pairs(

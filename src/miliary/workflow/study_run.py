@@ -195,7 +195,7 @@ class _Run:
         elif not self.plan.settings.measures:
             self.note(scan.member, Outcome.STALE, scan.change)
         else:
-            self.report(f"{scan.label}: start")
+            self.report.check_cancelled()
             self.clear_damaged(scan.member)
             try:
                 self.measure_scan(scan)
@@ -211,6 +211,7 @@ class _Run:
         has_corrections = any(one.scan == scan.label for one in read_study_corrections(self.out))
         self.open_out()
         if scan.found.kind == "earlier result" and not has_corrections and _is_usable(scan.found.path):
+            self.report(f"{scan.label}: copy")
             self.forget_dependents(scan.member)
             _copy_result(scan.found.path, target)
             return
@@ -248,7 +249,7 @@ class _Run:
         else:
             assert self.plan.timing is not None
             rests_on = describe_pair_inputs(pair, self.plan.timing, self.out)
-            self.report(f"{pair.followup}: compare")
+            self.report(f"compare {pair.followup}: read")
             self.clear_damaged(pair.member)
             try:
                 self.compare_pair(pair)
@@ -273,7 +274,7 @@ class _Run:
                 self.plan.timing,
                 number=pair.number,
                 names=(pair.baseline, pair.followup),
-                progress=lambda stage: self.report(f"{pair.followup}: {stage}"),
+                progress=lambda stage: self.report(f"compare {pair.followup}: {stage}"),
                 n_threads=self.n_threads,
             )
         self.remove_pages()
