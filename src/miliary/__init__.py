@@ -8,6 +8,10 @@ The short way, from files to result folders::
     miliary.measure("scan-after", "study/ct/followup")
     miliary.compare(["study/ct/baseline", "study/ct/followup"], "study/compare/baseline__followup")
 
+or the whole patient, from a folder that holds the scans and the case::
+
+    miliary.run_study("patient", "study")
+
 In memory::
 
     scan = miliary.read_ct("folder-of-dicom-files")
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     from miliary.workflow.case_derivation import derive_case
     from miliary.workflow.comparison_run import ComparisonSettings, compare
     from miliary.workflow.scan_measurement import MeasurementSettings, measure
+    from miliary.workflow.study_plan import StudySettings
+    from miliary.workflow.study_run import run_study
 
 __version__ = "0.1.0"
 
@@ -62,6 +68,7 @@ _HOMES = {
     "Nodules": "miliary.model.nodules",
     "RunCancelled": "miliary.errors",
     "Scan": "miliary.model.scan",
+    "StudySettings": "miliary.workflow.study_plan",
     "ScanProtocol": "miliary.image.simulate",
     "assess_case": "miliary.clinical.registry",
     "compare": "miliary.workflow.comparison_run",
@@ -72,6 +79,7 @@ _HOMES = {
     "measure": "miliary.workflow.scan_measurement",
     "read_case": "miliary.exchange.case.case_file",
     "read_ct": "miliary.exchange.ct_read",
+    "run_study": "miliary.workflow.study_run",
     "simulate_scan": "miliary.image.simulate",
     "summarize": "miliary.model.ct_result",
     "write_comparison": "miliary.exchange.folders.compare_store",
@@ -92,6 +100,7 @@ __all__ = [
     "RunCancelled",
     "Scan",
     "ScanProtocol",
+    "StudySettings",
     "__version__",
     "assess_case",
     "compare",
@@ -102,6 +111,7 @@ __all__ = [
     "measure",
     "read_case",
     "read_ct",
+    "run_study",
     "simulate_scan",
     "summarize",
     "write_comparison",

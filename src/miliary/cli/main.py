@@ -27,6 +27,7 @@ from miliary.cli.memory import keep_freed_memory
 from miliary.cli.report_command import report
 from miliary.cli.rules_commands import rules
 from miliary.cli.simulate_command import simulate
+from miliary.cli.study_command import study
 from miliary.cli.view_command import view
 from miliary.errors import InputError, MiliaryError
 
@@ -39,7 +40,7 @@ def cli() -> None:
     """Measure miliary lung disease on chest CT."""
 
 
-for command in (ct, compare, simulate, report, rules, case, demo, view):
+for command in (ct, compare, study, simulate, report, rules, case, demo, view):
     cli.add_command(command)
 
 
@@ -74,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), EXIT_INPUT, arguments)
     except MiliaryError as error:
         return _fail(str(error), EXIT_DEFECT, arguments)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; nothing was written", EXIT_INTERRUPTED, arguments)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click hides what a command said of the interrupt behind an error of its own.
+        message = str(error.__cause__ or error) or "interrupted; nothing was written"
+        return _fail(message, EXIT_INTERRUPTED, arguments)
     except Exception as error:  # noqa: BLE001  the last net: no traceback reaches a user
         return _fail(_describe_defect(error), EXIT_DEFECT, arguments)
     return code if isinstance(code, int) else 0

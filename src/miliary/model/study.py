@@ -18,7 +18,7 @@ class Problem:
     """What could not be shown: the member's path in the study and a sentence.
 
     `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version,
-    radiograph.
+    radiograph, stale, not_made.
     """
 
     member: str

@@ -12,7 +12,7 @@ from miliary.errors import InputError, NoLungsError
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter, count_cores
 
 if TYPE_CHECKING:
-    from miliary.model.comparison import Comparison, Exam, Identity
+    from miliary.model.comparison import Comparison, Exam, Identity, SeriesFacts
     from miliary.model.scan import ScanWarning
 
 
@@ -128,13 +128,14 @@ def _compare_paths(
 ) -> list[Comparison]:
     """Read the first scan and each later one, and compare them with it."""
     from miliary.exchange.dicom.identity import read_identity
+    from miliary.exchange.folders.exam_read import is_ct_result
 
     report("check")
     known = [read_identity(path) for path in paths]
     timing = check_identities(
         known, [path.name for path in paths], days=settings.days, treatment_start=settings.treatment_start
     )
-    series = choose_series(paths)
+    series = choose_series([list_choices(path) for path in paths], [is_ct_result(path) for path in paths])
     exams = [
         _read_exam(path, label, one, report, n_threads, with_completeness=settings.with_completeness)
         for path, label, one in zip(paths, _label(paths), series, strict=True)
@@ -272,15 +273,17 @@ def check_identities(
     return PairTiming(tuple(days) or apart, to_treatment, is_one_patient, tuple(warnings))
 
 
-def choose_series(paths: Sequence[Path]) -> list[str | None]:
+def choose_series(listed: Sequence[Sequence[SeriesFacts]], is_result: Sequence[bool]) -> list[str | None]:
     """Which series to read of each scan: those of the best-matched pair, where there is a choice.
 
     The baseline is matched with the first follow-up; later ones are matched with the baseline so chosen.
 
     Parameters
     ----------
-    paths : sequence of path
-        Scans or result folders, the baseline first.
+    listed : sequence of sequence of SeriesFacts
+        What `list_choices` gives for each scan, the baseline first; empty where nothing is known.
+    is_result : sequence of bool
+        Whether each is a result folder, of which no series is read.
 
     Returns
     -------
@@ -288,26 +291,35 @@ def choose_series(paths: Sequence[Path]) -> list[str | None]:
         What `read_ct` takes as `series`; None where there is no choice, and for result folders.
     """
     from miliary.clinical.comparability import choose_series_pair
-    from miliary.exchange.dicom.identity import list_series
-    from miliary.exchange.folders.exam_read import is_ct_result, read_series_facts
 
-    results = [is_ct_result(path) for path in paths]
-    listed = [
-        (read_series_facts(path),) if is_result else list_series(path)
-        for path, is_result in zip(paths, results, strict=True)
-    ]
-    chosen: list[str | None] = [None] * len(paths)
+    chosen: list[str | None] = [None] * len(listed)
+    if not listed:
+        return chosen
     baseline = listed[0]
-    for place in range(1, len(paths)):
+    for place in range(1, len(listed)):
         if not (baseline and listed[place]) or max(len(baseline), len(listed[place])) < 2:
             continue
         i, j, _ = choose_series_pair(baseline, listed[place])
-        if not results[0]:
+        if not is_result[0]:
             chosen[0] = baseline[i].key
-        if not results[place]:
+        if not is_result[place]:
             chosen[place] = listed[place][j].key
         baseline = (baseline[i],)
     return chosen
+
+
+def list_choices(path: Path) -> tuple[SeriesFacts, ...]:
+    """The series of a scan that can be chosen from, or the one that a result folder was measured on.
+
+    Raises
+    ------
+    InputError
+        The files, or the result, cannot be read.
+    """
+    from miliary.exchange.dicom.identity import list_series
+    from miliary.exchange.folders.exam_read import is_ct_result, read_series_facts
+
+    return (read_series_facts(path),) if is_ct_result(path) else list_series(path)
 
 
 def _read_exam(

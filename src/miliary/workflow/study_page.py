@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+from miliary.workflow.study_record import check_saved_study
 
 
 def write_study_page(
@@ -15,7 +18,7 @@ def write_study_page(
 ) -> list[Path]:
     """Write the page of a study, and what else is asked for beside it.
 
-    Nothing is measured or assessed anew.
+    Nothing is measured or assessed anew. What is known to be out of date is named on the page.
 
     Parameters
     ----------
@@ -47,4 +50,6 @@ def write_study_page(
 
     place = Path(folder)
     page = place / "report.html" if out is None else Path(out)
-    return write_report(read_study(place), page, pdf=pdf, care=care, language=language)
+    study = read_study(place)
+    study = replace(study, problems=(*check_saved_study(place), *study.problems))
+    return write_report(study, page, pdf=pdf, care=care, language=language)

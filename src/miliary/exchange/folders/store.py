@@ -64,7 +64,7 @@ COMPARISON_FILES = (
 )
 SERIES_KIND = "miliary.series"
 SERIES_FILES = ("series.json", "compare")
-STUDY_FILES = ("study.json", "ct", "compare", "case", "corrections.jsonl")
+STUDY_FILES = ("study.json", "inputs.json", "ct", "compare", "case", "radiographs", "corrections.jsonl")
 
 # For each kind of folder its files; the first says in `kind` what the folder is.
 _FILES = {

@@ -1,0 +1,86 @@
+"""A small simulated patient from DICOM files and a zip to the report, with the shipped weights."""
+
+import json
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from miliary import followup
+from miliary.cli.main import main
+from miliary.exchange.case.examples import find_example
+from miliary.exchange.dicom.write_ct import write_dicom_series
+from miliary.exchange.folders.exam_read import read_exam
+from miliary.exchange.folders.study_file import read_study
+from miliary.image.simulate import NodulePopulation, demo_pair, simulate_pair
+from miliary.workflow.series_summary import summarize_saved_series
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """The demo's patient on a coarse grid: the baseline as a folder, the follow-up as a zip."""
+    folder = tmp_path_factory.mktemp("study") / "patient"
+    small = demo_pair()
+    small["protocol"] = replace(
+        small["protocol"],
+        shape_zyx=(84, 144, 144),
+        spacing_zyx_mm=(2.6, 2.1, 2.1),
+        slice_thickness_mm=2.6,
+        psf_fwhm_mm=2.4,
+    )
+    small["population"] = NodulePopulation(n=150, diameter_mm=(4.0, 6.0), shape="sphere")
+    pair = simulate_pair(**small, n_threads=1)
+    for name, one in (("baseline", pair.baseline), ("followup", pair.followup)):
+        scan = one.scan
+        place = folder / name if name == "baseline" else folder.parent / name
+        write_dicom_series(place, scan.voxels_hu, scan.grid, acquisition=scan.acquisition, seed=1)
+    with zipfile.ZipFile(folder / "followup.zip", "w") as archive:
+        for path in (folder.parent / "followup").iterdir():
+            archive.write(path, f"images/{path.name}")
+    example = find_example("index-case")
+    (folder / "case").mkdir()
+    for name in ("case.yaml", "labs.csv"):
+        if (example / name).is_file():
+            (folder / "case" / name).write_bytes((example / name).read_bytes())
+    return folder
+
+
+def test_a_simulated_patient_becomes_a_study(patient, capsys):
+    assert main(["study", str(patient), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    out = patient / "result"
+    study = read_study(out)
+    assert [scan.label for scan in study.scans] == ["baseline", "followup"]
+    assert study.problems == ()
+    assert study.comparisons[0].summary["response"]["volume_ratio"] < 0.6
+    assert "nodules" in (out / "report.html").read_text()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json") if path.name != "study.json"}
+    assert main(["study", str(patient)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("kept ") == 5
+    assert "made" not in printed
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {p.name for p in before if before[p] != after[p]} <= {"inputs.json"}
+    _check_series(out)
+
+
+def _check_series(out):
+    """A series of saved comparisons is the series of the comparisons themselves."""
+    exams = [read_exam(out / "ct" / label) for label in ("baseline", "followup")]
+    found = [
+        followup.compare_scans(exams[0], replace(exam, name=name), days_between=days, n_threads=1)
+        for exam, name, days in ((exams[1], "followup", 40), (exams[0], "followup-2", 80))
+    ]
+    from miliary.model.comparison import summarize_comparison
+
+    names = [f"compare/baseline__{one.followup.name}" for one in found]
+    saved = [json.loads(json.dumps(summarize_comparison(one))) for one in found]
+    from_files = summarize_saved_series(list(zip(names, saved, strict=True)))
+    direct = followup.summarize_series(found)
+    assert {k: v for k, v in from_files.items() if k != "time_points"} == {
+        k: v for k, v in direct.items() if k != "time_points"
+    }
+    for one, other in zip(from_files["time_points"], direct["time_points"], strict=True):
+        assert set(one) == set(other)
+        for name, value in other.items():
+            assert one[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float | list) else value)
