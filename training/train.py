@@ -281,7 +281,7 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
 
 
 def flatten(model: lightgbm.Booster) -> dict[str, npt.NDArray[Any]]:
-    """All trees as flat arrays, see `miliary.image.classify.Trees`."""
+    """All trees as flat arrays, see `miliary.image.nodules.judge.Trees`."""
     feature: list[int] = []
     split: list[float] = []
     left: list[int] = []
