@@ -114,13 +114,13 @@ def _load_patient(seed: int) -> dict[str, Any]:
 def measure_pair(pair: Pair) -> dict[str, Any]:
     """Figures of one pair."""
     from miliary.followup import compare_scans, make_exam
-    from miliary.image.simulate import Course
+    from miliary.image.simulate import DiseaseCourse
     from miliary.image.simulate.scan_pair import follow_patient
     from miliary.pipeline import find_nodules
 
     made = _load_patient(pair.patient)
     scan, origin, motion = follow_patient(
-        made["patient"], _protocol(pair.slice_mm), course=Course(**pair.course), repeat=pair.repeat
+        made["patient"], _protocol(pair.slice_mm), course=DiseaseCourse(**pair.course), repeat=pair.repeat
     )
     start, before = time.perf_counter(), time.process_time()
     exam = make_exam("followup", scan.scan, find_nodules(scan.scan))
@@ -217,7 +217,7 @@ def measure_rescans(seed: int, n_pairs: int) -> list[dict[str, Any]]:
     A block of lung of about 1.2 L with 1,000 nodules and more. The registration is the true one.
     """
     from miliary import followup
-    from miliary.image.simulate import Course, NodulePopulation, ScanProtocol
+    from miliary.image.simulate import DiseaseCourse, NodulePopulation, ScanProtocol
     from miliary.image.simulate.scan_pair import draw_patient, follow_patient
     from miliary.model.ct_result import Lungs
     from miliary.pipeline import find_nodules
@@ -232,7 +232,7 @@ def measure_rescans(seed: int, n_pairs: int) -> list[dict[str, Any]]:
         for half in range(2):
             shift = tuple(float(v) for v in rng.uniform(-0.5, 0.5, 3))
             scan, _, motion = follow_patient(
-                patient, protocol, course=Course(shift_lps_mm=shift), repeat=2 * number + half + 1
+                patient, protocol, course=DiseaseCourse(shift_lps_mm=shift), repeat=2 * number + half + 1
             )
             lungs = Lungs(scan.lung_labels, scan.scan.grid.voxel_volume_mm3)
             exams.append(followup.make_exam(str(half), scan.scan, find_nodules(scan.scan, lung_mask=lungs)))

@@ -20,7 +20,7 @@ from miliary.image.simulate import (
 )
 from miliary.image.simulate.acquisition import acquire, average_slices, slice_weights
 from miliary.image.simulate.chest_anatomy import build_fields
-from miliary.image.simulate.nodule_population import PlaceSampler, draw_body, place, render_body
+from miliary.image.simulate.nodule_population import PositionSampler, draw_body, draw_centers, render_body
 from miliary.image.simulate.raster import add_tubes
 from miliary.image.simulate.vessels import grow_trees
 
@@ -250,8 +250,10 @@ def test_patterns_differ_in_pleural_contact():
     everywhere = np.array([[-500.0] * 3, [500.0] * 3])
     contact = {}
     for pattern in ("random", "perilymphatic", "centrilobular"):
-        sampler = PlaceSampler(fields, trees, pattern, np.random.default_rng(1), everywhere)
-        centers = place(sampler, diameters, min_gap_mm=0.2, taken=np.empty((0, 3)), taken_radii=np.empty(0))
+        sampler = PositionSampler(fields, trees, pattern, np.random.default_rng(1), everywhere)
+        centers = draw_centers(
+            sampler, diameters, min_gap_mm=0.2, taken=np.empty((0, 3)), taken_radii=np.empty(0)
+        )
         contact[pattern] = np.mean(fields.sample("lung", centers) < diameters / 2 + 0.5)
     assert contact["perilymphatic"] > 2.5 * contact["random"]
     assert contact["centrilobular"] == 0.0

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from miliary.image.simulate import Course, DominantLesion, NodulePopulation, ScanProtocol, simulate_pair
+from miliary.image.simulate import (
+    DiseaseCourse,
+    DominantLesion,
+    NodulePopulation,
+    ScanProtocol,
+    simulate_pair,
+)
 
 PROTOCOL = ScanProtocol(
     shape_zyx=(84, 70, 96),
@@ -10,7 +16,7 @@ PROTOCOL = ScanProtocol(
     slice_thickness_mm=3.2,
     noise_sd_hu=0.0,
 )
-COURSE = Course(kept_share=0.5, volume_factor=0.5, n_new=7, lesion_factor=0.6, inspiration=0.8)
+COURSE = DiseaseCourse(kept_share=0.5, volume_factor=0.5, n_new=7, lesion_factor=0.6, inspiration=0.8)
 
 
 @pytest.fixture(scope="module")

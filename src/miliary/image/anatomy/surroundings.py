@@ -193,10 +193,10 @@ def _remove_near(fissure: U8, vessel: U8) -> None:
     """Clear what touches a vessel: the side of a wide one looks like a sheet."""
     cells = np.argwhere(fissure)
     last = np.asarray(fissure.shape) - 1
-    beside = np.zeros(len(cells), dtype=bool)
+    near_vessel = np.zeros(len(cells), dtype=bool)
     for shift in np.ndindex(3, 3, 3):
-        beside |= vessel[tuple(np.clip(cells + np.asarray(shift) - 1, 0, last).T)] > 0
-    fissure[tuple(cells[beside].T)] = 0
+        near_vessel |= vessel[tuple(np.clip(cells + np.asarray(shift) - 1, 0, last).T)] > 0
+    fissure[tuple(cells[near_vessel].T)] = 0
 
 
 def _upsample(coarse: npt.NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, ...]) -> U8:

@@ -379,7 +379,7 @@ def _place_at_random(
     n: int,
     rng: np.random.Generator,
 ) -> CountedSets:
-    """Random placements, with the minimum distance of the nodules where that is larger than by chance."""
+    """Random placements, with the minimum distance of the nodules where that is larger than at random."""
     null = _count(reference, _draw_placements(log_weight, log_sd, reference.zone, n, rng), APART_MM)
     apart = float(np.nanmin(observed.nearest_mm))
     if apart <= float(np.nanmin(null.nearest_mm[:MINIMA_COMPARED], axis=1).max()):

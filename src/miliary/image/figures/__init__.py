@@ -1,1 +1,1 @@
-"""Slabs, projections and curves that are saved with a result."""
+"""Render slabs, projections and curves that are saved with a result."""

@@ -1,4 +1,4 @@
-"""The picture of a comparison: both scans at one level, what became of each nodule, burden and sizes."""
+"""Render the figure of a comparison: both scans at one level, fate of each nodule, burden and sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from miliary.model.scan import Grid
 Rgb = tuple[int, int, int]
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
-# Okabe and Ito's palette, and a shape of its own for each: told apart without color.
+# Palette of Okabe and Ito, and a different shape for each fate, so that color is not needed.
 COLORS: dict[Fate, Rgb] = {
     Fate.KEPT: (240, 228, 66),
     Fate.SHRUNK: (86, 180, 233),
@@ -37,7 +37,7 @@ _EDGES_MM3 = np.geomspace(0.25, 64.0, 17)
 
 @dataclass(frozen=True)
 class _Level:
-    """One level of both scans: what is projected along, where, and both slabs as gray pictures."""
+    """One level of both scans: axis projected along, index of the center, and both slabs as gray pictures."""
 
     name: str
     axis: int
@@ -50,34 +50,37 @@ class _Level:
 
 
 def render_comparison(found: Comparison) -> tuple[npt.NDArray[np.uint8], tuple[Figure, ...]]:
-    """The picture of a comparison, and registered slabs of 5 and 10 mm at every level for a report.
+    """Render the figure of a comparison, and registered slabs of 5 and 10 mm at every level for a report.
 
-    Left the baseline, beside it the follow-up brought into its frame: 5 mm slabs in one window, nodules by
-    what became of them. Right the volume of nodules per zone and the sizes on both scans.
+    From left to right: the baseline, the follow-up in the frame of the baseline (5 mm slabs in one window,
+    nodules marked by their fate), and the volume of nodules per zone and their sizes on both scans.
 
     Parameters
     ----------
     found : Comparison
+        The comparison, with the registered follow-up.
 
     Returns
     -------
     pixels : ndarray of uint8, shape (rows, columns, 3)
+        The figure, RGB.
     figures : tuple of Figure
+        The slabs of both scans.
     """
     grid = found.registered_grid
     baseline = resample_volume(found.baseline.scan.voxels_hu, found.baseline.scan.grid, grid)
     after = found.registered_hu
     levels = [
-        _make_level("coronal", 1, _busiest(found.tracks, grid, 1), baseline, after, grid),
-        _make_level("axial", 0, _busiest(found.tracks, grid, 0), baseline, after, grid),
+        _make_level("coronal", 1, _find_fullest_level(found.tracks, grid, 1), baseline, after, grid),
+        _make_level("axial", 0, _find_fullest_level(found.tracks, grid, 0), baseline, after, grid),
     ]
     every = list(_make_levels(baseline, after, grid))
     figures = tuple(figure for level in every for figure in _make_figures(level, found))
     return _compose(found, levels), label_simulated(figures) if found.is_simulated else figures
 
 
-def _busiest(tracks: Tracks, grid: Grid, axis: int) -> int:
-    """Index of the level that shows most nodules; the middle where there are none."""
+def _find_fullest_level(tracks: Tracks, grid: Grid, axis: int) -> int:
+    """Index of the level with most nodules; the center where there are none."""
     size = grid.shape_zyx[axis]
     if not len(tracks):
         return size // 2
@@ -90,7 +93,7 @@ def _busiest(tracks: Tracks, grid: Grid, axis: int) -> int:
 def _make_levels(
     before: npt.NDArray[np.generic], after: npt.NDArray[np.generic], grid: Grid
 ) -> Iterator[_Level]:
-    """Slabs of every thickness through the whole of both lungs, for a report to choose from."""
+    """Slabs of every thickness through both lungs, for a report to choose from."""
     for name, axis, shares in (("axial", 0, LEVELS), ("coronal", 1, DEPTHS)):
         for number, share in enumerate(shares, start=1):
             center = round(share * (grid.shape_zyx[axis] - 1))
@@ -125,7 +128,7 @@ def _make_level(
 
 
 def _place_marks(level: _Level, tracks: Tracks, grid: Grid, *, is_followup: bool) -> list[tuple[Fate, Mark]]:
-    """What became of each nodule that the slab shows, in pixels."""
+    """Fate and position [pixels] of each nodule that the slab shows."""
     if not len(tracks):
         return []
     spacing = grid.spacing_zyx_mm
@@ -248,7 +251,19 @@ def _draw_slab(
 
 
 def draw_fate(pen: ImageDraw.ImageDraw, fate: Fate, center: tuple[float, float], radius: float) -> None:
-    """One nodule's mark: circle kept, triangle shrunk (down) or grown (up), square gone, diamond new."""
+    """Draw the symbol of one nodule: circle kept, triangle shrunk or grown, square gone, diamond new.
+
+    Parameters
+    ----------
+    pen : PIL.ImageDraw.ImageDraw
+        Where to draw.
+    fate : Fate
+        What became of the nodule.
+    center : tuple of float
+        Column and row [pixels].
+    radius : float
+        Size of the symbol [pixels].
+    """
     x, y = center
     color = COLORS[fate]
     if fate is Fate.KEPT:
@@ -270,7 +285,7 @@ def draw_fate(pen: ImageDraw.ImageDraw, fate: Fate, center: tuple[float, float],
 def _draw_zones(
     draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], regions: Sequence[RegionResponse]
 ) -> None:
-    """Two bars per zone: volume of nodules on both scans."""
+    """Draw two bars per zone: volume of nodules on both scans."""
     x, y, width, height = box
     draw.text((x, y + 3), "nodule volume by zone [mm3]", fill=_TEXT, font=_font(15))
     zones = [region for region in regions if region.zone is not None]
@@ -280,10 +295,10 @@ def _draw_zones(
     for number, region in enumerate(zones):
         top = y + _CAPTION + number * row
         draw.text((x, top + 0.5 * row - 10), f"{region.side} {region.zone}", fill=_TEXT, font=_font(14))
-        for place, (value, color) in enumerate(
+        for column_number, (value, color) in enumerate(
             ((region.baseline.volume_mm3, _BEFORE), (region.followup.volume_mm3, _AFTER))
         ):
-            bar = top + 0.12 * row + place * 0.38 * row
+            bar = top + 0.12 * row + column_number * 0.38 * row
             end = left + long * max(value, 0.0) / most
             draw.rectangle([left, bar, max(end, left + 1), bar + 0.32 * row], fill=color)
         draw.text((left + long + 8, top + 0.5 * row - 10), _describe_ratio(region), fill=_DIM, font=_font(13))
@@ -299,7 +314,7 @@ def _describe_ratio(region: RegionResponse) -> str:
 
 
 def _draw_sizes(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], found: Comparison) -> None:
-    """How many nodules of each volume were reported on both scans."""
+    """Draw the number of reported nodules by volume on both scans."""
     x, y, width, height = box
     draw.text((x, y + 3), "reported nodules by volume [mm3]", fill=_TEXT, font=_font(15))
     counts = [
@@ -310,8 +325,8 @@ def _draw_sizes(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], found
     left, right, top, bottom = x + 44, x + width - 8, y + _CAPTION + 26, y + height - 34
     step = (right - left) / (len(_EDGES_MM3) - 1)
     for number, both in enumerate(zip(*counts, strict=True)):
-        for place, (count, color) in enumerate(zip(both, (_BEFORE, _AFTER), strict=True)):
-            start = left + number * step + place * 0.46 * step
+        for column_number, (count, color) in enumerate(zip(both, (_BEFORE, _AFTER), strict=True)):
+            start = left + number * step + column_number * 0.46 * step
             draw.rectangle(
                 [start, bottom - (bottom - top) * count / most, start + 0.42 * step, bottom], fill=color
             )
@@ -323,8 +338,8 @@ def _draw_sizes(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], found
             (tick - draw.textlength(label, font=_font(13)) / 2, bottom + 5), label, fill=_DIM, font=_font(13)
         )
     draw.text((x, top - 8), f"{most:,}", fill=_DIM, font=_font(13))
-    for place, (word, color) in enumerate((("baseline", _BEFORE), ("follow-up", _AFTER))):
-        start = right - 210 + place * 105
+    for column_number, (word, color) in enumerate((("baseline", _BEFORE), ("follow-up", _AFTER))):
+        start = right - 210 + column_number * 105
         draw.rectangle([start, y + _CAPTION + 2, start + 12, y + _CAPTION + 14], fill=color)
         draw.text((start + 18, y + _CAPTION - 2), word, fill=_TEXT, font=_font(14))
 
@@ -343,5 +358,5 @@ def _draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], tracks: Tra
 
 
 def _font(size: int) -> Font:
-    """Pillow's own font: nothing is looked up on the machine."""
+    """The font of Pillow, so that pictures do not depend on the machine."""
     return ImageFont.load_default(size=size)

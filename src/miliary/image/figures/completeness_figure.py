@@ -1,4 +1,4 @@
-"""The picture of completeness: what share is found at each diameter, and the sizes before and after."""
+"""Render the figure of completeness: share found by diameter, and diameters before and after correction."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ _INK: Rgb = (30, 30, 30)
 _FAINT: Rgb = (150, 150, 150)
 _BAND: Rgb = (205, 216, 228)
 _CURVE: Rgb = (40, 80, 120)
-# Okabe and Ito's vermilion and a plain gray, told apart by brightness too.
+# Vermilion of Okabe and Ito, and a gray of different brightness.
 _CORRECTED: Rgb = (213, 94, 0)
 _MARKED: Rgb = (175, 175, 175)
 _PANEL = (520, 330)
 _MARGIN = 20
 
 
-def render_completeness(completeness: Completeness | None, marked_mm: F64) -> tuple[Figure, ...]:
-    """Curve of detection with its limits, and the distribution of diameters as marked and as corrected.
+def render_completeness(completeness: Completeness | None, reported_mm: F64) -> tuple[Figure, ...]:
+    """Render the completeness curve with its limits, and the diameters as reported and as corrected.
 
     Parameters
     ----------
     completeness : Completeness or None
-    marked_mm : ndarray, shape (n,)
+        From `sensitivity.estimate`; None where it was not measured.
+    reported_mm : ndarray, shape (n,)
         Diameters of the reported nodules [mm].
 
     Returns
@@ -52,14 +53,14 @@ def render_completeness(completeness: Completeness | None, marked_mm: F64) -> tu
     left = (_MARGIN, _MARGIN, _MARGIN + _PANEL[0], _MARGIN + _PANEL[1])
     right = (left[2] + _MARGIN, _MARGIN, left[2] + _MARGIN + _PANEL[0], _MARGIN + _PANEL[1])
     _draw_curve(draw, left, completeness)
-    _draw_sizes(draw, right, completeness, marked_mm)
+    _draw_sizes(draw, right, completeness, reported_mm)
     return (
         Figure(
             name=FIGURE_NAME,
             kind="completeness",
             title="Share of nodules found by diameter, and diameters as marked and corrected",
             pixels=np.asarray(canvas),
-            facts={"n_injected": completeness.n_injected, "n_marked": len(marked_mm)},
+            facts={"n_injected": completeness.n_injected, "n_marked": len(reported_mm)},
         ),
     )
 
@@ -92,24 +93,24 @@ def _draw_curve(draw: ImageDraw.ImageDraw, box: Box, completeness: Completeness)
             draw.text((a + 6, b + 10 if share > 0.6 else b + 20), text, fill=_CORRECTED, font=_font(13))
 
 
-def _draw_sizes(draw: ImageDraw.ImageDraw, box: Box, completeness: Completeness, marked_mm: F64) -> None:
+def _draw_sizes(draw: ImageDraw.ImageDraw, box: Box, completeness: Completeness, reported_mm: F64) -> None:
     area = _open_panel(draw, box, "nodules by diameter: as marked (gray) and corrected (orange)")
     edges = np.geomspace(*RANGE_MM, 25)
-    marked = np.histogram(marked_mm, bins=edges)[0].astype(float)
-    corrected = np.zeros(len(marked))
+    reported = np.histogram(reported_mm, bins=edges)[0].astype(float)
+    corrected = np.zeros(len(reported))
     least = completeness.at_least[0].diameter_mm if completeness.at_least else np.inf
     if completeness.counts is not None and completeness.edges_mm is not None:
         total = np.concatenate([[0.0], np.cumsum(completeness.counts)])
         corrected = np.diff(np.interp(edges, completeness.edges_mm, total))
-    top = max(float(marked.max(initial=0.0)), float(corrected.max(initial=0.0)), 1.0)
+    top = max(float(reported.max(initial=0.0)), float(corrected.max(initial=0.0)), 1.0)
     for share in (0.0, 0.5, 1.0):
         y = _height(area, share, 1.0)
         draw.line((area[0], y, area[2], y), fill=_BAND if share else _INK)
         draw.text((area[0] - 6, y), f"{share * top:.0f}", fill=_INK, font=_font(12), anchor="rm")
     for k, (low, high) in enumerate(pairwise(edges)):
         a, b = _across(area, low) + 1, _across(area, high) - 1
-        if marked[k] > 0:
-            draw.rectangle((a, _height(area, marked[k], top), b, area[3]), fill=_MARKED)
+        if reported[k] > 0:
+            draw.rectangle((a, _height(area, reported[k], top), b, area[3]), fill=_MARKED)
         if high > least and corrected[k] > 0:
             y = _height(area, corrected[k], top)
             draw.line((a - 1, y, b + 1, y), fill=_CORRECTED, width=3)
@@ -123,7 +124,7 @@ def _draw_sizes(draw: ImageDraw.ImageDraw, box: Box, completeness: Completeness,
 
 
 def _open_panel(draw: ImageDraw.ImageDraw, box: Box, title: str) -> Box:
-    """Title, axis of diameters, and the area inside."""
+    """Draw title and axis of diameters; returns the area inside."""
     draw.text((box[0] + 4, box[1]), title, fill=_INK, font=_font(14))
     area = (box[0] + 56, box[1] + 28, box[2] - 12, box[3] - 44)
     for tick in TICKS_MM:

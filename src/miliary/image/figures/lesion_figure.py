@@ -1,6 +1,6 @@
-"""Close-ups of lesions: the axial slice of the longest diameter, plain and with diameters, and a coronal one.
+"""Render close-ups of lesions: axial at the longest diameter, the same with diameters, and coronal.
 
-Radiological convention: the patient's left is on the right of the picture, the head up.
+Radiological convention: the left of the patient is on the right of the picture, the head is up.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ _TEXT: Rgb = (225, 225, 225)
 
 
 def render_lesions(scan: Scan, lesions: Iterable[Lesion]) -> tuple[Figure, ...]:
-    """One picture per lesion.
+    """Render one picture per lesion.
 
     Parameters
     ----------
     scan : Scan
+        The scan.
     lesions : iterable of Lesion
+        Its lesions.
 
     Returns
     -------
     tuple of Figure
-        Named ``lesion_<id>``, kind ``lesion``. The longest diameter is drawn whole, the short axis dashed.
+        Named ``lesion_<id>``, kind ``lesion``. The longest diameter is drawn as a solid line, the short axis
+        dashed.
     """
     return tuple(_render(scan, lesion) for lesion in lesions)
 
@@ -82,7 +85,7 @@ def _render(scan: Scan, lesion: Lesion) -> Figure:
 
 
 def _cut(scan: Scan, middle: F64, *, axis: int, pixel_mm: float) -> Image.Image:
-    """A square of one slice around a place; beyond the scan it is black."""
+    """A square of one slice around a point; black beyond the scan."""
     spacing = scan.grid.spacing_zyx_mm
     rows = 1 if axis == 0 else 0
     k = int(np.clip(round(middle[axis]), 0, scan.grid.shape_zyx[axis] - 1))
@@ -102,7 +105,7 @@ def _cut(scan: Scan, middle: F64, *, axis: int, pixel_mm: float) -> Image.Image:
 
 
 def _interpolate(plane: npt.NDArray[np.float32], row: F64, column: F64) -> npt.NDArray[np.float32]:
-    """Bilinear values on a lattice of rows and columns, 0 outside."""
+    """Bilinear values at the crossings of fractional rows and columns, 0 outside."""
     ny, nx = plane.shape
     inside = ((row >= -0.5) & (row <= ny - 0.5))[:, None] & ((column >= -0.5) & (column <= nx - 0.5))
     y, x = np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)
@@ -134,7 +137,7 @@ def _draw_line(
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, pixel_mm: float) -> None:
-    """Bar of 10 mm in the first panel."""
+    """Draw a bar of 10 mm in the first panel."""
     bottom = CAPTION_PX + PANEL_PX - 10
     draw.line([(GAP_PX + 8, bottom), (GAP_PX + 8 + 10.0 / pixel_mm, bottom)], fill=_TEXT, width=3)
     draw.text((GAP_PX + 8, bottom - 18), "10 mm", fill=_TEXT, font=ImageFont.load_default(size=13))

@@ -1,4 +1,4 @@
-"""The picture of a pattern: one panel for each piece of evidence, beside what random places would show."""
+"""Render the figure of a spatial pattern: each measure of the nodules against random placements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INK: Rgb = (30, 30, 30)
 _FAINT: Rgb = (150, 150, 150)
 _BAND: Rgb = (205, 216, 228)
 _EXPECTED: Rgb = (90, 120, 150)
-# Okabe and Ito's vermilion: the patient, everywhere in the picture.
+# Vermilion of Okabe and Ito: the patient, in every panel.
 _SEEN: Rgb = (213, 94, 0)
 _PANEL = (400, 270)
 _MARGIN = 16
@@ -25,16 +25,17 @@ _RATIO_LIMITS = (0.1, 10.0)
 
 
 def render_pattern(pattern: Pattern) -> Figure:
-    """Curves of distances and pairs, effect sizes, gradients and probabilities.
+    """Render curves of distances and pairs, effect sizes, gradients and probabilities.
 
     Parameters
     ----------
     pattern : Pattern
+        From `distribution.randomness.estimate_pattern`.
 
     Returns
     -------
     Figure
-        Named ``pattern``; its text says what the panels show where there were too few nodules to test.
+        Named ``pattern``. With too few nodules to test, the panels are empty and the text gives the reason.
     """
     columns, rows = 5, 2
     width = columns * _PANEL[0] + (columns + 1) * _MARGIN
@@ -44,11 +45,11 @@ def render_pattern(pattern: Pattern) -> Figure:
     draw.text((_MARGIN, 10), f"Pattern: {pattern.label.value}", fill=_INK, font=_font(22))
     draw.text((_MARGIN, 40), _subtitle(pattern), fill=_INK, font=_font(13))
     for k, curve in enumerate(pattern.curves):
-        _draw_curve(draw, _place(k, columns), curve)
-    _draw_probabilities(draw, _place(5, columns), pattern)
-    _draw_ratios(draw, _place(6, columns), "effect sizes: measured over random", pattern.evidence)
-    _draw_ratios(draw, _place(7, columns), "gradients: density over density", pattern.gradients)
-    _draw_legend(draw, _place(8, columns), pattern)
+        _draw_curve(draw, _panel_box(k, columns), curve)
+    _draw_probabilities(draw, _panel_box(5, columns), pattern)
+    _draw_ratios(draw, _panel_box(6, columns), "effect sizes: measured over random", pattern.evidence)
+    _draw_ratios(draw, _panel_box(7, columns), "gradients: density over density", pattern.gradients)
+    _draw_legend(draw, _panel_box(8, columns), pattern)
     return Figure(
         name=FIGURE_NAME,
         kind="pattern",
@@ -58,7 +59,7 @@ def render_pattern(pattern: Pattern) -> Figure:
     )
 
 
-def _place(k: int, columns: int) -> Box:
+def _panel_box(k: int, columns: int) -> Box:
     left = _MARGIN + (k % columns) * (_PANEL[0] + _MARGIN)
     top = 64 + _MARGIN + (k // columns) * (_PANEL[1] + _MARGIN)
     return left, top, left + _PANEL[0], top + _PANEL[1]
@@ -78,7 +79,7 @@ def _plot_area(draw: ImageDraw.ImageDraw, box: Box, title: str) -> Box:
 
 
 def _draw_curve(draw: ImageDraw.ImageDraw, box: Box, curve: Curve) -> None:
-    """Band of random placements, their mean, and the patient as a line with points."""
+    """Draw the band of random placements, their mean, and the patient as a line with points."""
     area = _plot_area(draw, box, curve.name)
     top = 1.08 * max(*curve.observed, *curve.high, 1e-9)
     span = curve.x[-1] - curve.x[0]
@@ -117,7 +118,7 @@ def _ticks(top: float) -> list[float]:
 
 
 def _draw_ratios(draw: ImageDraw.ImageDraw, box: Box, title: str, items: tuple[Evidence, ...]) -> None:
-    """Ratios with their 95 % intervals on a logarithmic axis; 1 is what random places show."""
+    """Draw ratios with their 95 % intervals on a logarithmic axis; 1 is that of random placements."""
     area = _plot_area(draw, box, title)
     area = (box[0] + 140, area[1], area[2], area[3])
     low, high = np.log(_RATIO_LIMITS)
@@ -188,5 +189,5 @@ def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, *, anc
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font: nothing is looked up on the machine."""
+    """The font of Pillow, so that pictures do not depend on the machine."""
     return ImageFont.load_default(size=size)

@@ -1,7 +1,7 @@
-"""Slabs and projections: the pictures that are saved with a result.
+"""Render slabs and projections, the pictures that are saved with a result.
 
-Only the voxels of the slabs shown are read. Panels have one scale in mm, so a circle is a circle.
-Radiological convention: the patient's left is on the right of the picture, the head up.
+Only the voxels of the slabs shown are read. Pixels are square in millimeters. Radiological convention: the
+left of the patient is on the right of the picture, the head is up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rgb = tuple[int, int, int]
 SLAB_MM = 5.0
 WINDOW_HU = (-1350.0, 150.0)
 
-# Okabe and Ito's palette, told apart by color-blind readers; brightness differs too.
+# Palette of Okabe and Ito, distinguishable by color-blind readers; brightness differs too.
 COLORS: dict[str, Rgb] = {
     Attenuation.SOLID: (230, 159, 0),
     Attenuation.SUBSOLID: (86, 180, 233),
@@ -65,32 +65,35 @@ def render_slab_mip(
         The two remaining axes in their order, dtype of `volume`.
     """
     first, last = slab_range(volume.shape[axis], center_index, thickness_mm / spacing_mm)
-    slab = volume[(slice(None),) * axis + (slice(first, last),)]
-    projection: npt.NDArray[np.generic] = slab.max(axis=axis)
+    part = volume[(slice(None),) * axis + (slice(first, last),)]
+    projection: npt.NDArray[np.generic] = part.max(axis=axis)
     return projection
 
 
 def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) -> npt.NDArray[np.uint8]:
-    """The picture of a result: 5 mm slabs, plain above and with the nodules marked below.
+    """Render the preview of a result: 5 mm slabs, plain above and with the nodules circled below.
 
-    Axial slabs through the upper, middle and lower lung and a coronal slab through the middle of the
-    lungs, in a lung window (-1350 to 150 HU). A nodule is circled where its sphere meets the slab, in
-    the color of its attenuation class.
+    Axial slabs through the upper, middle and lower lung and a coronal slab through the center of the lungs,
+    in a lung window (-1350 to 150 HU). A nodule is circled where its sphere intersects the slab, in the color
+    of its attenuation class.
 
     Parameters
     ----------
     scan : Scan
+        The scan.
     labels : ndarray of uint8, shape (z, y, x) of the scan
-        Lungs, 0 outside; where there are none the whole scan is shown.
+        Lung labels, 0 outside; the whole scan is shown where there are none.
     nodules : Nodules
+        All reported nodules.
 
     Returns
     -------
     ndarray of uint8, shape (rows, columns, 3)
+        RGB.
     """
     box = find_lung_box(labels, scan.grid)
     pixel_mm = find_pixel_mm(box, scan.grid)
-    panels = [make_panel(scan, nodules, view, box, pixel_mm) for view in _choose_views(labels, box)]
+    panels = [make_panel(scan, nodules, slab, box, pixel_mm) for slab in _choose_slabs(labels, box)]
     height = max(panel.image.height for panel in panels)
     width = sum(panel.image.width + _GAP_PX for panel in panels) + _GAP_PX
     row_px = height + _CAPTION_PX
@@ -106,26 +109,44 @@ def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) 
 
 
 def stamp_simulated(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The same picture with "SIMULATED" in its lower right corner; too small ones stay as they are.
+    """Write "SIMULATED" into the lower right corner of a picture.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (rows, columns) or (rows, columns, 3)
+        The picture; not modified.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+        A copy; pictures under 80 pixels are returned unchanged.
     """
     image = Image.fromarray(pixels)
     if min(image.size) < 80:
         return pixels
     draw = ImageDraw.Draw(image)
     font = _font(13)
-    place = (image.width - draw.textlength("SIMULATED", font=font) - 6, image.height - 20)
+    corner = (image.width - draw.textlength("SIMULATED", font=font) - 6, image.height - 20)
     white, black = (255, 0) if pixels.ndim == 2 else (_TEXT, (0, 0, 0))
-    draw.text(place, "SIMULATED", fill=white, font=font, stroke_width=2, stroke_fill=black)
+    draw.text(corner, "SIMULATED", fill=white, font=font, stroke_width=2, stroke_fill=black)
     return np.asarray(image)
 
 
 @dataclass(frozen=True)
-class View:
-    """One slab: caption, axis projected along, index of its middle, thickness [mm]."""
+class Slab:
+    """One slab through a scan.
+
+    Parameters
+    ----------
+    caption : str
+        Name of the slab.
+    axis : int
+        Axis projected along: 0 for axial, 1 for coronal.
+    center : int
+        Index of its center along that axis.
+    thickness_mm : float
+        Thickness [mm].
+    """
 
     caption: str
     axis: int
@@ -134,7 +155,7 @@ class View:
 
 
 class Circle(NamedTuple):
-    """A nodule on a panel: row of the table, column, row and radius [px], attenuation class."""
+    """A nodule on a panel: row in the table, column, row and radius [pixels], attenuation class."""
 
     nodule: int
     column: float
@@ -145,28 +166,79 @@ class Circle(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """A slab as a gray picture, with the circles that mark it."""
+    """A slab as a gray picture.
 
-    view: View
+    Parameters
+    ----------
+    slab : Slab
+        What is shown.
+    image : PIL.Image.Image
+        The picture.
+    circles : tuple of Circle
+        The nodules whose sphere intersects the slab.
+    """
+
+    slab: Slab
     image: Image.Image
     circles: tuple[Circle, ...]
 
 
 def find_pixel_mm(box: tuple[slice, slice, slice], grid: Grid) -> float:
-    """Side of a picture's pixel [mm], so that the lungs fill its width."""
+    """Side of a pixel with which a part of a scan fills the width of a panel.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Part of the scan (z, y, x).
+    grid : Grid
+        Grid of the scan.
+
+    Returns
+    -------
+    float
+        Side of a pixel [mm], at least 0.2 mm.
+    """
     return max((box[2].stop - box[2].start) * grid.spacing_zyx_mm[2] / PANEL_WIDTH_PX, 0.2)
 
 
 def slab_range(n: int, center: int, thickness: float) -> tuple[int, int]:
-    """First and one past the last index of a slab of `thickness` voxels, at least one voxel."""
+    """Range of voxels of a slab.
+
+    Parameters
+    ----------
+    n : int
+        Number of voxels of the scan along the axis.
+    center : int
+        Index of the center of the slab.
+    thickness : float
+        Thickness [voxels]; at least one voxel is taken.
+
+    Returns
+    -------
+    tuple of int
+        First and one past the last index, within the scan.
+    """
     count = max(1, round(thickness))
     first = min(max(center - (count - 1) // 2, 0), n - 1)
     return first, min(first + count, n)
 
 
 def find_lung_box(labels: npt.NDArray[np.uint8], grid: Grid) -> tuple[slice, slice, slice]:
-    """Bounding box of the lungs with a margin; the whole scan where there are none."""
-    # A coarse look is enough: the margin is wider than its step.
+    """Bounding box of the lungs with a margin of 8 mm.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x) of `grid`
+        Lung labels, 0 outside.
+    grid : Grid
+        Grid of the scan.
+
+    Returns
+    -------
+    tuple of slice
+        Along (z, y, x); the whole scan where there is no lung.
+    """
+    # Every third millimeter is enough, since the margin is wider.
     steps = tuple(max(1, int(3.0 / spacing)) for spacing in grid.spacing_zyx_mm)
     coarse = labels[:: steps[0], :: steps[1], :: steps[2]] > 0
     box = []
@@ -183,34 +255,52 @@ def find_lung_box(labels: npt.NDArray[np.uint8], grid: Grid) -> tuple[slice, sli
     return (box[0], box[1], box[2])
 
 
-def _choose_views(labels: npt.NDArray[np.uint8], box: tuple[slice, slice, slice]) -> list[View]:
-    """Three axial slabs by height, the middle coronal one by where the lung tissue lies."""
+def _choose_slabs(labels: npt.NDArray[np.uint8], box: tuple[slice, slice, slice]) -> list[Slab]:
+    """Three axial slabs by height, and the coronal slab through the median of the lung tissue."""
     bottom, top = box[0].start, box[0].stop - 1
     middle_slice = labels[(bottom + top) // 2] > 0
     depth = np.flatnonzero(middle_slice.any(axis=1))
     center_y = int(np.median(depth)) if len(depth) else (box[1].start + box[1].stop) // 2
     heights = (("upper", 0.78), ("middle", 0.52), ("lower", 0.27))
-    views = [View(f"axial, {name}", 0, round(bottom + part * (top - bottom))) for name, part in heights]
-    return [*views, View("coronal, middle", 1, center_y)]
+    slabs = [Slab(f"axial, {name}", 0, round(bottom + part * (top - bottom))) for name, part in heights]
+    return [*slabs, Slab("coronal, middle", 1, center_y)]
 
 
 def make_panel(
-    scan: Scan, nodules: Nodules, view: View, box: tuple[slice, slice, slice], pixel_mm: float
+    scan: Scan, nodules: Nodules, slab: Slab, box: tuple[slice, slice, slice], pixel_mm: float
 ) -> Panel:
-    """Project, window and resample one slab to square pixels, and place its circles."""
+    """Project, window and resample one slab to square pixels, and place its circles.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan.
+    nodules : Nodules
+        Nodules to circle.
+    slab : Slab
+        The slab.
+    box : tuple of slice
+        Part of the scan that is shown, from `find_lung_box`.
+    pixel_mm : float
+        Side of a pixel [mm].
+
+    Returns
+    -------
+    Panel
+    """
     spacing = scan.grid.spacing_zyx_mm
     across = list(box)
-    across[view.axis] = slice(None)
-    slab = render_slab_mip(
+    across[slab.axis] = slice(None)
+    projection = render_slab_mip(
         scan.voxels_hu[tuple(across)],
-        axis=view.axis,
-        center_index=view.center,
-        thickness_mm=view.thickness_mm,
-        spacing_mm=spacing[view.axis],
+        axis=slab.axis,
+        center_index=slab.center,
+        thickness_mm=slab.thickness_mm,
+        spacing_mm=spacing[slab.axis],
     )
-    row_axis = 1 if view.axis == 0 else 0
+    row_axis = 1 if slab.axis == 0 else 0
     low, high = WINDOW_HU
-    gray = np.clip((slab.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    gray = np.clip((projection.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
     if row_axis == 0:
         gray = gray[::-1]  # rows run down the picture, z runs towards the head
     size = (
@@ -218,23 +308,23 @@ def make_panel(
         max(1, round(gray.shape[0] * spacing[row_axis] / pixel_mm)),
     )
     image = Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BICUBIC)
-    return Panel(view, image, _place_circles(scan.grid, nodules, view, box, pixel_mm))
+    return Panel(slab, image, _place_circles(scan.grid, nodules, slab, box, pixel_mm))
 
 
 def _place_circles(
-    grid: Grid, nodules: Nodules, view: View, box: tuple[slice, slice, slice], pixel_mm: float
+    grid: Grid, nodules: Nodules, slab: Slab, box: tuple[slice, slice, slice], pixel_mm: float
 ) -> tuple[Circle, ...]:
-    """Circles of the nodules whose sphere meets the slab, in pixels of the panel."""
+    """Circles of the nodules whose sphere intersects the slab, in pixels of the panel."""
     if len(nodules) == 0:
         return ()
     spacing = np.asarray(grid.spacing_zyx_mm)
     index = grid.index_from_lps(nodules.position_lps_mm)
     radius_mm = np.nan_to_num(nodules["diameter_mm"] / 2.0)
-    first, last = slab_range(grid.shape_zyx[view.axis], view.center, view.thickness_mm / spacing[view.axis])
-    reach = radius_mm / spacing[view.axis]
-    along = index[:, view.axis]
+    first, last = slab_range(grid.shape_zyx[slab.axis], slab.center, slab.thickness_mm / spacing[slab.axis])
+    reach = radius_mm / spacing[slab.axis]
+    along = index[:, slab.axis]
     shown = np.flatnonzero((along + reach >= first - 0.5) & (along - reach <= last - 0.5))
-    row_axis = 1 if view.axis == 0 else 0
+    row_axis = 1 if slab.axis == 0 else 0
     columns = (index[:, 2] - box[2].start + 0.5) * spacing[2] / pixel_mm
     rows = (index[:, row_axis] - box[row_axis].start + 0.5) * spacing[row_axis] / pixel_mm
     if row_axis == 0:
@@ -251,7 +341,7 @@ def _place_panel(
 ) -> None:
     """Paste one panel with its caption, sides and, in the lower row, its circles."""
     left, top = corner
-    caption = f"{panel.view.caption}, {SLAB_MM:g} mm MIP"
+    caption = f"{panel.slab.caption}, {SLAB_MM:g} mm MIP"
     if is_marked:
         caption += f": {len(panel.circles)} marked"
     draw.text((left, top + 4), caption, fill=_TEXT, font=_font(13))
@@ -268,7 +358,7 @@ def _place_panel(
 
 
 def _draw_footer(draw: ImageDraw.ImageDraw, top: int, pixel_mm: float, nodules: Nodules) -> None:
-    """Scale bar of 50 mm and the colors' meaning with the counts of the whole scan."""
+    """Scale bar of 50 mm, and the meaning of the colors with the counts of the whole scan."""
     length = round(50.0 / pixel_mm)
     middle = top + _FOOTER_PX // 2
     draw.line([(_GAP_PX, middle), (_GAP_PX + length, middle)], fill=_TEXT, width=3)
@@ -283,5 +373,5 @@ def _draw_footer(draw: ImageDraw.ImageDraw, top: int, pixel_mm: float, nodules: 
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font: nothing is looked up on the machine."""
+    """The font of Pillow, so that pictures do not depend on the machine."""
     return ImageFont.load_default(size=size)

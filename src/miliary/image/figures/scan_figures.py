@@ -1,6 +1,6 @@
-"""What a report shows of one scan: slabs at several levels, a map of the burden, a frontal projection.
+"""Render the pictures of one scan for a report: slabs, map of the burden and frontal projection.
 
-Everything is made once, with the measurement; who shows it computes nothing.
+They are made once, with the measurement; the report and the viewer compute nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from miliary.image.figures.project import (
     WINDOW_HU,
     Panel,
-    View,
+    Slab,
     find_lung_box,
     find_pixel_mm,
     make_panel,
@@ -31,27 +31,28 @@ Box = tuple[slice, slice, slice]
 SLABS_MM = (5.0, 10.0)
 # Heights of the axial slabs as shares of the lungs' height, from the head down.
 LEVELS = (0.9, 0.7, 0.5, 0.3, 0.1)
-# Places of the coronal slabs as shares of the lung tissue, from the front.
+# Positions of the coronal slabs as shares of the lung tissue, from the front.
 DEPTHS = (0.25, 0.5, 0.75)
 CELL_MM = 8.0
 
 _MIN_CELL_ML = 1.5
-_LOOK_MM = 2.0
+_SAMPLE_MM = 2.0
 _FRONTAL_PIXEL_MM = 0.8
-# Rays that cross less than this pass beside the body.
+# Rays through less attenuation than this, in water, pass outside the body.
 _BODY_WATER_MM = 40.0
 
 
 def render_figures(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) -> tuple[Figure, ...]:
-    """Every picture of one scan that a report shows.
+    """Render every picture of one scan that a report shows.
 
     Parameters
     ----------
     scan : Scan
+        The scan.
     labels : ndarray of uint8, shape (z, y, x) of the scan
-        Lungs, 0 outside.
+        Lung labels, 0 outside.
     nodules : Nodules
-        All reported; calcified ones are marked, but not counted in the map of the burden.
+        All reported nodules; calcified ones are circled, but not counted in the map of the burden.
 
     Returns
     -------
@@ -74,8 +75,8 @@ def _render_slabs(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules, b
             point[axis] = float(center)
             position = float(scan.grid.lps_from_index(point)[2 if axis == 0 else 1])
             for thickness in SLABS_MM:
-                view = View(f"{plane} {level}", axis, center, thickness)
-                panel = make_panel(scan, nodules, view, box, pixel_mm)
+                slab = Slab(f"{plane} {level}", axis, center, thickness)
+                panel = make_panel(scan, nodules, slab, box, pixel_mm)
                 yield Figure(
                     name=f"{plane}_{level}_{thickness:g}mm",
                     kind="slab",
@@ -100,7 +101,7 @@ def _axial_centers(box: Box) -> list[int]:
 
 
 def _coronal_centers(labels: npt.NDArray[np.uint8], box: Box) -> list[int]:
-    """Places along the front-back axis that split the lung tissue by `DEPTHS`."""
+    """Indices along the front-back axis that split the lung tissue by `DEPTHS`."""
     step = 4
     lungs = labels[box[0].start : box[0].stop : step, :, box[2].start : box[2].stop : step] > 0
     tissue = np.cumsum(np.count_nonzero(lungs, axis=(0, 2)))
@@ -118,23 +119,24 @@ def _marks(panel: Panel, nodules: Nodules) -> tuple[Mark, ...]:
 
 
 def map_burden(labels: npt.NDArray[np.uint8], nodules: Nodules, grid: Grid, box: Box) -> Figure:
-    """Nodule volume per volume of lung, seen from the front.
-
-    Columns of `CELL_MM` from front to back; what holds too little lung is None.
+    """Map the nodule volume per volume of lung, seen from the front, in columns of 8 mm from front to back.
 
     Parameters
     ----------
     labels : ndarray of uint8, shape (z, y, x) of `grid`
+        Lung labels, 0 outside.
     nodules : Nodules
+        All reported nodules; calcified ones and those without volume are not counted.
     grid : Grid
+        Grid of the scan.
     box : tuple of slice
         Part of the grid that is shown.
 
     Returns
     -------
     Figure
-        Without pixels; `facts["values"]` holds rows from the head down, columns from the patient's right
-        [mm3 per mL of lung].
+        Without pixels; ``facts["values"]`` holds rows from the head down, columns from the right of the
+        patient [mm3 per mL of lung], None where a column contains too little lung.
     """
     rows, columns = (
         max(1, int(np.ceil((box[axis].stop - box[axis].start) * grid.spacing_zyx_mm[axis] / CELL_MM)))
@@ -172,8 +174,8 @@ def map_burden(labels: npt.NDArray[np.uint8], nodules: Nodules, grid: Grid, box:
 def _count_lung(
     labels: npt.NDArray[np.uint8], grid: Grid, box: Box, shape: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Volume of lung [mL] in every column of the map; a look at every second millimetre is enough."""
-    steps = [max(1, int(_LOOK_MM / spacing)) for spacing in grid.spacing_zyx_mm]
+    """Volume of lung [mL] in every column of the map, from voxels about 2 mm apart."""
+    steps = [max(1, int(_SAMPLE_MM / spacing)) for spacing in grid.spacing_zyx_mm]
     lungs = labels[tuple(slice(b.start, b.stop, s) for b, s in zip(box, steps, strict=True))] > 0
     depth = np.count_nonzero(lungs, axis=1)
     cells = [
@@ -186,17 +188,22 @@ def _count_lung(
 
 
 def render_frontal(scan: Scan) -> Figure:
-    """The scan as a radiograph would show it from the front: attenuation summed along parallel rays.
+    """Render a frontal projection similar to a radiograph: attenuation summed along parallel rays.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan.
 
     Returns
     -------
     Figure
-        Dense is bright: gray levels are proportional to the water that would attenuate as much, from the
-        2nd to the 99th percentile over the body.
+        Dense is bright: gray levels are linear in the water-equivalent thickness, from the 2nd to the 99th
+        percentile over the body.
     """
     spacing = scan.grid.spacing_zyx_mm
     steps = [max(1, int(_FRONTAL_PIXEL_MM / s)) for s in spacing]
-    deep = max(1, int(_LOOK_MM / spacing[1]))
+    deep = max(1, int(_SAMPLE_MM / spacing[1]))
     thin = scan.voxels_hu[:: steps[0], ::deep, :: steps[2]]
     dtype = np.int32 if thin.dtype.kind == "i" else np.float32
     water_mm = (thin.sum(axis=1, dtype=dtype) / 1000.0 + thin.shape[1]) * (spacing[1] * deep)
@@ -220,7 +227,18 @@ def render_frontal(scan: Scan) -> Figure:
 
 
 def label_simulated(figures: Iterable[Figure]) -> tuple[Figure, ...]:
-    """The same pictures, each saying in its title and on itself that it shows no patient."""
+    """Label pictures as simulated, in their titles and in their pixels.
+
+    Parameters
+    ----------
+    figures : iterable of Figure
+        Pictures of a simulated scan.
+
+    Returns
+    -------
+    tuple of Figure
+        Copies in the same order.
+    """
     return tuple(
         replace(
             figure,

@@ -120,9 +120,9 @@ def _cache_folder() -> Path:
     """Folder of numba's cache, found by numba's own rule without importing numba."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"])
-    beside = _HERE / "__pycache__"
-    if os.access(beside if beside.exists() else _HERE, os.W_OK):
-        return beside
+    local = _HERE / "__pycache__"
+    if os.access(local if local.exists() else _HERE, os.W_OK):
+        return local
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "numba"
 
 

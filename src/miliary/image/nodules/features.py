@@ -190,10 +190,10 @@ def _make_window(spacing, reach_mm):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _flood(volume, point, level, window, stamp, places, cells):  # type: ignore[no-untyped-def]
+def _flood(volume, point, level, window, stamp, reached, cells):  # type: ignore[no-untyped-def]
     """Volume [voxels] and farthest distance [mm] of the region connected to a point above a level.
 
-    Connected through faces within the window of `_make_window`; stops when `places`, flat indices of the
+    Connected through faces within the window of `_make_window`; stops when `reached`, flat indices of the
     voxels reached, is full. `cells` are the same voxels in the window; `stamp` grows from flood to flood.
     """
     distance, seen, half = window
@@ -207,44 +207,44 @@ def _flood(volume, point, level, window, stamp, places, cells):  # type: ignore[
     strides = np.array([wy * wx, -wy * wx, wx, -wx, 1, -1]).view(np.uint64)
     is_inner = half[0] <= cz < nz - half[0] and half[1] <= cy < ny - half[1] and half[2] <= cx < nx - half[2]
     far = np.float32(0.0)
-    places[0] = (cz * ny + cy) * nx + cx
+    reached[0] = (cz * ny + cy) * nx + cx
     cells[0] = (half[0] * wy + half[1]) * wx + half[2]
     seen[cells[0]] = stamp
     head = 0
     tail = 1
-    while head < tail < places.shape[0] - 6:
-        place, cell = places[head], cells[head]
+    while head < tail < reached.shape[0] - 6:
+        voxel, cell = reached[head], cells[head]
         head += 1
         for k in range(6):
             other = cell + strides[k]
             if seen[other] >= stamp:
                 continue
-            if not is_inner and _leaves(int(place), k, nz, ny, nx):
+            if not is_inner and _leaves(int(voxel), k, nz, ny, nx):
                 continue
             seen[other] = stamp
-            if flat[place + steps[k]] < level:
+            if flat[voxel + steps[k]] < level:
                 continue
             far = max(far, distance[other])
-            places[tail] = place + steps[k]
+            reached[tail] = voxel + steps[k]
             cells[tail] = other
             tail += 1
     return tail, math.sqrt(far)
 
 
 @nb.njit(cache=True)
-def _leaves(place, k, nz, ny, nx):  # type: ignore[no-untyped-def]
+def _leaves(voxel, k, nz, ny, nx):  # type: ignore[no-untyped-def]
     """Whether step `k` of a flood from a flat index goes out of the volume."""
     if k == 0:
-        return place >= (nz - 1) * ny * nx
+        return voxel >= (nz - 1) * ny * nx
     if k == 1:
-        return place < ny * nx
+        return voxel < ny * nx
     if k == 2:
-        return place // nx % ny == ny - 1
+        return voxel // nx % ny == ny - 1
     if k == 3:
-        return place // nx % ny == 0
+        return voxel // nx % ny == 0
     if k == 4:
-        return place % nx == nx - 1
-    return place % nx == 0
+        return voxel % nx == nx - 1
+    return voxel % nx == 0
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -290,11 +290,11 @@ def _moments(g, axes, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _find_in_three(columns, first, places, out):  # type: ignore[no-untyped-def]
-    """Order statistics, at ascending ranks `places`, of three sorted columns taken together."""
+def _find_in_three(columns, first, ranks, out):  # type: ignore[no-untyped-def]
+    """Order statistics, at ascending ranks `ranks`, of three sorted columns taken together."""
     n = columns.shape[0]
     i, j, k, found = 0, 0, 0, 0
-    for place in range(places[-1] + 1):
+    for rank in range(ranks[-1] + 1):
         a = columns[i, first] if i < n else np.float32(np.inf)
         b = columns[j, first + 1] if j < n else np.float32(np.inf)
         c = columns[k, first + 2] if k < n else np.float32(np.inf)
@@ -305,7 +305,7 @@ def _find_in_three(columns, first, places, out):  # type: ignore[no-untyped-def]
             j += 1
         else:
             k += 1
-        if place == places[found]:
+        if rank == ranks[found]:
             out[found] = least
             found += 1
 
@@ -498,14 +498,14 @@ def _measure_floods(first, last, volume, index, settings, out):  # type: ignore[
     spacing, levels, flood_mm, n_queue, column = settings
     window = _make_window(spacing, flood_mm)
     voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
-    places = np.empty(n_queue, dtype=np.uint64)
+    reached = np.empty(n_queue, dtype=np.uint64)
     cells = np.empty(n_queue, dtype=np.uint64)
     stamp = 0
     for m in range(first, last):
         for k in range(levels.shape[0]):
             stamp += 1
             level = out[m, 1] + levels[k] * out[m, 0]
-            n, far = _flood(volume, index[m], level, window, stamp, places, cells)
+            n, far = _flood(volume, index[m], level, window, stamp, reached, cells)
             out[m, column + 2 * k] = n * voxel_mm3
             out[m, column + 2 * k + 1] = far
 

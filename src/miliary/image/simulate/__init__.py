@@ -16,7 +16,7 @@ from miliary.image.simulate.nodule_population import (
     NodulePopulation,
     draw_positions,
 )
-from miliary.image.simulate.scan_pair import DEMO_DAYS, Course, SimulatedPair, demo_pair, simulate_pair
+from miliary.image.simulate.scan_pair import DEMO_DAYS, DiseaseCourse, SimulatedPair, demo_pair, simulate_pair
 
 __all__ = [
     "DEMO_DAYS",
@@ -24,7 +24,7 @@ __all__ = [
     "SHAPES",
     "TRUTH_COLUMN_NAMES",
     "AnatomyParameters",
-    "Course",
+    "DiseaseCourse",
     "DominantLesion",
     "GaussianBlur",
     "HardNegatives",

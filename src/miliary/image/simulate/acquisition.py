@@ -1,4 +1,4 @@
-"""What the scanner does to attenuation: in-plane transfer, slice profile, kernel and noise."""
+"""Simulate the scanner: in-plane transfer function, slice profile, reconstruction kernel and noise."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ _BOOST_FREQUENCY_PER_FWHM = 0.55
 
 @dataclass(frozen=True)
 class ScanProtocol:
-    """How a simulated scan is made.
+    """Settings of a simulated scan.
 
     Parameters
     ----------
     shape_zyx : tuple of int
+        Number of voxels along each axis.
     spacing_zyx_mm : tuple of float
+        Distance of voxel centers along each axis [mm].
     psf_fwhm_mm : float
         In-plane full width at half maximum of the whole system, pixel included [mm].
     psf_tail : float
-        Share of the PSF in a second Gaussian 2.5 times as wide; 0 for a Gaussian.
+        Share of the PSF in a second Gaussian 2.5 times as wide, 0 to 1; 0 for a Gaussian.
     slice_thickness_mm : float
         Full width at half maximum of the slice profile [mm]; may exceed the slice distance.
     slice_profile : str
         ``box`` or ``triangle``.
     edge_overshoot : float
-        Height by which a sharp kernel overshoots an edge, as share of the step, 0 to 0.3.
+        Overshoot of a sharp kernel at an edge, as a share of the step, 0 to 0.3.
     noise_sd_hu : float
-        SD of the noise in the lung [HU].
+        Standard deviation of the noise in the lung [HU].
     noise_correlation_mm : float
-        Length of in-plane noise grain [mm], 0 for white noise. The power spectrum is that of
-        filtered back projection: a ramp times a Gaussian; it peaks at 0.11 / length.
+        Correlation length of the in-plane noise [mm], 0 for white noise. The power spectrum is that of
+        filtered back projection, a ramp times a Gaussian; it peaks at 0.11 / length.
     clip_low_hu : float or None
-        Everything below is raised to this value [HU].
+        Lowest attenuation; values below are raised to it [HU]. None leaves them.
     center_lps_mm : tuple of float or None
-        (x, y, z) of the centre of the field of view in the body frame [mm]; by default the middle
-        of the lungs.
+        Center (x, y, z) of the field of view in the body frame [mm]; the center of the lungs by default.
     """
 
     shape_zyx: tuple[int, int, int] = (350, 512, 512)
@@ -61,18 +62,18 @@ class ScanProtocol:
 
     @property
     def n_sub_slices(self) -> int:
-        """Slices rendered per slice of the scan, so that the profile is resolved."""
+        """Number of slices rendered per slice of the scan, so that the slice profile is resolved."""
         limit = min(1.0, self.slice_thickness_mm)
         return max(1, int(np.ceil(self.spacing_zyx_mm[0] / limit - 0.26)))
 
     @property
     def sigma_xy_mm(self) -> float:
-        """One-sigma in-plane width of the central part of the PSF [mm]."""
+        """In-plane standard deviation of the central part of the PSF [mm]."""
         return self.psf_fwhm_mm / FWHM_PER_SIGMA
 
     @property
     def sigma_z_mm(self) -> float:
-        """One-sigma width of the slice profile [mm]."""
+        """Standard deviation of the slice profile [mm]."""
         return float(self.slice_thickness_mm / (12.0 if self.slice_profile == "box" else 6.0) ** 0.5)
 
 
@@ -86,7 +87,20 @@ def _transfer(f: FloatArray, sigma_mm: float, tail: float, boost: float, fwhm_mm
 
 
 def boost_for_overshoot(overshoot: float, *, fwhm_mm: float) -> float:
-    """Transfer boost that makes an edge overshoot by the given share of its step."""
+    """Boost of the transfer function that makes an edge overshoot, by bisection.
+
+    Parameters
+    ----------
+    overshoot : float
+        Overshoot as a share of the step; 0 or less gives no boost.
+    fwhm_mm : float
+        In-plane full width at half maximum of the PSF [mm].
+
+    Returns
+    -------
+    float
+        Relative increase of the transfer function at its maximum.
+    """
     if overshoot <= 0:
         return 0.0
     n, h = 1024, fwhm_mm / 12
@@ -106,9 +120,23 @@ def boost_for_overshoot(overshoot: float, *, fwhm_mm: float) -> float:
 
 
 def slice_weights(thickness_mm: float, step_mm: float, *, profile: str, done: float = 1 / 12) -> FloatArray:
-    """Weights over slices `step_mm` apart that give the variance of the profile.
+    """Weights of rendered slices that together have the variance of a slice profile.
 
-    `done` is the variance [steps squared] that rendering has already spent.
+    Parameters
+    ----------
+    thickness_mm : float
+        Full width at half maximum of the profile [mm].
+    step_mm : float
+        Distance of the rendered slices [mm].
+    profile : str
+        ``box`` or ``triangle``.
+    done : float
+        Variance that rendering already has [squared steps].
+
+    Returns
+    -------
+    ndarray of float64, odd length
+        Symmetric weights that sum to one.
     """
     wanted = thickness_mm**2 / (12.0 if profile == "box" else 6.0) / step_mm**2 - done
 
@@ -137,7 +165,7 @@ def _frequency(shape_yx: tuple[int, int], spacing_yx: tuple[float, float]) -> Fl
 
 
 def _noise_amplitude(frequency: FloatArray, correlation_mm: float) -> FloatArray:
-    """Amplitude spectrum of the noise, any scale."""
+    """Amplitude spectrum of the noise, up to a factor."""
     if correlation_mm <= 0:
         return np.ones_like(frequency)
     power = (frequency + 0.02 / correlation_mm) * np.exp(-((2 * np.pi * frequency * correlation_mm) ** 2))
@@ -145,10 +173,23 @@ def _noise_amplitude(frequency: FloatArray, correlation_mm: float) -> FloatArray
 
 
 def average_slices(fine: Float32Array, protocol: ScanProtocol) -> Float32Array:
-    """Apply the slice profile to finely rendered slices and keep one in `n_sub_slices`."""
+    """Apply the slice profile to finely rendered slices and keep one in `n_sub_slices`.
+
+    Parameters
+    ----------
+    fine : ndarray of float32, shape (z * n_sub_slices, y, x)
+        Rendered attenuation [HU].
+    protocol : ScanProtocol
+        Shape, spacing and slice profile of the scan.
+
+    Returns
+    -------
+    ndarray of float32, shape (z, y, x)
+        Attenuation [HU].
+    """
     n = protocol.n_sub_slices
     step = protocol.spacing_zyx_mm[0] / n
-    # The voxel box, and with an even number of sub-slices the mean of the two middle ones.
+    # Variance of the voxel itself, and of the mean of the two central sub-slices where their number is even.
     done = 1 / 12 + (0.25 if n % 2 == 0 else 0.0)
     w = slice_weights(protocol.slice_thickness_mm, step, profile=protocol.slice_profile, done=done)
     half = len(w) // 2
@@ -176,10 +217,13 @@ def acquire(
     Parameters
     ----------
     slices_hu : ndarray of float32, shape (z, y, x)
-        Attenuation after the slice profile; not modified.
+        Attenuation after the slice profile [HU]; not modified.
     protocol : ScanProtocol
+        PSF and noise.
     seed : int
+        Seed of the noise.
     n_threads : int
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -233,7 +277,21 @@ def acquire(
 def blur_share(
     share: FloatArray, spacing_zyx_mm: tuple[float, float, float], sigma_xy_mm: float, sigma_z_mm: float
 ) -> FloatArray:
-    """Gaussian blur of a small rendered box, less the blur the voxel box itself has done."""
+    """Gaussian blur of a small rendered volume, reduced by the blur that the voxels themselves cause.
+
+    Parameters
+    ----------
+    share : ndarray, shape (z, y, x)
+        Rendered share of each voxel, 0 to 1.
+    spacing_zyx_mm : tuple of float
+        Voxel spacing [mm].
+    sigma_xy_mm, sigma_z_mm : float
+        Standard deviation of the total blur in plane and along z [mm].
+
+    Returns
+    -------
+    ndarray of float64, shape (z, y, x)
+    """
     h = np.asarray(spacing_zyx_mm)
     wanted = np.array([sigma_z_mm, sigma_xy_mm, sigma_xy_mm])
     sigma = np.sqrt(np.maximum(wanted**2 - h * h / 12, 0.0)) / h

@@ -1,4 +1,4 @@
-"""`simulate_scan`: a whole chest CT with exact truth."""
+"""Simulate a whole chest CT with exact truth."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from miliary.image.simulate.nodule_population import (
     Body,
     DominantLesion,
     NodulePopulation,
-    PlaceSampler,
+    PositionSampler,
     draw_body,
+    draw_centers,
     draw_diameters,
     paste,
-    place,
     render_body,
 )
-from miliary.image.simulate.raster import add_tubes, blend, paint_chest, run_slabs
-from miliary.image.simulate.vessels import Pieces, Trees, grow_trees
+from miliary.image.simulate.raster import ChestFields, Material, add_tubes, blend, paint_chest, run_slabs
+from miliary.image.simulate.vessels import ChestTrees, TubeSegments, grow_trees
 from miliary.model.nodules import COLUMN_NAMES, Attenuation, NoduleFlag
 from miliary.model.scan import Acquisition, Grid, Scan, ScanWarning, Side, Zone
 from miliary.model.transform import Transform
@@ -51,16 +51,18 @@ AERATED_BELOW_HU = -500.0
 
 @dataclass(frozen=True)
 class SimulatedScan:
-    """A simulated scan and what is truly in it.
+    """A simulated scan and its truth.
 
     Parameters
     ----------
     scan : Scan
+        The scan, with a warning that it is simulated.
     truth : mapping of str to ndarray
         Columns `TRUTH_COLUMN_NAMES`, one row per nodule, calcified nodule and lesion.
     lung_labels : ndarray of uint8, shape (z, y, x)
         1 right lung, 2 left lung, 0 elsewhere.
     anatomy : AnatomyParameters
+        Shape of the chest.
     """
 
     scan: Scan
@@ -91,18 +93,26 @@ def simulate_scan(
     population : NodulePopulation, optional
         Small nodules; none by default.
     lesion : DominantLesion, optional
+        One large lesion; none by default.
     n_calcified : int
-        Calcified granulomas of 1.5 to 5 mm and 200 to 800 HU.
+        Number of calcified granulomas of 1.5 to 5 mm and 200 to 800 HU.
     hard_negatives : bool, HardNegatives or mapping
-        True draws a mixture; a mapping gives fields of `HardNegatives`.
+        Findings that may be mistaken for nodules: True draws a mixture, a mapping gives fields of
+        `HardNegatives`.
     anatomy : AnatomyParameters, optional
-        Drawn from the seed by default.
+        Shape of the chest; drawn from the seed by default.
     n_threads : int
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     SimulatedScan
         Voxels are int16.
+
+    Raises
+    ------
+    InputError
+        The nodules or the lesion do not fit into the lungs.
     """
     p = draw_anatomy(seed) if anatomy is None else anatomy
     model = build_chest(p, read_hard_negatives(hard_negatives, seed=seed))
@@ -119,16 +129,40 @@ def simulate_scan(
 
 @dataclass(frozen=True)
 class ChestModel:
-    """One chest without disease, ready to be rendered on any grid."""
+    """One chest without disease, ready to be rendered on any grid.
+
+    Parameters
+    ----------
+    anatomy : AnatomyParameters
+        Its shape.
+    hard : HardNegatives
+        Findings that may be mistaken for nodules.
+    chest : CoarseField
+        Its tissues as smooth fields.
+    trees : ChestTrees
+        Its vessels and airways.
+    """
 
     anatomy: AnatomyParameters
     hard: HardNegatives
     chest: CoarseField
-    trees: Trees
+    trees: ChestTrees
 
 
 def build_chest(anatomy: AnatomyParameters, hard: HardNegatives) -> ChestModel:
-    """Shape the fields of a chest and grow its trees."""
+    """Build the fields of a chest and grow its vessels and airways.
+
+    Parameters
+    ----------
+    anatomy : AnatomyParameters
+        Shape of the chest.
+    hard : HardNegatives
+        Findings that may be mistaken for nodules.
+
+    Returns
+    -------
+    ChestModel
+    """
     chest = build_fields(anatomy, hard)
     return ChestModel(anatomy, hard, chest, grow_trees(anatomy, chest, hard))
 
@@ -148,15 +182,20 @@ def render_scan(
     Parameters
     ----------
     protocol : ScanProtocol
+        Grid, blur, slice profile and noise.
     model : ChestModel
-    bodies, kinds : list
-        Nodules where they are on this scan, and what each is.
+        The chest.
+    bodies : list of Body
+        Nodules and lesions at their positions on this scan.
+    kinds : list of str
+        ``nodule``, ``calcified`` or ``lesion``, one per body.
     seed : int
-        Of the noise.
+        Seed of the noise.
     motion : Transform, optional
-        From points of this scan to points of the chest as it was built, where the chest has moved. Lung
-        is denser where it has shrunk.
+        Maps points of this scan to points of the chest as built, where the chest has moved. Lung is denser
+        where it has shrunk.
     n_threads : int
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -210,7 +249,7 @@ def _fine_grid(shape: tuple[int, ...], start: FloatArray, step: FloatArray) -> G
 def _move(
     values: Float32Array, start: FloatArray, step: FloatArray, motion: Transform, *, fill: float
 ) -> Float32Array:
-    """What lies at each voxel after the chest has moved."""
+    """Values at each voxel after the chest has moved."""
     grid = _fine_grid(values.shape, start, step)
     return resample_volume(values, grid, grid, transform=motion, fill=fill)
 
@@ -222,7 +261,7 @@ def _change_density(
     step: FloatArray,
     motion: Transform,
 ) -> None:
-    """The same tissue in another volume: aerated lung only, vessels keep their density."""
+    """Adapt the density of aerated lung to its change in volume; vessels keep theirs."""
     grid = _fine_grid(volume.shape, start, step)
     if motion.grid is None:
         factor = np.full(volume.shape, np.linalg.det(motion.matrix), np.float32)
@@ -233,7 +272,19 @@ def _change_density(
 
 
 def read_hard_negatives(given: bool | HardNegatives | Mapping[str, Any], *, seed: int) -> HardNegatives:
-    """What `simulate_scan` was given, as `HardNegatives`."""
+    """Convert the argument `hard_negatives` of `simulate_scan`.
+
+    Parameters
+    ----------
+    given : bool, HardNegatives or mapping
+        True draws a mixture, False means none, a mapping gives fields.
+    seed : int
+        Seed of the mixture.
+
+    Returns
+    -------
+    HardNegatives
+    """
     if isinstance(given, HardNegatives):
         return given
     if isinstance(given, Mapping):
@@ -256,7 +307,7 @@ def _acquisition(protocol: ScanProtocol) -> Acquisition:
 
 
 def _frame(protocol: ScanProtocol, p: AnatomyParameters) -> tuple[FloatArray, Grid]:
-    """Centre of voxel 0 in the body frame (z, y, x) [mm] and the grid; both frames coincide."""
+    """Center of voxel 0 in the body frame (z, y, x) [mm], and the grid; body frame and LPS coincide."""
     center = protocol.center_lps_mm or (0.0, 0.25 * p.kyphosis_mm, 0.5 * p.lung_height_mm)
     shape, step = np.array(protocol.shape_zyx), np.array(protocol.spacing_zyx_mm)
     start = np.array(center[::-1]) - (shape - 1) / 2 * step
@@ -267,7 +318,20 @@ def _frame(protocol: ScanProtocol, p: AnatomyParameters) -> tuple[FloatArray, Gr
 
 
 def frame_box(protocol: ScanProtocol, p: AnatomyParameters) -> FloatArray:
-    """First and last voxel center of a scan, shape (2, 3), (z, y, x) [mm]."""
+    """Field of view of a scan.
+
+    Parameters
+    ----------
+    protocol : ScanProtocol
+        Grid of the scan.
+    p : AnatomyParameters
+        The chest that it is centered on.
+
+    Returns
+    -------
+    ndarray of float64, shape (2, 3)
+        First and last voxel center (z, y, x) in the body frame [mm].
+    """
     start, _ = _frame(protocol, p)
     return np.stack([start, start + (np.array(protocol.shape_zyx) - 1) * protocol.spacing_zyx_mm])
 
@@ -281,30 +345,12 @@ def _paint_background(
     step: FloatArray,
     n_threads: int,
 ) -> None:
-    texture = _texture(p.seed)
-    f = chest.values
+    names = ("lung", "body", "bone", "tissue", "air", "fissure")
+    fields = ChestFields(chest.origin_zyx_mm, chest.spacing_mm, *(chest.values[name] for name in names))
+    material = Material(_texture(p.seed), p.texture_hu, p.fissure_thickness_mm, p.bone_hu)
 
     def task(first: int, last: int) -> None:
-        paint_chest(
-            volume,
-            depth,
-            first,
-            last,
-            start,
-            step,
-            chest.origin_zyx_mm,
-            chest.spacing_mm,
-            f["lung"],
-            f["body"],
-            f["bone"],
-            f["tissue"],
-            f["air"],
-            f["fissure"],
-            texture,
-            p.texture_hu,
-            p.fissure_thickness_mm,
-            p.bone_hu,
-        )
+        paint_chest(volume, depth, first, last, start, step, fields, material)
 
     run_slabs(task, len(volume), n_threads=n_threads)
 
@@ -333,7 +379,7 @@ def _labels(
 
 
 def _paint_tubes(
-    share: Float32Array, pieces: Pieces, start: FloatArray, step: FloatArray, n_threads: int
+    share: Float32Array, pieces: TubeSegments, start: FloatArray, step: FloatArray, n_threads: int
 ) -> None:
     high = start + np.array(share.shape) * step
     margin = pieces.radius_mm.max(axis=1)[:, None] + step.max() + 1
@@ -354,7 +400,7 @@ def _paint_trees(
     volume: Float32Array,
     share: Float32Array,
     p: AnatomyParameters,
-    trees: Trees,
+    trees: ChestTrees,
     start: FloatArray,
     step: FloatArray,
     n_threads: int,
@@ -395,7 +441,31 @@ def draw_bodies(
     lesion: DominantLesion | None = None,
     n_calcified: int = 0,
 ) -> tuple[list[Body], list[str]]:
-    """All nodules and lesions inside a box (2, 3), the lesion first, and what each is."""
+    """Draw all nodules and lesions inside a box.
+
+    Parameters
+    ----------
+    model : ChestModel
+        The chest.
+    box : ndarray, shape (2, 3)
+        From `frame_box`.
+    seed : int
+        Seed of all random numbers.
+    population, lesion, n_calcified
+        As for `simulate_scan`.
+
+    Returns
+    -------
+    bodies : list of Body
+        The lesion first, then calcified nodules, then nodules.
+    kinds : list of str
+        ``lesion``, ``calcified`` or ``nodule``, one per body.
+
+    Raises
+    ------
+    InputError
+        They do not fit into the lungs.
+    """
     chest, trees = model.chest, model.trees
     bodies: list[Body] = []
     kinds: list[str] = []
@@ -410,8 +480,10 @@ def draw_bodies(
         diameters = draw_diameters(group, rng)
         taken = np.array([b.center_zyx_mm for b in bodies]).reshape(-1, 3)
         radii = np.array([b.diameter_mm / 2 for b in bodies])
-        sampler = PlaceSampler(chest, trees, group.pattern, rng, box)
-        centers = place(sampler, diameters, min_gap_mm=group.min_gap_mm, taken=taken, taken_radii=radii)
+        sampler = PositionSampler(chest, trees, group.pattern, rng, box)
+        centers = draw_centers(
+            sampler, diameters, min_gap_mm=group.min_gap_mm, taken=taken, taken_radii=radii
+        )
         for center, diameter in zip(centers, diameters, strict=True):
             low, high = (-600.0, -200.0) if rng.random() < group.subsolid_share else group.density_hu
             shape = group.shape or str(rng.choice(SHAPES))
@@ -473,7 +545,7 @@ def _lung_heights(chest: CoarseField, side: int) -> tuple[float, float]:
 
 
 def _paint_body(volume: Float32Array, body: Body, start: FloatArray, step: FloatArray) -> None:
-    """Replace what the body fills, only ever upward, then hollow it out."""
+    """Raise the attenuation where the body lies, then hollow it out."""
     low, share = render_body(body, start, step)
     where, part = paste(volume, low, share)
     if part.size:
@@ -492,7 +564,7 @@ def _truth(
     kinds: list[str],
     p: AnatomyParameters,
     chest: CoarseField,
-    trees: Trees,
+    trees: ChestTrees,
     labels: npt.NDArray[np.uint8],
     start: FloatArray,
     protocol: ScanProtocol,
@@ -545,7 +617,7 @@ def _truth(
     return {name: values[name] for name in TRUTH_COLUMN_NAMES}
 
 
-def _flags(centers: FloatArray, radii: FloatArray, depth: FloatArray, trees: Trees) -> npt.NDArray[Any]:
+def _flags(centers: FloatArray, radii: FloatArray, depth: FloatArray, trees: ChestTrees) -> npt.NDArray[Any]:
     """Which nodules touch the pleura or a vessel."""
     from scipy.spatial import cKDTree
 
@@ -572,7 +644,7 @@ def _flags(centers: FloatArray, radii: FloatArray, depth: FloatArray, trees: Tre
 
 
 def demo_case() -> dict[str, Any]:
-    """Parameters of the embedded example, as keywords of `simulate_scan` (with ``protocol``)."""
+    """Parameters of the example patient at baseline, as keywords of `simulate_scan` (with ``protocol``)."""
     return {
         "protocol": ScanProtocol(
             shape_zyx=(200, 320, 320),

@@ -23,7 +23,7 @@ COARSE_MM = 3.0
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """Things in a lung that are not nodules; counts and shares, 0 for none.
+    """Findings in a simulated lung that are not nodules but may be mistaken for them; 0 for none.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class HardNegatives:
 
     @classmethod
     def draw(cls, seed: int) -> HardNegatives:
-        """A random mixture in which every kind occurs."""
+        """Draw a random mixture in which every kind occurs; the same `seed` gives the same mixture."""
         rng = np.random.default_rng([seed, 77])
         return cls(
             n_scars=int(rng.integers(4, 20)),
@@ -72,9 +72,12 @@ class HardNegatives:
 
 @dataclass(frozen=True)
 class AnatomyParameters:
-    """Shape of one chest. Lengths in mm, attenuation in HU, the rest are ratios.
+    """Shape of one simulated chest.
 
-    `seed` feeds the random surfaces and trees, so two chests of equal sizes still differ.
+    Fields ending in ``_mm`` are lengths [mm], in ``_hu`` attenuation [HU], in ``_deg`` angles [degrees]; the
+    others are ratios or exponents. Pairs are (right, left), the triple of `fissure_completeness` is right
+    oblique, horizontal, left oblique. `seed` determines the random surfaces and trees, so two chests of equal
+    sizes still differ.
     """
 
     seed: int
@@ -120,11 +123,12 @@ class AnatomyParameters:
 
 
 def draw_anatomy(seed: int) -> AnatomyParameters:
-    """Draw the shape of one chest.
+    """Draw the shape of one chest within the range of adults.
 
     Parameters
     ----------
     seed : int
+        The same seed gives the same chest.
 
     Returns
     -------
@@ -183,14 +187,24 @@ def draw_anatomy(seed: int) -> AnatomyParameters:
 
 @dataclass(frozen=True)
 class CoarseField:
-    """Regular coarse sampling of smooth functions of place, in the body frame."""
+    """Smooth functions of position, sampled on a regular coarse grid in the body frame.
+
+    Parameters
+    ----------
+    origin_zyx_mm : ndarray, shape (3,)
+        Position (z, y, x) of the first sample [mm].
+    spacing_mm : float
+        Distance of the samples [mm].
+    values : mapping of str to ndarray of float32, shape (z, y, x)
+        The functions by name.
+    """
 
     origin_zyx_mm: FloatArray
     spacing_mm: float
     values: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def sample(self, name: str, points_zyx_mm: FloatArray) -> FloatArray:
-        """Trilinear value at points (n, 3) given as (z, y, x) in the body frame."""
+        """Trilinear value of a function at points (n, 3), as (z, y, x) in the body frame [mm]; shape (n,)."""
         index = (points_zyx_mm - self.origin_zyx_mm) / self.spacing_mm
         value = ndimage.map_coordinates(self.values[name], index.T, order=1, mode="nearest")
         return np.asarray(value, dtype=np.float64)
@@ -199,7 +213,7 @@ class CoarseField:
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_mm: float) -> Float32Array:
     """Unit-variance smooth noise on the coarse grid."""
     sigma = sigma_mm / COARSE_MM
-    # Draw on a still coarser grid: the filter is the costly part and the result is smooth anyway.
+    # Drawn on a still coarser grid, since the filter is the costly part and the result is smooth anyway.
     step = max(1.0, sigma / 1.5)
     small = tuple(int(np.ceil((n - 1) / step)) + 2 for n in shape)
     noise = ndimage.gaussian_filter(rng.standard_normal(small, dtype=np.float32), sigma / step, mode="wrap")
@@ -250,26 +264,39 @@ def _ellipsoid(
 
 
 def midline_x_mm(p: AnatomyParameters, z_mm: npt.ArrayLike) -> FloatArray:
-    """Horizontal place [mm] of the midline at height z (scoliosis)."""
+    """Horizontal position of the midline, curved by scoliosis.
+
+    Parameters
+    ----------
+    p : AnatomyParameters
+        The chest.
+    z_mm : array-like
+        Heights in the body frame [mm].
+
+    Returns
+    -------
+    ndarray of float64
+        x [mm].
+    """
     z = np.asarray(z_mm)
     return np.asarray(p.scoliosis_mm * np.sin(2 * np.pi * z / (1.4 * p.lung_height_mm)))
 
 
 def hilum_lps_mm(p: AnatomyParameters, side: int) -> FloatArray:
-    """(x, y, z) of the hilum of side 1 (right) or 2 (left) in the body frame."""
+    """Position (x, y, z) [mm] of the hilum of side 1 (right) or 2 (left) in the body frame, shape (3,)."""
     sign = -1.0 if side == 1 else 1.0
     z = p.lung_height_mm * (0.56 if side == 1 else 0.58)
     return np.array([sign * 0.27 * p.half_width_mm + float(midline_x_mm(p, z)), 0.08 * p.half_depth_mm, z])
 
 
 def carina_lps_mm(p: AnatomyParameters) -> FloatArray:
-    """(x, y, z) of the tracheal bifurcation in the body frame."""
+    """Position (x, y, z) [mm] of the tracheal bifurcation in the body frame, shape (3,)."""
     z = 0.66 * p.lung_height_mm
     return np.array([float(midline_x_mm(p, z)), 0.12 * p.half_depth_mm, z])
 
 
 def _cavity(p: AnatomyParameters, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
-    """Implicit thoracic cavity, about mm, positive inside."""
+    """Implicit function of the thoracic cavity, approximately in mm, positive inside."""
     t = np.clip(z / p.lung_height_mm, -0.4, 0.9999)
     upper = np.clip((t - 0.42) / 0.58, 0.0, 0.9999)
     lower = np.clip((0.42 - t) / 0.42, 0.0, 2.0)
@@ -288,7 +315,7 @@ def _cavity(p: AnatomyParameters, z: FloatArray, y: FloatArray, x: FloatArray) -
 def _mediastinum(
     p: AnatomyParameters, z: FloatArray, y: FloatArray, x: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Implicit mediastinum and its blood-filled part (heart, aorta), positive inside."""
+    """Implicit functions of the mediastinum and of its blood (heart, aorta), positive inside."""
     h, w, d = p.lung_height_mm, p.half_width_mm, p.half_depth_mm
     t = np.clip(z / h, 0.0, 1.0)
     xm = midline_x_mm(p, z)
@@ -316,7 +343,7 @@ def _mediastinum(
 
 
 def _diaphragm(p: AnatomyParameters, y: FloatArray, x: FloatArray) -> FloatArray:
-    """Height of the diaphragm [mm] under each point."""
+    """Height of the diaphragm [mm] at each (y, x)."""
     w, d = p.half_width_mm, p.half_depth_mm
     right = p.dome_right_mm * (1.08 - ((x + 0.48 * w) / (0.62 * w)) ** 2 - ((y + 0.22 * d) / (1.05 * d)) ** 2)
     left = p.dome_left_mm * (1.08 - ((x - 0.48 * w) / (0.62 * w)) ** 2 - ((y + 0.22 * d) / (1.05 * d)) ** 2)
@@ -326,7 +353,22 @@ def _diaphragm(p: AnatomyParameters, y: FloatArray, x: FloatArray) -> FloatArray
 def fissure_heights(
     p: AnatomyParameters, shape_yx: tuple[int, int], y: FloatArray, x: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Heights [mm] of the right oblique, right horizontal and left oblique fissure over (y, x)."""
+    """Heights of the fissures.
+
+    Parameters
+    ----------
+    p : AnatomyParameters
+        The chest.
+    shape_yx : tuple of int
+        Shape of the result.
+    y, x : ndarray
+        Positions in the body frame that broadcast to that shape [mm].
+
+    Returns
+    -------
+    tuple of ndarray, three of shape (y, x)
+        z of the right oblique, right horizontal and left oblique fissure [mm].
+    """
     rng = np.random.default_rng([p.seed, 2])
     h = p.lung_height_mm
     waves = [p.fissure_wave_mm * _smooth_noise(rng, shape_yx, 28.0) for _ in range(3)]
@@ -362,7 +404,7 @@ def _fissure_fields(
 
 
 def _nearer(a: AnyFloat, b: AnyFloat) -> AnyFloat:
-    """The one of two signed distances that is smaller in size."""
+    """Of two signed distances, the one of smaller magnitude."""
     return np.asarray(np.where(np.abs(b) < np.abs(a), b, a))
 
 
@@ -389,14 +431,22 @@ def _bones(
 
 
 def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
-    """Evaluate the chest of `p` on the coarse grid.
+    """Evaluate a chest on the coarse grid.
+
+    Parameters
+    ----------
+    p : AnatomyParameters
+        Shape of the chest.
+    hard : HardNegatives
+        Emphysema, ground glass, consolidation and atelectasis are applied here.
 
     Returns
     -------
     CoarseField
-        ``lung`` signed distance to the pleura [mm], positive in lung; ``body`` to the skin;
-        ``bone``; ``tissue`` attenuation outside the lung [HU]; ``air`` attenuation of
-        vessel-free lung [HU]; ``fissure`` distance to visible fissures [mm]; ``lobe``; ``side``.
+        ``lung``, ``body`` and ``bone``: signed distance to pleura, skin and bone surface, positive inside
+        [mm]; ``tissue``: attenuation outside the lung [HU]; ``air``: attenuation of lung without vessels
+        [HU]; ``fissure``: signed distance to the nearest visible fissure [mm]; ``lobe``: 1 to 3 right, 4 and
+        5 left; ``side``: 1 right, 2 left.
     """
     half_w = p.half_width_mm * (1 + abs(p.asymmetry)) + p.muscle_mm + p.fat_mm + 45
     half_d = p.half_depth_mm + p.kyphosis_mm + p.muscle_mm + p.fat_mm + 40
@@ -469,7 +519,7 @@ def _tissue(
     soft = 45 + 6 * _smooth_noise(rng, shape, 6.0)
     depth_of_fat = body - p.fat_mm * (1 + 0.2 * _smooth_noise(rng, shape, 30.0))
     patches = _smooth_noise(rng, shape, 9.0)
-    # Between the muscles and in the mediastinum lies fat in strands and lobules.
+    # Fat between the muscles and in the mediastinum forms strands and lobules.
     wall = np.where(patches > 0.8, -90.0, soft)
     fat = -100 + 8 * patches
     tissue = np.where(depth_of_fat < 0, fat, wall)

@@ -1,4 +1,4 @@
-"""Simulated nodules put into a real scan."""
+"""Insert simulated nodules into a real scan."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class GaussianBlur(Protocol):
-    """Anything that tells the blur of a scan as one-sigma widths [mm]."""
+    """Anything that states the blur of a scan as standard deviations of a Gaussian [mm]."""
 
     @property
     def sigma_xy_mm(self) -> float:
-        """In-plane width [mm]."""
+        """In-plane standard deviation [mm]."""
 
     @property
     def sigma_z_mm(self) -> float:
-        """Width along z [mm]."""
+        """Standard deviation along z [mm]."""
 
 
 def insert_nodules(
@@ -39,7 +39,7 @@ def insert_nodules(
     seed: int,
     shapes: Sequence[str] | None = None,
 ) -> Scan:
-    """Put simulated nodules into a scan, which keeps its own noise.
+    """Insert simulated nodules into a scan, which keeps its own noise.
 
     Each nodule adds its volume share, blurred by the PSF, times (density - local attenuation). The
     local attenuation is that of a robustly smoothed neighborhood where that is lung; inside tissue
@@ -54,11 +54,11 @@ def insert_nodules(
     diameters_mm, densities_hu : array-like, shape (n,)
         Diameter of the equal-volume sphere [mm]; attenuation [HU].
     psf : GaussianBlur
-        Widths of the scan's PSF, pixel and slice included.
+        Blur of the scan, including pixel and slice thickness.
     lung_labels : ndarray of uint8, optional
-        Where given, nothing is added outside the lung.
+        Lung labels on the grid of the scan; where given, nothing is added outside the lung.
     seed : int
-        Feeds orientation and shape.
+        Seed of orientation and shape.
     shapes : sequence of str, optional
         ``sphere``, ``ellipsoid`` or ``lobulated`` per nodule; spheres by default.
 
@@ -98,7 +98,7 @@ def insert_nodules(
 def _blurred_share(
     body: Body, step_zyx_mm: FloatArray, psf: GaussianBlur
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Share of each voxel after the PSF, sampled at voxel centres from a finer rendering.
+    """Share of each voxel after the blur, sampled at voxel centers from a finer rendering.
 
     Rendered on the voxels themselves, a nodule smaller than a voxel would snap to their centres.
     """
@@ -122,15 +122,15 @@ def _blurred_share(
 def _added(
     local_hu: npt.NDArray[np.float32], share: FloatArray, density_hu: float
 ) -> npt.NDArray[np.float32]:
-    """Attenuation that a nodule of `density_hu` adds to voxels of which it fills `share`."""
+    """Attenuation [HU] that a nodule of `density_hu` adds to voxels of which it fills `share`."""
     around = float(np.percentile(local_hu, 40))
-    # Noise must neither be replaced nor scaled: only what clearly stands above lung counts as tissue.
-    spread = 1.4826 * float(
+    # Noise must neither be replaced nor scaled: only voxels clearly denser than lung count as tissue.
+    sd = 1.4826 * float(
         np.median(np.abs(local_hu[local_hu < around + 150] - around))
         if np.any(local_hu < around + 150)
         else 30.0
     )
     above = local_hu - around
-    weight = np.clip((above - 3 * spread) / (2 * spread + 40.0), 0.0, 1.0)
+    weight = np.clip((above - 3 * sd) / (2 * sd + 40.0), 0.0, 1.0)
     background = around + weight * above
     return np.asarray(share * np.clip(density_hu - background, 0.0, None), dtype=np.float32)

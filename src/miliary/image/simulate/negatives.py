@@ -1,4 +1,4 @@
-"""Hard negatives that are surfaces: septa, scars, bands, pleural plaques."""
+"""Simulated findings that are surfaces: septa, scars, bands and pleural plaques."""
 
 from __future__ import annotations
 
@@ -15,7 +15,21 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sheet:
-    """A thin rectangular plate, slightly curved."""
+    """A thin, slightly curved rectangular plate.
+
+    Parameters
+    ----------
+    center_zyx_mm : ndarray, shape (3,)
+        Center (z, y, x) in the body frame [mm].
+    axes : ndarray, shape (3, 3)
+        Unit vectors as rows: two in the plate and its normal.
+    half_size_mm : tuple of float
+        Half of its sides [mm].
+    thickness_mm : float
+        Thickness [mm].
+    curvature : float
+        Deviation from the plane per squared distance from the center [1/mm].
+    """
 
     center_zyx_mm: FloatArray
     axes: FloatArray
@@ -25,7 +39,21 @@ class Sheet:
 
 
 def draw_sheets(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) -> list[Sheet]:
-    """Septa near the pleura and scars anywhere, seeded by the anatomy."""
+    """Draw septa near the pleura and scars anywhere.
+
+    Parameters
+    ----------
+    p : AnatomyParameters
+        The chest; its seed determines the sheets.
+    chest : CoarseField
+        Its fields.
+    hard : HardNegatives
+        Numbers of septa and scars.
+
+    Returns
+    -------
+    list of Sheet
+    """
     rng = np.random.default_rng([p.seed, 9])
     lung = chest.values["lung"]
     sheets: list[Sheet] = []
@@ -50,7 +78,17 @@ def draw_sheets(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) -
 
 
 def paint_sheets(share: Float32Array, sheets: list[Sheet], start: FloatArray, step: FloatArray) -> None:
-    """Raise `share` to the volume share of every sheet; thinner than a voxel, it keeps its mass."""
+    """Raise the share of voxels to the volume share of sheets; sheets thinner than a voxel keep their mass.
+
+    Parameters
+    ----------
+    share : ndarray of float32, shape (z, y, x)
+        Share of each voxel, changed in place.
+    sheets : list of Sheet
+        The sheets.
+    start, step : ndarray, shape (3,)
+        Position of voxel 0 and voxel size (z, y, x) [mm].
+    """
     edge = float(step.mean())
     for sheet in sheets:
         reach = np.hypot(*sheet.half_size_mm) + sheet.thickness_mm + 2 * edge
@@ -79,7 +117,21 @@ def paint_plaques(
     start: FloatArray,
     step: FloatArray,
 ) -> None:
-    """Lens-shaped plaques on the pleura, every other one calcified; raises attenuation only."""
+    """Add lens-shaped plaques on the pleura, every other one calcified; attenuation is only raised.
+
+    Parameters
+    ----------
+    volume : ndarray of float32, shape (z, y, x)
+        Attenuation [HU], changed in place.
+    p : AnatomyParameters
+        The chest; its seed determines the plaques.
+    chest : CoarseField
+        Its fields.
+    hard : HardNegatives
+        Number of plaques.
+    start, step : ndarray, shape (3,)
+        Position of voxel 0 and voxel size (z, y, x) [mm].
+    """
     rng = np.random.default_rng([p.seed, 10])
     lung = chest.values["lung"]
     cells = np.argwhere(np.abs(lung) < 0.6 * chest.spacing_mm)

@@ -1,4 +1,4 @@
-"""Nodules: populations, where they lie, what shape they have."""
+"""Simulated nodules: size and density of a population, positions by pattern, and shapes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from miliary.errors import InputError
 from miliary.image.simulate.chest_anatomy import CoarseField
-from miliary.image.simulate.raster import nodule_share
-from miliary.image.simulate.vessels import Trees
+from miliary.image.simulate.raster import Ellipsoid, VoxelBox, render_share
+from miliary.image.simulate.vessels import ChestTrees
 from miliary.model.scan import Grid
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,8 +39,9 @@ class NodulePopulation:
     shape : str or None
         ``sphere``, ``ellipsoid`` (axis ratio up to `axis_ratio`), ``lobulated``; None mixes them.
     axis_ratio : float
+        Largest ratio of two axes.
     subsolid_share : float
-        Share of nodules whose attenuation is drawn from -600 to -200 HU instead.
+        Share of nodules whose attenuation is drawn from -600 to -200 HU instead, 0 to 1.
     min_gap_mm : float
         Least distance between surfaces [mm]; negative values allow overlap.
     """
@@ -69,6 +70,7 @@ class DominantLesion:
     Parameters
     ----------
     diameter_mm : float
+        Diameter of the equal-volume sphere [mm].
     wall_mm : float or None
         Thickness of the wall around an air-filled cavity [mm]; None for a solid lesion.
     side : str
@@ -76,6 +78,7 @@ class DominantLesion:
     zone : str
         ``upper``, ``middle`` or ``lower``.
     density_hu : float
+        Attenuation of the solid part [HU].
     """
 
     diameter_mm: float = 19.0
@@ -87,7 +90,27 @@ class DominantLesion:
 
 @dataclass(frozen=True)
 class Body:
-    """One nodule to be rendered: centre (z, y, x) [mm], equal-sphere diameter, density and surface."""
+    """One nodule or lesion to be rendered.
+
+    Parameters
+    ----------
+    center_zyx_mm : ndarray, shape (3,)
+        Center (z, y, x) [mm].
+    diameter_mm : float
+        Diameter of the equal-volume sphere [mm].
+    density_hu : float
+        Attenuation [HU].
+    shape : str
+        ``sphere``, ``ellipsoid`` or ``lobulated``.
+    axes : ndarray, shape (3, 3)
+        Unit axes of the ellipsoid as rows.
+    ratios : ndarray, shape (3,)
+        Radii over that of the equal-volume sphere.
+    lobes : ndarray, shape (4,)
+        Amplitude of the lobes, relative to the radius, and three phases.
+    hollow_mm : float
+        Diameter of a cavity [mm]; 0 for a solid body.
+    """
 
     center_zyx_mm: FloatArray
     diameter_mm: float
@@ -114,7 +137,29 @@ def draw_body(
     rng: np.random.Generator,
     hollow_mm: float = 0.0,
 ) -> Body:
-    """Draw orientation, axes and lobes of one nodule."""
+    """Draw orientation, axes and lobes of one nodule.
+
+    Parameters
+    ----------
+    center_zyx_mm : ndarray, shape (3,)
+        Center (z, y, x) [mm].
+    diameter_mm : float
+        Diameter of the equal-volume sphere [mm].
+    density_hu : float
+        Attenuation [HU].
+    shape : str
+        ``sphere``, ``ellipsoid`` or ``lobulated``.
+    axis_ratio : float
+        Largest ratio of two axes.
+    rng : numpy.random.Generator
+        Source of random numbers.
+    hollow_mm : float
+        Diameter of a cavity [mm].
+
+    Returns
+    -------
+    Body
+    """
     ratios, lobes, axes = np.ones(3), np.zeros(4), np.eye(3)
     if shape != "sphere":
         axes = np.linalg.qr(rng.standard_normal((3, 3)))[0]
@@ -133,23 +178,24 @@ def render_body(
     diameter_mm: float | None = None,
     margin_voxels: tuple[int, int, int] = (1, 1, 1),
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Volume share of `body` per voxel, on a box of its own.
+    """Volume share of a body in each voxel of a box around it.
 
     Parameters
     ----------
     body : Body
+        The body.
     start_zyx_mm, step_zyx_mm : ndarray, shape (3,)
-        Centre of voxel 0 and voxel size [mm], in the frame of the body's centre.
+        Center of voxel 0 and voxel size (z, y, x), in the frame of the center of the body [mm].
     diameter_mm : float, optional
-        Another diameter (the cavity inside a lesion).
+        Another diameter than that of the body, such as that of its cavity [mm].
     margin_voxels : tuple of int
-        Empty voxels kept around the body, room for a later blur.
+        Empty voxels kept around the body along each axis, for a later blur.
 
     Returns
     -------
     low : ndarray of int64, shape (3,)
         Index of the first voxel of the box; may be negative.
-    share : ndarray of float64
+    share : ndarray of float64, shape of the box
         Sums to volume / voxel volume exactly.
     """
     d = body.diameter_mm if diameter_mm is None else diameter_mm
@@ -159,25 +205,32 @@ def render_body(
     low = np.floor(at - reach / step_zyx_mm - 0.5).astype(np.int64) - margin
     high = np.ceil(at + reach / step_zyx_mm + 0.5).astype(np.int64) + margin
     n_sub = np.clip(np.ceil(step_zyx_mm / np.clip(0.1 * d, 0.12, 0.25)), 1, 24).astype(np.int64)
-    share = nodule_share(
-        body.center_zyx_mm,
-        body.axes,
-        0.5 * d * body.ratios,
-        body.lobes,
-        low,
-        high - low + 1,
-        start_zyx_mm,
-        step_zyx_mm,
-        np.pi / 6 * d**3,
-        n_sub,
-    )
-    return low, share
+    volume = np.pi / 6 * d**3
+    ellipsoid = Ellipsoid(body.center_zyx_mm, body.axes, 0.5 * d * body.ratios, body.lobes, volume)
+    return low, render_share(ellipsoid, VoxelBox(low, high - low + 1, start_zyx_mm, step_zyx_mm), n_sub)
 
 
 def paste(
     target: npt.NDArray[np.float32], low: npt.NDArray[np.int64], share: FloatArray
 ) -> tuple[tuple[slice, ...], FloatArray]:
-    """The part of `share` that lies inside `target`, and where."""
+    """Clip a rendered box to a volume.
+
+    Parameters
+    ----------
+    target : ndarray of float32, shape (z, y, x)
+        The volume; not modified.
+    low : ndarray of int64, shape (3,)
+        Index in the volume of the first voxel of the box; may be negative.
+    share : ndarray
+        The box.
+
+    Returns
+    -------
+    where : tuple of slice
+        Part of the volume that the box covers.
+    share : ndarray
+        Part of the box inside the volume; of size 0 where there is none.
+    """
     first = np.maximum(low, 0)
     last = np.minimum(low + share.shape, target.shape)
     last = np.maximum(last, first)
@@ -187,20 +240,51 @@ def paste(
 
 
 def draw_diameters(population: NodulePopulation, rng: np.random.Generator) -> FloatArray:
-    """Diameters [mm], largest first, so that large nodules find room before small ones."""
+    """Draw the diameters of a population.
+
+    Parameters
+    ----------
+    population : NodulePopulation
+        Number and distribution.
+    rng : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Diameters [mm] in descending order, so that large nodules are placed before small ones.
+    """
     low, high = population.diameter_mm
     if population.distribution == "uniform" or low == high:
         d = rng.uniform(low, high, population.n)
     else:
-        mean, spread = 0.5 * np.log(low * high), np.log(high / low) / 4
-        d = np.exp(np.clip(rng.normal(mean, spread, population.n), np.log(low), np.log(high)))
+        mean, sd = 0.5 * np.log(low * high), np.log(high / low) / 4
+        d = np.exp(np.clip(rng.normal(mean, sd, population.n), np.log(low), np.log(high)))
     return np.sort(d)[::-1]
 
 
 def accept_apart(
     points: FloatArray, radii: FloatArray, *, min_gap_mm: float, taken: FloatArray, taken_radii: FloatArray
 ) -> npt.NDArray[np.bool_]:
-    """Which of the points keep their distance from all taken ones and from earlier points."""
+    """Select points that keep their distance from taken ones and from earlier points.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3)
+        Proposed centers [mm].
+    radii : ndarray, shape (n,)
+        Their radii [mm].
+    min_gap_mm : float
+        Smallest distance between surfaces [mm].
+    taken : ndarray, shape (m, 3)
+        Occupied centers [mm].
+    taken_radii : ndarray, shape (m,)
+        Their radii [mm].
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
     keep = np.ones(len(points), bool)
     if len(points) == 0:
         return keep
@@ -218,13 +302,27 @@ def accept_apart(
     return keep
 
 
-class PlaceSampler:
-    """Draws points of one pattern in a simulated chest, in the body frame (z, y, x) [mm]."""
+class PositionSampler:
+    """Draws positions of one pattern in a simulated chest, in the body frame (z, y, x) [mm].
+
+    Parameters
+    ----------
+    chest : CoarseField
+        The chest.
+    trees : ChestTrees
+        Its vessels and airways.
+    pattern : str
+        ``random``, ``perilymphatic`` or ``centrilobular``.
+    rng : numpy.random.Generator
+        Source of random numbers.
+    box_zyx_mm : ndarray, shape (2, 3)
+        Field of view, from `chest.frame_box` [mm].
+    """
 
     def __init__(
         self,
         chest: CoarseField,
-        trees: Trees,
+        trees: ChestTrees,
         pattern: str,
         rng: np.random.Generator,
         box_zyx_mm: FloatArray,
@@ -245,7 +343,7 @@ class PlaceSampler:
         self.fissural = self.cells[np.abs(chest.sample("fissure", self.cells)) < 4.0]
 
     def draw(self, n: int, radii: FloatArray) -> FloatArray:
-        """`n` proposals; the caller rejects those outside the lung or too close to others."""
+        """Draw `n` proposals (n, 3) for nodules of some radii; they may be outside the lung or overlap."""
         if self.pattern == "perilymphatic":
             return self._perilymphatic(n, radii)
         if self.pattern == "centrilobular":
@@ -259,7 +357,7 @@ class PlaceSampler:
         return cells[self.rng.integers(0, len(cells), n)] + self.rng.uniform(-half, half, (n, 3))
 
     def _perilymphatic(self, n: int, radii: FloatArray) -> FloatArray:
-        """Onto the pleura, the fissures, or the surface of a vessel."""
+        """On the pleura, on the fissures, or on the surface of a vessel."""
         kind = self.rng.choice(3, n, p=(0.4, 0.2, 0.4))
         points = self._jitter(self.pleural, n)
         points = self._to_level(points, "lung", radii + self.rng.uniform(0, 0.8, n))
@@ -267,10 +365,10 @@ class PlaceSampler:
         sign = np.sign(self.chest.sample("fissure", fissural))
         fissural = self._to_level(fissural, "fissure", sign * radii * self.rng.uniform(0, 1.1, n))
         points = np.where((kind == 1)[:, None], fissural, points)
-        along = self._beside_vessels(n, radii)
+        along = self._along_vessels(n, radii)
         return np.where((kind == 2)[:, None], along, points)
 
-    def _beside_vessels(self, n: int, radii: FloatArray) -> FloatArray:
+    def _along_vessels(self, n: int, radii: FloatArray) -> FloatArray:
         if self.vessel_weight.sum() == 0:
             return self._jitter(self.pleural, n)
         pick = self.rng.choice(len(self.vessel_weight), n, p=self.vessel_weight)
@@ -313,19 +411,37 @@ class PlaceSampler:
         return np.asarray(tips[self.rng.integers(0, len(tips), n)] + away * reach[:, None])
 
     def least_depth_mm(self, radii: FloatArray) -> FloatArray:
-        """How far from the pleura a centre must be [mm]."""
+        """Smallest depth of a center below the pleura for each radius [mm]."""
         return radii + 2.5 if self.pattern == "centrilobular" else radii * 0.95
 
 
-def place(
-    sampler: PlaceSampler,
+def draw_centers(
+    sampler: PositionSampler,
     diameters_mm: FloatArray,
     *,
     min_gap_mm: float,
     taken: FloatArray,
     taken_radii: FloatArray,
 ) -> FloatArray:
-    """Positions (n, 3) in (z, y, x) [mm] for all diameters.
+    """Draw centers of nodules that do not overlap.
+
+    Parameters
+    ----------
+    sampler : PositionSampler
+        Chest and pattern.
+    diameters_mm : ndarray, shape (n,)
+        Diameters, in descending order [mm].
+    min_gap_mm : float
+        Smallest distance between surfaces [mm].
+    taken : ndarray, shape (m, 3)
+        Occupied centers [mm].
+    taken_radii : ndarray, shape (m,)
+        Their radii [mm].
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        (z, y, x) in the body frame [mm].
 
     Raises
     ------
@@ -335,7 +451,7 @@ def place(
     radii = diameters_mm / 2
     out = np.full((len(radii), 3), np.nan)
     room = len(sampler.cells) * sampler.chest.spacing_mm**3
-    # Random packing stalls long before space is full; say so at once instead of trying in vain.
+    # Random packing stalls long before space is full; in that case fail at once.
     needed = float(np.sum(4 / 3 * np.pi * (radii + min_gap_mm / 2) ** 3))
     for _ in range(60 if needed < 0.25 * room else 0):
         open_ = np.flatnonzero(np.isnan(out[:, 0]))
@@ -372,19 +488,21 @@ def draw_positions(
     depth_mm: float = 1.0,
     voxels_hu: npt.NDArray[np.floating] | npt.NDArray[np.int16] | None = None,
 ) -> FloatArray:
-    """Draw places for nodules inside given lungs.
+    """Draw positions for nodules inside given lungs.
 
     Parameters
     ----------
     lung_labels : ndarray of uint8, shape (z, y, x)
         0 outside, otherwise lung.
     grid : Grid
-        Of the labels.
+        Grid of the labels.
     n : int
+        Number of positions.
     pattern : str
-        ``random``, ``perilymphatic`` (near the outer surface and, where `voxels_hu` is given, beside
-        vessels) or ``centrilobular`` (clusters 3 to 8 mm off the surface); ``none`` gives no place.
+        ``random``, ``perilymphatic`` (near the outer surface and, where `voxels_hu` is given, along vessels)
+        or ``centrilobular`` (clusters at least 3 mm from the surface); ``none`` gives no position.
     seed : int
+        The same seed gives the same positions.
     min_gap_mm : float
         Least distance between two centres [mm].
     depth_mm : float
@@ -400,7 +518,7 @@ def draw_positions(
     Raises
     ------
     InputError
-        The lungs hold no such place, or not `n` of them.
+        The pattern is not known, or the lungs have no room for `n` such positions.
     """
     if pattern not in PATTERNS:
         raise InputError(f"pattern {pattern!r} is not known; choose one of {', '.join(PATTERNS)}")
@@ -414,34 +532,23 @@ def draw_positions(
     stride = tuple(max(1, int(1.2 / h)) for h in step)
     offset = np.array([s.start for s in box[0]])
     cut = tuple(slice(s.start, s.stop, k) for s, k in zip(box[0], stride, strict=True))
-    coarse = np.pad(lung_labels[cut] > 0, 1)
-    depth = ndimage.distance_transform_edt(coarse, sampling=step * stride).astype(np.float32)[
-        1:-1, 1:-1, 1:-1
-    ]
-    allowed = (depth > 0) & (depth >= depth_mm)
-    if pattern == "perilymphatic":
-        near = depth < depth_mm + 1.5
-        if voxels_hu is not None:
-            dense = ndimage.gaussian_filter(voxels_hu[cut].astype(np.float32), 0.7) > -500
-            core = dense & (depth > 4)
-            near |= ndimage.binary_dilation(core, iterations=1) & ~core
-        allowed &= near
-    if pattern == "centrilobular":
-        allowed &= (depth >= 3) & (depth <= 60)
+    voxels = None if voxels_hu is None else voxels_hu[cut]
+    allowed = _find_allowed(lung_labels[cut] > 0, voxels, step * stride, pattern, depth_mm)
     cells = np.argwhere(allowed)
     if len(cells) == 0:
         raise InputError("lung_labels leaves no place for nodules at this depth; use larger lungs")
-    centers = cells[rng.integers(0, len(cells), max(1, n // 4))] if pattern == "centrilobular" else cells
+    clustered = pattern == "centrilobular"
+    centers = cells[rng.integers(0, len(cells), max(1, n // 4))] if clustered else cells
     out = np.empty((0, 3))
     for _ in range(80):
         if len(out) >= n:
             break
-        spread = 0.5 if pattern != "centrilobular" else 0.0
+        jitter = 0.0 if clustered else 0.5
         index = (
-            centers[rng.integers(0, len(centers), 2 * n)] + rng.uniform(-spread, spread, (2 * n, 3))
+            centers[rng.integers(0, len(centers), 2 * n)] + rng.uniform(-jitter, jitter, (2 * n, 3))
         ) * stride
         mm = index * step
-        if pattern == "centrilobular":
+        if clustered:
             mm = mm + rng.normal(0, 5.0, mm.shape)
         rounded = np.rint(mm / step / stride).astype(int)
         ok = np.all((rounded >= 0) & (rounded < allowed.shape), axis=1)
@@ -453,3 +560,26 @@ def draw_positions(
     if len(out) < n:
         raise InputError(f"n = {n} nodules do not fit with min_gap_mm = {min_gap_mm:g}; ask for fewer")
     return grid.lps_from_index(out[:n] / step + offset)
+
+
+def _find_allowed(
+    inside: npt.NDArray[np.bool_],
+    voxels_hu: npt.NDArray[np.generic] | None,
+    step_mm: FloatArray,
+    pattern: str,
+    depth_mm: float,
+) -> npt.NDArray[np.bool_]:
+    """Voxels of a coarse grid where nodules of a pattern may be, at least `depth_mm` below the surface."""
+    padded = np.pad(inside, 1)
+    depth = ndimage.distance_transform_edt(padded, sampling=step_mm).astype(np.float32)[1:-1, 1:-1, 1:-1]
+    allowed: npt.NDArray[np.bool_] = (depth > 0) & (depth >= depth_mm)
+    if pattern == "perilymphatic":
+        near = depth < depth_mm + 1.5
+        if voxels_hu is not None:
+            dense = ndimage.gaussian_filter(voxels_hu.astype(np.float32), 0.7) > -500
+            core = dense & (depth > 4)
+            near |= ndimage.binary_dilation(core, iterations=1) & ~core
+        allowed &= near
+    if pattern == "centrilobular":
+        allowed &= (depth >= 3) & (depth <= 60)
+    return allowed

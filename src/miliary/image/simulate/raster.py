@@ -1,8 +1,7 @@
-"""Compiled rasterization: coarse fields, tubes and nodules onto a voxel grid, mass conserved.
+"""Compiled rasterization of coarse fields, tubes and nodules to a voxel grid, conserving mass.
 
-Every kernel takes a slab of slices, so that slabs run in threads without touching each other.
-Tubes thinner than a voxel keep their cross-section: the soft edge is scaled so that its integral
-over the cross-section is that of the disc.
+Kernels work on a slab of slices, so that slabs run in threads independently. Tubes thinner than a voxel keep
+their cross-section: the soft edge is scaled so that its integral over the cross-section is that of the disc.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -20,7 +20,17 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def run_slabs(task: Callable[[int, int], None], n_slices: int, *, n_threads: int) -> None:
-    """Call ``task(first, last)`` for contiguous slabs of slices, several at once."""
+    """Call ``task(first, last)`` for contiguous slabs of slices, several at once.
+
+    Parameters
+    ----------
+    task : callable
+        Works on slices `first` to `last`, independently of others.
+    n_slices : int
+        Number of slices.
+    n_threads : int
+        Number of threads.
+    """
     n_slabs = max(1, min(n_slices, 4 * n_threads))
     edges = np.linspace(0, n_slices, n_slabs + 1).astype(int)
     with ThreadPoolExecutor(n_threads) as pool:
@@ -38,28 +48,59 @@ def _mix(field, i, j, k, fz, fy, fx):  # type: ignore[no-untyped-def]
     return a * (1 - fz) + b * fz
 
 
+class ChestFields(NamedTuple):
+    """The fields of a `CoarseField` by name, with its origin and spacing.
+
+    `lung`, `body`, `bone` and `fissure` are signed distances [mm], positive inside; `tissue` and `air` are
+    the attenuation outside and inside the lungs [HU].
+    """
+
+    low: FloatArray
+    spacing: float
+    lung: Float32Array
+    body: Float32Array
+    bone: Float32Array
+    tissue: Float32Array
+    air: Float32Array
+    fissure: Float32Array
+
+
+class Material(NamedTuple):
+    """Periodic unit-variance texture and its standard deviation [HU], fissure thickness [mm], bone [HU]."""
+
+    texture: Float32Array
+    texture_hu: float
+    fissure_mm: float
+    bone_hu: float
+
+
+class Ellipsoid(NamedTuple):
+    """Center [mm], unit axes as rows, radii [mm], lobes (amplitude and three phases) and volume [mm3]."""
+
+    center: FloatArray
+    axes: FloatArray
+    radii: FloatArray
+    lobes: FloatArray
+    volume: float
+
+
+class VoxelBox(NamedTuple):
+    """First index and shape of a box of voxels, position of voxel 0 and voxel size [mm], all (z, y, x)."""
+
+    low: npt.NDArray[np.int64]
+    shape: npt.NDArray[np.int64]
+    start: FloatArray
+    step: FloatArray
+
+
 @nb.njit(cache=True, nogil=True)
-def paint_chest(  # type: ignore[no-untyped-def]
-    out,
-    depth,
-    first,
-    last,
-    start,
-    step,
-    low,
-    coarse,
-    lung,
-    body,
-    bone,
-    tissue,
-    air,
-    fissure,
-    texture,
-    texture_hu,
-    fissure_mm,
-    bone_hu,
-):
-    """Fill slices [first, last) of `out` [HU] and `depth` (signed distance to the pleura [mm])."""
+def paint_chest(out, depth, first, last, start, step, fields, material):  # type: ignore[no-untyped-def]
+    """Fill slices [first, last) of `out` [HU] and `depth`, the signed distance to the pleura [mm].
+
+    `start` and `step` (3,) are the position of voxel 0 and the voxel size in the body frame [mm].
+    """
+    low, coarse, lung, body, bone, tissue, air, fissure = fields
+    texture, texture_hu, fissure_mm, bone_hu = material
     ny, nx = out.shape[1], out.shape[2]
     cz, cy, cx = lung.shape
     period = texture.shape[0] - 1
@@ -94,7 +135,7 @@ def paint_chest(  # type: ignore[no-untyped-def]
                 value = 0.0
                 if c_lung < 1.0:
                     soft = _mix(tissue, iz, iy, ix, fz, fy, fx)
-                    # Pleura and the muscle right behind it are never fat.
+                    # The pleura and the muscle next to it are never fat.
                     if d > -1.5:
                         soft = max(soft, 20.0)
                     b = _mix(bone, iz, iy, ix, fz, fy, fx)
@@ -118,10 +159,10 @@ def paint_chest(  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def add_tubes(out, first, last, start, step, ends, radius, detail_mm):  # type: ignore[no-untyped-def]
-    """Add the volume share of tubes to slices [first, last) of `out`.
+    """Add the volume share of tubes with `ends` (n, 2, 3) and `radius` (n, 2) [mm] to slices [first, last).
 
-    Pieces are cut flat at their ends and added, so that a chain of them keeps its volume; tubes
-    wider than a voxel are rounded at the ends and united by the maximum.
+    Tubes are cut flat at their ends and added, so that a chain of them keeps its volume; tubes wider than a
+    voxel are rounded at the ends and united by the maximum.
     """
     n = ends.shape[0]
     small = min(step[0], step[1], step[2])
@@ -197,7 +238,7 @@ def add_tubes(out, first, last, start, step, ends, radius, detail_mm):  # type: 
 
 @nb.njit(cache=True, nogil=True)
 def blend(out, share, first, last, density, only_raise):  # type: ignore[no-untyped-def]
-    """Replace the given share of every voxel by `density` and clear the share."""
+    """Replace the given share of every voxel by `density` [HU], and clear the share."""
     for i in range(first, last):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
@@ -210,14 +251,14 @@ def blend(out, share, first, last, density, only_raise):  # type: ignore[no-unty
 
 
 @nb.njit(cache=True, nogil=True)
-def nodule_share(  # type: ignore[no-untyped-def]
-    center, axes, radii, lobes, low, shape, start, step, volume, n_sub
-):
+def render_share(ellipsoid, box, n_sub):  # type: ignore[no-untyped-def]
     """Volume share of one nodule in the voxels of a box.
 
-    The shape is an ellipsoid (`axes` rows are its unit axes, `radii` [mm]) whose surface may be
-    raised and lowered by low-order lobes. The sum is scaled to `volume` [mm3] exactly.
+    The surface of the `Ellipsoid` may be raised and lowered by low-order lobes; each voxel of the `VoxelBox`
+    is sampled `n_sub` (3,) times. The sum is scaled to the volume exactly.
     """
+    center, axes, radii, lobes, volume = ellipsoid
+    low, shape, start, step = box
     out = np.zeros((shape[0], shape[1], shape[2]))
     nz, ny, nx = n_sub[0], n_sub[1], n_sub[2]
     h = max(step[0] / nz, step[1] / ny, step[2] / nx)

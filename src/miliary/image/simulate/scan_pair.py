@@ -1,4 +1,4 @@
-"""`simulate_pair`: one chest scanned twice, with a known course of its disease in between."""
+"""Simulate one chest scanned twice, with a known course of its disease in between."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _NODE_MM = 12.0
 
 
 @dataclass(frozen=True)
-class Course:
-    """What became of a patient between two scans.
+class DiseaseCourse:
+    """Course of the disease of a simulated patient between two scans.
 
     Parameters
     ----------
     kept_share : float
-        Share of the nodules that are still there.
+        Share of the nodules that remain, 0 to 1.
     volume_factor : float
-        Volume of those over their volume before.
+        Volume of a remaining nodule over its volume before.
     n_new : int
-        New nodules, drawn from the same population.
+        Number of new nodules, drawn from the same population.
     lesion_factor : float
-        Diameter of the lesion over its diameter before.
+        Diameter of the lesion over its diameter before; 0 removes it.
     inspiration : float
-        Lung volume over that of the first scan.
+        Lung volume over that on the first scan.
     shift_lps_mm : tuple of float
-        How differently the patient lies on the table [mm].
+        Shift of the patient on the table, (x, y, z) in LPS [mm].
     """
 
     kept_share: float = 1.0
@@ -64,10 +64,11 @@ class SimulatedPair:
     Parameters
     ----------
     baseline, followup : SimulatedScan
+        The scans with their truth.
     baseline_id : ndarray of int, one per row of the follow-up's truth
-        Id of the same nodule in the baseline's truth, 0 where it is new.
+        Id of the same nodule in the truth of the baseline, 0 for a new one.
     motion : Transform
-        Points of the follow-up to points of the baseline.
+        Maps points of the follow-up to points of the baseline.
     """
 
     baseline: SimulatedScan
@@ -80,7 +81,7 @@ def simulate_pair(
     protocol: ScanProtocol,
     *,
     seed: int,
-    course: Course,
+    course: DiseaseCourse,
     followup_protocol: ScanProtocol | None = None,
     population: NodulePopulation | None = None,
     lesion: DominantLesion | None = None,
@@ -94,11 +95,13 @@ def simulate_pair(
     Parameters
     ----------
     protocol : ScanProtocol
-        Of the baseline, and of the follow-up unless that has its own.
+        Protocol of the baseline, and of the follow-up unless that has its own.
     seed : int
         The same seed and parameters give the same pair bit for bit.
-    course : Course
+    course : DiseaseCourse
+        What changes between the scans.
     followup_protocol : ScanProtocol, optional
+        Protocol of the follow-up.
     population, lesion, n_calcified, hard_negatives, anatomy, n_threads
         As in `simulate_scan`.
 
@@ -124,7 +127,23 @@ def simulate_pair(
 
 @dataclass(frozen=True)
 class SimulatedPatient:
-    """A chest with its disease at baseline, to be scanned as often as wanted."""
+    """A chest with its disease at baseline, which can be scanned any number of times.
+
+    Parameters
+    ----------
+    model : ChestModel
+        The chest.
+    bodies : list of Body
+        Nodules and lesions at baseline.
+    kinds : list of str
+        Kind of each body.
+    population : NodulePopulation or None
+        Population that new nodules are drawn from.
+    box_zyx_mm : ndarray, shape (2, 3)
+        Field of view of the baseline [mm].
+    seed : int
+        Seed of the patient.
+    """
 
     model: ChestModel
     bodies: list[Body]
@@ -144,7 +163,21 @@ def draw_patient(
     hard_negatives: bool = False,
     anatomy: AnatomyParameters | None = None,
 ) -> SimulatedPatient:
-    """Draw a chest and the disease in it; parameters as of `simulate_pair`."""
+    """Draw a chest and its disease at baseline.
+
+    Parameters
+    ----------
+    protocol : ScanProtocol
+        Its field of view limits where nodules are.
+    seed : int
+        The same seed and parameters give the same patient.
+    population, lesion, n_calcified, hard_negatives, anatomy
+        As for `simulate_scan`.
+
+    Returns
+    -------
+    SimulatedPatient
+    """
     shape = draw_anatomy(seed) if anatomy is None else anatomy
     model = build_chest(shape, read_hard_negatives(hard_negatives, seed=seed))
     box = frame_box(protocol, shape)
@@ -155,33 +188,57 @@ def draw_patient(
 
 
 def scan_patient(patient: SimulatedPatient, protocol: ScanProtocol, *, n_threads: int = 2) -> SimulatedScan:
-    """Scan a patient as drawn."""
+    """Simulate the baseline scan of a patient.
+
+    Parameters
+    ----------
+    patient : SimulatedPatient
+        The patient.
+    protocol : ScanProtocol
+        Grid, blur and noise.
+    n_threads : int
+        Number of threads; the result does not depend on it.
+
+    Returns
+    -------
+    SimulatedScan
+    """
     return render_scan(
         protocol, patient.model, patient.bodies, patient.kinds, seed=patient.seed, n_threads=n_threads
     )
 
 
 def follow_patient(
-    patient: SimulatedPatient, protocol: ScanProtocol, *, course: Course, repeat: int = 0, n_threads: int = 2
+    patient: SimulatedPatient,
+    protocol: ScanProtocol,
+    *,
+    course: DiseaseCourse,
+    repeat: int = 0,
+    n_threads: int = 2,
 ) -> tuple[SimulatedScan, npt.NDArray[np.int64], Transform]:
-    """Scan a patient after a course.
+    """Simulate a scan of a patient after a course of disease.
 
     Parameters
     ----------
     patient : SimulatedPatient
+        The patient at baseline.
     protocol : ScanProtocol
-    course : Course
+        Grid, blur and noise.
+    course : DiseaseCourse
+        What changes.
     repeat : int
-        Draws another breath, other noise and other nodules that are gone.
+        Another number draws another breath, other noise and other vanished nodules.
     n_threads : int
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     scan : SimulatedScan
-    baseline_id : ndarray of int, one per row of its truth
-        Id at baseline, 0 for a new nodule.
+        The scan with its truth.
+    baseline_id : ndarray of int64, one per row of its truth
+        Id of the same nodule at baseline, 0 for a new one.
     motion : Transform
-        Points of this scan to points of the baseline.
+        Maps points of this scan to points of the baseline.
     """
     seed = patient.seed + 7919 + 104_729 * repeat
     motion = _draw_motion(patient.model.anatomy, course, seed)
@@ -208,9 +265,9 @@ def follow_patient(
 
 
 def _follow(
-    bodies: list[Body], kinds: list[str], course: Course, seed: int
+    bodies: list[Body], kinds: list[str], course: DiseaseCourse, seed: int
 ) -> tuple[list[Body], list[str], npt.NDArray[np.int64]]:
-    """The bodies that are left, what they are, and their ids at baseline."""
+    """The remaining bodies, their kinds, and their ids at baseline."""
     rng = np.random.default_rng([seed, 31])
     later, later_kinds, origin = [], [], []
     chance = rng.random(len(bodies))
@@ -224,7 +281,7 @@ def _follow(
             if course.lesion_factor <= 0:
                 continue
             factor = course.lesion_factor
-        # A cavity closes from outside in: its wall keeps its thickness.
+        # The wall of a cavity keeps its thickness when the lesion shrinks.
         wall_mm = body.diameter_mm - body.hollow_mm
         hollow = max(factor * body.diameter_mm - wall_mm, 0.0) if body.hollow_mm > 0 else 0.0
         later.append(replace(body, diameter_mm=factor * body.diameter_mm, hollow_mm=hollow))
@@ -234,7 +291,7 @@ def _follow(
 
 
 def _carry(bodies: list[Body], motion: Transform) -> list[Body]:
-    """The bodies where they lie on the follow-up; their size does not change with the lung's."""
+    """The bodies at their positions on the follow-up; their size does not change with that of the lung."""
     if not bodies:
         return []
     points = np.array([body.center_zyx_mm[::-1] for body in bodies])
@@ -242,11 +299,11 @@ def _carry(bodies: list[Body], motion: Transform) -> list[Body]:
     return [replace(b, center_zyx_mm=p[::-1].copy()) for b, p in zip(bodies, moved, strict=True)]
 
 
-def _draw_motion(p: AnatomyParameters, course: Course, seed: int) -> Transform:
-    """Follow-up points to baseline points: another breath and another place on the table.
+def _draw_motion(p: AnatomyParameters, course: DiseaseCourse, seed: int) -> Transform:
+    """Map from follow-up to baseline: another breath and another position on the table.
 
-    The lung keeps its top and its back; its volume changes mostly along the body and by how much the
-    chest is lifted. A gentle swell bends everything by a few millimetres.
+    The apex and the back of the lung stay; its volume changes mostly along the body and from front to back.
+    Smooth waves of a few millimeters are added.
     """
     along, deep, wide = (course.inspiration ** (-power) for power in (0.6, 0.3, 0.1))
     matrix = np.diag([wide, deep, along])
@@ -276,14 +333,14 @@ def _draw_motion(p: AnatomyParameters, course: Course, seed: int) -> Transform:
 
 
 def demo_pair() -> dict[str, Any]:
-    """Parameters of the embedded example, as keywords of `simulate_pair` (with ``protocol``).
+    """Parameters of the example patient, as keywords of `simulate_pair` (with ``protocol``).
 
-    In the likeness of the index case: thousands of nodules and a cavity of 19 mm in the left upper lobe;
-    three months later few and small nodules and a smaller lesion.
+    Modeled on the index case: thousands of nodules and a cavity of 19 mm in the left upper lobe; three months
+    later few and small nodules and a smaller lesion.
     """
     return {
         **demo_case(),
-        "course": Course(
+        "course": DiseaseCourse(
             kept_share=0.25, volume_factor=0.5, lesion_factor=0.6, inspiration=0.93, shift_lps_mm=(5, -4, 8)
         ),
     }

@@ -1,4 +1,4 @@
-"""Arterial, venous and airway trees that fill the lungs, as lists of short tapering pieces."""
+"""Grow arterial, venous and airway trees that fill the lungs, as lists of short tapering tubes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """Short straight tubes.
+class TubeSegments:
+    """Short straight tubes, n of them.
 
     Parameters
     ----------
     ends_zyx_mm : ndarray, shape (n, 2, 3)
-        Start and end of each axis in the body frame.
+        Start and end (z, y, x) of each axis in the body frame [mm].
     radius_mm : ndarray, shape (n, 2)
-        Radius at start and end.
+        Radius at start and end [mm].
     """
 
     ends_zyx_mm: FloatArray
     radius_mm: FloatArray
 
     @classmethod
-    def join(cls, parts: list[Pieces]) -> Pieces:
-        """All pieces of several lists."""
+    def join(cls, parts: list[TubeSegments]) -> TubeSegments:
+        """Concatenate several lists of tubes."""
         if not parts:
             return cls(np.empty((0, 2, 3)), np.empty((0, 2)))
         return cls(
@@ -46,12 +46,22 @@ class Pieces:
 
 
 @dataclass(frozen=True)
-class Trees:
-    """Blood vessels, airway walls (outer surface), airway lumens and the tips of the arteries."""
+class ChestTrees:
+    """Vessels and airways of a chest.
 
-    vessels: Pieces
-    walls: Pieces
-    lumens: Pieces
+    Parameters
+    ----------
+    vessels : TubeSegments
+        Arteries and veins.
+    walls, lumens : TubeSegments
+        Outer and inner surface of the airways.
+    tips_zyx_mm : ndarray, shape (n, 3)
+        Ends of the arteries (z, y, x) in the body frame [mm].
+    """
+
+    vessels: TubeSegments
+    walls: TubeSegments
+    lumens: TubeSegments
     tips_zyx_mm: FloatArray
 
 
@@ -107,7 +117,7 @@ def _grow(points, start, fraction, seed):  # type: ignore[no-untyped-def]
         for a in range(3):
             for b in range(3):
                 spread += axis[a] * cov[a, b] * axis[b]
-        # Side branches feed what is near, the main branch goes on to what is far: long straight paths.
+        # Side branches supply the near part, the main branch continues to the far part: long straight paths.
         toward = 0.0
         for k in range(3):
             toward += (pos[node, k] - center[k]) * axis[k]
@@ -134,7 +144,7 @@ def _grow(points, start, fraction, seed):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def _bend(parent, pos, radius, tortuosity, n_steps, seed):  # type: ignore[no-untyped-def]
-    """Replace each segment by a curve that leaves its parent smoothly and wanders a little."""
+    """Replace each segment by a slightly tortuous curve that leaves its parent smoothly."""
     np.random.seed(seed)
     n = pos.shape[0]
     ends = np.zeros(((n - 1) * n_steps, 2, 3))
@@ -147,13 +157,13 @@ def _bend(parent, pos, radius, tortuosity, n_steps, seed):  # type: ignore[no-un
         lead = chord.copy()
         if parent[node] > 0:
             grand = a - pos[parent[parent[node]]]
-            # The main branch goes on smoothly, a small side branch leaves at its own angle.
+            # The main branch continues smoothly, a small side branch leaves at its own angle.
             follow = 1.2 * (radius[node] / radius[parent[node]]) ** 3
             lead = chord / length + follow * grand / (np.sqrt(np.sum(grand * grand)) + 1e-9)
             lead = lead / (np.sqrt(np.sum(lead * lead)) + 1e-9) * length
         c1 = a + lead / 3 + np.random.normal(0.0, tortuosity, 3) * length
         c2 = b - chord / 3 + np.random.normal(0.0, tortuosity, 3) * length
-        # A child leaves its parent at the child's own calibre, within the first step.
+        # A branch takes its own caliber within the first step.
         r0 = min(radius[parent[node]], 1.15 * radius[node])
         last = a.copy()
         for s in range(1, n_steps + 1):
@@ -171,7 +181,7 @@ def _bend(parent, pos, radius, tortuosity, n_steps, seed):  # type: ignore[no-un
 def _tip_points(
     p: AnatomyParameters, chest: CoarseField, lobe: int, *, per_litre: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Jittered lattice of points in one lobe that keeps off the pleura and the fissures."""
+    """Jittered lattice of points (n, 3) in one lobe, away from the pleura and the fissures."""
     side = (1e6 / per_litre) ** (1 / 3)
     mask = (chest.values["lobe"] == lobe) & (chest.values["lung"] > 0)
     mask &= chest.values["side"] == (1 if lobe <= 3 else 2)
@@ -195,7 +205,7 @@ def _tip_points(
 
 
 def _root(p: AnatomyParameters, side: int, *, vein: bool, lower: bool) -> FloatArray:
-    """Where the tree of a lobe starts, (z, y, x)."""
+    """Start of the tree of a lobe, (z, y, x) [mm]."""
     x, y, z = hilum_lps_mm(p, side)
     if vein:
         return np.array([z - (26.0 if lower else 8.0), y + (6.0 if lower else -16.0), x * 0.75])
@@ -209,8 +219,8 @@ def _airway(
     pos: FloatArray,
     radius: FloatArray,
     seed: int,
-) -> tuple[Pieces, Pieces]:
-    """Walls and lumens of the airways beside the arteries that are wide enough to have one."""
+) -> tuple[TubeSegments, TubeSegments]:
+    """Walls and lumens of the airways along the arteries that are wide enough to have one."""
     lumen = np.minimum(p.airway_ratio * radius, 6.0)
     wall = (0.1 + p.airway_wall_ratio * lumen) * hard.wall_thickening
     direction = pos - pos[np.maximum(parent, 0)]
@@ -224,13 +234,13 @@ def _airway(
     renumber = np.zeros(len(pos), np.int64)
     renumber[keep] = np.arange(len(keep))
     if len(keep) < 2:
-        return Pieces.join([]), Pieces.join([])
+        return TubeSegments.join([]), TubeSegments.join([])
     ends, radii = _bend(renumber[parent[keep]], shifted[keep], lumen[keep], p.tortuosity * 0.6, 5, seed)
     outer = radii + (0.1 + p.airway_wall_ratio * radii) * hard.wall_thickening
-    return Pieces(ends, outer), Pieces(ends, radii)
+    return TubeSegments(ends, outer), TubeSegments(ends, radii)
 
 
-def _central_airways(p: AnatomyParameters) -> Pieces:
+def _central_airways(p: AnatomyParameters) -> TubeSegments:
     """Lumens of trachea and main bronchi."""
     carina = carina_lps_mm(p)[::-1]
     top = carina + np.array([p.lung_height_mm * 0.34 + 60, -8.0, 0.0])
@@ -240,29 +250,33 @@ def _central_airways(p: AnatomyParameters) -> Pieces:
         hilum = hilum_lps_mm(p, side)[::-1]
         ends.append(np.stack([carina, hilum]))
         radii.append([7.0, 5.0])
-    return Pieces(np.array(ends), np.array(radii))
+    return TubeSegments(np.array(ends), np.array(radii))
 
 
-def _outside_heart(pieces: Pieces, chest: CoarseField, hilum_zyx_mm: FloatArray) -> npt.NDArray[np.bool_]:
-    """Pieces in the lung or near the hilum: a path may not bore through heart or diaphragm."""
-    middle = pieces.ends_zyx_mm.mean(axis=1)
+def _outside_heart(
+    tubes: TubeSegments, chest: CoarseField, hilum_zyx_mm: FloatArray
+) -> npt.NDArray[np.bool_]:
+    """Which tubes are in the lung or near the hilum, and not in heart or diaphragm."""
+    middle = tubes.ends_zyx_mm.mean(axis=1)
     in_lung = chest.sample("lung", middle) > -1.0 if len(middle) else np.zeros(0, bool)
     return np.asarray(in_lung | (np.linalg.norm(middle - hilum_zyx_mm, axis=1) < 26.0))
 
 
-def grow_trees(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) -> Trees:
-    """Grow all trees of a chest.
+def grow_trees(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) -> ChestTrees:
+    """Grow all vessels and airways of a chest.
 
     Parameters
     ----------
     p : AnatomyParameters
+        The chest.
     chest : CoarseField
-        From `anatomy.build_fields`.
+        Its fields, from `chest_anatomy.build_fields`.
     hard : HardNegatives
+        Its `wall_thickening` is used.
 
     Returns
     -------
-    Trees
+    ChestTrees
     """
     rng = np.random.default_rng([p.seed, 5])
     vessels, walls, lumens, tips = [], [], [_central_airways(p)], []
@@ -279,16 +293,16 @@ def grow_trees(p: AnatomyParameters, chest: CoarseField, hard: HardNegatives) ->
                 r0 = p.terminal_radius_mm * rng.uniform(0.75, 1.3, len(fed)) ** (fed < 4)
                 radius = np.minimum(r0 * fed ** (1 / p.murray_exponent), 8.0)
                 ends, radii = _bend(parent, pos, radius, p.tortuosity, 4, int(seeds[1]))
-                vessels.append(Pieces(ends, radii))
+                vessels.append(TubeSegments(ends, radii))
                 if not vein:
                     tips.append(points)
                     wall, lumen = _airway(p, hard, parent, pos, radius, int(seeds[2]))
                     keep = _outside_heart(lumen, chest, root)
-                    walls.append(Pieces(wall.ends_zyx_mm[keep], wall.radius_mm[keep]))
-                    lumens.append(Pieces(lumen.ends_zyx_mm[keep], lumen.radius_mm[keep]))
-    return Trees(
-        Pieces.join(vessels),
-        Pieces.join(walls),
-        Pieces.join(lumens),
+                    walls.append(TubeSegments(wall.ends_zyx_mm[keep], wall.radius_mm[keep]))
+                    lumens.append(TubeSegments(lumen.ends_zyx_mm[keep], lumen.radius_mm[keep]))
+    return ChestTrees(
+        TubeSegments.join(vessels),
+        TubeSegments.join(walls),
+        TubeSegments.join(lumens),
         np.concatenate(tips) if tips else np.empty((0, 3)),
     )
