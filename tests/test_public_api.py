@@ -34,6 +34,7 @@ PUBLIC = {
     "run_study",
     "simulate_scan",
     "summarize",
+    "to_json",
     "write_comparison",
     "write_ct_result",
 }

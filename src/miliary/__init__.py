@@ -38,14 +38,16 @@ if TYPE_CHECKING:
     from miliary.exchange.case.case_file import read_case
     from miliary.exchange.ct_read import read_ct
     from miliary.exchange.folders.compare_store import write_comparison
-    from miliary.exchange.folders.store import write_ct_result
+    from miliary.exchange.folders.ct_store import write_ct_result
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
     from miliary.model.assessment import Assessment
     from miliary.model.case import Case
-    from miliary.model.ct_result import CtResult, summarize
+    from miliary.model.codec import to_json
+    from miliary.model.ct_result import CtResult
     from miliary.model.nodules import Nodules
     from miliary.model.scan import Grid, Scan
+    from miliary.model.summarize_scan import summarize
     from miliary.pipeline import find_nodules
     from miliary.workflow.case_derivation import derive_case
     from miliary.workflow.comparison_run import ComparisonSettings, compare
@@ -81,9 +83,10 @@ _HOMES = {
     "read_ct": "miliary.exchange.ct_read",
     "run_study": "miliary.workflow.study_run",
     "simulate_scan": "miliary.image.simulate",
-    "summarize": "miliary.model.ct_result",
+    "summarize": "miliary.model.summarize_scan",
+    "to_json": "miliary.model.codec",
     "write_comparison": "miliary.exchange.folders.compare_store",
-    "write_ct_result": "miliary.exchange.folders.store",
+    "write_ct_result": "miliary.exchange.folders.ct_store",
 }
 
 __all__ = [
@@ -114,6 +117,7 @@ __all__ = [
     "run_study",
     "simulate_scan",
     "summarize",
+    "to_json",
     "write_comparison",
     "write_ct_result",
 ]

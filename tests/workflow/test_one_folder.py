@@ -8,7 +8,7 @@ import pytest
 
 import miliary
 from miliary.errors import InputError, OutputError, RunCancelled
-from miliary.exchange.folders.store import CT_FILES
+from miliary.exchange.folders.kinds import CT_FILES
 from miliary.workflow.case_derivation import derive_case
 from miliary.workflow.comparison_run import ComparisonSettings, compare
 from miliary.workflow.scan_measurement import MeasurementSettings, measure

@@ -71,7 +71,7 @@ def _check_series(out):
         followup.compare_scans(exams[0], replace(exam, name=name), days_between=days, n_threads=1)
         for exam, name, days in ((exams[1], "followup", 40), (exams[0], "followup-2", 80))
     ]
-    from miliary.model.comparison import summarize_comparison
+    from miliary.model.summarize_comparison import summarize_comparison
 
     names = [f"compare/baseline__{one.followup.name}" for one in found]
     saved = [json.loads(json.dumps(summarize_comparison(one))) for one in found]

@@ -72,6 +72,7 @@ def case_run(
     reason.
     """
     from miliary.clinical.recist.criteria import CavityReading, RecistOptions, SumsAfterResponse
+    from miliary.model.codec import to_json
     from miliary.workflow.case_derivation import derive_case
 
     options = RecistOptions(
@@ -84,7 +85,7 @@ def case_run(
     for reason in derived.left_out:
         print(f"warning: {reason}", file=sys.stderr)
     if as_json:
-        print(json.dumps(derived.summary, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(derived.summary), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         print(derived.text)
         print(f"result in {out}")

@@ -53,6 +53,7 @@ def compare(
     still, each is compared with the baseline, and the smallest ratio so far is the nadir. DIR must be new,
     or hold an earlier comparison, which is then replaced.
     """
+    from miliary.model.codec import to_json
     from miliary.workflow.comparison_run import ComparisonSettings
     from miliary.workflow.comparison_run import compare as compare_scans
 
@@ -72,10 +73,10 @@ def compare(
     )
     progress.finish()
     if as_json:
-        print(json.dumps(run.summary, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(run.summary), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         for comparison in run.comparisons:
             show_comparison(comparison)
         if later:
-            print(f"\nnadir: {run.summary['nadir'] or 'not known'}")
+            print(f"\nnadir: {getattr(run.summary, 'nadir', None) or 'not known'}")
         print(f"\nresult in {out}")

@@ -45,7 +45,7 @@ def _rows(found: Comparison) -> list[tuple[str, str]]:
         ("lesion", f"{_mm(lesion.baseline_mm)} -> {_mm(lesion.followup_mm)}"),
         (
             "RECIST 1.1, targets",
-            f"{found.recist.get('target_response') or found.recist.get('target_response_reason')}",
+            found.recist.target_response or found.recist.reason_of("target_response"),
         ),
     ]
     rows += [

@@ -71,7 +71,8 @@ def ct(
     which is then replaced; with an earlier result as SCAN it is that one by default.
     """
     from miliary.exchange.folders.exam_read import is_ct_result
-    from miliary.model.ct_result import summarize
+    from miliary.model.codec import to_json
+    from miliary.model.summarize_scan import summarize
     from miliary.workflow.scan_measurement import MeasurementSettings, measure
 
     if out is None and not is_ct_result(scan):
@@ -93,7 +94,7 @@ def ct(
     progress.finish()
     summary = summarize(result)
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(summary), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         show_scan(summary)
         print(f"\nresult in {out or scan}")

@@ -36,14 +36,15 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     study folder with both scans, their comparison, the published case that the simulation is modelled on,
     and report.html, which keeps the two apart.
     """
-    from miliary.model.comparison import summarize_comparison
+    from miliary.model.codec import to_json
+    from miliary.model.summarize_comparison import summarize_comparison
     from miliary.workflow.demo_patient import write_demo
 
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
     run = write_demo(out, n_threads=threads, progress=progress)
     progress.finish()
     if as_json:
-        print(json.dumps(summarize_comparison(run.comparison), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(summarize_comparison(run.comparison)), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         show_comparison(run.comparison)
         print(_describe_truth(run))

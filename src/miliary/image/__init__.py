@@ -16,7 +16,7 @@ rooms of one step do not import each other. import-linter checks this.
 ``kernels``      compiled loops that several rooms share
 ===============  ====================================================================================
 
-Order: ``figures | simulate | pair | distribution | sensitivity | lesions`` > ``nodules`` > ``quality`` >
+Order: ``figures | simulate | pair`` > ``distribution | sensitivity | lesions`` > ``nodules`` > ``quality`` >
 ``anatomy`` > ``kernels``. ``weights`` holds the trained models as data.
 
 Throughout, arrays are indexed (z, y, x) with z towards the head; positions in a lung box are (z, y, x) in

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miliary import __version__
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter
@@ -13,6 +12,7 @@ from miliary.workflow.run_control import CancelCheck, StageCallback, StageReport
 if TYPE_CHECKING:
     from miliary.clinical.recist.criteria import RecistOptions
     from miliary.model.case import Case
+    from miliary.model.case_summary import CaseSummary
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DerivedCase:
     ----------
     case : Case
         The facts.
-    summary : mapping
+    summary : CaseSummary
         What ``case.json`` holds.
     text : str
         The same in words, as in ``summary.md``.
@@ -32,7 +32,7 @@ class DerivedCase:
     """
 
     case: Case
-    summary: Mapping[str, Any]
+    summary: CaseSummary
     text: str
     left_out: tuple[str, ...] = ()
 
@@ -57,14 +57,15 @@ def assess_case_folder(folder: str | Path, *, options: RecistOptions | None = No
     from miliary.clinical.recist.criteria import RecistOptions
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case.case_file import read_case, read_scans
-    from miliary.exchange.case.case_folder import Source, render_summary, summarize_case
+    from miliary.exchange.case.case_folder import render_summary, summarize_case
     from miliary.exchange.case.days import count_days
+    from miliary.model.case_summary import CitationSummary
 
     facts = read_case(folder)
     found = count_days(
         facts, assess_case(facts, scans=read_scans(facts, folder), response=options or RecistOptions())
     )
-    sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
+    sources = {n: CitationSummary(c.text, c.basis, c.doi) for n, c in resolve_citations(found).items()}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
     summary = summarize_case(
         facts,
@@ -116,8 +117,9 @@ def derive_case(
     """
     from miliary.exchange.case.case_file import find_scans
     from miliary.exchange.case.case_folder import write_case_result
-    from miliary.exchange.folders.store import CASE_KIND, check_output
-    from miliary.exchange.folders.study_file import find_radiographs
+    from miliary.exchange.folders.atomic_folder import check_output
+    from miliary.exchange.folders.picture_files import find_radiographs
+    from miliary.model.case_summary import CASE_KIND
 
     source, target = Path(folder), Path(out)
     check_output(target, kind=CASE_KIND)

@@ -14,6 +14,7 @@ from miliary.errors import CaseError, InputError, OutputError
 
 if TYPE_CHECKING:
     from miliary.model.case import Case
+    from miliary.model.scan_summary import ScanSummary
 
 _MAX_BYTES = 64_000_000
 
@@ -112,16 +113,14 @@ def _shift(case: Case, settings: ExportSettings) -> tuple[Case, tuple[str, ...]]
 
 
 def _make_bundle(
-    case: Case, scans: Mapping[str, Mapping[str, Any]], settings: ExportSettings
+    case: Case, scans: Mapping[str, ScanSummary], settings: ExportSettings
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     from miliary.clinical.registry import assess_case
     from miliary.exchange.fhir.bundle import encode_fhir
-    from miliary.model.assessment import summarize_assessment
 
     found = () if settings.facts_only else assess_case(case, scans=scans)
-    derived = [summarize_assessment(assessment) for assessment in found]
     is_shifted = settings.shift_days is not None or settings.shift_key is not None
-    return encode_fhir(case, assessments=derived, scans=scans, dates_shifted=is_shifted)
+    return encode_fhir(case, assessments=found, scans=scans, dates_shifted=is_shifted)
 
 
 def import_case(file: str | Path, folder: str | Path) -> tuple[Case, tuple[str, ...]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miliary.errors import InputError, NoLungsError
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter, count_cores
 
 if TYPE_CHECKING:
     from miliary.model.comparison import Comparison, Exam, Identity, SeriesFacts
+    from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
     from miliary.model.scan import ScanWarning
 
 
@@ -46,12 +47,12 @@ class ComparisonRun:
     ----------
     comparisons : tuple of Comparison
         One for each follow-up, in the order given.
-    summary : mapping
+    summary : ComparisonSummary or SeriesSummary
         What the main file holds: ``response.json`` of two scans, ``series.json`` of more.
     """
 
     comparisons: tuple[Comparison, ...]
-    summary: Mapping[str, Any]
+    summary: ComparisonSummary | SeriesSummary
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ def compare(
     RunCancelled
         `cancel` said so; `out` is as it was before.
     """
+    from miliary.exchange.folders.atomic_folder import check_output
     from miliary.exchange.folders.exam_read import is_ct_result
-    from miliary.exchange.folders.store import COMPARISON_KIND, SERIES_KIND, check_output
     from miliary.image.kernels.compile_ahead import compiling_ahead, name_stages
+    from miliary.model.comparison_summary import COMPARISON_KIND, SERIES_KIND
 
     paths, target = [Path(scan) for scan in scans], Path(out)
     if len(paths) < 2:
@@ -356,15 +358,13 @@ def _read_exam(
     return make_exam(label, scan, result)
 
 
-def _write(found: Sequence[Comparison], out: Path) -> Mapping[str, Any]:
+def _write(found: Sequence[Comparison], out: Path) -> ComparisonSummary | SeriesSummary:
     """Write one comparison, or a series of them; returns what the main file holds."""
     from miliary.exchange.folders.compare_store import write_comparison, write_series
-    from miliary.followup import summarize_series
-    from miliary.model.comparison import summarize_comparison
+    from miliary.model.summarize_comparison import summarize_comparison, summarize_series
 
     if len(found) == 1:
         write_comparison(found[0], out)
         return summarize_comparison(found[0])
-    series = summarize_series(found)
-    write_series(series, found, out)
-    return series
+    write_series(found, out)
+    return summarize_series(found)

@@ -68,9 +68,9 @@ def write_demo(
     RunCancelled
         `cancel` said so; `out` is as it was before.
     """
-    from miliary.exchange.folders.store import check_output, writing
+    from miliary.exchange.folders.atomic_folder import check_output, writing
     from miliary.image.kernels.compile_ahead import STAGES, compiling_ahead
-    from miliary.model.study import STUDY_KIND
+    from miliary.model.study_index import STUDY_KIND
 
     check_output(out, kind=STUDY_KIND)
     report = StageReporter(progress, cancel)
@@ -86,7 +86,7 @@ def write_demo(
 
 def _write_study(pair: SimulatedPair, draft: Path, report: StageReporter, n_threads: int | None) -> DemoRun:
     from miliary.exchange.folders.compare_store import write_comparison
-    from miliary.exchange.folders.store import write_ct_result
+    from miliary.exchange.folders.ct_store import write_ct_result
     from miliary.exchange.folders.study_file import read_study
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import DEMO_DAYS

@@ -90,8 +90,8 @@ def measure(
     RunCancelled
         `cancel` said so; `out` is as it was before.
     """
+    from miliary.exchange.folders.atomic_folder import check_output
     from miliary.exchange.folders.exam_read import is_ct_result
-    from miliary.exchange.folders.store import check_output
     from miliary.image.kernels.compile_ahead import compiling_ahead, name_stages
 
     source = Path(scan)
@@ -145,7 +145,7 @@ def _measure(
     n_threads: int | None,
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
-    from miliary.exchange.folders.store import load_writers, write_ct_result
+    from miliary.exchange.folders.ct_store import load_writers, write_ct_result
     from miliary.model.ct_result import Stage
     from miliary.pipeline import find_nodules
 

@@ -105,7 +105,9 @@ def write_simulated_scan(
     RunCancelled
         `cancel` said so; `out` is as it was before.
     """
-    from miliary.exchange.folders.store import SIMULATION_KIND, check_output, write_simulation
+    from miliary.exchange.folders.atomic_folder import check_output
+    from miliary.exchange.folders.kinds import SIMULATION_KIND
+    from miliary.exchange.folders.simulation_store import write_simulation
 
     check_output(out, kind=SIMULATION_KIND)
     report = StageReporter(progress, cancel)

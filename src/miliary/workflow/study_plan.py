@@ -195,8 +195,8 @@ def plan_study(
 def _check_place(folder: Path, out: Path, found: FoundStudy) -> None:
     """Refuse to write among a patient's own files, or over anything but an earlier study of this command."""
     from miliary.errors import OutputError
-    from miliary.exchange.folders.store import check_output
-    from miliary.model.study import STUDY_KIND
+    from miliary.exchange.folders.atomic_folder import check_output
+    from miliary.model.study_index import STUDY_KIND
 
     inside, place = out.resolve(), folder.resolve()
     if place == inside or place.is_relative_to(inside):

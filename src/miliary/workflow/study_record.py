@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from miliary import __version__
-from miliary.model.study import Problem
+from miliary.model.study import StudyProblem
 
 INPUTS_NAME = "inputs.json"
 INPUTS_KIND = "miliary.inputs"
@@ -76,11 +76,11 @@ class StudyRecord:
     Parameters
     ----------
     members : mapping of str to MemberRecord
-    problems : tuple of Problem
+    problems : tuple of StudyProblem
     """
 
     members: Mapping[str, MemberRecord]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[StudyProblem, ...] = ()
 
 
 def read_record(study: str | Path) -> StudyRecord:
@@ -96,7 +96,7 @@ def read_record(study: str | Path) -> StudyRecord:
             for name, row in content["members"].items()
         }
         problems = tuple(
-            Problem(str(p["member"]), str(p["code"]), str(p["detail"])) for p in content["problems"]
+            StudyProblem(str(p["member"]), str(p["code"]), str(p["detail"])) for p in content["problems"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return StudyRecord({})
@@ -155,7 +155,7 @@ def find_changes(study: str | Path, member: str, rests_on: Mapping[str, str], re
     return "; ".join(reasons)
 
 
-def check_saved_study(study: str | Path) -> tuple[Problem, ...]:
+def check_saved_study(study: str | Path) -> tuple[StudyProblem, ...]:
     """What of a saved study is out of date, as far as the study itself shows.
 
     Parameters
@@ -165,7 +165,7 @@ def check_saved_study(study: str | Path) -> tuple[Problem, ...]:
 
     Returns
     -------
-    tuple of Problem
+    tuple of StudyProblem
         What the last run could not bring up to date, and members that rest on others which were changed
         since.
     """
@@ -177,7 +177,7 @@ def check_saved_study(study: str | Path) -> tuple[Problem, ...]:
             continue
         for base, sha in known.rests_on.items():
             if base.startswith("ct/") and digest_member(study, base) != sha:
-                problems.append(Problem(member, STALE, f"{base} has changed"))
+                problems.append(StudyProblem(member, STALE, f"{base} has changed"))
                 break
     return tuple(problems)
 

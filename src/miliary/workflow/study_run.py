@@ -7,15 +7,14 @@ member is replaced, so that a run that ends early leaves nothing that looks curr
 from __future__ import annotations
 
 import enum
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miliary.errors import InputError
-from miliary.model.study import Problem
+from miliary.model.study import StudyProblem
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter, count_cores
 from miliary.workflow.study_plan import (
     DEFAULT_STUDY,
@@ -169,7 +168,7 @@ class _Run:
         """Note what is out of date before anything is made, so that a run that ends early has said it."""
         changes = self.plan.list_changes()
         stale = [
-            Problem(member, STALE, change)
+            StudyProblem(member, STALE, change)
             for member, change in changes.items()
             if digest_member(self.out, member)
         ]
@@ -307,7 +306,8 @@ class _Run:
     def derive_case(self) -> None:
         from miliary.exchange.case.case_folder import write_case_files
         from miliary.exchange.dicom.radiograph_picture import keep_radiographs
-        from miliary.exchange.folders.store import CASE_KIND, writing
+        from miliary.exchange.folders.atomic_folder import writing
+        from miliary.model.case_summary import CASE_KIND
         from miliary.workflow.case_derivation import assess_case_folder
 
         assert self.plan.found.case is not None
@@ -326,16 +326,20 @@ class _Run:
 
     def write_index(self) -> None:
         """Write `study.json` and, of three and more scans, `compare/series.json`."""
+        from miliary.exchange.folders.open_result import open_case
+
         self.open_out()
-        case: Mapping[str, Any] = {}
+        title = "study"
         if digest_member(self.out, "case"):
-            case = json.loads((self.out / "case" / "case.json").read_text("utf-8"))
-        self.write_study_file(str(case.get("record", {}).get("title") or case.get("case_id") or "study"))
+            case = open_case(self.out / "case").summary
+            title = case.record.title or case.case_id or title
+        self.write_study_file(title)
         self.write_series()
         self.save_record()
 
     def write_study_file(self, title: str) -> None:
-        from miliary.exchange.folders.study_file import STUDY_NAME, write_study_file
+        from miliary.exchange.folders.kinds import STUDY_NAME
+        from miliary.exchange.folders.study_file import write_study_file
 
         scans = [s for s in self.plan.scans if (self.out / s.member).is_dir()]
         pairs = [p for p in self.plan.pairs if (self.out / p.member).is_dir()]
@@ -354,21 +358,22 @@ class _Run:
             shutil.rmtree(draft, ignore_errors=True)
 
     def write_series(self) -> None:
-        from miliary.exchange.folders.store import SERIES_KIND, write_json
+        from miliary.exchange.folders.ct_store import write_json
+        from miliary.exchange.folders.open_result import open_comparison
+        from miliary.model.codec import to_json
         from miliary.workflow.series_summary import summarize_saved_series
 
         path = self.out / "compare" / "series.json"
-        found = []
-        for pair in self.plan.pairs:
-            if digest_member(self.out, pair.member):
-                text = (self.out / pair.member / "response.json").read_text("utf-8")
-                found.append((pair.member, json.loads(text)))
+        found = [
+            (pair.member, open_comparison(self.out / pair.member).summary)
+            for pair in self.plan.pairs
+            if digest_member(self.out, pair.member)
+        ]
         if len(found) < 2:
             path.unlink(missing_ok=True)
             return
-        series = {"schema_version": "1.0", "kind": SERIES_KIND, **summarize_saved_series(found)}
         draft = path.with_name(".series.part")
-        write_json(series, draft)
+        write_json(to_json(summarize_saved_series(found)), draft)
         draft.replace(path)
 
     def make_report(self) -> None:
@@ -414,9 +419,13 @@ class _Run:
     def note(self, member: str, outcome: Outcome, reason: str) -> None:
         """Record a member that could not be made or is out of date, without any file's name."""
         if digest_member(self.out, member):
-            problem = Problem(member, STALE, reason if outcome is Outcome.STALE else "making it anew failed")
+            problem = StudyProblem(
+                member, STALE, reason if outcome is Outcome.STALE else "making it anew failed"
+            )
         else:
-            problem = Problem(member, NOT_MADE, "nothing was measured" if reason == "new" else "it failed")
+            problem = StudyProblem(
+                member, NOT_MADE, "nothing was measured" if reason == "new" else "it failed"
+            )
         others = (p for p in self.record.problems if p.member != member)
         self.record = replace(self.record, problems=(*others, problem))
         self.outcomes.append(MemberOutcome(member, outcome, reason))
@@ -465,21 +474,23 @@ class _Run:
 
 def _is_usable(folder: Path) -> bool:
     """Whether an earlier result can be taken as it is: measured by this version, with its volume."""
-    from miliary.exchange.folders.volume_store import VOLUME_NAME
+    from miliary.exchange.folders.kinds import VOLUME_NAME
+    from miliary.exchange.folders.open_result import open_ct_result
 
     try:
-        summary = json.loads((folder / "scan.json").read_text("utf-8"))
-        return is_of_this_program(summary["provenance"]) and (folder / VOLUME_NAME).is_dir()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        saved = open_ct_result(folder)
+    except InputError:
         return False
+    return is_of_this_program(saved.summary.provenance) and (folder / VOLUME_NAME).is_dir()
 
 
 def _copy_result(source: Path, target: Path) -> None:
     """Keep an earlier result as part of a study."""
-    from miliary.exchange.folders.store import CT_FILES, writing
-    from miliary.model.ct_result import SUMMARY_KIND
+    from miliary.exchange.folders.atomic_folder import writing
+    from miliary.exchange.folders.kinds import CT_FILES
+    from miliary.model.scan_summary import SCAN_KIND
 
-    with writing(target, kind=SUMMARY_KIND) as draft:
+    with writing(target, kind=SCAN_KIND) as draft:
         for name in CT_FILES:
             if (source / name).is_dir():
                 shutil.copytree(source / name, draft / name)

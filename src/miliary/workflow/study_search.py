@@ -262,7 +262,7 @@ class _Search:
         return found[0] if found else None
 
     def find_radiographs(self, case: Path | None) -> tuple[Path, ...]:
-        from miliary.exchange.folders.study_file import find_radiographs
+        from miliary.exchange.folders.picture_files import find_radiographs
 
         places = dict.fromkeys((case or self.root, self.root))
         return next((tuple(found) for place in places if (found := find_radiographs(place))), ())
