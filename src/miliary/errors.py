@@ -8,6 +8,7 @@
     |   +-- ScanGeometryError           slices do not form one regular volume
     |   +-- NoLungsError                no lungs of plausible size in the field of view
     |   +-- OutputError                 a result folder cannot be written there
+    |   +-- RecordError                 a saved result contradicts the types of its fields
     |   +-- CaseError                   a case file says something that cannot be
     |   +-- RuleError                   there are no such rules, or a rule file is damaged
     +-- WeightsError (RuntimeError)     a packaged model file is damaged: a defect of the installation
@@ -41,6 +42,10 @@ class NoLungsError(InputError):
 
 class OutputError(InputError):
     """The place a result should go to cannot be used."""
+
+
+class RecordError(InputError):
+    """A saved result holds something else than its fields allow, or lacks what it cannot do without."""
 
 
 class CaseError(InputError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from miliary.model.codec import saved
 from miliary.model.vocabulary import Origin
 
 Plain = str | int | float | bool | None
@@ -90,16 +91,16 @@ class Assessment:
     verdict: Verdict
     severity: Severity
     statement: str
-    reason: str = ""
-    value: Plain = None
-    values: tuple[str, ...] = ()
-    inputs: tuple[Input, ...] = ()
-    edition: str = ""
-    citations: tuple[str, ...] = ()
+    reason: str = saved(default="", omit_default=True)
+    value: Plain = saved(default=None, omit_default=True)
+    values: tuple[str, ...] = saved(default=(), omit_default=True)
+    inputs: tuple[Input, ...] = saved(default=(), omit_default=True)
+    edition: str = saved(default="", omit_default=True)
+    citations: tuple[str, ...] = saved(default=(), omit_default=True)
     basis: Basis = Basis.READ
-    as_of: dt.date | None = None
+    as_of: dt.date | None = saved(default=None, omit_default=True)
     origin: Origin = Origin.RECORDED
-    facts_item: str | None = None
+    facts_item: str | None = saved(default=None, omit_default=True)
 
     def __post_init__(self) -> None:
         if not self.rule_id or not self.statement:
