@@ -22,7 +22,7 @@ import numpy as np
 from miliary.cli.case_commands import derive_case
 from miliary.exchange.case.case_folder import write_case_files
 from miliary.exchange.case.examples import find_example
-from miliary.exchange.folders.store import write_ct_result, write_figures
+from miliary.exchange.folders.ct_store import write_ct_result, write_figures
 from miliary.exchange.folders.volume_store import write_stored_volume
 from miliary.image.figures.scan_figures import render_figures
 from miliary.model.ct_result import CtResult, Lungs, Noise, Psf

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
 from miliary.model.ct_result import CtResult, Lungs, Noise, Psf
 from miliary.model.nodules import COLUMN_NAMES, Nodules

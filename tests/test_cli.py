@@ -12,8 +12,8 @@ import miliary.cli.main
 from miliary.cli.main import main
 from miliary.errors import NoLungsError, ScanReadError, WeightsError
 from miliary.exchange import ct_read
-from miliary.exchange.folders import store
-from miliary.exchange.folders.store import CT_FILES
+from miliary.exchange.folders import ct_store as store
+from miliary.exchange.folders.kinds import CT_FILES
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from miliary.errors import InputError
 from miliary.exchange.dicom.identity import find_patient_conflict, list_series, read_identity
 from miliary.exchange.dicom.write_ct import write_dicom_series
 from miliary.exchange.folders import exam_read
-from miliary.exchange.folders.compare_store import read_response_schema
-from miliary.exchange.folders.store import COMPARISON_FILES, write_ct_result
+from miliary.exchange.folders.ct_store import write_ct_result
+from miliary.exchange.folders.kinds import COMPARISON_FILES, read_schema
 from miliary.exchange.folders.volume_store import read_stored_volume
 from miliary.model.comparison import Identity
 from miliary.model.ct_result import Lungs
@@ -91,7 +91,7 @@ def test_two_result_folders_become_a_comparison(write_result, tmp_path, capsys):
     assert run(before, after, "--out", out, "--days", "91") == 0
     assert {path.name for path in out.iterdir()} == set(COMPARISON_FILES)
     content = json.loads((out / "response.json").read_text())
-    assert set(content) >= set(read_response_schema()["required"])
+    assert set(content) >= set(read_schema("response")["required"])
     assert content["response"]["volume_ratio"] == pytest.approx(0.3, abs=0.02)
     assert (content["baseline"]["label"], content["followup"]["label"]) == ("before", "after")
     assert content["days_between"] == 91

@@ -10,8 +10,10 @@ import pytest
 
 from miliary.image.figures.completeness_figure import render_completeness
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
-from miliary.model.completeness import Completeness, Estimate, FalseMarks, Threshold, summarize_corrected
-from miliary.model.ct_result import Lungs, summarize
+from miliary.model.codec import to_json
+from miliary.model.completeness import Completeness, Estimate, FalseMarks, Threshold
+from miliary.model.ct_result import Lungs
+from miliary.model.summarize_scan import summarize, summarize_corrected
 from miliary.pipeline import find_nodules
 
 
@@ -74,7 +76,7 @@ def test_the_least_diameter_is_never_below_one_millimetre(known):
 
 
 def test_what_can_be_told_is_told(known, make_result):
-    summary = summarize(make_result(completeness=known))
+    summary = to_json(summarize(make_result(completeness=known)))
     _check(summary)
     corrected = summary["corrected"]
     assert corrected["count"] == 900.0
@@ -88,14 +90,14 @@ def test_what_can_be_told_is_told(known, make_result):
 
 
 def test_what_cannot_be_told_is_null_with_the_reason(known):
-    unknown = summarize_corrected(replace(known, at_least=(), reason="not measurable: made up"))
+    unknown = to_json(summarize_corrected(replace(known, at_least=(), reason="not measurable: made up")))
     for name in ("count", "count_ci95", "total_volume_mm3", "total_volume_mm3_ci95"):
         assert unknown[name] is None
         assert unknown[f"{name}_reason"] == "not measurable: made up"
 
 
 def test_without_completeness_the_summary_says_that_it_is_uncorrected(make_result):
-    summary = summarize(make_result())
+    summary = to_json(summarize(make_result()))
     _check(summary)
     assert summary["corrected"]["count"] is None
     assert "uncorrected" in summary["corrected"]["count_reason"]
@@ -149,14 +151,14 @@ def test_count_and_volume_of_a_thin_scan_are_right(thin):
 
 def test_the_result_holds_the_picture_and_passes_the_schema(thin):
     _, result = thin
-    _check(summarize(result))
+    _check(to_json(summarize(result)))
     assert [figure.name for figure in result.figures].count("completeness") == 1
     assert "completeness" in [stage.name for stage in result.stages]
 
 
 def test_slices_of_five_millimetres_cannot_be_corrected():
     _, result = _measure_crop(5.0, 20.0, n=260)
-    corrected = summarize(result)["corrected"]
+    corrected = to_json(summarize(result))["corrected"]
     assert corrected["count"] is None
     assert corrected["count_reason"].startswith("not measurable")
     assert corrected["count_at_least_1_mm"] is None

@@ -9,12 +9,14 @@ import pytest
 
 from miliary.cli.main import main
 from miliary.exchange.folders.corrections_file import append_correction
+from miliary.exchange.folders.ct_store import write_ct_result
+from miliary.exchange.folders.kinds import read_schema
 from miliary.exchange.folders.saved_scan import read_saved_scan
-from miliary.exchange.folders.store import read_schema, write_ct_result
 from miliary.exchange.folders.study_file import read_study
+from miliary.model.codec import to_json
 from miliary.model.corrections import AppliedCorrections
-from miliary.model.ct_result import summarize
 from miliary.model.nodules import Nodules
+from miliary.model.summarize_scan import summarize
 from miliary.pipeline import find_nodules
 
 APPLIED = AppliedCorrections(applied_through=2, n_rejected=1, n_added=1)
@@ -74,7 +76,7 @@ def test_a_damaged_file_of_corrections_is_a_problem_of_the_study(study):
 
 
 def test_what_was_applied_is_in_the_summary_and_in_the_schema(make_result):
-    summary = summarize(make_result(corrections=replace(APPLIED, not_placed=(2,))))
+    summary = to_json(summarize(make_result(corrections=replace(APPLIED, not_placed=(2,)))))
     assert summary["corrections"] == {
         "origin": "corrected",
         "applied_through": 2,

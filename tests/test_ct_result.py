@@ -4,8 +4,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from miliary.exchange.folders.store import read_schema
-from miliary.model.ct_result import COMMON_VOLUME_ERROR, summarize
+from miliary.exchange.folders.kinds import read_schema
+from miliary.model.codec import to_json
+from miliary.model.ct_result import COMMON_VOLUME_ERROR
+from miliary.model.summarize_scan import summarize
 
 
 def _mixed(make_nodules):
@@ -22,13 +24,13 @@ def _mixed(make_nodules):
 
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_the_summary_follows_the_published_schema(make_result, make_nodules, n):
-    summary = summarize(make_result(nodules=make_nodules(n)))
+    summary = to_json(summarize(make_result(nodules=make_nodules(n))))
     jsonschema.Draft202012Validator.check_schema(read_schema())
     jsonschema.validate(json.loads(json.dumps(summary, allow_nan=False)), read_schema())
 
 
 def test_the_schema_refuses_an_undocumented_name_and_a_null_without_reason(make_result):
-    summary = summarize(make_result())
+    summary = to_json(summarize(make_result()))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**summary, "extra": 1}, read_schema())
     summary["nodules"]["count_per_litre"] = None
@@ -37,7 +39,7 @@ def test_the_schema_refuses_an_undocumented_name_and_a_null_without_reason(make_
 
 
 def test_calcified_nodules_are_counted_apart(make_result, make_nodules):
-    summary = summarize(make_result(nodules=_mixed(make_nodules)))
+    summary = to_json(summarize(make_result(nodules=_mixed(make_nodules))))
     nodules = summary["nodules"]
     assert nodules["count"] == 4
     assert nodules["count_per_litre"] == pytest.approx(4 / 3.5, rel=1e-5)
@@ -50,7 +52,7 @@ def test_calcified_nodules_are_counted_apart(make_result, make_nodules):
 
 
 def test_sides_and_zones_add_up(make_result, make_nodules):
-    nodules = summarize(make_result(nodules=_mixed(make_nodules)))["nodules"]
+    nodules = to_json(summarize(make_result(nodules=_mixed(make_nodules))))["nodules"]
     right, left = nodules["by_side"]["right"], nodules["by_side"]["left"]
     assert (right["count"], left["count"]) == (2, 2)
     assert right["by_zone"] == {"upper": 1, "middle": 0, "lower": 1}
@@ -60,7 +62,7 @@ def test_sides_and_zones_add_up(make_result, make_nodules):
 
 
 def test_the_size_distribution_is_that_of_the_burden(make_result, make_nodules):
-    sizes = summarize(make_result(nodules=_mixed(make_nodules)))["nodules"]["diameter_mm"]
+    sizes = to_json(summarize(make_result(nodules=_mixed(make_nodules))))["nodules"]["diameter_mm"]
     values = np.array([1.0, 1.5, 2.0, 9.0])
     assert sizes["n"] == 4
     assert sizes["mean"] == pytest.approx(values.mean(), rel=1e-5)
@@ -76,7 +78,7 @@ def test_the_size_distribution_is_that_of_the_burden(make_result, make_nodules):
 
 
 def test_what_cannot_be_told_is_null_with_a_reason(make_result, make_nodules):
-    summary = summarize(make_result(nodules=make_nodules(0), left_ml=0.0))
+    summary = to_json(summarize(make_result(nodules=make_nodules(0), left_ml=0.0)))
     sizes = summary["nodules"]["diameter_mm"]
     assert summary["nodules"]["count"] == 0
     for name in ("mean", "median", "sd", "cv", "p10", "p90"):
@@ -91,7 +93,7 @@ def test_what_cannot_be_told_is_null_with_a_reason(make_result, make_nodules):
 
 def test_a_nodule_without_a_size_is_counted_but_not_in_the_distribution(make_result, make_nodules):
     nodules = make_nodules(3, diameter_mm=[1.0, np.nan, 2.0], volume_mm3=[0.5, np.nan, 4.0])
-    summary = summarize(make_result(nodules=nodules))["nodules"]
+    summary = to_json(summarize(make_result(nodules=nodules)))["nodules"]
     assert summary["count"] == 3
     assert summary["diameter_mm"]["n"] == 2
     assert summary["total_volume_mm3"] == 4.5

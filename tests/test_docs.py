@@ -39,7 +39,7 @@ def test_every_field_of_a_result_is_described(root, make_result):
             if isinstance(inner, dict):
                 yield from names(inner, f"{path}.{key}".lstrip("."))
 
-    summary = json.loads(json.dumps(miliary.summarize(make_result())))
+    summary = json.loads(json.dumps(miliary.to_json(miliary.summarize(make_result()))))
     missing = [name for name in names(summary, "") if f"| `{name}` |" not in page.replace("[]", "")]
     assert missing == []
 

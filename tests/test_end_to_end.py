@@ -10,7 +10,8 @@ import pytest
 
 import miliary
 from miliary.cli.main import main
-from miliary.exchange.folders.store import CT_FILES, read_schema, write_simulation
+from miliary.exchange.folders.kinds import CT_FILES, read_schema
+from miliary.exchange.folders.simulation_store import write_simulation
 from miliary.image.pair.match import compare_with_truth
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
 

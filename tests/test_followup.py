@@ -8,11 +8,15 @@ import pytest
 
 from miliary import followup
 from miliary.errors import InputError
-from miliary.exchange.folders.compare_store import read_response_schema
-from miliary.model.comparison import Category, ComparabilityVerdict, summarize_comparison
+from miliary.exchange.folders.kinds import read_schema
+from miliary.image.pair import region_response
+from miliary.model.codec import from_json, to_json
+from miliary.model.comparison import Category, ComparabilityVerdict
 from miliary.model.ct_result import Lungs
 from miliary.model.nodules import Fate
 from miliary.model.scan import Grid, Scan, ScanWarning
+from miliary.model.scan_summary import ScanSummary
+from miliary.model.summarize_comparison import summarize_comparison, summarize_series
 from miliary.model.transform import Transform
 
 SHIFT_LPS_MM = np.array([4.0, -3.0, 6.0])
@@ -116,9 +120,15 @@ def make_pair(make_exam, population):
     return make
 
 
+def with_summary(exam, **changes):
+    """The same scan, of which something else was measured; plain JSON values by key."""
+    content = to_json(exam.summary) | changes
+    return dataclasses.replace(exam, summary=from_json(ScanSummary, content, name="scan.json").value)
+
+
 def check_schema(found):
-    summary = json.loads(json.dumps(summarize_comparison(found), allow_nan=False))
-    jsonschema.validate(summary, read_response_schema())
+    summary = json.loads(json.dumps(to_json(summarize_comparison(found)), allow_nan=False))
+    jsonschema.validate(summary, read_schema("response"))
     return summary
 
 
@@ -298,7 +308,7 @@ def test_a_lesion_that_grew_is_no_new_shadow(register, make_pair):
     voxels[sum(off) < 16.0**2] = 40
     baseline, after, _ = make_pair(voxels=voxels)
     assert len(followup.compare_scans(baseline, after).opacities) == 1
-    after.summary["lesions"] = [lesion(32.0, after.scan.grid.lps_from_index((30, 28, 21)))]
+    after = with_summary(after, lesions=[lesion(32.0, after.scan.grid.lps_from_index((30, 28, 21)))])
     assert followup.compare_scans(baseline, after).opacities == ()
 
 
@@ -327,11 +337,14 @@ def lesion(long_axis, center, **more):
 def test_the_dominant_lesion_is_followed_where_it_was(register, make_pair):
     baseline, after, _ = make_pair()
     center = np.array([40.0, 60.0, 80.0])
-    baseline.summary["lesions"] = [lesion(19.0, center, wall_thickness_mm=4.0), lesion(9.0, center + 40)]
-    after.summary["lesions"] = [
+    baseline = with_summary(
+        baseline, lesions=[lesion(19.0, center, wall_thickness_mm=4.0), lesion(9.0, center + 40)]
+    )
+    there = [
         lesion(14.0, center + SHIFT_LPS_MM + 40),
         lesion(11.4, center + SHIFT_LPS_MM + 1, volume_mm3=50.0, wall_thickness_mm=2.5),
     ]
+    after = with_summary(after, lesions=there)
     summary = check_schema(followup.compare_scans(baseline, after))
     assert (summary["lesion"]["baseline_mm"], summary["lesion"]["followup_mm"]) == (19.0, 11.4)
     assert summary["lesion"]["volume_change_fraction"] == pytest.approx(-0.5)
@@ -343,7 +356,7 @@ def test_the_dominant_lesion_is_followed_where_it_was(register, make_pair):
 def test_nodules_in_a_lesion_are_not_burden(register, make_pair):
     baseline, after, _ = make_pair(kept=1.0, factor=1.0)
     center = baseline.nodules.position_lps_mm[0]
-    baseline.summary["lesions"] = [lesion(60.0, center)]
+    baseline = with_summary(baseline, lesions=[lesion(60.0, center)])
     found = followup.compare_scans(baseline, after)
     assert found.total.baseline.n_reported < 490
     assert found.total.volume_ratio.value > 1.02
@@ -362,6 +375,7 @@ def corrected(share, total, count):
                 "size_bias": [0.0] * 5,
                 "ci95_low": [share - 0.02] * 5,
                 "ci95_high": [share + 0.02] * 5,
+                "size_scatter": [0.05] * 5,
             },
         },
         "corrected": {
@@ -387,8 +401,8 @@ def test_what_a_reader_changed_is_told_and_stands_for_itself(register, make_exam
     before = dataclasses.replace(
         before,
         nodules=dataclasses.replace(before.nodules, columns={**before.nodules.columns, "flags": flags}),
-        summary={**before.summary, "origin": "corrected", "corrections": {"applied_through": 4}},
     )
+    before = with_summary(before, origin="corrected", corrections={"applied_through": 4})
     after = make_exam("after", index, volume, origin=tuple(SHIFT_LPS_MM))
     summary = check_schema(followup.compare_scans(before, after))
     assert summary["origin"] == "corrected"
@@ -399,18 +413,19 @@ def test_what_a_reader_changed_is_told_and_stands_for_itself(register, make_exam
         at=lambda diameter_mm: np.full(len(diameter_mm), 0.25), error_at=lambda diameter_mm: 0 * diameter_mm
     )
     side = types.SimpleNamespace(
-        nodules=before.nodules, finding=flat, place=types.SimpleNamespace(part=np.zeros(len(index)))
+        nodules=before.nodules, detectability=flat, place=types.SimpleNamespace(part=np.zeros(len(index)))
     )
-    assert followup._sample(side).completeness.tolist() == [1.0] * 20 + [0.25] * (len(index) - 20)
+    assert region_response._sample(side).completeness.tolist() == [1.0] * 20 + [0.25] * (len(index) - 20)
 
 
 def test_corrected_totals_are_used_where_both_scans_have_them(register, make_pair):
     baseline, after, _ = make_pair(kept=0.5, factor=1.0)
-    baseline.summary.update(corrected(0.9, 4000.0, 550.0))
-    after.summary.update(corrected(0.5, 2400.0, 500.0))
-    after.summary["completeness"]["diameter_90_mm"] = 2.2
-    after.summary["corrected"]["min_diameter_mm"] = 1.5
-    after.summary["acquisition"]["slice_thickness_mm"] = 5.0
+    baseline = with_summary(baseline, **corrected(0.9, 4000.0, 550.0))
+    facts = corrected(0.5, 2400.0, 500.0)
+    facts["completeness"]["diameter_90_mm"] = 2.2
+    facts["corrected"]["min_diameter_mm"] = 1.5
+    acquisition = to_json(after.summary)["acquisition"] | {"slice_thickness_mm": 5.0}
+    after = with_summary(after, acquisition=acquisition, **facts)
     found = followup.compare_scans(baseline, after)
     summary = check_schema(found)
     response = summary["response"]
@@ -429,8 +444,8 @@ def test_corrected_totals_are_used_where_both_scans_have_them(register, make_pai
 def test_like_scans_are_weighed_nodule_by_nodule(register, make_pair):
     baseline, after, truth = make_pair(kept=0.5, factor=1.0)
     # Half of what is there is seen on the follow-up; its own totals are 9 % off.
-    baseline.summary.update(corrected(0.9, 4000.0, 550.0))
-    after.summary.update(corrected(0.45, 4400.0, 600.0))
+    baseline = with_summary(baseline, **corrected(0.9, 4000.0, 550.0))
+    after = with_summary(after, **corrected(0.45, 4400.0, 600.0))
     found = followup.compare_scans(baseline, after)
     assert found.comparability.verdict is ComparabilityVerdict.COMPARABLE
     assert found.is_corrected
@@ -452,9 +467,9 @@ def test_inputs_are_unchanged(register, make_pair):
         exam.lungs.labels.flags.writeable = False
         for column in exam.nodules.columns.values():
             column.flags.writeable = False
-    before = json.dumps(baseline.summary, default=str)
+    before = json.dumps(to_json(baseline.summary))
     followup.compare_scans(baseline, after)
-    assert json.dumps(baseline.summary, default=str) == before
+    assert json.dumps(to_json(baseline.summary)) == before
 
 
 def test_a_series_has_a_nadir(register, make_pair):
@@ -463,7 +478,7 @@ def test_a_series_has_a_nadir(register, make_pair):
         followup.compare_scans(b, dataclasses.replace(a, name=f"after-{n}"), days_between=90 * n)
         for n, (b, a, _) in enumerate(pairs, start=1)
     ]
-    series = followup.summarize_series(found)
+    series = to_json(summarize_series(found))
     assert series["nadir"] == "after-2"
     last = series["time_points"][-1]
     expected = found[2].total.volume_ratio.value / found[1].total.volume_ratio.value
@@ -474,7 +489,7 @@ def test_a_series_has_a_nadir(register, make_pair):
 def test_a_lesion_that_fell_below_its_size_is_measured_as_a_nodule(register, make_pair):
     baseline, after, _ = make_pair(kept=1.0, factor=1.0)
     place = baseline.nodules.position_lps_mm[7]
-    baseline.summary["lesions"] = [lesion(12.0, place)]
+    baseline = with_summary(baseline, lesions=[lesion(12.0, place)])
     found = followup.compare_scans(baseline, after).lesion
     near = np.linalg.norm(baseline.nodules.position_lps_mm - place, axis=1) <= 6.0
     assert found.followup_mm == pytest.approx(after.nodules["diameter_mm"][near].max())
@@ -486,7 +501,7 @@ def test_a_lesion_that_is_gone_has_no_size(register, make_exam, population):
     index, volume = population
     baseline = make_exam("before", index, volume)
     after = make_exam("after", index[:0], volume[:0], origin=tuple(SHIFT_LPS_MM))
-    baseline.summary["lesions"] = [lesion(12.0, baseline.nodules.position_lps_mm[7])]
+    baseline = with_summary(baseline, lesions=[lesion(12.0, baseline.nodules.position_lps_mm[7])])
     summary = check_schema(followup.compare_scans(baseline, after))
     assert summary["lesion"]["followup_mm"] is None
     assert summary["recist"]["target_response"] == "NE"
@@ -501,7 +516,7 @@ def test_a_lesion_the_detector_missed_is_looked_for_where_it_was(register, make_
     voxels[ball] = 40
     baseline, after, _ = make_pair(voxels=voxels)
     center = baseline.scan.grid.lps_from_index(at)
-    baseline.summary["lesions"] = [lesion(24.0, center)]
+    baseline = with_summary(baseline, lesions=[lesion(24.0, center)])
     found = followup.compare_scans(baseline, after).lesion
     assert found.followup_mm == pytest.approx(20.0, abs=4.0)
 

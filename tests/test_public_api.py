@@ -26,6 +26,7 @@ PUBLIC = {
     "read_ct",
     "simulate_scan",
     "summarize",
+    "to_json",
     "write_comparison",
     "write_ct_result",
 }

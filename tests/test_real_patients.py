@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from miliary.cli.main import main
-from miliary.exchange.folders.store import CT_FILES, read_schema
+from miliary.exchange.folders.kinds import CT_FILES, read_schema
 
 N_SLICES = {"lidc-idri-0314": 275, "lidc-idri-0003": 140}
 

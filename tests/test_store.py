@@ -10,10 +10,14 @@ import SimpleITK as sitk
 from PIL import Image
 
 from miliary.errors import OutputError
-from miliary.exchange.folders import store
-from miliary.exchange.folders.store import CT_FILES, check_output, write_ct_result, write_nodules_csv
-from miliary.model.ct_result import summarize
+from miliary.exchange.folders import atomic_folder, ct_store
+from miliary.exchange.folders.atomic_folder import check_output
+from miliary.exchange.folders.ct_store import write_ct_result
+from miliary.exchange.folders.kinds import CT_FILES
+from miliary.exchange.folders.tables import write_nodules_csv
+from miliary.model.codec import to_json
 from miliary.model.nodules import COLUMN_NAMES, COLUMNS
+from miliary.model.summarize_scan import summarize
 
 WITHOUT_VOLUME = sorted(name for name in CT_FILES if name != "volume.zarr")
 
@@ -28,7 +32,7 @@ def test_a_result_folder_holds_its_files_and_nothing_else(make_result, small_sca
     assert _listing(tmp_path / "deep" / "out") == sorted(CT_FILES)
     assert _listing(tmp_path / "deep") == ["out"]
     assert json.loads((tmp_path / "deep/out/scan.json").read_text()) == json.loads(
-        json.dumps(summarize(result))
+        json.dumps(to_json(summarize(result)))
     )
     assert np.array_equal(Image.open(tmp_path / "deep/out/preview.png"), result.preview_rgb)
 
@@ -69,11 +73,11 @@ def test_columns_are_written_without_pandas():
     code = """
 import sys
 import numpy as np
-from miliary.exchange import store
-store.load_writers()
+from miliary.exchange.folders import ct_store, tables
+ct_store.load_writers()
 columns = (np.array([1.5, np.nan]), float), (np.array([3, 4], np.int32), np.int64)
 columns += ((np.array(["\u00e4", "", "xyz"], object), object),)
-loaded = [store._parquet_array(*column) for column in columns]
+loaded = [tables._parquet_array(*column) for column in columns]
 print("pandas" in sys.modules, loaded[1].to_pylist(), loaded[2].to_pylist() == ["\u00e4", "", "xyz"])
 print(loaded[0].null_count, [str(column.type) for column in loaded])
 """
@@ -117,7 +121,7 @@ def test_a_failing_run_leaves_nothing_new(make_result, tmp_path, monkeypatch, er
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(store, "write_png", fail)
+    monkeypatch.setattr(ct_store, "write_png", fail)
     with pytest.raises(type(error)):
         write_ct_result(make_result(), tmp_path / "deep" / "out")
     assert _listing(tmp_path) == []
@@ -131,7 +135,7 @@ def test_a_failing_run_leaves_the_earlier_result(make_result, make_nodules, tmp_
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(store, "write_png", fail)
+    monkeypatch.setattr(ct_store, "write_png", fail)
     with pytest.raises(type(error)):
         write_ct_result(make_result(nodules=make_nodules(1)), tmp_path / "out")
     assert _listing(tmp_path) == ["out"]
@@ -140,14 +144,14 @@ def test_a_failing_run_leaves_the_earlier_result(make_result, make_nodules, tmp_
 
 def test_a_failing_rename_brings_the_earlier_result_back(make_result, tmp_path, monkeypatch):
     write_ct_result(make_result(), tmp_path / "out")
-    rename = store.Path.rename
+    rename = atomic_folder.Path.rename
 
     def fail_for_draft(self, target):
         if self.name.endswith(".part"):
             raise PermissionError(13, "Permission denied")
         return rename(self, target)
 
-    monkeypatch.setattr(store.Path, "rename", fail_for_draft)
+    monkeypatch.setattr(atomic_folder.Path, "rename", fail_for_draft)
     with pytest.raises(OutputError, match="permission denied"):
         write_ct_result(make_result(), tmp_path / "out")
     assert _listing(tmp_path) == ["out"]

@@ -14,8 +14,8 @@ from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
 from miliary.exchange.case.case_file import LAB_COLUMNS, read_case_schema
 from miliary.exchange.case.case_folder import read_case_result_schema
 from miliary.exchange.fhir.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
-from miliary.exchange.folders.compare_store import MATCH_COLUMNS, read_response_schema
-from miliary.exchange.folders.store import read_schema
+from miliary.exchange.folders.kinds import read_schema
+from miliary.exchange.folders.tables import MATCH_COLUMNS
 from miliary.model.nodules import COLUMNS, TRACK_COLUMNS, Attenuation, Fate, NoduleFlag
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
 
@@ -85,7 +85,7 @@ def render_compare_page() -> str:
         "",
         "| field | type | meaning |",
         "|---|---|---|",
-        *(f"| `{n}` | {kind} | {meaning} |" for n, kind, meaning in _fields(read_response_schema(), "")),
+        *(f"| `{n}` | {kind} | {meaning} |" for n, kind, meaning in _fields(read_schema("response"), "")),
         "",
     ]
     return "\n".join(lines)

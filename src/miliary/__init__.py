@@ -28,14 +28,16 @@ if TYPE_CHECKING:
     from miliary.exchange.case.case_file import read_case
     from miliary.exchange.ct_read import read_ct
     from miliary.exchange.folders.compare_store import write_comparison
-    from miliary.exchange.folders.store import write_ct_result
+    from miliary.exchange.folders.ct_store import write_ct_result
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
     from miliary.model.assessment import Assessment
     from miliary.model.case import Case
-    from miliary.model.ct_result import CtResult, summarize
+    from miliary.model.codec import to_json
+    from miliary.model.ct_result import CtResult
     from miliary.model.nodules import Nodules
     from miliary.model.scan import Grid, Scan
+    from miliary.model.summarize_scan import summarize
     from miliary.pipeline import find_nodules
 
 __version__ = "0.1.0"
@@ -58,9 +60,10 @@ _HOMES = {
     "read_case": "miliary.exchange.case.case_file",
     "read_ct": "miliary.exchange.ct_read",
     "simulate_scan": "miliary.image.simulate",
-    "summarize": "miliary.model.ct_result",
+    "summarize": "miliary.model.summarize_scan",
+    "to_json": "miliary.model.codec",
     "write_comparison": "miliary.exchange.folders.compare_store",
-    "write_ct_result": "miliary.exchange.folders.store",
+    "write_ct_result": "miliary.exchange.folders.ct_store",
 }
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "read_ct",
     "simulate_scan",
     "summarize",
+    "to_json",
     "write_comparison",
     "write_ct_result",
 ]

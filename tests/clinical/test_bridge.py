@@ -13,12 +13,14 @@ from miliary.errors import CaseError
 from miliary.exchange.case.case_file import read_case, read_scans
 from miliary.model.assessment import Severity, Verdict
 from miliary.model.case import Case, NodulePattern, SeparateNodules, Staging, Study
-from miliary.model.ct_result import summarize
+from miliary.model.codec import from_json, to_json
+from miliary.model.scan_summary import ScanSummary
+from miliary.model.summarize_scan import summarize
 from miliary.model.vocabulary import Distribution, Lobe, Origin, Presence, Side
 
 
-def scan(right, left, *, p90=2.5, origin="measured"):
-    return {
+def scan(right, left, *, p90=2.5, origin="measured", **more):
+    content = {
         "kind": "miliary.ct",
         "origin": origin,
         "nodules": {
@@ -26,6 +28,7 @@ def scan(right, left, *, p90=2.5, origin="measured"):
             "diameter_mm": {"median": 1.8, "p90": p90},
         },
     }
+    return from_json(ScanSummary, content | more, name="scan.json").value
 
 
 def case(*, nodules=None, **staging):
@@ -97,7 +100,7 @@ def test_a_simulated_scan_says_so():
 
 def test_a_result_folder_is_read_from_where_the_case_is(tmp_path, make_result):
     (tmp_path / "ct-0").mkdir()
-    (tmp_path / "ct-0" / "scan.json").write_text(json.dumps(summarize(make_result())))
+    (tmp_path / "ct-0" / "scan.json").write_text(json.dumps(to_json(summarize(make_result()))))
     (tmp_path / "case.yaml").write_text("id: x\nstudies: [{id: ct, result: ct-0}]\n")
     facts = read_case(tmp_path)
     found = assess_case(facts, scans=read_scans(facts, tmp_path))
@@ -108,9 +111,9 @@ def test_a_result_folder_is_read_from_where_the_case_is(tmp_path, make_result):
 
 
 def with_lesion(size=19.4, lobe="LUL", side="left", *, is_cavitary=True):
-    lesion = {"long_axis_mm": size, "lobe": lobe, "side": side, "is_cavitary": is_cavitary}
-    small = {"long_axis_mm": 9.0, "lobe": "RLL", "side": "right", "is_cavitary": False}
-    return {**scan(5, 5), "lesions": [small, lesion]}
+    lesion = {"id": 1, "long_axis_mm": size, "lobe": lobe, "side": side, "is_cavitary": is_cavitary}
+    small = {"id": 2, "long_axis_mm": 9.0, "lobe": "RLL", "side": "right", "is_cavitary": False}
+    return scan(5, 5, lesions=[small, lesion])
 
 
 def test_a_lesion_is_proposed_as_the_primary_where_no_size_is_stated():
@@ -159,17 +162,20 @@ def test_the_place_of_the_primary_against_the_measured_one(staging, lesion, diff
 )
 def test_the_spread_recorded_against_the_measured_one(nodules, measured, rule, differs):
     facts = case(nodules=NodulePattern(**nodules))
-    found = outcomes(facts, {**scan(400, 300), **measured})[f"bridge.conflict.{rule}"]
+    found = outcomes(facts, scan(400, 300, **measured))[f"bridge.conflict.{rule}"]
     assert (found.verdict is Verdict.MET) is differs
 
 
 def test_a_pattern_that_could_not_be_told_conflicts_with_nothing():
     facts = case(nodules=NodulePattern(distribution=Distribution.RANDOM))
-    measured = {**scan(400, 300), "pattern": {"label": "indeterminate"}}
+    measured = scan(400, 300, pattern={"label": "indeterminate"})
     assert "bridge.conflict.distribution" not in outcomes(facts, measured)
 
 
 def test_the_definitions_met_on_the_scan_are_named():
-    rows = [{"title": "One", "verdict": "met"}, {"title": "Two", "verdict": "not_met"}]
-    found = outcomes(case(), {**scan(400, 300), "definitions": rows})["bridge.definitions"]
+    rows = [
+        {"id": title, "title": title, "verdict": verdict, "statement": "Made up."}
+        for title, verdict in (("One", "met"), ("Two", "not_met"))
+    ]
+    found = outcomes(case(), scan(400, 300, definitions=rows))["bridge.definitions"]
     assert "met: One; not met: Two" in found.statement

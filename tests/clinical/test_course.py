@@ -7,6 +7,8 @@ from scipy.stats import spearmanr
 from miliary.clinical.labs.course import assess_course, correlate_ranks
 from miliary.clinical.registry import assess_case
 from miliary.model.assessment import Verdict
+from miliary.model.codec import from_json
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
 from tests.clinical.cases import make_case
 
@@ -16,10 +18,9 @@ DAYS = (-5, 60, 120, 180)
 def scan(volume, origin="measured"):
     sides = {"right": {"count": 5}, "left": {"count": 5}}
     sizes = {"n": 10, "median": 2.0, "p10": 1.0, "p90": 3.0}
-    return {
-        "origin": origin,
-        "nodules": {"count": 10, "total_volume_mm3": volume, "by_side": sides, "diameter_mm": sizes},
-    }
+    nodules = {"count": 10, "total_volume_mm3": volume, "by_side": sides, "diameter_mm": sizes}
+    content = {"origin": origin, "nodules": nodules}
+    return from_json(ScanSummary, content, name="scan.json").value
 
 
 def course(n, *, labs=None, shift=0, **facts):

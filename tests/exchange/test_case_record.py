@@ -53,7 +53,7 @@ def test_a_laboratory_value_has_its_band_and_a_change_without_value_has_none(rec
 
 
 def test_a_scan_that_the_case_points_to_is_kept_in_the_study(tmp_path, make_result):
-    from miliary.exchange.folders.store import write_ct_result
+    from miliary.exchange.folders.ct_store import write_ct_result
 
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "case.yaml").write_text(

@@ -10,24 +10,29 @@ import pytest
 
 from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
 from miliary.exchange.case.case_file import read_case
-from miliary.exchange.case.case_folder import Source, read_case_result_schema, summarize_case
+from miliary.exchange.case.case_folder import summarize_case
 from miliary.exchange.case.days import count_days
 from miliary.exchange.case.encode import encode_case
+from miliary.exchange.folders.kinds import read_schema
 from miliary.model.case import Case, LabResult, Study, Treatment, When
+from miliary.model.case_summary import CitationSummary
+from miliary.model.codec import to_json
 from validation.sound_cases import make_sound_cases
 
 
 def run(case):
     found = count_days(case, assess_case(case))
-    sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
+    sources = {n: CitationSummary(c.text, c.basis, c.doi) for n, c in resolve_citations(found).items()}
     provenance = {"program": "miliary", "version": "0"}
-    summary = summarize_case(case, found, sources, counts=count_outcomes(found), provenance=provenance)
+    summary = to_json(
+        summarize_case(case, found, sources, counts=count_outcomes(found), provenance=provenance)
+    )
     return json.loads(json.dumps(summary, allow_nan=False))
 
 
 @pytest.fixture(scope="module")
 def validator():
-    schema = read_case_result_schema()
+    schema = read_schema("case_result")
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 

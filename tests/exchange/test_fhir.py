@@ -13,8 +13,8 @@ from miliary.exchange.case.encode import find_lost
 from miliary.exchange.codes import ANALYTE_LOINC
 from miliary.exchange.fhir.bundle import decode_fhir, encode_fhir
 from miliary.exchange.fhir.fhir_tables import KINDS, RECORDS
-from miliary.model.assessment import summarize_assessment
 from miliary.model.case import Case, Patient, Study
+from miliary.model.scan_summary import LungSummary, NoduleSummary, ScanSummary
 from miliary.model.vocabulary import Sex
 from validation.sound_cases import make_sound_cases
 
@@ -135,8 +135,10 @@ def test_the_patient_is_named_by_the_pseudonym_alone(example):
 
 
 def test_what_rules_derived_is_sent_marked_and_not_read_back(example):
-    derived = [summarize_assessment(a) for a in assess_case(example)]
-    scan = {"nodules": {"count": 1200, "total_volume_mm3": 9000.5}, "lungs": {"right_ml": 2000.0}}
+    derived = assess_case(example)
+    scan = ScanSummary(
+        nodules=NoduleSummary(count=1200, total_volume_mm3=9000.5), lungs=LungSummary(right_ml=2000.0)
+    )
     bundle, _ = encode_fhir(example, assessments=derived, scans={"ct-baseline": scan})
     Bundle(through_json(bundle))
     groups = [r for r in resources(bundle, "derived") if r["code"]["coding"][0]["code"] == "tnm.group"]

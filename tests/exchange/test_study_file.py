@@ -5,7 +5,7 @@ import json
 import pytest
 
 from miliary.errors import InputError
-from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.study_file import read_study, write_study_file
 from miliary.image.figures.scan_figures import render_figures
 

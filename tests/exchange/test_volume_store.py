@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from miliary.errors import ScanReadError
-from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.volume_store import find_body_box, read_stored_volume, write_stored_volume
 from miliary.model.scan import Grid, Scan
 

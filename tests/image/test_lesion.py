@@ -12,10 +12,12 @@ from miliary.image.figures.lesion_figure import render_lesions
 from miliary.image.lesions.large_lesions import LesionsFound, _directions, find_lesions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
+from miliary.model.codec import to_json
 from miliary.model.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
 from miliary.model.ct_result import Lungs, Psf
-from miliary.model.lesion import Attachment, summarize_lesion
+from miliary.model.lesion import Attachment
 from miliary.model.scan import Grid, Scan, Side, Zone
+from miliary.model.summarize_scan import summarize_lesion
 from miliary.model.vocabulary import Origin
 
 SHAPE, SPACING = (60, 100, 110), (1.25, 0.8, 0.8)
@@ -316,7 +318,7 @@ def test_the_summary_says_why_what_is_missing_is_missing():
     hu, labels = make_chest()
     hu[distance(MIDDLE) < 8.0] = 40.0
     lesion = replace(find(hu, labels)[0].lesions[0], lobe=None, lobe_reason="near a fissure")
-    said = summarize_lesion(lesion)
+    said = to_json(summarize_lesion(lesion))
     assert said["lobe"] == "not_determined"
     assert said["lobe_reason"] == "near a fissure"
     assert said["wall_thickness_mm"] is None

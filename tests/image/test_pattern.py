@@ -12,7 +12,9 @@ from miliary.image.figures.pattern_figure import render_pattern
 from miliary.image.kernels import point_counts
 from miliary.image.nodules.find import LungBox
 from miliary.image.spread import distribution
-from miliary.model.pattern import CLASSES, PatternLabel, summarize_pattern
+from miliary.model.codec import to_json
+from miliary.model.pattern import CLASSES, PatternLabel
+from miliary.model.summarize_scan import summarize_pattern
 
 N, RADIUS, MIDDLE = 100, 44.0, 49.5
 SPACING = (1.0, 0.7, 0.7)
@@ -244,7 +246,7 @@ def test_too_few_nodules_give_no_pattern(around):
     assert "29" in few.reason
     assert few.probabilities == {}
     assert few.randomness_p is None
-    summary = summarize_pattern(few)
+    summary = to_json(summarize_pattern(few))
     assert summary["probabilities"] == dict.fromkeys(c.value for c in CLASSES)
     assert summary["probabilities_reason"] == few.reason
     assert _estimate(around, NONE_MM).label is PatternLabel.NONE
@@ -375,4 +377,4 @@ def test_the_figure_shows_every_piece_of_evidence(around):
     for row, n_panels in ((seen[:half_y], 5), (seen[half_y:], 4)):
         for k in range(n_panels):
             assert row[:, k * panel_x : (k + 1) * panel_x].sum() > 100
-    json.dumps(summarize_pattern(found), allow_nan=False)
+    json.dumps(to_json(summarize_pattern(found)), allow_nan=False)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from miliary.image.sensitivity import estimate
+from miliary.model.codec import to_json
 from miliary.model.completeness import Completeness, Estimate, Threshold
 from miliary.model.corrections import Correction, CorrectionKind, collect_corrections
-from miliary.model.ct_result import summarize
 from miliary.model.nodules import COLUMN_NAMES
+from miliary.model.summarize_scan import summarize
 from miliary.pipeline import find_nodules
 
 CLICK_OFF_MM = np.array([1.0, -1.0, 0.8])
@@ -51,8 +52,8 @@ def test_no_correction_changes_nothing(simulated_chest, plain):
     result = _apply(simulated_chest)
     for name in COLUMN_NAMES:
         np.testing.assert_array_equal(result.nodules[name], plain.nodules[name])
-    assert summarize(result)["corrections"]["applied_through"] == 0
-    assert "corrections" not in summarize(plain)
+    assert to_json(summarize(result))["corrections"]["applied_through"] == 0
+    assert "corrections" not in to_json(summarize(plain))
     assert plain.corrections is None
 
 
@@ -65,8 +66,8 @@ def test_a_rejected_mark_is_gone_and_the_others_keep_their_numbers(simulated_che
     for name in COLUMN_NAMES:
         np.testing.assert_array_equal(result.nodules[name], np.delete(plain.nodules[name], row))
     assert (result.corrections.n_rejected, result.corrections.not_placed) == (1, ())
-    summary = summarize(result)
-    before = summarize(plain)
+    summary = to_json(summarize(result))
+    before = to_json(summarize(plain))
     assert summary["nodules"]["count"] == before["nodules"]["count"] - 1
 
 
@@ -126,17 +127,17 @@ def test_every_mark_can_be_rejected(simulated_chest, plain):
     result = _apply(simulated_chest, *everything)
     assert len(result.nodules) == 0
     assert result.corrections.n_rejected == len(plain.nodules)
-    assert summarize(result)["nodules"]["diameter_mm"]["median_reason"]
+    assert to_json(summarize(result))["nodules"]["diameter_mm"]["median_reason"]
 
 
 def test_simulated_stays_simulated_and_measured_becomes_corrected(simulated_chest, make_result, plain):
     changed = _apply(simulated_chest, _say(1, "reject_nodule", plain.nodules.position_lps_mm[0], nodule_id=1))
-    assert summarize(changed)["origin"] == "simulated"
-    assert summarize(changed)["corrections"]["origin"] == "corrected"
+    assert to_json(summarize(changed))["origin"] == "simulated"
+    assert to_json(summarize(changed))["corrections"]["origin"] == "corrected"
     measured = replace(make_result(), corrections=changed.corrections)
-    assert summarize(measured)["origin"] == "corrected"
+    assert to_json(summarize(measured))["origin"] == "corrected"
     nothing = replace(changed.corrections, n_rejected=0)
-    assert summarize(replace(measured, corrections=nothing))["origin"] == "measured"
+    assert to_json(summarize(replace(measured, corrections=nothing)))["origin"] == "measured"
 
 
 def test_what_the_program_misses_is_not_estimated_from_what_a_reader_added(make_nodules):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from miliary.cli.main import main
-from miliary.exchange.folders.store import write_ct_result, write_figures
+from miliary.exchange.folders.ct_store import write_ct_result, write_figures
 from miliary.exchange.folders.study_file import read_study
 from miliary.image.figures.scan_figures import render_figures
 from miliary.model.figure import Figure, Mark

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from miliary.exchange.folders.store import write_ct_result
+from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.model.ct_result import CtResult
 from miliary.model.nodules import Nodules
 from miliary.model.scan import Scan

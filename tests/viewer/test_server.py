@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from miliary.exchange.folders.corrections_file import read_corrections
+from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.saved_scan import read_saved_scan
-from miliary.exchange.folders.store import write_ct_result
 from miliary.exchange.folders.volume_store import read_stored_volume
 from miliary.model.corrections import AppliedCorrections
+from miliary.model.scan_summary import LesionSummary, ScanSummary
 from miliary.model.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
@@ -357,13 +358,13 @@ def test_junk_in_a_summary_never_stops_the_viewer(study, serve, name, junk):
 
 def test_lesions_that_cannot_be_drawn_are_listed_or_left_out():
     ends = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
-    rows = [
-        {"id": 1, "long_axis_mm": 9.5, "long_axis_ends_lps_mm": ends, "more": "x"},
-        {"id": 2, "long_axis_mm": 8.0, "long_axis_ends_lps_mm": [[1.0, None, 3.0], [4.0, 5.0, 6.0]]},
-        {"id": 3, "long_axis_mm": None, "long_axis_ends_lps_mm": ends},
-        {"id": "4", "long_axis_mm": 8.0},
-    ]
-    assert list_lesions({"lesions": rows}) == [
+    points = ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    rows = (
+        LesionSummary(1, long_axis_mm=9.5, long_axis_ends_lps_mm=points),
+        LesionSummary(2, long_axis_mm=8.0),
+        LesionSummary(3, long_axis_ends_lps_mm=points),
+    )
+    assert list_lesions(ScanSummary(lesions=rows)) == [
         {"id": 1, "long_axis_mm": 9.5, "long_axis_ends_lps_mm": ends},
         {"id": 2, "long_axis_mm": 8.0, "long_axis_ends_lps_mm": None},
     ]

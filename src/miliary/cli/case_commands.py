@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ from miliary.cli.exchange_commands import case_export, case_import
 if TYPE_CHECKING:
     from miliary.clinical.recist.criteria import Options
     from miliary.model.case import Case
+    from miliary.model.case_summary import CaseSummary
 
 EXIT_INPUT = 2
 
@@ -80,8 +81,10 @@ def case_run(
     from miliary.clinical.recist.criteria import AfterResponse, Cavity, Options
     from miliary.exchange.case.case_file import find_scans
     from miliary.exchange.case.case_folder import write_case_result
-    from miliary.exchange.folders.store import CASE_KIND, check_output
-    from miliary.exchange.folders.study_file import find_radiographs
+    from miliary.exchange.folders.atomic_folder import check_output
+    from miliary.exchange.folders.picture_files import find_radiographs
+    from miliary.model.case_summary import CASE_KIND
+    from miliary.model.codec import to_json
 
     check_output(out, kind=CASE_KIND)
     options = Options(
@@ -97,13 +100,13 @@ def case_run(
     for reason in left_out:
         print(f"warning: {reason}", file=sys.stderr)
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(summary), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         print(text)
         print(f"result in {out}")
 
 
-def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, dict[str, Any], str]:
+def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, CaseSummary, str]:
     """The facts in a folder, what they allow as the content of `case.json`, and the same in words.
 
     Raises
@@ -115,14 +118,15 @@ def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, dic
     from miliary.clinical.recist.criteria import Options
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case.case_file import read_case, read_scans
-    from miliary.exchange.case.case_folder import Source, render_summary, summarize_case
+    from miliary.exchange.case.case_folder import render_summary, summarize_case
     from miliary.exchange.case.days import count_days
+    from miliary.model.case_summary import CitationSummary
 
     facts = read_case(folder)
     found = count_days(
         facts, assess_case(facts, scans=read_scans(facts, folder), response=options or Options())
     )
-    sources = {n: Source(c.text, c.doi, c.basis) for n, c in resolve_citations(found).items()}
+    sources = {n: CitationSummary(c.text, c.basis, c.doi) for n, c in resolve_citations(found).items()}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
     summary = summarize_case(
         facts,

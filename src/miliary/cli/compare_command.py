@@ -60,9 +60,10 @@ def compare(
     still, each is compared with the baseline, and the smallest ratio so far is the nadir. DIR must be new,
     or hold an earlier comparison, which is then replaced.
     """
+    from miliary.exchange.folders.atomic_folder import check_output
     from miliary.exchange.folders.exam_read import is_ct_result
-    from miliary.exchange.folders.store import COMPARISON_KIND, SERIES_KIND, check_output
     from miliary.image.kernels.compile_ahead import compiling_ahead, name_stages
+    from miliary.model.comparison_summary import COMPARISON_KIND, SERIES_KIND
 
     paths = (baseline, followup, *later)
     check_output(out, kind=SERIES_KIND if later else COMPARISON_KIND)
@@ -251,15 +252,14 @@ def _read_exam(
 def write_found(found: Sequence[Comparison], out: Path) -> dict[str, Any]:
     """Write one comparison, or a series of them; returns what the main file holds."""
     from miliary.exchange.folders.compare_store import write_comparison, write_series
-    from miliary.followup import summarize_series
-    from miliary.model.comparison import summarize_comparison
+    from miliary.model.codec import to_json
+    from miliary.model.summarize_comparison import summarize_comparison, summarize_series
 
     if len(found) == 1:
         write_comparison(found[0], out)
-        return summarize_comparison(found[0])
-    series = summarize_series(found)
-    write_series(series, found, out)
-    return series
+        return to_json(summarize_comparison(found[0]))
+    write_series(found, out)
+    return to_json(summarize_series(found))
 
 
 def show_comparison(found: Comparison) -> None:
@@ -299,7 +299,7 @@ def _rows(found: Comparison) -> list[tuple[str, str]]:
         ("lesion", f"{_mm(lesion.baseline_mm)} -> {_mm(lesion.followup_mm)}"),
         (
             "RECIST 1.1, targets",
-            f"{found.recist.get('target_response') or found.recist.get('target_response_reason')}",
+            found.recist.target_response or found.recist.reason_of("target_response"),
         ),
     ]
     rows += [

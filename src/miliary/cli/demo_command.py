@@ -42,10 +42,10 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     study folder with both scans, their comparison, the published case that the simulation is modelled on,
     and report.html, which keeps the two apart.
     """
-    from miliary.exchange.folders.store import check_output
+    from miliary.exchange.folders.atomic_folder import check_output, writing
     from miliary.exchange.folders.study_file import write_study_file
     from miliary.image.kernels.compile_ahead import STAGES, compiling_ahead
-    from miliary.model.study import STUDY_KIND
+    from miliary.model.study_index import STUDY_KIND
 
     check_output(out, kind=STUDY_KIND)
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
@@ -53,11 +53,12 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     from miliary.exchange.case.case_folder import write_case_files
     from miliary.exchange.case.examples import find_example
     from miliary.exchange.folders.compare_store import write_comparison
-    from miliary.exchange.folders.store import write_ct_result, writing
+    from miliary.exchange.folders.ct_store import write_ct_result
     from miliary.exchange.folders.study_file import read_study
     from miliary.followup import compare_scans
     from miliary.image.simulate import DEMO_DAYS, demo_pair, simulate_pair
-    from miliary.model.comparison import summarize_comparison
+    from miliary.model.codec import to_json
+    from miliary.model.summarize_comparison import summarize_comparison
     from miliary.report import write_report
 
     with compiling_ahead(*STAGES, n_threads=threads or count_cores()):
@@ -86,7 +87,7 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
             write_report(read_study(draft), draft / "report.html")
         progress.finish()
     if as_json:
-        print(json.dumps(summarize_comparison(found), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(summarize_comparison(found)), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         show_comparison(found)
         print(_tell_truth(pair, exams, found))

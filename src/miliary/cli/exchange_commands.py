@@ -15,6 +15,7 @@ from miliary.errors import CaseError, OutputError
 
 if TYPE_CHECKING:
     from miliary.model.case import Case
+    from miliary.model.scan_summary import ScanSummary
 
 _MAX_BYTES = 64_000_000
 
@@ -95,15 +96,13 @@ def _shift(case: Case, days: int | None, key: Path | None) -> tuple[Case, tuple[
 
 
 def _make_bundle(
-    case: Case, scans: Mapping[str, Mapping[str, Any]], *, facts_only: bool, is_shifted: bool
+    case: Case, scans: Mapping[str, ScanSummary], *, facts_only: bool, is_shifted: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     from miliary.clinical.registry import assess_case
     from miliary.exchange.fhir.bundle import encode_fhir
-    from miliary.model.assessment import summarize_assessment
 
     found = () if facts_only else assess_case(case, scans=scans)
-    derived = [summarize_assessment(assessment) for assessment in found]
-    return encode_fhir(case, assessments=derived, scans=scans, dates_shifted=is_shifted)
+    return encode_fhir(case, assessments=found, scans=scans, dates_shifted=is_shifted)
 
 
 @click.command("import")

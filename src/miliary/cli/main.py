@@ -36,6 +36,14 @@ if TYPE_CHECKING:
     from miliary.model.ct_result import CtResult
     from miliary.model.lesion import PointLpsMm
     from miliary.model.scan import Scan
+    from miliary.model.scan_summary import (
+        CompletenessSummary,
+        CorrectedSummary,
+        CorrectionSummary,
+        DiameterSummary,
+        LesionSummary,
+        ScanSummary,
+    )
 
 # The simulator's words, here so that the help needs none of its libraries; a test compares them.
 PATTERNS = ("random", "perilymphatic", "centrilobular", "none")
@@ -105,8 +113,8 @@ def ct(
     MetaImage file, or an earlier result that kept its volume. DIR must be new, or hold an earlier result,
     which is then replaced; with an earlier result as SCAN it is that one by default.
     """
+    from miliary.exchange.folders.atomic_folder import check_output
     from miliary.exchange.folders.exam_read import is_ct_result
-    from miliary.exchange.folders.store import check_output
     from miliary.image.kernels.compile_ahead import compiling_ahead, name_stages
 
     is_result = is_ct_result(scan)
@@ -207,7 +215,9 @@ def simulate(
     and shape, truth_lungs.nii.gz, and simulation.json with the settings. The same settings and seed
     give the same scan.
     """
-    from miliary.exchange.folders.store import SIMULATION_KIND, check_output, write_simulation
+    from miliary.exchange.folders.atomic_folder import check_output
+    from miliary.exchange.folders.kinds import SIMULATION_KIND
+    from miliary.exchange.folders.simulation_store import write_simulation
 
     check_output(out, kind=SIMULATION_KIND)
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))
@@ -369,7 +379,7 @@ def _measure(
     lesion_seeds_lps_mm: Sequence[PointLpsMm] = (),
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
-    from miliary.exchange.folders.store import load_writers, write_ct_result
+    from miliary.exchange.folders.ct_store import load_writers, write_ct_result
     from miliary.model.ct_result import Stage
     from miliary.pipeline import find_nodules
 
@@ -396,16 +406,17 @@ def _measure(
 
 def _show_result(result: CtResult, *, quiet: bool, as_json: bool) -> None:
     """The result on standard output: one JSON object, a table, or nothing."""
-    from miliary.model.ct_result import summarize
+    from miliary.model.codec import to_json
+    from miliary.model.summarize_scan import summarize
 
     summary = summarize(result)
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(summary), ensure_ascii=False, allow_nan=False))
     elif not quiet:
         _print_summary(summary)
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: ScanSummary) -> None:
     """A table a person can read."""
     from rich.console import Console
     from rich.table import Table
@@ -418,80 +429,80 @@ def _print_summary(summary: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _summary_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
     """Name and text of each line of the summary."""
-    nodules, lungs, sizes = summary["nodules"], summary["lungs"], summary["nodules"]["diameter_mm"]
+    nodules, lungs, blur = summary.nodules, summary.lungs, summary.psf
     sides = [
-        f"{side}: {part['count']} ("
-        + ", ".join(f"{zone} {count}" for zone, count in part["by_zone"].items())
-        + ")"
-        for side, part in nodules["by_side"].items()
+        f"{side}: {part.count} (" + ", ".join(f"{zone} {n}" for zone, n in part.by_zone.items()) + ")"
+        for side, part in nodules.by_side.items()
     ]
-    volume, error = nodules["total_volume_mm3"], nodules["total_volume_mm3_err"]
+    volume = f"{_text(nodules.total_volume_mm3, ',.0f')} +- {_text(nodules.total_volume_mm3_err, ',.0f')}"
+    number = f"{_text(nodules.count, ',')}   {_text(nodules.count_per_litre, '.4g')} per litre of lung"
     rows = [
-        ("nodules", f"{nodules['count']:,}   {_text(nodules['count_per_litre'], '.4g')} per litre of lung"),
-        ("total volume", f"{volume:,.0f} +- {error:,.0f} mm3 (solid-equivalent)"),
-        *_describe_corrected(summary["corrected"], summary["completeness"]),
-        ("diameter", _describe_sizes(sizes)),
-        *_describe_lesions(summary["lesions"]),
-        *(("" if number else "where", text) for number, text in enumerate(sides)),
-        ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules["by_attenuation"].items())),
-        ("calcified, apart", f"{summary['calcified']['count']}"),
-        *_describe_corrections(summary.get("corrections")),
-        ("lungs", f"right {lungs['right_ml']:,.0f} mL, left {lungs['left_ml']:,.0f} mL"),
-        ("noise", f"{_text(summary['noise']['sd_hu'], '.1f')} HU"),
+        ("nodules", number),
+        ("total volume", f"{volume} mm3 (solid-equivalent)"),
+        *_describe_corrected(summary.corrected, summary.completeness),
+        ("diameter", _describe_sizes(nodules.diameter_mm)),
+        *_describe_lesions(summary.lesions),
+        *(("" if place else "where", text) for place, text in enumerate(sides)),
+        ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules.by_attenuation.items())),
+        ("calcified, apart", _text(summary.calcified.count, "d")),
+        *_describe_corrections(summary.corrections),
+        ("lungs", f"right {_text(lungs.right_ml, ',.0f')} mL, left {_text(lungs.left_ml, ',.0f')} mL"),
+        ("noise", f"{_text(summary.noise.sd_hu, '.1f')} HU"),
         (
             "blur (FWHM)",
-            f"{summary['psf']['fwhm_xy_mm']:.2f} mm in plane, {summary['psf']['fwhm_z_mm']:.2f} mm along z",
+            f"{_text(blur.fwhm_xy_mm, '.2f')} mm in plane, {_text(blur.fwhm_z_mm, '.2f')} mm along z",
         ),
     ]
-    return rows + [("warning", f"{w['message']} [{w['code']}]") for w in summary["warnings"]]
+    return rows + [("warning", f"{w.message} [{w.code}]") for w in summary.warnings]
 
 
-def _describe_corrected(corrected: dict[str, Any], completeness: dict[str, Any]) -> list[tuple[str, str]]:
+def _describe_corrected(
+    corrected: CorrectedSummary, completeness: CompletenessSummary
+) -> list[tuple[str, str]]:
     """What is there, not only what was found, and what size the scan shows at all."""
-    if corrected["count"] is None:
-        return [("corrected", corrected["count_reason"])]
-    count, volume = corrected["count_ci95"], corrected["total_volume_mm3_ci95"]
-    half, most = completeness["diameter_50_mm"], completeness["diameter_90_mm"]
-    least = f"{corrected['min_diameter_mm']:.2f} mm"
-    number = f"{corrected['count']:,.0f} ({count[0]:,.0f} to {count[1]:,.0f}) of {least} or more"
-    size = f"{corrected['total_volume_mm3']:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
+    count, volume = corrected.count_ci95, corrected.total_volume_mm3_ci95
+    if corrected.count is None or corrected.total_volume_mm3 is None or count is None or volume is None:
+        return [("corrected", corrected.reason_of("count"))]
+    half, most = completeness.diameter_50_mm, completeness.diameter_90_mm
+    least = f"{_text(corrected.min_diameter_mm, '.2f')} mm"
+    number = f"{corrected.count:,.0f} ({count[0]:,.0f} to {count[1]:,.0f}) of {least} or more"
+    size = f"{corrected.total_volume_mm3:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
     shares = f"half are found from {_text(half, '.2f')} mm, nine tenths from {_text(most, '.2f')} mm"
     return [("corrected", f"{number}, {size}"), ("completeness", shares)]
 
 
-def _describe_lesions(lesions: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _describe_lesions(lesions: Sequence[LesionSummary]) -> list[tuple[str, str]]:
     """A line for each large lesion."""
     rows = []
     for lesion in lesions:
-        words = [f"{lesion['long_axis_mm']:.1f} x {lesion['short_axis_mm']:.1f} mm"]
-        if lesion["is_cavitary"]:
-            wall = [lesion[f"wall_thickness_{name}mm"] for name in ("", "min_", "max_")]
-            words.append("cavitary, wall {:.1f} mm ({:.1f} to {:.1f})".format(*wall))
-        place = lesion["lobe"] if lesion["lobe"] != "not_determined" else f"{lesion['side']} lung"
-        words.append(f"{place}, {lesion['zone']} zone")
-        rows.append((f"lesion {lesion['id']}", ", ".join(words)))
+        words = [f"{_text(lesion.long_axis_mm, '.1f')} x {_text(lesion.short_axis_mm, '.1f')} mm"]
+        if lesion.is_cavitary:
+            wall = (lesion.wall_thickness_mm, lesion.wall_thickness_min_mm, lesion.wall_thickness_max_mm)
+            words.append("cavitary, wall {} mm ({} to {})".format(*(_text(mm, ".1f") for mm in wall)))
+        words.append(f"{lesion.lobe or f'{lesion.side} lung'}, {lesion.zone} zone")
+        rows.append((f"lesion {lesion.id}", ", ".join(words)))
     return rows
 
 
-def _describe_corrections(applied: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _describe_corrections(applied: CorrectionSummary | None) -> list[tuple[str, str]]:
     """A line on what a reader changed, where a reader was asked."""
     if applied is None:
         return []
-    told = f"rejected {applied['n_rejected']}, added {applied['n_added']}"
-    return [("by a reader", f"{told}, lesions corrected {applied['n_lesions']}")]
+    said = f"rejected {applied.n_rejected}, added {applied.n_added}"
+    return [("by a reader", f"{said}, lesions corrected {applied.n_lesions}")]
 
 
 def _text(value: float | None, style: str) -> str:
     return "not known" if value is None else format(value, style)
 
 
-def _describe_sizes(sizes: dict[str, Any]) -> str:
-    if sizes["n"] == 0:
+def _describe_sizes(sizes: DiameterSummary) -> str:
+    if not sizes.n:
         return "no nodules"
-    low, high = f"{sizes['p10']:.2f}", f"{sizes['p90']:.2f}"
-    return f"median {sizes['median']:.2f} mm, 10th to 90th percentile {low} to {high} mm"
+    low, high = _text(sizes.p10, ".2f"), _text(sizes.p90, ".2f")
+    return f"median {_text(sizes.median, '.2f')} mm, 10th to 90th percentile {low} to {high} mm"
 
 
 def _on_terminate(_signal: int, _frame: object) -> NoReturn:

@@ -13,6 +13,7 @@ from miliary.clinical.recist.criteria import Options
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import Case
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
@@ -40,7 +41,7 @@ _ORDER = (Severity.ERROR, Severity.QUERY, Severity.NOTE, Severity.INFO)
 def assess_case(
     case: Case,
     *,
-    scans: Mapping[str, Mapping[str, Any]] | None = None,
+    scans: Mapping[str, ScanSummary] | None = None,
     response: Options | None = None,
 ) -> tuple[Assessment, ...]:
     """What every rule says of a case, the gravest first, then in the order of `RULES`.
@@ -48,8 +49,8 @@ def assess_case(
     Parameters
     ----------
     case : Case
-    scans : mapping of str to mapping, optional
-        `scan.json` of the studies that were measured, by study id.
+    scans : mapping of str to ScanSummary, optional
+        What was measured on the studies that were measured, by study id.
     response : Options, optional
         What a protocol may choose in reading a response; RECIST 1.1 with its defaults otherwise.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from miliary.model.codec import saved
 from miliary.model.vocabulary import Origin
@@ -112,25 +112,3 @@ class Assessment:
     def is_raised(self) -> bool:
         """It asks something of the reader."""
         return self.severity is not Severity.INFO
-
-
-def summarize_assessment(assessment: Assessment) -> dict[str, Any]:
-    """An assessment as plain JSON values, empty fields left out."""
-    facts = {
-        "rule_id": assessment.rule_id,
-        "title": assessment.title,
-        "verdict": assessment.verdict.value,
-        "severity": assessment.severity.value,
-        "statement": assessment.statement,
-        "reason": assessment.reason,
-        "value": assessment.value,
-        "values": list(assessment.values),
-        "inputs": [{"path": path, "value": value} for path, value in assessment.inputs],
-        "edition": assessment.edition,
-        "citations": list(assessment.citations),
-        "basis": assessment.basis.value,
-        "as_of": assessment.as_of.isoformat() if assessment.as_of else None,
-        "origin": assessment.origin.value,
-        "facts_item": assessment.facts_item,
-    }
-    return {name: value for name, value in facts.items() if value not in ("", None, [])}

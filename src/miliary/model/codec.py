@@ -256,9 +256,11 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, dt.date):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"JSON has no number {value}")
-    if value is None or isinstance(value, str | bool | int | float):
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"JSON has no number {value}")
+        return float(value)
+    if value is None or isinstance(value, str | bool | int):
         return value
     raise TypeError(f"JSON has nothing like {type(value).__name__}")
 
@@ -325,7 +327,7 @@ class _RecordReader:
     def read_scalar(self, kind: Any, value: object, path: str) -> Any:
         if kind in (bool, int, str) and type(value) is kind:
             return value
-        if kind is float and type(value) in (int, float):
+        if kind is float and (isinstance(value, float) or type(value) is int):
             return self.read_float(cast("float", value), path)
         if kind is types.NoneType and value is None:
             return value

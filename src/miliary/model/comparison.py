@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from miliary.model.codec import SavedRecord, saved
 from miliary.model.ct_result import Lungs, Stage
 from miliary.model.figure import Figure
-from miliary.model.nodules import Fate, Nodules, Tracks
+from miliary.model.nodules import Nodules, Tracks
 from miliary.model.scan import Grid, Scan, ScanWarning
+from miliary.model.scan_summary import LesionSummary, ScanSummary
 from miliary.model.transform import Transform
+from miliary.model.vocabulary import Origin
 
 FloatArray = npt.NDArray[np.float64]
-
-SCHEMA_VERSION = "1.0"
-COMPARISON_KIND = "miliary.compare"
-SERIES_KIND = "miliary.series"
-
-_NOT_ON_BOTH = "the lesion is not measured on both scans"
-_NO_CAVITY = "the lesion does not hold a cavity on both scans"
 
 
 class ComparabilityVerdict(enum.StrEnum):
@@ -59,8 +55,8 @@ class Exam:
     ----------
     name : str
         How messages and the folder call it.
-    summary : mapping
-        What its `scan.json` holds.
+    summary : ScanSummary
+        What was measured on it.
     nodules : Nodules
         All reported rows.
     scan : Scan
@@ -68,7 +64,7 @@ class Exam:
     """
 
     name: str
-    summary: Mapping[str, Any]
+    summary: ScanSummary
     nodules: Nodules
     scan: Scan
     lungs: Lungs
@@ -201,9 +197,30 @@ class LesionChange:
 
     baseline_mm: float | None
     followup_mm: float | None
-    baseline: Mapping[str, Any] | None
-    followup: Mapping[str, Any] | None
+    baseline: LesionSummary | None
+    followup: LesionSummary | None
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class TargetSummary(SavedRecord):
+    """Longest diameter [mm] of one target lesion on both scans."""
+
+    id: str
+    baseline_mm: float | None = None
+    followup_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class RecistSummary(SavedRecord):
+    """Response of the target lesions by RECIST 1.1; `target_response` is CR, PR, SD, PD or NE."""
+
+    edition: str | None = None
+    non_target: str | None = None
+    statement: str | None = None
+    target_response: str | None = None
+    change_percent: float | None = saved(default=None, omit_default=True)
+    targets: tuple[TargetSummary, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,8 +247,8 @@ class Comparison:
     match_error_mm : float
         One-sigma distance of matched nodules per axis.
     lesion : LesionChange
-    recist : mapping
-        Response by diameter of the dominant lesion, plain JSON values.
+    recist : RecistSummary
+        Response by diameter of the dominant lesion.
     opacities : tuple of Opacity
     transform : Transform
         Baseline points to follow-up points.
@@ -262,7 +279,7 @@ class Comparison:
     matching: tuple[ZoneMatching, ...]
     match_error_mm: float
     lesion: LesionChange
-    recist: Mapping[str, Any]
+    recist: RecistSummary
     opacities: tuple[Opacity, ...]
     transform: Transform
     registration: Mapping[str, float | None]
@@ -277,202 +294,4 @@ class Comparison:
     @property
     def is_simulated(self) -> bool:
         """Whether any of the two scans is simulated."""
-        return any(exam.summary.get("origin") == "simulated" for exam in (self.baseline, self.followup))
-
-
-def summarize_comparison(found: Comparison) -> dict[str, Any]:
-    """What `response.json` holds: plain JSON values, described by the published schema.
-
-    What cannot be told is None with a sibling ``..._reason``. Holds no date, path or identity.
-    """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": COMPARISON_KIND,
-        "origin": _tell_origin(found),
-        "baseline": _summarize_exam(found.baseline),
-        "followup": _summarize_exam(found.followup),
-        **_told("days_between", found.days_between, "the dates are not known; give --days"),
-        "comparability": {
-            "verdict": found.comparability.verdict.value,
-            "reasons": list(found.comparability.reasons),
-            **{
-                key: item
-                for name, value in found.comparability.facts.items()
-                for key, item in _told(name, value, "not measured on both scans").items()
-            },
-            "edition": found.comparability.edition,
-        },
-        "response": _summarize_response(found),
-        "lesion": _summarize_lesion(found.lesion),
-        "recist": dict(found.recist),
-        "tracks": {fate.value: found.tracks.count(fate) for fate in Fate},
-        "matching": {
-            **_told("error_mm", found.match_error_mm, "no nodule was matched"),
-            "by_zone": [_summarize_matching(zone) for zone in found.matching],
-        },
-        "new_opacities": [_summarize_opacity(opacity) for opacity in found.opacities],
-        "registration": {
-            key: item
-            for name, value in found.registration.items()
-            for key, item in _told(name, value, "not measured").items()
-        },
-        "warnings": [{"code": w.code, "message": w.message} for w in found.warnings],
-        "provenance": dict(found.provenance),
-        "stages": [{"name": stage.name, "seconds": round(stage.seconds, 3)} for stage in found.stages],
-    }
-
-
-def _tell_origin(found: Comparison) -> str:
-    """Simulated where either scan is; else corrected where a reader changed either."""
-    if found.is_simulated:
-        return "simulated"
-    changed = any(exam.summary.get("origin") == "corrected" for exam in (found.baseline, found.followup))
-    return "corrected" if changed else "measured"
-
-
-def _short(value: float) -> float:
-    return float(f"{float(value):.6g}")
-
-
-def _told(name: str, value: float | None, reason: str) -> dict[str, Any]:
-    """A number that may be missing: its value, or None and why."""
-    if value is None or not np.isfinite(value):
-        return {name: None, f"{name}_reason": reason}
-    return {name: value if isinstance(value, int) else _short(value)}
-
-
-def _ratio(name: str, ratio: Interval) -> dict[str, Any]:
-    """A ratio and its interval, or None and why."""
-    if ratio.value is None or ratio.low is None or ratio.high is None:
-        return {
-            name: None,
-            f"{name}_reason": ratio.reason,
-            f"{name}_ci95": None,
-            f"{name}_ci95_reason": ratio.reason,
-        }
-    return {name: _short(ratio.value), f"{name}_ci95": [_short(ratio.low), _short(ratio.high)]}
-
-
-def _summarize_exam(exam: Exam) -> dict[str, Any]:
-    summary = exam.summary
-    acquisition = summary["acquisition"]
-    return {
-        "label": exam.name,
-        "origin": summary.get("origin", "measured"),
-        **_tell_corrections(summary),
-        "nodule_count": summary["nodules"]["count"],
-        **_told("count_per_litre", summary["nodules"].get("count_per_litre"), "the lung has no volume"),
-        "lung_ml": summary["lungs"]["total_ml"],
-        **_told("slice_thickness_mm", _thickness(exam), "not stated in the file"),
-        **_text_or_reason("kernel", acquisition.get("kernel"), "not stated in the file"),
-        **_text_or_reason("series", acquisition.get("series_choice"), "there was nothing to choose"),
-    }
-
-
-def _tell_corrections(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Which of a reader's corrections the scan's numbers hold; nothing where none were applied."""
-    applied = summary.get("corrections")
-    return {"corrections_applied_through": applied["applied_through"]} if applied else {}
-
-
-def _thickness(exam: Exam) -> float | None:
-    value = exam.summary["acquisition"].get("slice_thickness_mm")
-    return None if value is None else float(value)
-
-
-def _text_or_reason(name: str, value: str | None, reason: str) -> dict[str, Any]:
-    return {name: value} if value else {name: None, f"{name}_reason": reason}
-
-
-def _summarize_burden(burden: Burden) -> dict[str, Any]:
-    litres = burden.lung_ml / 1000.0
-    return {
-        "n_reported": burden.n_reported,
-        "volume_mm3": _short(burden.volume_mm3),
-        "volume_mm3_err": _short(burden.volume_mm3_err),
-        "count": _short(burden.count),
-        "count_err": _short(burden.count_err),
-        "lung_ml": _short(burden.lung_ml),
-        **_told("count_per_litre", burden.count / litres if litres > 0 else None, "no lung here"),
-    }
-
-
-def _summarize_region(region: RegionResponse) -> dict[str, Any]:
-    zone: dict[str, Any] = {"zone": region.zone} if region.zone else {}
-    return {
-        "side": region.side,
-        **zone,
-        **_ratio("volume_ratio", region.volume_ratio),
-        **_ratio("count_ratio", region.count_ratio),
-        "baseline": _summarize_burden(region.baseline),
-        "followup": _summarize_burden(region.followup),
-        "is_excluded": bool(region.excluded),
-        "excluded_because": region.excluded,
-    }
-
-
-def _summarize_response(found: Comparison) -> dict[str, Any]:
-    total = found.total
-    return {
-        **_ratio("volume_ratio", total.volume_ratio),
-        **_ratio("count_ratio", total.count_ratio),
-        "category": found.category.value,
-        "category_reason": found.category_reason,
-        "category_kind": "exploratory: by volume, not RECIST",
-        "is_corrected": found.is_corrected,
-        "min_diameter_mm": _short(found.min_diameter_mm),
-        "count_diameter_mm": _short(found.count_diameter_mm),
-        "baseline": _summarize_burden(total.baseline),
-        "followup": _summarize_burden(total.followup),
-        "by_side": [_summarize_region(r) for r in found.regions if r.zone is None],
-        "by_zone": [_summarize_region(r) for r in found.regions if r.zone is not None],
-    }
-
-
-def _summarize_lesion(lesion: LesionChange) -> dict[str, Any]:
-    return {
-        **_told("baseline_mm", lesion.baseline_mm, lesion.reason or "no lesion of 8 mm or more was found"),
-        **_told("followup_mm", lesion.followup_mm, lesion.reason or "the lesion was not found again"),
-        **_told("change_mm", _difference(lesion, "long_axis_mm"), lesion.reason or _NOT_ON_BOTH),
-        **_told("volume_change_fraction", _relative(lesion, "volume_mm3"), _NOT_ON_BOTH),
-        **_told("wall_change_mm", _difference(lesion, "wall_thickness_mm"), _NO_CAVITY),
-        "baseline": None if lesion.baseline is None else dict(lesion.baseline),
-        **({"baseline_reason": lesion.reason or "no lesion was found"} if lesion.baseline is None else {}),
-        "followup": None if lesion.followup is None else dict(lesion.followup),
-        **({"followup_reason": lesion.reason or "no lesion was found"} if lesion.followup is None else {}),
-    }
-
-
-def _difference(lesion: LesionChange, name: str) -> float | None:
-    """Follow-up less baseline of one of the lesion's numbers."""
-    before, after = ((one or {}).get(name) for one in (lesion.baseline, lesion.followup))
-    return None if before is None or after is None else float(after) - float(before)
-
-
-def _relative(lesion: LesionChange, name: str) -> float | None:
-    change = _difference(lesion, name)
-    return None if change is None or lesion.baseline is None else change / float(lesion.baseline[name])
-
-
-def _summarize_matching(zone: ZoneMatching) -> dict[str, Any]:
-    return {
-        "side": zone.side,
-        "zone": zone.zone,
-        "n_baseline": zone.n_baseline,
-        "n_followup": zone.n_followup,
-        "n_matched": zone.n_matched,
-        "expected_false_share": _short(zone.expected_false_share),
-        "identities": "given" if zone.is_given else "refused",
-    }
-
-
-def _summarize_opacity(opacity: Opacity) -> dict[str, Any]:
-    return {
-        "kind": opacity.kind.value,
-        "volume_ml": _short(opacity.volume_ml),
-        "rise_hu": _short(opacity.rise_hu),
-        "center_lps_mm": [round(v, 1) for v in opacity.center_lps_mm],
-        "side": opacity.side,
-        "zone": opacity.zone,
-        "message": "new on the follow-up: for a reader (pneumonitis, infection, edema, other)",
-    }
+        return any(e.summary.origin is Origin.SIMULATED for e in (self.baseline, self.followup))

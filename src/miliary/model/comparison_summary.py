@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary.model.codec import SavedRecord, saved
-from miliary.model.comparison import Category, ComparabilityVerdict, OpacityKind
+from miliary.model.comparison import Category, ComparabilityVerdict, OpacityKind, RecistSummary
 from miliary.model.ct_result import Stage
 from miliary.model.nodules import Fate
 from miliary.model.scan import ScanWarning, Side, Zone
@@ -115,27 +115,6 @@ class LesionChangeSummary(SavedRecord):
     wall_change_mm: float | None = None
     baseline: LesionSummary | None = None
     followup: LesionSummary | None = None
-
-
-@dataclass(frozen=True)
-class TargetSummary(SavedRecord):
-    """Longest diameter [mm] of one target lesion on both scans."""
-
-    id: str
-    baseline_mm: float | None = None
-    followup_mm: float | None = None
-
-
-@dataclass(frozen=True)
-class RecistSummary(SavedRecord):
-    """Response of the target lesions by RECIST 1.1; `target_response` is CR, PR, SD, PD or NE."""
-
-    edition: str | None = None
-    non_target: str | None = None
-    statement: str | None = None
-    target_response: str | None = None
-    change_percent: float | None = saved(default=None, omit_default=True)
-    targets: tuple[TargetSummary, ...] = ()
 
 
 @dataclass(frozen=True)

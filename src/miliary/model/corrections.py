@@ -10,7 +10,7 @@ import enum
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -173,11 +173,6 @@ def collect_corrections(corrections: Iterable[Correction], scan: str) -> Correct
     """What is to be applied when the scan of this label is measured anew."""
     every = tuple(corrections)
     return CorrectionSet(select_active(every, scan), max((c.number for c in every), default=0))
-
-
-def summarize_applied(applied: AppliedCorrections) -> dict[str, Any]:
-    """What `scan.json` says of them: plain JSON values; neither initials nor times."""
-    return {"origin": "corrected", **asdict(applied), "not_placed": list(applied.not_placed)}
 
 
 def select_active(

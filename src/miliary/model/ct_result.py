@@ -1,24 +1,24 @@
-"""`CtResult`: everything measured on one chest CT, as `miliary ct` writes it."""
+"""`CtResult`: everything measured on one chest CT."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from miliary.model.completeness import Completeness, summarize_completeness, summarize_corrected
-from miliary.model.corrections import AppliedCorrections, summarize_applied
-from miliary.model.extent import Extent, TrueSizes, summarize_extent, summarize_true_sizes
+from miliary.model.completeness import Completeness
+from miliary.model.corrections import AppliedCorrections
+from miliary.model.extent import Extent, TrueSizes
 from miliary.model.figure import Figure
-from miliary.model.lesion import Lesion, summarize_lesion
+from miliary.model.lesion import Lesion
 from miliary.model.nodules import Attenuation, Nodules
-from miliary.model.pattern import Pattern, summarize_pattern
-from miliary.model.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder, Zone
+from miliary.model.pattern import Pattern
+from miliary.model.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +27,6 @@ LABEL_RIGHT, LABEL_LEFT = 1, 2
 # Share of a summed volume that blur and reference density leave open for all nodules alike: a blur known
 # to 2 % in each direction moves every volume by about 4 %, 20 HU of the reference by 2 %.
 COMMON_VOLUME_ERROR = 0.05
-
-SCHEMA_VERSION = "1.0"
-SUMMARY_KIND = "miliary.ct"
-HISTOGRAM_EDGES_MM = tuple(0.5 * i for i in range(17))
-
-_NO_NODULES = "no nodules were reported"
-_FWHM_PER_SIGMA = 2.354820045
 
 
 @dataclass(frozen=True)
@@ -191,154 +184,3 @@ class CtResult:
     def to_frame(self) -> pd.DataFrame:
         """The nodules as a pandas DataFrame, one row each."""
         return self.nodules.to_frame()
-
-
-def summarize(result: CtResult) -> dict[str, Any]:
-    """What `scan.json` holds: plain JSON values, described by the published schema.
-
-    Counts, sizes and volumes under `nodules` are the burden; calcified nodules are counted apart.
-    What cannot be told is None with a sibling ``..._reason``. Holds no date, path or identity.
-    """
-    burden = result.burden
-    calcified = result.nodules["attenuation"] == Attenuation.CALCIFIED.value
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": SUMMARY_KIND,
-        "origin": _tell_origin(result),
-        "geometry": {**asdict(result.grid), "voxel_volume_mm3": _short(result.grid.voxel_volume_mm3)},
-        "acquisition": _summarize_acquisition(result.acquisition),
-        "warnings": [asdict(warning) for warning in result.warnings],
-        "lungs": {
-            "right_ml": _short(result.right_ml),
-            "left_ml": _short(result.left_ml),
-            "total_ml": _short(result.right_ml + result.left_ml),
-            "is_cut_off": result.lungs.is_cut_off,
-        },
-        "noise": {
-            **_told("sd_hu", result.noise.sd_hu, "the noise could not be measured"),
-            **_told("correlation_mm", result.noise.correlation_mm, "the noise could not be measured"),
-        },
-        "psf": _summarize_psf(result.psf),
-        "nodules": {
-            **_summarize_counts(burden, result.lung_litres),
-            "total_excess_mass_mg": _short(np.nansum(burden["excess_mass_mg"])),
-            "by_attenuation": _count_values(
-                burden["attenuation"], [a for a in Attenuation if a is not Attenuation.CALCIFIED]
-            ),
-            "by_side": _summarize_sides(result),
-            "by_zone": _count_values(burden["zone"], Zone),
-            "diameter_mm": _summarize_sizes(burden["diameter_mm"]),
-        },
-        "calcified": {
-            "count": int(np.count_nonzero(calcified)),
-            "total_volume_mm3": _short(np.nansum(result.nodules["volume_mm3"][calcified])),
-        },
-        "corrected": summarize_corrected(result.completeness),
-        "completeness": summarize_completeness(result.completeness),
-        "pattern": summarize_pattern(result.pattern),
-        "lesions": [summarize_lesion(lesion) for lesion in result.lesions],
-        "extent": summarize_extent(result.extent),
-        "true_sizes": summarize_true_sizes(result.true_sizes),
-        "definitions": [dict(definition) for definition in result.definitions],
-        "operating_point": {
-            "threshold": _short(result.threshold),
-            "n_candidates": result.n_candidates,
-            "reference_hu": _short(result.reference_hu),
-        },
-        **({"corrections": summarize_applied(result.corrections)} if result.corrections else {}),
-        "provenance": dict(result.provenance),
-        "stages": [{"name": stage.name, "seconds": round(stage.seconds, 3)} for stage in result.stages],
-    }
-
-
-def _tell_origin(result: CtResult) -> str:
-    """Simulated stays simulated whoever looked at it; what a reader changed is no longer measured alone."""
-    if result.acquisition.source_format == "simulated":
-        return "simulated"
-    changes = result.corrections
-    is_changed = changes is not None and (changes.n_rejected or changes.n_added or changes.n_lesions)
-    return "corrected" if is_changed else "measured"
-
-
-def _short(value: float) -> float:
-    """A measured number with the digits that mean something."""
-    return float(f"{float(value):.6g}")
-
-
-def _told(name: str, value: float | None, reason: str) -> dict[str, Any]:
-    """A number that may be missing: its value, or None and why."""
-    if value is None or not np.isfinite(value):
-        return {name: None, f"{name}_reason": reason}
-    return {name: _short(value)}
-
-
-def _count_values(values: npt.NDArray[Any], names: Iterable[str]) -> dict[str, int]:
-    return {str(name): int(np.count_nonzero(values == str(name))) for name in names}
-
-
-def _summarize_acquisition(acquisition: Acquisition) -> dict[str, Any]:
-    reasons = {"series_choice": "there was nothing to choose between"}
-    facts: dict[str, Any] = {}
-    for name, value in asdict(acquisition).items():
-        facts[name] = value
-        if value is None:
-            facts[f"{name}_reason"] = reasons.get(name, "not stated in the file")
-    return facts
-
-
-def _summarize_psf(psf: Psf) -> dict[str, Any]:
-    return {
-        "sigma_xy_mm": _short(psf.sigma_xy_mm),
-        "sigma_z_mm": _short(psf.sigma_z_mm),
-        "fwhm_xy_mm": _short(psf.sigma_xy_mm * _FWHM_PER_SIGMA),
-        "fwhm_z_mm": _short(psf.sigma_z_mm * _FWHM_PER_SIGMA),
-        "source": psf.source,
-    }
-
-
-def _summarize_counts(nodules: Nodules, litres: float) -> dict[str, Any]:
-    """Count, density per litre of lung and total volume with its error, common part included."""
-    total = np.nansum(nodules["volume_mm3"])
-    independent = np.sqrt(np.nansum(np.square(nodules["volume_mm3_err"])))
-    density = len(nodules) / litres if litres > 0 else None
-    return {
-        "count": len(nodules),
-        **_told("count_per_litre", density, "this lung has no volume in the scan"),
-        "total_volume_mm3": _short(total),
-        "total_volume_mm3_err": _short(np.hypot(independent, COMMON_VOLUME_ERROR * total)),
-    }
-
-
-def _summarize_sides(result: CtResult) -> dict[str, Any]:
-    burden = result.burden
-    sides = {}
-    for side, volume_ml in ((Side.RIGHT, result.right_ml), (Side.LEFT, result.left_ml)):
-        here = burden.select(burden["side"] == side.value)
-        counts = _summarize_counts(here, volume_ml / 1000.0)
-        sides[side.value] = {**counts, "by_zone": _count_values(here["zone"], Zone)}
-    return sides
-
-
-def _summarize_sizes(diameter_mm: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Distribution of diameters; those that could not be measured are left out of it."""
-    sizes = diameter_mm[np.isfinite(diameter_mm)]
-    n = len(sizes)
-    mean = float(sizes.mean()) if n else None
-    sd = float(sizes.std(ddof=1)) if n > 1 else None
-    few = _NO_NODULES if n == 0 else "one nodule has no spread"
-    p10, median, p90 = np.percentile(sizes, [10, 50, 90]) if n else (None, None, None)
-    counts, _ = np.histogram(sizes, bins=[*HISTOGRAM_EDGES_MM, np.inf])
-    return {
-        "n": n,
-        **_told("mean", mean, _NO_NODULES),
-        **_told("median", median, _NO_NODULES),
-        **_told("sd", sd, few),
-        **_told("cv", sd / mean if sd is not None and mean else None, few),
-        **_told("p10", p10, _NO_NODULES),
-        **_told("p90", p90, _NO_NODULES),
-        "histogram": {
-            "edges": list(HISTOGRAM_EDGES_MM),
-            "counts": [int(count) for count in counts[:-1]],
-            "n_above": int(counts[-1]),
-        },
-    }

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FIGURES_VERSION = "1.0"
-
 
 @dataclass(frozen=True)
 class Mark:
@@ -53,21 +51,3 @@ class Figure:
     pixel_mm: float = 1.0
     marks: tuple[Mark, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def summarize_figure(figure: Figure) -> dict[str, Any]:
-    """What ``figures.json`` holds of one picture; marks as [id, column, row, radius, label]."""
-    size = None if figure.pixels is None else [figure.pixels.shape[1], figure.pixels.shape[0]]
-    return {
-        "name": figure.name,
-        "kind": figure.kind,
-        "title": figure.title,
-        "file": None if figure.pixels is None else f"{figure.name}.png",
-        "size_px": size,
-        "pixel_mm": round(figure.pixel_mm, 4),
-        "marks": [
-            [m.id, round(m.column_px, 1), round(m.row_px, 1), round(m.radius_px, 1), m.label]
-            for m in figure.marks
-        ],
-        **dict(figure.facts),
-    }

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from miliary.model.codec import SavedRecord, saved
-from miliary.model.figure import FIGURES_VERSION
+from miliary.model.codec import SavedRecord, from_json, plain, saved
+from miliary.model.figure import Figure
 
 FIGURES_KIND = "miliary.figures"
+FIGURES_VERSION = "1.0"
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,21 @@ class RadiographIndex:
     schema_version: str | None = FIGURES_VERSION
     kind: str = FIGURES_KIND
     figures: tuple[RadiographEntry, ...] = saved(default=(), skip_damaged=True)
+
+
+def summarize_figure(figure: Figure) -> FigureEntry:
+    """What ``figures.json`` holds of one picture, or of the numbers of one."""
+    content = {
+        "name": figure.name,
+        "kind": figure.kind,
+        "title": figure.title,
+        "file": None if figure.pixels is None else f"{figure.name}.png",
+        "size_px": None if figure.pixels is None else [figure.pixels.shape[1], figure.pixels.shape[0]],
+        "pixel_mm": round(figure.pixel_mm, 4),
+        "marks": [
+            [m.id, round(m.column_px, 1), round(m.row_px, 1), round(m.radius_px, 1), m.label]
+            for m in figure.marks
+        ],
+        **plain(figure.facts),
+    }
+    return from_json(FigureEntry, content, name=figure.name).value

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
 
 from miliary.model.scan import Side, Zone
 from miliary.model.vocabulary import Lobe, Origin
@@ -102,42 +101,3 @@ class Lesion:
     def is_cavitary(self) -> bool:
         """It holds a cavity."""
         return self.wall is not None
-
-
-def summarize_lesion(lesion: Lesion) -> dict[str, Any]:
-    """What `scan.json` says of one lesion: plain JSON values."""
-    wall = lesion.wall
-    return {
-        "id": lesion.id,
-        "origin": lesion.origin.value,
-        "long_axis_mm": round(lesion.long_axis_mm, 2),
-        "long_axis_ends_lps_mm": [_round_point(point) for point in lesion.long_axis_ends_lps_mm],
-        "short_axis_mm": round(lesion.short_axis_mm, 2),
-        "short_axis_ends_lps_mm": [_round_point(point) for point in lesion.short_axis_ends_lps_mm],
-        "volume_mm3": round(lesion.volume_mm3, 1),
-        "density_hu": round(lesion.density_hu, 1),
-        "centroid_lps_mm": _round_point(lesion.centroid_lps_mm),
-        "side": lesion.side.value,
-        "zone": lesion.zone.value,
-        "lobe": lesion.lobe.value if lesion.lobe else LOBE_NOT_DETERMINED,
-        **({} if lesion.lobe else {"lobe_reason": lesion.lobe_reason}),
-        "lobe_confidence": round(lesion.lobe_confidence, 3),
-        "is_attached_to": lesion.attachment.value,
-        "is_cavitary": lesion.is_cavitary,
-        **_summarize_wall(wall),
-    }
-
-
-def _summarize_wall(wall: Wall | None) -> dict[str, Any]:
-    values = {
-        "cavity_volume_mm3": wall and round(wall.cavity_volume_mm3, 1),
-        "wall_thickness_mm": wall and round(wall.mean_mm, 2),
-        "wall_thickness_min_mm": wall and round(wall.min_mm, 2),
-        "wall_thickness_max_mm": wall and round(wall.max_mm, 2),
-    }
-    reason = {} if wall else {"wall_thickness_mm_reason": "the lesion holds no cavity"}
-    return {**values, **reason}
-
-
-def _round_point(point: PointLpsMm) -> list[float]:
-    return [round(value, 2) for value in point]

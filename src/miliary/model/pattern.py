@@ -5,9 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 
 
 class PatternLabel(enum.StrEnum):
@@ -145,63 +142,3 @@ class Pattern:
 
 
 REJECTED_AT = 0.05
-
-
-def summarize_pattern(pattern: Pattern | None) -> dict[str, Any]:
-    """What `scan.json` holds under ``pattern``: plain JSON values; a label of None where none was sought."""
-    if pattern is None:
-        return {"label": None, "label_reason": "the pattern was not assessed"}
-    untested = "too few nodules to test" if pattern.randomness_p is None else ""
-    size = pattern.size
-    out: dict[str, Any] = {
-        "label": pattern.label.value,
-        "reason": pattern.reason,
-        "probabilities": {
-            c.value: _short(pattern.probabilities[c]) if pattern.probabilities else None for c in CLASSES
-        },
-        "n_nodules": pattern.n_nodules,
-        "n_used": pattern.n_used,
-        "randomness": {
-            "p_value": _short(pattern.randomness_p),
-            "is_rejected": pattern.is_random_rejected,
-            "level": REJECTED_AT,
-            "n_placements": pattern.n_placements,
-        },
-        "evidence": [_summarize_evidence(item) for item in pattern.evidence],
-        "gradients": [_summarize_evidence(item) for item in pattern.gradients],
-        "size_uniformity": {
-            "cv": _short(size.cv),
-            "cv_err": _short(size.cv_err),
-            "cv_measured": _short(size.cv_measured),
-        },
-        "fissures": pattern.fissures,
-        "completeness": pattern.completeness,
-        "seed": pattern.seed,
-    }
-    if not pattern.probabilities:
-        out["probabilities_reason"] = pattern.reason
-    if untested:
-        out["randomness"]["p_value_reason"] = untested
-        out["randomness"]["is_rejected_reason"] = untested
-    if size.cv is None:
-        for name in ("cv", "cv_err", "cv_measured"):
-            if out["size_uniformity"][name] is None:
-                out["size_uniformity"][f"{name}_reason"] = size.reason
-    return out
-
-
-def _summarize_evidence(item: Evidence) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "meaning": item.meaning,
-        "unit": item.unit,
-        "value": _short(item.value),
-        "expected": _short(item.expected),
-        "ratio": _short(item.ratio),
-        "ratio_ci95": [_short(item.ratio_low), _short(item.ratio_high)],
-        "p_value": _short(item.p_value),
-    }
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(f"{float(value):.4g}")

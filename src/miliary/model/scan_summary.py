@@ -84,6 +84,13 @@ class BlurSummary(SavedRecord):
     fwhm_z_mm: float | None = None
     source: str | None = None
 
+    @property
+    def mean_sigma_mm(self) -> float | None:
+        """Geometric mean of the one-sigma widths along the three axes [mm]; None where they are not known."""
+        if self.sigma_xy_mm is None or self.sigma_z_mm is None:
+            return None
+        return float(self.sigma_xy_mm ** (2 / 3) * self.sigma_z_mm ** (1 / 3))
+
 
 @dataclass(frozen=True)
 class SideSummary(SavedRecord):

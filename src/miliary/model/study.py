@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-STUDY_KIND = "miliary.study"
-STUDY_VERSION = "1.0"
+from miliary.model.case_summary import CaseSummary
+from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.figure_index import FigureEntry, RadiographEntry
+from miliary.model.scan_summary import ScanSummary
 
 
 @dataclass(frozen=True)
-class Problem:
+class StudyProblem:
     """What could not be shown: the member's path in the study and a sentence.
 
     `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version,
@@ -28,12 +30,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Picture:
-    """A saved picture: its entry in ``figures.json`` (or only a name) and the file's bytes."""
+    """A saved picture: its entry in ``figures.json`` (or only a name) and the file's bytes.
+
+    `about` is the entry as plain JSON values, for readers that do not use `entry` yet.
+    """
 
     name: str
     about: Mapping[str, Any] = field(default_factory=dict)
     data: bytes = b""
     media_type: str = "image/png"
+    entry: FigureEntry | RadiographEntry | None = None
 
     @property
     def kind(self) -> str:
@@ -43,23 +49,29 @@ class Picture:
 
 @dataclass(frozen=True)
 class SavedScan:
-    """What `miliary ct` wrote for one scan; `summary` is ``scan.json``, empty if it cannot be read."""
+    """What `miliary ct` wrote for one scan.
+
+    `record` is what ``scan.json`` holds, None if it cannot be read; `summary` the same as plain JSON values,
+    for readers that do not use `record` yet.
+    """
 
     label: str
     path: str
     summary: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
+    record: ScanSummary | None = None
 
 
 @dataclass(frozen=True)
 class SavedComparison:
-    """What `miliary compare` wrote for two scans; `summary` is ``response.json``."""
+    """What `miliary compare` wrote for two scans: `record` and `summary` of ``response.json``."""
 
     baseline: str
     followup: str
     path: str
     summary: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
+    record: ComparisonSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,11 @@ class StudyResult:
     radiographs : tuple of Picture
     n_corrections : int
         A reader's corrections that some saved number does not hold yet.
-    problems : tuple of Problem
+    problems : tuple of StudyProblem
+    series_record : SeriesSummary or None
+        What ``series.json`` holds; `series` is the same as plain JSON values.
+    case_record : CaseSummary or None
+        What ``case.json`` holds; `case` is the same as plain JSON values.
     """
 
     title: str
@@ -95,4 +111,6 @@ class StudyResult:
     case_path: str = ""
     radiographs: tuple[Picture, ...] = ()
     n_corrections: int = 0
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[StudyProblem, ...] = ()
+    series_record: SeriesSummary | None = None
+    case_record: CaseSummary | None = None

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from miliary.model.codec import saved
-from miliary.model.study import STUDY_KIND, STUDY_VERSION
+
+STUDY_KIND = "miliary.study"
+STUDY_VERSION = "1.0"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -413,7 +413,7 @@ def _describe_scan(scan: ShownScan, study: ShownStudy) -> dict[str, Any]:
         "label": scan.label,
         # What the label does not say by itself.
         "role": "nadir" if scan.label == study.nadir else "",
-        "origin": str(scan.summary.get("origin") or ""),
+        "origin": (scan.summary.origin if scan.summary else None) or "",
         "problems": scan.problems,
         "n_nodules": len(scan.nodules["id"]),
         "lesions": list_lesions(scan.summary),

@@ -5,12 +5,9 @@ Nothing is measured here. A damaged or partial folder is shown as far as it goes
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import math
 import threading
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +16,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.errors import InputError, MiliaryError
+from miliary.errors import InputError, MiliaryError, RecordError
 from miliary.exchange.folders.corrections_file import find_corrections_file
-from miliary.exchange.folders.volume_store import StoredVolume, read_stored_volume
+from miliary.exchange.folders.kinds import LUNGS_NAME, MATCHES_NAME, NODULES_NAME, RESPONSE_NAME, SCAN_NAME
+from miliary.exchange.folders.open_result import (
+    find_series,
+    is_ct_result,
+    open_ct_result,
+    open_series,
+    open_study,
+    read_transform,
+)
+from miliary.exchange.folders.result_file import VERSION_CODES, ResultFileError
+from miliary.exchange.folders.tables import read_matches_csv, read_nodules_csv
+from miliary.exchange.folders.volume_store import CroppedVolume, read_stored_volume
 from miliary.exchange.volumes.nifti import read_nifti
-from miliary.model.ct_result import SUMMARY_KIND
-from miliary.model.nodules import COLUMNS
+from miliary.model.codec import plain
+from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Grid
+from miliary.model.scan_summary import ScanSummary
+from miliary.model.study_index import StudyIndex
 from miliary.model.transform import Transform
 
 I16 = npt.NDArray[np.int16]
@@ -34,16 +44,12 @@ MAX_SCANS = 16
 # Volumes kept whole at once: the two on the screen and the one shown before.
 MAX_WHOLE = 3
 LUNG_MARGIN_MM = 6.0
-_TEXT_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is object)
-_NUMBER_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype is not object)
-_KNOWN_MAJOR = 1
-_TRANSFORM_NAMES = ("transform.npz", "transform/transform.npz")
 
 
 class LazyVolume:
     """Voxels of one scan: single slabs straight from the chunks, everything once it is in memory."""
 
-    def __init__(self, stored: StoredVolume, find_lungs: Callable[[], tuple[slice, slice, slice]]) -> None:
+    def __init__(self, stored: CroppedVolume, find_lungs: Callable[[], tuple[slice, slice, slice]]) -> None:
         self.grid: Grid = stored.grid
         self._stored = stored
         self._whole: I16 | None = None
@@ -88,8 +94,8 @@ class ShownScan:
     ----------
     label : str
         Name of its folder.
-    summary : mapping
-        `scan.json`; empty where it cannot be read.
+    summary : ScanSummary or None
+        What `scan.json` holds; None where it cannot be read.
     nodules : mapping of str to list
         The columns of `nodules.csv`; NaN is None.
     volume : LazyVolume or None
@@ -98,7 +104,7 @@ class ShownScan:
     """
 
     label: str
-    summary: Mapping[str, Any]
+    summary: ScanSummary | None
     nodules: Mapping[str, list[Any]]
     volume: LazyVolume | None
     problems: tuple[str, ...] = ()
@@ -187,11 +193,12 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
     if not place.is_dir():
         raise InputError(f"{place.name}: is not a folder; give a study or what 'miliary ct' wrote")
     stamp = stamp_study(place)
-    members = [place] if (place / "scan.json").is_file() else _find_members(place)
+    index = _read_index(place)
+    members = _find_members(place)
     if not members:
         raise InputError(f"{place.name}: holds no result of 'miliary ct' (scan.json); give a study folder")
     scans = tuple(_read_scan(member) for member in members[:MAX_SCANS])
-    problems = [f"study.json names {path}, which is not there." for path in _find_lost(place)]
+    problems = [f"study.json names {path}, which is not there." for path in _find_lost(place, index)]
     if len(members) > MAX_SCANS:
         problems.append(f"Only the first {MAX_SCANS} of {len(members)} scans are shown.")
     links: dict[tuple[str, str], Transform] = {}
@@ -202,10 +209,10 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
         if not {first, second} <= labels:
             continue
         try:
-            links[first, second] = _read_transform(compared)
-        except (MiliaryError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            links[first, second] = read_transform(compared)
+        except MiliaryError:
             problems.append(f"{first} and {second} are not linked: their registration cannot be read.")
-        pairs[first, second] = _read_pairs(compared / "matches.csv")
+        pairs[first, second] = _read_pairs(compared / MATCHES_NAME)
     return ShownStudy(
         title=place.resolve().name,
         scans=scans,
@@ -221,162 +228,106 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
 def stamp_study(folder: str | Path) -> tuple[tuple[str, int], ...]:
     """What changes when a member of a study is written anew: its main files and their times [ns]."""
     place = Path(folder)
-    members = [place] if (place / "scan.json").is_file() else _find_members(place)
-    files = [*(m / "scan.json" for m in members), *place.glob("compare/*/response.json")]
+    files = [*(m / SCAN_NAME for m in _find_members(place)), *place.glob(f"compare/*/{RESPONSE_NAME}")]
     return tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files if file.is_file()))
 
 
-def _find_lost(study: Path) -> list[str]:
+def _read_index(study: Path) -> StudyIndex:
+    """What the study states of its members; nothing where it states nothing usable."""
+    try:
+        return open_study(study).index
+    except ResultFileError:
+        return StudyIndex()
+
+
+def _find_lost(study: Path, index: StudyIndex) -> list[str]:
     """Paths of scans that the study states and that are not there."""
-    stated = _read_json(study / "study.json").get("ct")
-    paths = [
-        e.get("path") if isinstance(e, dict) else e for e in (stated if isinstance(stated, list) else [])
-    ]
-    inside = [p for p in paths if isinstance(p, str) and p and not Path(p).is_absolute()]
-    return [p for p in inside if not (study / p / "scan.json").is_file()]
+    inside = [entry.path for entry in index.ct if entry.path and not Path(entry.path).is_absolute()]
+    return [path for path in inside if not is_ct_result(study / path)]
 
 
 def _find_members(study: Path) -> list[Path]:
     """Result folders of the scans: as the study states them, then what else lies under ``ct``."""
-    stated = []
-    content = _read_json(study / "study.json")
-    for entry in content.get("ct", []) if isinstance(content.get("ct"), list) else []:
-        name = entry.get("path") if isinstance(entry, dict) else entry
-        if isinstance(name, str) and (study / name).resolve().is_relative_to(study.resolve()):
-            stated.append(study / name)
+    if is_ct_result(study):
+        return [study]
+    inside = study.resolve()
+    stated = [study / entry.path for entry in _read_index(study).ct]
+    stated = [member for member in stated if member.resolve().is_relative_to(inside)]
     usual = {"baseline": -2, "followup": -1, "follow-up": -1, "follow_up": -1}
-    found = sorted((p.parent for p in (study / "ct").glob("*/scan.json")), key=lambda p: p.name)
+    found = sorted((p.parent for p in (study / "ct").glob(f"*/{SCAN_NAME}")), key=lambda p: p.name)
     found.sort(key=lambda p: usual.get(p.name.lower(), 0))
-    members = {member.resolve(): member for member in [*stated, *found] if (member / "scan.json").is_file()}
-    return list(members.values())
+    return list({m.resolve(): m for m in [*stated, *found] if is_ct_result(m)}.values())
 
 
 def _read_scan(folder: Path) -> ShownScan:
     problems = []
-    summary = _read_json(folder / "scan.json")
-    if summary.get("kind") != SUMMARY_KIND:
-        problems.append("scan.json cannot be read: its measurements are not shown.")
-        summary = {}
-    elif (version := _find_version(summary)) != _KNOWN_MAJOR:
-        problems.append(f"scan.json {_name_version(version)}: what is known of it is shown.")
+    summary = None
     try:
-        nodules = _read_nodules(folder / "nodules.csv")
-    except (OSError, ValueError, KeyError, csv.Error):
+        saved = open_ct_result(folder)
+        summary = saved.summary
+        versions = [w.message for w in saved.warnings if w.code in VERSION_CODES]
+        problems += [f"{message.partition(': ')[2]}: what is known of it is shown." for message in versions]
+    except ResultFileError:
+        problems.append("scan.json cannot be read: its measurements are not shown.")
+    try:
+        nodules = _list_nodules(read_nodules_csv(folder / NODULES_NAME).value)
+    except MiliaryError:
         nodules = {column.name: [] for column in COLUMNS}
         problems.append("nodules.csv cannot be read: no nodule is shown.")
     volume = None
     try:
         stored = read_stored_volume(folder)
-        volume = LazyVolume(stored, lambda: _find_lung_box(folder / "lungs.nii.gz", stored.grid))
+        volume = LazyVolume(stored, lambda: _find_lung_box(folder / LUNGS_NAME, stored.grid))
     except MiliaryError:
         problems.append("This result holds no images (volume.zarr): run 'miliary ct' without --no-volume.")
     return ShownScan(folder.resolve().name, summary, nodules, volume, tuple(problems))
 
 
-def _find_version(summary: Mapping[str, Any]) -> int | None:
-    major = str(summary.get("schema_version")).partition(".")[0]
-    return int(major) if major.isdecimal() else None
+def find_applied_through(summary: ScanSummary | None) -> int:
+    """Number of the last correction that a result holds; 0 where it holds none."""
+    applied = summary.corrections if summary else None
+    return (applied.applied_through if applied else None) or 0
 
 
-def _name_version(version: int | None) -> str:
-    if version is None:
-        return "does not say its schema version"
-    return f"was written by {'a later' if version > _KNOWN_MAJOR else 'an earlier'} version"
-
-
-def find_applied_through(summary: Mapping[str, Any]) -> int:
-    """Number of the last correction that a result holds; 0 where it says nothing usable."""
-    about = summary.get("corrections")
-    value = about.get("applied_through") if isinstance(about, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def list_lesions(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_lesions(summary: ScanSummary | None) -> list[dict[str, Any]]:
     """Number, longest diameter [mm] and its ends of every lesion that can be shown."""
-    lesions = summary.get("lesions")
-    found = []
-    for row in lesions if isinstance(lesions, list) else []:
-        number = row.get("id") if isinstance(row, dict) else None
-        length = _finite(row.get("long_axis_mm")) if isinstance(row, dict) else None
-        if not isinstance(number, int) or isinstance(number, bool) or length is None:
-            continue
-        ends = row.get("long_axis_ends_lps_mm")
-        is_whole = isinstance(ends, list) and len(ends) == 2 and all(map(_is_point, ends))
-        found.append(
-            {"id": number, "long_axis_mm": length, "long_axis_ends_lps_mm": ends if is_whole else None}
-        )
-    return found
+    return [
+        {
+            "id": lesion.id,
+            "long_axis_mm": lesion.long_axis_mm,
+            "long_axis_ends_lps_mm": plain(lesion.long_axis_ends_lps_mm),
+        }
+        for lesion in (summary.lesions if summary else ())
+        if lesion.long_axis_mm is not None
+    ]
 
 
-def _is_point(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(_finite(v) is not None for v in value)
-
-
-def _finite(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _read_nodules(path: Path) -> dict[str, list[Any]]:
-    """Columns of the table; a column that an older version did not write holds None."""
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-    if not {"id", "x_mm", "y_mm", "z_mm"} <= set(table.fieldnames or ()):
-        raise ValueError("the table has no places")
-    columns: dict[str, list[Any]] = {}
-    for name in _NUMBER_COLUMNS:
-        columns[name] = [_number(row.get(name)) for row in rows]
-    for name in _TEXT_COLUMNS:
-        columns[name] = [row.get(name) or "" for row in rows]
-    columns["id"] = [int(row["id"]) for row in rows]
-    if any(columns[axis][row] is None for axis in ("x_mm", "y_mm", "z_mm") for row in range(len(rows))):
-        raise ValueError("a nodule has no place")
-    return columns
-
-
-def _number(text: str | None) -> float | None:
-    if not text:
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None
+def _list_nodules(nodules: Nodules) -> dict[str, list[Any]]:
+    """Columns of the table as lists; a number that is not known is None."""
+    if not np.isfinite(nodules.position_lps_mm).all():
+        raise RecordError("a nodule has no position")
+    return {
+        column.name: [
+            None if column.dtype is np.float64 and not math.isfinite(value) else value
+            for value in nodules[column.name].tolist()
+        ]
+        for column in COLUMNS
+    }
 
 
 def _read_nadir(study: Path) -> str:
-    for name in ("series.json", "compare/series.json"):
-        if (study / name).is_file():
-            return str(_read_json(study / name).get("nadir") or "")
-    return ""
-
-
-def _read_transform(folder: Path) -> Transform:
-    for name in _TRANSFORM_NAMES:
-        if (folder / name).is_file():
-            # Opened here, since numpy leaves a file open that it cannot read.
-            with (folder / name).open("rb") as file:
-                return Transform.from_arrays(dict(np.load(file, allow_pickle=False)))
-    raise InputError("there is no transform")
+    name = find_series(study)
+    try:
+        return (open_series(study / name).nadir if name else None) or ""
+    except ResultFileError:
+        return ""
 
 
 def _read_pairs(path: Path) -> list[tuple[int, int]]:
     """Matched nodules; none where they cannot be read."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            names = next(rows)
-            columns = [place for place, name in enumerate(names) if name.endswith("id")][:2]
-            return [
-                (int(row[columns[0]]), int(row[columns[1]])) for row in rows if all(row[c] for c in columns)
-            ]
-    except (OSError, ValueError, IndexError, StopIteration):
+        return read_matches_csv(path)
+    except MiliaryError:
         return []
 
 

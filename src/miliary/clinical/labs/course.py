@@ -6,7 +6,7 @@ Pairs are shown as they are. A correlation is computed from the fourth pair on a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from miliary.clinical.labs.lab_ranges import (
     convert_lab,
@@ -17,9 +17,8 @@ from miliary.clinical.labs.lab_ranges import (
 from miliary.clinical.rulebook import Row
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, Study, When, days_between, path_of
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
-
-Scan = Mapping[str, Any]  # what scan.json holds
 
 
 class Pair(NamedTuple):
@@ -32,14 +31,14 @@ class Pair(NamedTuple):
     value: float
 
 
-def assess_course(case: Case, scans: Mapping[str, Scan]) -> tuple[Assessment, ...]:
+def assess_course(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessment, ...]:
     """Total volume of nodules beside each tumor marker and amylase, scan by scan.
 
     Parameters
     ----------
     case : Case
-    scans : mapping of str to mapping
-        The `scan.json` of each study that was measured, by the id of the study.
+    scans : mapping of str to ScanSummary
+        What was measured on each study that was, by the id of the study.
 
     Returns
     -------
@@ -55,7 +54,7 @@ def _is_followed(row: Row) -> bool:
     return bool(row.get("is_marker", False)) or row.id.startswith("amylase")
 
 
-def _assess_analyte(case: Case, scans: Mapping[str, Scan], row: Row) -> Iterator[Assessment]:
+def _assess_analyte(case: Case, scans: Mapping[str, ScanSummary], row: Row) -> Iterator[Assessment]:
     pairs = find_pairs(case, scans, row)
     if not pairs:
         return
@@ -93,12 +92,12 @@ def _assess_analyte(case: Case, scans: Mapping[str, Scan], row: Row) -> Iterator
     )
 
 
-def _is_simulated(pairs: Sequence[Pair], scans: Mapping[str, Scan]) -> bool:
-    origins = {scans[p.study.id].get("origin") for p in pairs} | {p.lab.origin for p in pairs}
+def _is_simulated(pairs: Sequence[Pair], scans: Mapping[str, ScanSummary]) -> bool:
+    origins = {scans[p.study.id].origin for p in pairs} | {p.lab.origin for p in pairs}
     return Origin.SIMULATED in origins
 
 
-def find_pairs(case: Case, scans: Mapping[str, Scan], row: Row) -> tuple[Pair, ...]:
+def find_pairs(case: Case, scans: Mapping[str, ScanSummary], row: Row) -> tuple[Pair, ...]:
     """For each measured scan with a known time the nearest value of an analyte, in order of time.
 
     A value beyond a limit (``<``, ``>``) or in a unit that cannot be converted stands beside nothing.
@@ -126,9 +125,8 @@ def find_pairs(case: Case, scans: Mapping[str, Scan], row: Row) -> tuple[Pair, .
     return tuple(sorted(found, key=lambda pair: pair.day))
 
 
-def _volume(scan: Scan | None) -> float | None:
-    value = scan["nodules"].get("total_volume_mm3") if scan is not None else None
-    return None if value is None else float(value)
+def _volume(scan: ScanSummary | None) -> float | None:
+    return None if scan is None else scan.nodules.total_volume_mm3
 
 
 def correlate_ranks(pairs: Sequence[tuple[float, float]]) -> float | None:

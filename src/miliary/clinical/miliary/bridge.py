@@ -13,10 +13,12 @@ from miliary.clinical.rulebook import RuleBook, load_rules
 from miliary.clinical.tnm.staging import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
+from miliary.model.pattern import PatternLabel
+from miliary.model.scan import Side as ScanSide
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin, Presence, Side
 
 EDITION = "1"
-Scan = Mapping[str, Any]  # what scan.json holds
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,18 @@ class _Pair:
     """A study and what was measured on it, under the rules in use."""
 
     study: Study
-    scan: Scan
+    scan: ScanSummary
     book: RuleBook
 
 
-def assess_scans(case: Case, scans: Mapping[str, Scan]) -> tuple[Assessment, ...]:
+def assess_scans(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessment, ...]:
     """What the measured scans of a case say beside its records.
 
     Parameters
     ----------
     case : Case
-    scans : mapping of str to mapping
-        The `scan.json` of each study that points to a result, by the id of the study.
+    scans : mapping of str to ScanSummary
+        What was measured on each study that points to a result, by the id of the study.
 
     Returns
     -------
@@ -54,10 +56,10 @@ def assess_scans(case: Case, scans: Mapping[str, Scan]) -> tuple[Assessment, ...
     return tuple(found)
 
 
-def count_by_side(scan: Scan) -> tuple[int, int]:
-    """Nodules of the right and of the left lung."""
-    sides = scan["nodules"]["by_side"]
-    return int(sides["right"]["count"]), int(sides["left"]["count"])
+def count_by_side(scan: ScanSummary) -> tuple[int, int]:
+    """Nodules of the right and of the left lung; 0 where the result does not say."""
+    right, left = (scan.nodules.by_side.get(side) for side in (ScanSide.RIGHT, ScanSide.LEFT))
+    return (right.count if right else None) or 0, (left.count if left else None) or 0
 
 
 def is_in_both_lungs(right: int, left: int, *, book: RuleBook) -> bool:
@@ -69,10 +71,10 @@ def is_in_both_lungs(right: int, left: int, *, book: RuleBook) -> bool:
 
 def _describe(pair: _Pair) -> Assessment:
     right, left = count_by_side(pair.scan)
-    sizes = pair.scan["nodules"]["diameter_mm"]
+    sizes = pair.scan.nodules.diameter_mm
     size = "sizes not known"
-    if sizes["median"] is not None:
-        size = f"median diameter {sizes['median']:.1f} mm, 90th percentile {sizes['p90']:.1f} mm"
+    if sizes.median is not None and sizes.p90 is not None:
+        size = f"median diameter {sizes.median:.1f} mm, 90th percentile {sizes.p90:.1f} mm"
     statement = f"{pair.study.id}: {right + left} nodules measured, {right} right and {left} left; {size}."
     return _assessment(pair, "both_lungs", "bridge.measured", statement, Verdict.MET, value=right + left)
 
@@ -133,7 +135,7 @@ def _check_pattern(said: NodulePattern, pair: _Pair) -> Iterator[Assessment]:
         yield _conflict(
             pair, "both_lungs", statement, ("is_bilateral", said.is_bilateral.value), differs=differs
         )
-    p90 = pair.scan["nodules"]["diameter_mm"]["p90"]
+    p90 = pair.scan.nodules.diameter_mm.p90
     if said.max_diameter_mm is not None and p90 is not None:
         differs = abs(p90 - said.max_diameter_mm) >= pair.book.row("size_conflict")["min_difference_mm"]
         statement = (
@@ -153,13 +155,13 @@ def _check_pattern(said: NodulePattern, pair: _Pair) -> Iterator[Assessment]:
 
 def _check_spread(said: NodulePattern, pair: _Pair) -> Iterator[Assessment]:
     """Recorded distribution and share of the lung against the measured ones, where both are told."""
-    label = pair.scan.get("pattern", {}).get("label")
-    if said.distribution is not None and label not in (None, "indeterminate"):
+    label = pair.scan.pattern.label
+    if said.distribution is not None and label not in (None, PatternLabel.INDETERMINATE):
         statement = f"{pair.study.id}: distribution recorded as {said.distribution.value}, measured {label}."
         fact = ("distribution", said.distribution.value)
         differs = label != said.distribution.value
         yield _conflict(pair, "pattern_conflict", statement, fact, differs=differs)
-    share = pair.scan.get("extent", {}).get("lung_fraction_involved")
+    share = pair.scan.extent.lung_fraction_involved
     if said.lung_fraction is not None and share is not None:
         least = pair.book.row("fraction_conflict")["min_difference"]
         statement = f"{pair.study.id}: {said.lung_fraction:.0%} of the lung recorded, {share:.0%} measured."
@@ -171,11 +173,11 @@ def _check_spread(said: NodulePattern, pair: _Pair) -> Iterator[Assessment]:
 
 def _list_definitions(pair: _Pair) -> Iterator[Assessment]:
     """Which published definitions the measured numbers meet."""
-    rows = pair.scan.get("definitions") or ()
+    rows = pair.scan.definitions
     if not rows:
         return
     told = {
-        verdict: [row["title"] for row in rows if row["verdict"] == verdict.value]
+        verdict: [row.title for row in rows if row.verdict is verdict]
         for verdict in (Verdict.MET, Verdict.NOT_MET)
     }
     words = [
@@ -190,14 +192,13 @@ def _list_definitions(pair: _Pair) -> Iterator[Assessment]:
 
 def _describe_lesions(staging: Staging, pair: _Pair) -> Iterator[Assessment]:
     """The largest lesion measured beside what the case says of the primary: size, side and lobe."""
-    lesions = pair.scan.get("lesions") or ()
-    if not lesions:
+    largest = max(pair.scan.lesions, key=lambda lesion: lesion.long_axis_mm or 0.0, default=None)
+    if largest is None or largest.long_axis_mm is None:
         return
-    largest = max(lesions, key=lambda lesion: float(lesion["long_axis_mm"]))
-    size = float(largest["long_axis_mm"])
-    lobe = None if largest["lobe"] == "not_determined" else str(largest["lobe"])
-    place = lobe or f"{largest['side']} lung"
-    what = "cavitary lesion" if largest["is_cavitary"] else "lesion"
+    size = largest.long_axis_mm
+    lobe = None if largest.lobe is None else largest.lobe.value
+    place = lobe or f"{largest.side} lung"
+    what = "cavitary lesion" if largest.is_cavitary else "lesion"
     measured = (Input(path_of("studies", pair.study.id, "result.lesions.long_axis_mm"), size),)
     told = f"{pair.study.id}: {what} of {size:.1f} mm measured, {place}"
     if staging.size_mm is None:
@@ -214,7 +215,7 @@ def _describe_lesions(staging: Staging, pair: _Pair) -> Iterator[Assessment]:
     home = primary_side(staging)
     if home is not None:
         recorded = staging.lobe.value if staging.lobe is not None and lobe is not None else home.value
-        found = lobe if lobe is not None and staging.lobe is not None else largest["side"]
+        found = lobe if lobe is not None and staging.lobe is not None else largest.side
         statement = f"{told}; the primary is recorded in {recorded}."
         where = (Input("staging.lobe" if recorded.isupper() else "staging.side", recorded),)
         differs = found != recorded
@@ -277,7 +278,7 @@ def _assessment(
         severity=severity,
         statement=statement,
         inputs=(*inputs, *measured),
-        origin=Origin.SIMULATED if pair.scan["origin"] == "simulated" else Origin.MEASURED,
+        origin=Origin.SIMULATED if pair.scan.origin is Origin.SIMULATED else Origin.MEASURED,
         **pair.book.credit(row_id),
         **more,
     )

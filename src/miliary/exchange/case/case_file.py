@@ -18,7 +18,7 @@ import yaml
 from miliary.errors import CaseError, OutputError
 from miliary.exchange.case.decode import Decoder, Problem, suggest
 from miliary.model.case import Case, LabResult
-from miliary.model.ct_result import SUMMARY_KIND
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
 
 CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
@@ -101,7 +101,7 @@ def read_case_text(text: str, *, name: str = CASE_NAME) -> Case:
     return case
 
 
-def read_scans(case: Case, path: str | Path) -> dict[str, dict[str, Any]]:
+def read_scans(case: Case, path: str | Path) -> dict[str, ScanSummary]:
     """What `miliary ct` measured on the studies of a case that point to a result, by study id.
 
     Parameters
@@ -125,17 +125,18 @@ def find_scans(case: Case, path: str | Path) -> dict[str, Path]:
     return {study.id: home / study.result for study in case.studies if study.result}
 
 
-def _read_scan(home: Path, result: str, study_id: str) -> dict[str, Any]:
+def _read_scan(home: Path, result: str, study_id: str) -> ScanSummary:
+    from miliary.exchange.folders.open_result import open_ct_result
+    from miliary.exchange.folders.result_file import ResultFileError
+
     where = f"{CASE_NAME}: studies[{study_id}].result"
     try:
-        content = json.loads((home / result / "scan.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        raise CaseError(
-            f"{where}: no scan.json in that folder; give a folder that 'miliary ct' wrote"
-        ) from None
-    if not isinstance(content, dict) or content.get("kind") != SUMMARY_KIND:
-        raise CaseError(f"{where}: is not a result of 'miliary ct'")
-    return content
+        return open_ct_result(home / result).summary
+    except ResultFileError as error:
+        if error.code == "not_a_result":
+            raise CaseError(f"{where}: is not a result of 'miliary ct'") from None
+        what = "no scan.json in that folder" if error.code == "missing" else "its scan.json is damaged"
+        raise CaseError(f"{where}: {what}; give a folder that 'miliary ct' wrote") from None
 
 
 def read_case_schema() -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from miliary.exchange.case.record import Band, summarize_record
 from miliary.exchange.dicom.radiograph_picture import keep_radiographs
-from miliary.exchange.folders.store import CASE_KIND, replacing_folder
-from miliary.exchange.folders.study_file import RADIOGRAPHS_NAME, write_study_file
-from miliary.model.assessment import Assessment, Basis, Severity, Verdict, summarize_assessment
-from miliary.model.case import SCHEMA_VERSION, Case
+from miliary.exchange.folders.atomic_folder import replacing_folder
+from miliary.exchange.folders.ct_store import write_json
+from miliary.exchange.folders.kinds import CASE_NAME, RADIOGRAPHS_NAME
+from miliary.exchange.folders.study_file import write_study_file
+from miliary.model.assessment import Assessment, Basis, Severity, Verdict
+from miliary.model.case import Case
+from miliary.model.case_summary import CaseSummary, CitationSummary, OutcomeCounts
+from miliary.model.codec import plain, to_json
 
 _HEADINGS = {
     Severity.ERROR: "Errors",
@@ -26,50 +27,29 @@ _HEADINGS = {
 _DISCLAIMER = "States and cites for a reader who decides; no medical device, no advice."
 
 
-@dataclass(frozen=True)
-class Source:
-    """A citation as the result holds it."""
-
-    text: str
-    doi: str
-    basis: Basis
-
-
 def summarize_case(
     case: Case,
     assessments: Sequence[Assessment],
-    sources: Mapping[str, Source],
+    sources: Mapping[str, CitationSummary],
     *,
     counts: Mapping[str, int],
     provenance: Mapping[str, Any],
     bands: Mapping[str, Band] | None = None,
-) -> dict[str, Any]:
-    """What `case.json` holds, as plain JSON values."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": CASE_KIND,
-        "case_id": case.id,
-        "origin": case.origin.value,
-        "counts": dict(counts),
-        "assessments": [summarize_assessment(assessment) for assessment in assessments],
-        "citations": {
-            name: {"text": s.text, "basis": s.basis.value} | ({"doi": s.doi} if s.doi else {})
-            for name, s in sources.items()
-        },
-        "record": summarize_record(case, bands=bands),
-        "provenance": dict(provenance),
-    }
-
-
-def read_case_result_schema() -> dict[str, Any]:
-    """The published JSON schema of `case.json`."""
-    text = resources.files("miliary.exchange").joinpath("schemas/case_result.schema.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+) -> CaseSummary:
+    """What `case.json` holds."""
+    return CaseSummary(
+        case_id=case.id,
+        origin=case.origin,
+        counts=OutcomeCounts(**counts),
+        assessments=tuple(assessments),
+        citations=dict(sources),
+        record=summarize_record(case, bands=bands),
+        provenance=plain(provenance),
+    )
 
 
 def write_case_result(
-    summary: Mapping[str, Any],
+    summary: CaseSummary,
     text: str,
     folder: str | Path,
     *,
@@ -106,18 +86,17 @@ def write_case_result(
             shutil.copytree(source, draft / "ct" / name, copy_function=_link_or_copy)
         write_study_file(
             draft,
-            title=str(summary["record"].get("title") or summary["case_id"]),
+            title=summary.record.title or summary.case_id,
             scans=[(name, f"ct/{name}") for name in scans or {}],
-            case="case.json",
-            origin=str(summary["origin"]),
+            case=CASE_NAME,
+            origin=summary.origin or "",
         )
     return problems
 
 
-def write_case_files(summary: Mapping[str, Any], text: str, folder: Path) -> None:
+def write_case_files(summary: CaseSummary, text: str, folder: Path) -> None:
     """Write `case.json` and `summary.md` into a folder that is there."""
-    content = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "case.json").write_text(content + "\n", encoding="utf-8")
+    write_json(to_json(summary), folder / CASE_NAME)
     (folder / "summary.md").write_text(text, encoding="utf-8")
 
 
@@ -128,7 +107,9 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def render_summary(case: Case, assessments: Sequence[Assessment], sources: Mapping[str, Source]) -> str:
+def render_summary(
+    case: Case, assessments: Sequence[Assessment], sources: Mapping[str, CitationSummary]
+) -> str:
     """The assessments as a Markdown page: by severity, then results, then what cannot be told."""
     lines = [f"# {case.title or case.id}", "", f"Facts: {case.origin.value}. {_DISCLAIMER}", ""]
     for severity, heading in _HEADINGS.items():
@@ -141,7 +122,9 @@ def render_summary(case: Case, assessments: Sequence[Assessment], sources: Mappi
     return "\n".join(lines)
 
 
-def _section(title: str, found: Iterable[Assessment], sources: Mapping[str, Source]) -> Iterator[str]:
+def _section(
+    title: str, found: Iterable[Assessment], sources: Mapping[str, CitationSummary]
+) -> Iterator[str]:
     items = list(found)
     if items:
         yield from (f"## {title} ({len(items)})", "")
@@ -149,7 +132,7 @@ def _section(title: str, found: Iterable[Assessment], sources: Mapping[str, Sour
         yield ""
 
 
-def _line(assessment: Assessment, sources: Mapping[str, Source]) -> str:
+def _line(assessment: Assessment, sources: Mapping[str, CitationSummary]) -> str:
     missing = assessment.reason.rstrip(".")
     is_said = missing.removeprefix("not stated: ") in assessment.statement
     reason = f" Cannot be told: {missing}." if missing and not is_said else ""

@@ -7,18 +7,29 @@ item; where the case itself counts days, they are taken as they are.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from miliary.model.case import AdverseEvent, Case, LabResult, Lesion, Treatment, When
+from miliary.model.case_summary import (
+    EthicsSummary,
+    EventSummary,
+    GeneSummary,
+    LabSummary,
+    LesionSizeSummary,
+    MolecularSummary,
+    PatientSummary,
+    RecordedLesionSummary,
+    RecordSummary,
+)
 from miliary.model.vocabulary import Presence
 
 # Limits of a laboratory value [its unit] and the words that say whose they are.
 Band = tuple[float | None, float | None, str]
 
 
-def summarize_record(case: Case, *, bands: Mapping[str, Band] | None = None) -> dict[str, Any]:
-    """The record as plain JSON values.
+def summarize_record(case: Case, *, bands: Mapping[str, Band] | None = None) -> RecordSummary:
+    """The record as a report shows it.
 
     Parameters
     ----------
@@ -28,35 +39,28 @@ def summarize_record(case: Case, *, bands: Mapping[str, Band] | None = None) -> 
 
     Returns
     -------
-    dict
-        ``day_zero``, ``patient``, ``events`` in order of time, ``labs``, ``lesions`` and what else a page
-        shows beside the assessments.
+    RecordSummary
+        Events in order of time; what the record does not hold is empty.
     """
     zero, words = find_day_zero(case)
-    return _without_empty(
-        {
-            "title": case.title,
-            "sources": list(case.sources),
-            "day_zero": words,
-            "patient": _summarize_patient(case),
-            "symptoms": _stated(case.symptoms),
-            "history": _stated(case.history),
-            "events": sorted(_list_events(case, zero), key=_order),
-            "labs": [_summarize_lab(lab, zero, (bands or {}).get(lab.id)) for lab in case.labs],
-            "tests": list(_summarize_tests(case)),
-            "lesions": [_summarize_lesion(lesion) for lesion in case.lesions],
-            "ethics": _summarize_ethics(case),
-            "report": _stated(case.report.items) if case.report else None,
-        }
+    return RecordSummary(
+        title=case.title,
+        sources=tuple(case.sources),
+        day_zero=words,
+        patient=_summarize_patient(case),
+        symptoms=_stated(case.symptoms),
+        history=_stated(case.history),
+        events=tuple(sorted(_list_events(case, zero), key=_order)),
+        labs=tuple(_summarize_lab(lab, zero, (bands or {}).get(lab.id)) for lab in case.labs),
+        tests=tuple(_summarize_tests(case)),
+        lesions=tuple(_summarize_lesion(lesion) for lesion in case.lesions),
+        ethics=_summarize_ethics(case),
+        report=_stated(case.report.items) if case.report else {},
     )
 
 
-def _without_empty(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if value not in (None, "", [], {}, ())}
-
-
-def _stated(findings: Mapping[Any, Presence]) -> dict[str, str]:
-    return {str(name): presence.value for name, presence in findings.items()}
+def _stated(findings: Mapping[Any, Presence]) -> dict[str, Presence]:
+    return {str(name): presence for name, presence in findings.items()}
 
 
 def _dated(case: Case) -> Iterator[dt.date]:
@@ -83,113 +87,117 @@ def find_day_zero(case: Case) -> tuple[dt.date | None, str]:
     return dates[0], case.day_zero or "first dated item of the record"
 
 
-def _when(when: When, zero: dt.date | None) -> dict[str, Any]:
+def _find_day(when: When, zero: dt.date | None) -> int | None:
+    """Days from day zero; None where neither a date nor a day is known."""
     if when.date is not None and zero is not None:
-        return {"day": (when.date - zero).days}
-    if when.day is not None:
-        return {"day": when.day}
-    return {"day": None, "when": when.text} if when.text else {"day": None}
+        return (when.date - zero).days
+    return when.day
 
 
-def _order(event: Mapping[str, Any]) -> tuple[bool, int]:
-    return (event["day"] is None, event["day"] or 0)
+def _find_words(when: When, zero: dt.date | None) -> str:
+    """The time in words, where that is all there is."""
+    return when.text if _find_day(when, zero) is None else ""
 
 
-def _summarize_patient(case: Case) -> dict[str, Any]:
+def _order(event: EventSummary) -> tuple[bool, int]:
+    return (event.day is None, event.day or 0)
+
+
+def _summarize_patient(case: Case) -> PatientSummary:
     patient = case.patient
-    facts = {
-        "age_years": patient.age_years,
-        "sex": patient.sex,
-        "region": patient.region,
-        "ancestry": patient.ancestry,
-        "smoking": patient.smoking,
-        "pack_years": patient.pack_years,
-        "ecog": patient.ecog,
-        "weight_kg": patient.weight_kg,
-        "height_cm": patient.height_cm,
-    }
-    return {name: str(v) if isinstance(v, str) else v for name, v in facts.items() if v not in (None, "")}
+    return PatientSummary(
+        age_years=patient.age_years,
+        sex=patient.sex,
+        region=patient.region,
+        ancestry=patient.ancestry,
+        smoking=patient.smoking,
+        pack_years=patient.pack_years,
+        ecog=patient.ecog,
+        weight_kg=patient.weight_kg,
+        height_cm=patient.height_cm,
+    )
 
 
-def _event(kind: str, item: Any, when: dict[str, Any], label: str, detail: str) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "id": item.id,
-        **when,
-        "label": label,
-        **({"detail": detail} if detail else {}),
-        "origin": item.origin.value,
-    }
+def _event(
+    kind: str, item: Any, label: str, detail: str, *, when: When, zero: dt.date | None, **more: int | None
+) -> EventSummary:
+    return EventSummary(
+        kind=kind,
+        id=item.id,
+        day=_find_day(when, zero),
+        when=_find_words(when, zero),
+        label=label,
+        detail=detail,
+        origin=item.origin,
+        **more,
+    )
 
 
-def _list_events(case: Case, zero: dt.date | None) -> Iterator[dict[str, Any]]:
+def _list_events(case: Case, zero: dt.date | None) -> Iterator[EventSummary]:
     for study in case.studies:
         parts = " ".join(study.body_parts)
         shown = [f.value.replace("_", " ") for f, p in study.findings.items() if p is Presence.PRESENT]
         detail = "; ".join(filter(None, (", ".join(shown), study.change, study.note)))
         yield _event(
-            "imaging", study, _when(study.when, zero), f"{study.modality.upper()} {parts}".strip(), detail
+            "imaging", study, f"{study.modality.upper()} {parts}".strip(), detail, when=study.when, zero=zero
         )
     for specimen in case.specimens:
         label = " ".join(filter(None, (specimen.procedure.replace("_", " "), specimen.site)))
         detail = "; ".join(filter(None, (specimen.histology, ", ".join(specimen.patterns))))
-        yield _event("pathology", specimen, _when(specimen.when, zero), label or specimen.id, detail)
+        yield _event("pathology", specimen, label or specimen.id, detail, when=specimen.when, zero=zero)
     yield from _list_tests(case, zero)
     for treatment in case.treatments:
-        when = _when(treatment.start, zero)
-        end = _when(treatment.stop, zero)["day"]
-        event = _event("treatment", treatment, when, treatment.name, _dose(treatment))
-        yield {**event, "end_day": end, "line": treatment.line}
+        end = _find_day(treatment.stop, zero)
+        when, name, dose = treatment.start, treatment.name, _dose(treatment)
+        yield _event(
+            "treatment", treatment, name, dose, end_day=end, line=treatment.line, when=when, zero=zero
+        )
     for adverse in case.adverse_events:
-        end = _when(adverse.end, zero)["day"]
-        event = _event("adverse_event", adverse, _when(adverse.when, zero), adverse.term, _adverse(adverse))
-        yield {**event, "end_day": end, "grade": adverse.grade}
+        end = _find_day(adverse.end, zero)
+        when, term, words = adverse.when, adverse.term, _adverse(adverse)
+        yield _event(
+            "adverse_event", adverse, term, words, end_day=end, grade=adverse.grade, when=when, zero=zero
+        )
     for response in case.responses:
         label = response.category or response.text or response.of
         detail = " ".join(filter(None, (response.criteria, response.of if response.category else "")))
-        yield _event("response", response, _when(response.when, zero), label, detail)
+        yield _event("response", response, label, detail, when=response.when, zero=zero)
     for stage in case.staging.asserted:
         label = " ".join(filter(None, (stage.tnm, stage.group)))
-        yield _event("stage", stage, _when(stage.when, zero), label, stage.edition)
+        yield _event("stage", stage, label, stage.edition, when=stage.when, zero=zero)
 
 
-def _list_tests(case: Case, zero: dt.date | None) -> Iterator[dict[str, Any]]:
+def _list_tests(case: Case, zero: dt.date | None) -> Iterator[EventSummary]:
     for report in case.molecular:
         found = [
             " ".join(filter(None, (gene.gene, gene.alteration, gene.result.value.replace("_", " "))))
             for gene in report.genes
         ]
         yield _event(
-            "molecular", report, _when(report.when, zero), report.assay or report.id, "; ".join(found)
+            "molecular", report, report.assay or report.id, "; ".join(found), when=report.when, zero=zero
         )
     for stain in case.immunostains:
         share = f"TPS {stain.tps_percent:g} %" if stain.tps_percent is not None else ""
         result = "" if stain.result.value == "not_stated" else stain.result.value
         detail = " ".join(filter(None, (result, share, stain.clone)))
-        yield _event("molecular", stain, _when(stain.when, zero), f"{stain.target} IHC", detail)
+        yield _event("molecular", stain, f"{stain.target} IHC", detail, when=stain.when, zero=zero)
     for test in case.microbiology:
         label = " ".join(filter(None, (test.test.replace("_", " "), test.material)))
-        yield _event("microbiology", test, _when(test.when, zero), label, test.result.value.replace("_", " "))
+        yield _event(
+            "microbiology", test, label, test.result.value.replace("_", " "), when=test.when, zero=zero
+        )
 
 
-def _summarize_tests(case: Case) -> Iterator[dict[str, Any]]:
+def _summarize_tests(case: Case) -> Iterator[MolecularSummary]:
     """What each molecular test and stain says of each gene."""
     for report in case.molecular:
-        genes = [
-            {"gene": g.gene, "result": g.result.value, "alteration": g.alteration, "partner": g.partner}
-            for g in report.genes
-        ]
-        yield {
-            "id": report.id,
-            "label": report.assay or report.id,
-            "specimen": report.specimen,
-            "genes": genes,
-        }
+        genes = tuple(GeneSummary(g.gene, g.result, g.alteration, g.partner) for g in report.genes)
+        yield MolecularSummary(report.id, report.assay or report.id, report.specimen, genes)
     for stain in case.immunostains:
         share = f"TPS {stain.tps_percent:g} %" if stain.tps_percent is not None else ""
-        gene = {"gene": stain.target, "result": stain.result.value, "alteration": share, "partner": ""}
         label = " ".join(filter(None, (f"{stain.target} IHC", stain.clone)))
-        yield {"id": stain.id, "label": label, "specimen": stain.specimen, "genes": [gene]}
+        gene = GeneSummary(stain.target, stain.result, share, "")
+        yield MolecularSummary(stain.id, label, stain.specimen, (gene,))
 
 
 def _dose(treatment: Treatment) -> str:
@@ -214,53 +222,42 @@ def _adverse(event: AdverseEvent) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _summarize_lab(lab: LabResult, zero: dt.date | None, band: Band | None) -> dict[str, Any]:
+def _summarize_lab(lab: LabResult, zero: dt.date | None, band: Band | None) -> LabSummary:
     low, high, words = band or (lab.low, lab.high, "the laboratory's range")
-    return {
-        "id": lab.id,
-        "analyte": lab.analyte,
-        "value": lab.value,
-        "unit": lab.unit,
-        "comparator": lab.comparator,
-        "change": lab.change,
-        **_when(lab.when, zero),
-        "low": low,
-        "high": high,
-        "range": words if low is not None or high is not None else "",
-        "origin": lab.origin.value,
-    }
+    return LabSummary(
+        id=lab.id,
+        analyte=lab.analyte,
+        value=lab.value,
+        unit=lab.unit,
+        comparator=lab.comparator,
+        change=lab.change,
+        day=_find_day(lab.when, zero),
+        when=_find_words(lab.when, zero),
+        low=low,
+        high=high,
+        range=words if low is not None or high is not None else "",
+        origin=lab.origin,
+    )
 
 
-def _summarize_lesion(lesion: Lesion) -> dict[str, Any]:
-    return {
-        "id": lesion.id,
-        "organ": lesion.organ,
-        "kind": lesion.kind,
-        "lobe": lesion.lobe.value if lesion.lobe else "",
-        "side": lesion.side.value if lesion.side else "",
-        "role": lesion.role,
-        "measurements": [
-            {
-                "study": m.study,
-                "longest_mm": m.longest_mm,
-                "short_axis_mm": m.short_axis_mm,
-                "state": m.state.value if m.state else "",
-                "origin": m.origin.value,
-            }
-            for m in lesion.measurements
-        ],
-    }
+def _summarize_lesion(lesion: Lesion) -> RecordedLesionSummary:
+    sizes = (
+        LesionSizeSummary(m.study, m.longest_mm, m.short_axis_mm, m.state, m.origin)
+        for m in lesion.measurements
+    )
+    return RecordedLesionSummary(
+        lesion.id, lesion.organ, lesion.kind, lesion.lobe, lesion.side, lesion.role, tuple(sizes)
+    )
 
 
-def _summarize_ethics(case: Case) -> dict[str, Any] | None:
+def _summarize_ethics(case: Case) -> EthicsSummary | None:
     ethics = case.ethics
     if ethics is None:
         return None
-    conflicts: Sequence[str] = ethics.conflicts
-    return {
-        "consent_written": ethics.consent_written.value,
-        "committee_approval": ethics.committee_approval.value,
-        "committee_waiver": ethics.committee_waiver.value,
-        "funding": ethics.funding,
-        "conflicts": list(conflicts),
-    }
+    return EthicsSummary(
+        consent_written=ethics.consent_written,
+        committee_approval=ethics.committee_approval,
+        committee_waiver=ethics.committee_waiver,
+        funding=ethics.funding,
+        conflicts=tuple(ethics.conflicts),
+    )

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import ScanReadError
+from miliary.model.codec import to_json
+from miliary.model.figure_index import RadiographEntry, RadiographIndex
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -204,8 +206,8 @@ def keep_radiographs(files: Iterable[Path], folder: Path) -> list[str]:
             problems.append(str(error))
             continue
         (folder / f"{name}.png").write_bytes(found.png)
-        listed.append({"name": name, "file": f"{name}.png", **found.about})
+        listed.append(RadiographEntry(name=name, file=f"{name}.png", **found.about))
     if listed:
-        content = {"schema_version": "1.0", "kind": "miliary.figures", "figures": listed}
-        (folder / "figures.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(to_json(RadiographIndex(figures=tuple(listed))), indent=2)
+        (folder / "figures.json").write_text(text + "\n", encoding="utf-8")
     return problems

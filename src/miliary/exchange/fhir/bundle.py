@@ -49,7 +49,9 @@ from miliary.exchange.fhir.fhir_tables import (
     code_of,
     own_code,
 )
+from miliary.model.assessment import Assessment, Verdict
 from miliary.model.case import Case
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import UNITS, Origin, Smoking
 
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # that of URLs, as RFC 4122 gives it
@@ -84,8 +86,8 @@ class _Sender:
 def encode_fhir(
     case: Case,
     *,
-    assessments: Sequence[Mapping[str, Any]] = (),
-    scans: Mapping[str, Mapping[str, Any]] | None = None,
+    assessments: Sequence[Assessment] = (),
+    scans: Mapping[str, ScanSummary] | None = None,
     dates_shifted: bool = False,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A case as a bundle, and the paths of what it does not hold.
@@ -93,10 +95,10 @@ def encode_fhir(
     Parameters
     ----------
     case : Case
-    assessments : sequence of mapping, optional
-        As `case.json` holds them; stage, response and grades among them are sent as derived observations.
-    scans : mapping of str to mapping, optional
-        `scan.json` of measured studies by study id: the burden is sent with them.
+    assessments : sequence of Assessment, optional
+        Stage, response and grades among them are sent as derived observations.
+    scans : mapping of str to ScanSummary, optional
+        What was measured on studies, by study id: the burden is sent with them.
     dates_shifted : bool
         Mark the bundle so.
 
@@ -285,38 +287,38 @@ def _send_presence(section: str, name: str, state: str, parent: str, sender: _Se
     sender.add(resource, section, f"{parent}/{name}" if parent else name)
 
 
-def _send_derived(assessments: Iterable[Mapping[str, Any]], sender: _Sender) -> None:
+def _send_derived(assessments: Iterable[Assessment], sender: _Sender) -> None:
     """Stage, response and grades that rules derived: marked, and never read back."""
-    sent = [a for a in assessments if str(a.get("rule_id", "")).startswith(_SENT_RESULTS)]
+    sent = [a for a in assessments if a.rule_id.startswith(_SENT_RESULTS)]
     for number, assessment in enumerate(sent, start=1):
-        code = code_of(f"{OWN}:rule", str(assessment["rule_id"]), str(assessment.get("title", "")))
+        code = code_of(f"{OWN}:rule", assessment.rule_id, assessment.title)
         kind = Kind("derived", "Observation", "derived", "", {"status": "final", "code": code})
         resource = _start(kind, sender)
-        values = assessment.get("values") or [assessment["value"]] if "value" in assessment else []
-        if values and assessment["verdict"] != "not_assessable":
+        # A list of parts is sent only with the one result that they make up.
+        values = () if assessment.value is None else assessment.values or (assessment.value,)
+        if values and assessment.verdict is not Verdict.NOT_ASSESSABLE:
             resource["valueString"] = " or ".join(str(value) for value in values)
         else:
-            resource["dataAbsentReason"] = {"text": str(assessment.get("reason") or assessment["verdict"])}
-        resource["note"] = [{"text": str(assessment["statement"])}]
-        if assessment.get("edition"):
-            resource["method"] = {"text": assessment["edition"]}
+            resource["dataAbsentReason"] = {"text": assessment.reason or assessment.verdict.value}
+        resource["note"] = [{"text": assessment.statement}]
+        if assessment.edition:
+            resource["method"] = {"text": assessment.edition}
         sender.add(resource, "derived", str(number))
 
 
-def _send_burden(study_id: str, scan: Mapping[str, Any], sender: _Sender) -> None:
+def _send_burden(study_id: str, scan: ScanSummary, sender: _Sender) -> None:
     """Number and volume of nodules that a scan measured, with the lungs they lie in."""
     kind = Kind("burden", "Observation", "burden", "", {"status": "final", "code": own_code("nodule-burden")})
     resource = _start(kind, sender)
     resource["derivedFrom"] = [{"reference": sender.address("studies", study_id)}]
-    for name, path, unit in (
-        ("count", "nodules.count", "1"),
-        ("count_per_litre", "nodules.count_per_litre", "/L"),
-        ("total_volume", "nodules.total_volume_mm3", "mm3"),
-        ("total_volume_error", "nodules.total_volume_mm3_err", "mm3"),
-        ("right_lung", "lungs.right_ml", "mL"),
-        ("left_lung", "lungs.left_ml", "mL"),
+    for name, value, unit in (
+        ("count", scan.nodules.count, "1"),
+        ("count_per_litre", scan.nodules.count_per_litre, "/L"),
+        ("total_volume", scan.nodules.total_volume_mm3, "mm3"),
+        ("total_volume_error", scan.nodules.total_volume_mm3_err, "mm3"),
+        ("right_lung", scan.lungs.right_ml, "mL"),
+        ("left_lung", scan.lungs.left_ml, "mL"),
     ):
-        value = get(scan, path)
         if value is not None:
             quantity = {"value": value, "unit": unit, "system": UCUM, "code": unit}
             code = code_of(f"{OWN}:burden", name, name.replace("_", " "))

@@ -15,29 +15,29 @@ Three or more scans make a series: one such folder per follow-up, and ``series.j
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from miliary.exchange.folders import store
+from miliary.exchange.folders.atomic_folder import writing
+from miliary.exchange.folders.ct_store import write_figures, write_json, write_png
+from miliary.exchange.folders.kinds import (
+    FIGURES_NAME,
+    MATCHES_NAME,
+    REGISTERED_NAME,
+    RESPONSE_NAME,
+    SERIES_NAME,
+    TRACKS_NAME,
+    TRANSFORM_NAME,
+)
+from miliary.exchange.folders.tables import write_matches_csv, write_tracks_csv
 from miliary.exchange.folders.volume_store import write_stored_volume
-from miliary.model.comparison import COMPARISON_KIND, SERIES_KIND, Comparison, summarize_comparison
-from miliary.model.nodules import TRACK_COLUMNS, Tracks
+from miliary.model.codec import to_json
+from miliary.model.comparison import Comparison
+from miliary.model.comparison_summary import COMPARISON_KIND, SERIES_KIND
 from miliary.model.scan import Scan
-
-REGISTERED_NAME = "registered.zarr"
-MATCH_COLUMNS = ("baseline_id", "followup_id", "probability", "volume_change_fraction")
-
-
-def read_response_schema() -> dict[str, Any]:
-    """The published JSON schema of `response.json`."""
-    text = resources.files("miliary.exchange").joinpath("schemas/response.schema.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+from miliary.model.summarize_comparison import summarize_comparison, summarize_series
 
 
 def write_comparison(found: Comparison, folder: str | Path) -> None:
@@ -54,19 +54,17 @@ def write_comparison(found: Comparison, folder: str | Path) -> None:
     OutputError
         Where something else stands there, or the place cannot be written to.
     """
-    with store.writing(folder, kind=COMPARISON_KIND) as draft:
+    with writing(folder, kind=COMPARISON_KIND) as draft:
         _write_pair(found, draft)
 
 
-def write_series(series: Mapping[str, Any], pairs: Sequence[Comparison], folder: str | Path) -> None:
+def write_series(pairs: Sequence[Comparison], folder: str | Path) -> None:
     """Write a baseline with several follow-ups, whole or not at all.
 
     Parameters
     ----------
-    series : mapping
-        What ``series.json`` holds besides its kind.
     pairs : sequence of Comparison
-        One folder each, under ``compare``.
+        In the order of time, all with one baseline; one folder each, under ``compare``.
     folder : path
 
     Raises
@@ -74,9 +72,8 @@ def write_series(series: Mapping[str, Any], pairs: Sequence[Comparison], folder:
     OutputError
         Where something else stands there, or the place cannot be written to.
     """
-    with store.writing(folder, kind=SERIES_KIND) as draft:
-        content = {"schema_version": "1.0", "kind": SERIES_KIND, **series}
-        store.write_json(content, draft / "series.json")
+    with writing(folder, kind=SERIES_KIND) as draft:
+        write_json(to_json(summarize_series(pairs)), draft / SERIES_NAME)
         for found in pairs:
             place = draft / "compare" / f"{found.baseline.name}__{found.followup.name}"
             place.mkdir(parents=True)
@@ -84,30 +81,12 @@ def write_series(series: Mapping[str, Any], pairs: Sequence[Comparison], folder:
 
 
 def _write_pair(found: Comparison, draft: Path) -> None:
-    store.write_json(summarize_comparison(found), draft / "response.json")
-    write_matches_csv(found.tracks, draft / "matches.csv")
-    write_tracks_csv(found.tracks, draft / "tracks.csv")
-    np.savez_compressed(draft / "transform.npz", allow_pickle=False, **found.transform.to_arrays())
+    write_json(to_json(summarize_comparison(found)), draft / RESPONSE_NAME)
+    write_matches_csv(found.tracks, draft / MATCHES_NAME)
+    write_tracks_csv(found.tracks, draft / TRACKS_NAME)
+    np.savez_compressed(draft / TRANSFORM_NAME, allow_pickle=False, **found.transform.to_arrays())
     write_stored_volume(Scan(found.registered_hu, found.registered_grid), draft / REGISTERED_NAME)
     if found.figure_rgb is not None:
-        store.write_png(found.figure_rgb, draft / "response.png")
+        write_png(found.figure_rgb, draft / "response.png")
     if found.figures:
-        store.write_figures(found.figures, draft / "figures")
-
-
-def write_matches_csv(tracks: Tracks, path: str | Path) -> None:
-    """Write the pairs of nodules that are the same, one row each."""
-    pairs = tracks.select((tracks["baseline_id"] > 0) & (tracks["followup_id"] > 0))
-    rows = zip(*(pairs[name].tolist() for name in MATCH_COLUMNS), strict=True)
-    lines = [",".join(MATCH_COLUMNS), *(f"{a},{b},{p:.4f},{change:.4f}" for a, b, p, change in rows)]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-
-
-def write_tracks_csv(tracks: Tracks, path: str | Path) -> None:
-    """Write what became of each nodule; what does not apply is left empty."""
-    columns = {
-        column.name: store.format_column(tracks[column.name], store.DECIMALS[column.unit])
-        for column in TRACK_COLUMNS
-    }
-    lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        write_figures(found.figures, draft / FIGURES_NAME)

@@ -16,44 +16,34 @@ one comparison or of one case is a study of one member.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from miliary.errors import InputError
-from miliary.exchange.folders.store import CASE_KIND
-from miliary.model.corrections import select_pending
-from miliary.model.ct_result import SUMMARY_KIND
-from miliary.model.study import (
-    STUDY_KIND,
-    STUDY_VERSION,
-    Picture,
-    Problem,
-    SavedComparison,
-    SavedScan,
-    StudyResult,
+from miliary.exchange.folders.ct_store import write_json
+from miliary.exchange.folders.kinds import (
+    CASE_FILE,
+    CASE_NAME,
+    COMPARISON_FILE,
+    FIGURES_NAME,
+    RESPONSE_NAME,
+    SCAN_FILE,
+    SCAN_NAME,
+    SERIES_FILE,
+    STUDY_FILE,
+    STUDY_NAME,
+    ResultFile,
 )
+from miliary.exchange.folders.open_result import find_series
+from miliary.exchange.folders.picture_files import read_figures, read_loose_pictures, read_radiographs
+from miliary.exchange.folders.result_file import LoadedFile, ResultFileError, load_result_file
+from miliary.model.codec import to_json
+from miliary.model.corrections import select_pending
+from miliary.model.study import SavedComparison, SavedScan, StudyProblem, StudyResult
+from miliary.model.study_index import StudyComparisonEntry, StudyIndex, StudyScanEntry
 
-STUDY_NAME = "study.json"
-RADIOGRAPHS_NAME = "radiographs"
-COMPARE_KIND = "miliary.compare"
-SERIES_KIND = "miliary.series"
-_KNOWN_MAJOR = 1
-_PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
-_SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
-_MAX_PICTURE_BYTES = 8 * 2**20
 _FIRST = ("baseline", "initial", "before")
-
-
-def find_radiographs(folder: str | Path) -> list[Path]:
-    """Radiographs (PNG, JPEG, DICOM) in ``radiographs/`` beside a case, sorted by name."""
-    from miliary.exchange.dicom.radiograph_picture import is_dicom
-
-    place = Path(folder)
-    place = (place if place.is_dir() else place.parent) / RADIOGRAPHS_NAME
-    files = sorted(p for p in place.glob("*") if p.is_file() and p.name[0] != ".")
-    return [p for p in files if p.suffix.lower() in _PICTURES or is_dicom(p)]
 
 
 def write_study_file(
@@ -79,20 +69,17 @@ def write_study_file(
     origin : str
         Of the whole study, where it has one: simulated, published...
     """
-    content = {
-        "schema_version": STUDY_VERSION,
-        "kind": STUDY_KIND,
-        "title": title,
-        "origin": origin or None,
-        "ct": [{"label": label, "path": _portable(path)} for label, path in scans],
-        "compare": [
-            {"baseline": first, "followup": second, "path": _portable(path)}
+    index = StudyIndex(
+        title=title,
+        origin=origin or None,
+        ct=tuple(StudyScanEntry(label=label, path=_portable(path)) for label, path in scans),
+        compare=tuple(
+            StudyComparisonEntry(baseline=first, followup=second, path=_portable(path))
             for first, second, path in comparisons
-        ],
-        "case": _portable(case) if case else None,
-    }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    (Path(folder) / STUDY_NAME).write_text(text + "\n", encoding="utf-8")
+        ),
+        case=_portable(case) if case else None,
+    )
+    write_json(to_json(index), Path(folder) / STUDY_NAME)
 
 
 def _portable(path: str) -> str:
@@ -114,93 +101,91 @@ def read_study(folder: str | Path) -> StudyResult:
     InputError
         If it is no folder, or nothing in it was written by this program.
     """
-    return _Reader(Path(folder)).read()
+    return _StudyReader(Path(folder)).read()
 
 
-class _Reader:
+class _StudyReader:
     """Reads one study and keeps what went wrong."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.resolve().name
-        self.problems: list[Problem] = []
+        self.problems: list[StudyProblem] = []
 
     def read(self) -> StudyResult:
         if not self.folder.is_dir():
             raise InputError(f"{self.name}: is no folder; give a study folder or a result of 'miliary ct'")
-        stated = self._read_index()
-        scans = [self._read_scan(label, path) for label, path in self._list_scans(stated)]
-        compared = [self._read_comparison(*entry) for entry in self._list_comparisons(stated)]
-        series_path, series = self._read_series()
-        case_path, case = self._read_case(stated)
-        if not (any(s.summary for s in scans) or any(c.summary for c in compared) or case):
+        index = self._read_index()
+        scans = [self._read_scan(label, path) for label, path in self._list_scans(index)]
+        compared = [self._read_comparison(*entry) for entry in self._list_comparisons(index)]
+        series_path = find_series(self.folder)
+        series = self._load(series_path, SERIES_FILE) if series_path else _NOTHING
+        case_path = self._find_case(index)
+        case = self._load(case_path, CASE_FILE) if case_path else _NOTHING
+        if not (any(s.summary for s in scans) or any(c.summary for c in compared) or case.content):
             raise InputError(
                 f"{self.name}: holds no readable result (scan.json, response.json or case.json); "
                 "give a study folder, or one that 'miliary ct', 'compare' or 'case run' wrote"
             )
         return StudyResult(
-            title=str(stated.get("title") or self.name),
+            title=index.title or self.name,
             scans=tuple(scans),
             comparisons=tuple(compared),
-            series=series,
+            series=series.content,
             series_path=series_path,
-            case=case,
+            case=case.content,
             case_path=case_path,
-            radiographs=tuple(self._read_radiographs()),
+            radiographs=tuple(read_radiographs(self.folder, self._note)),
             n_corrections=self._count_pending(scans, compared),
             problems=tuple(self.problems),
+            series_record=series.record,
+            case_record=case.record,
         )
 
     def _note(self, member: str, code: str, detail: str = "") -> None:
-        self.problems.append(Problem(member, code, detail))
+        self.problems.append(StudyProblem(member, code, detail))
 
-    def _read_index(self) -> Mapping[str, Any]:
-        if not (self.folder / STUDY_NAME).exists():
-            return {}
-        return self._read_json(STUDY_NAME, STUDY_KIND)
-
-    def _read_json(self, member: str, kind: str) -> Mapping[str, Any]:
-        """A member's JSON object; empty, with the problem noted, where it cannot be used."""
-        path = self.folder / member
-        if not path.is_file():
-            self._note(member, "missing")
-            return {}
+    def _load(self, member: str, file: ResultFile) -> LoadedFile[Any]:
+        """A member's record; None, with the problem noted, where it cannot be used."""
         try:
-            content = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            self._note(member, "damaged", type(error).__name__)
-            return {}
-        if not isinstance(content, dict) or content.get("kind", kind) != kind:
-            self._note(member, "not_a_result")
-            return {}
-        self._check_version(member, content.get("schema_version"))
-        return content
+            found = load_result_file(self.folder / member, file)
+        except ResultFileError as error:
+            self._note(member, error.code, error.detail)
+            return _NOTHING
+        for warning in found.warnings:
+            if warning.code in ("newer", "older"):
+                self._note(member, warning.code, str(found.record.schema_version))
+            elif warning.code == "no_version":
+                self._note(member, warning.code)
+            elif warning.code == "damaged":
+                self._note(member, "damaged", warning.path.partition("[")[0])
+        return found
 
-    def _check_version(self, member: str, version: object) -> None:
-        major = str(version).split(".", maxsplit=1)[0]
-        if version is None or not major.isdigit():
-            self._note(member, "no_version")
-        elif int(major) > _KNOWN_MAJOR:
-            self._note(member, "newer", str(version))
-        elif int(major) < _KNOWN_MAJOR:
-            self._note(member, "older", str(version))
+    def _read_index(self) -> StudyIndex:
+        if not (self.folder / STUDY_NAME).exists():
+            return StudyIndex()
+        return self._load(STUDY_NAME, STUDY_FILE).record or StudyIndex()
 
-    def _list_scans(self, stated: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _list_scans(self, index: StudyIndex) -> list[tuple[str, str]]:
         """Label and path of every scan: as stated, then what else lies in its place."""
-        if (self.folder / "scan.json").exists():
+        if (self.folder / SCAN_NAME).exists():
             return [(self.name, ".")]
-        listed = []
-        for entry in _list_of(stated.get("ct")):
-            path = entry.get("path") if isinstance(entry, Mapping) else entry
-            if not isinstance(path, str) or not path or Path(path).is_absolute():
-                self._note(STUDY_NAME, "damaged", "ct")
-                continue
-            label = entry.get("label") if isinstance(entry, Mapping) else None
-            listed.append((str(label or PurePosixPath(path).name), PurePosixPath(path).as_posix()))
+        listed = [
+            (entry.label or PurePosixPath(entry.path).name, PurePosixPath(entry.path).as_posix())
+            for entry in index.ct
+            if self._is_inside(entry.path, "ct")
+        ]
         known = {path for _, path in listed}
         found = sorted(p.name for p in (self.folder / "ct").glob("*") if p.is_dir() and p.name[0] != ".")
         rest = [(name, f"ct/{name}") for name in found if f"ct/{name}" not in known]
         return listed + sorted(rest, key=lambda item: (item[0].lower() not in _FIRST, item[0]))
+
+    def _is_inside(self, path: str, kind: str) -> bool:
+        """Whether a stated path can be a member; noted where it cannot."""
+        if path and not Path(path).is_absolute():
+            return True
+        self._note(STUDY_NAME, "damaged", kind)
+        return False
 
     def _read_scan(self, label: str, path: str) -> SavedScan:
         here = self.folder / path
@@ -208,25 +193,21 @@ class _Reader:
             self._note(path, "missing")
             return SavedScan(label, path)
         prefix = "" if path == "." else f"{path}/"
-        summary = self._read_json(f"{prefix}scan.json", SUMMARY_KIND)
-        listed = self._read_figures(here / "figures", f"{prefix}figures")
-        loose = self._read_pictures(here, prefix.rstrip("/") or ".", skip={"preview"} if listed else set())
-        return SavedScan(label, path, summary, (*listed, *loose))
+        found = self._load(f"{prefix}{SCAN_NAME}", SCAN_FILE)
+        listed = read_figures(here / FIGURES_NAME, f"{prefix}{FIGURES_NAME}", self._note)
+        member, skip = prefix.rstrip("/") or ".", {"preview"} if listed else set()
+        loose = read_loose_pictures(here, member, self._note, skip=skip)
+        return SavedScan(label, path, found.content, (*listed, *loose), found.record)
 
-    def _list_comparisons(self, stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        if (self.folder / "response.json").exists():
-            first, _, second = self.name.partition("__")
-            return [(first, second, ".")]
+    def _list_comparisons(self, index: StudyIndex) -> list[tuple[str, str, str]]:
+        if (self.folder / RESPONSE_NAME).exists():
+            return [(*_split_pair(self.name), ".")]
         listed = []
-        for entry in _list_of(stated.get("compare")):
-            path = entry.get("path") if isinstance(entry, Mapping) else entry
-            if not isinstance(path, str) or not path or Path(path).is_absolute():
-                self._note(STUDY_NAME, "damaged", "compare")
-                continue
-            first, _, second = PurePosixPath(path).name.partition("__")
-            if isinstance(entry, Mapping):
-                first, second = str(entry.get("baseline") or first), str(entry.get("followup") or second)
-            listed.append((first, second, PurePosixPath(path).as_posix()))
+        for entry in index.compare:
+            if self._is_inside(entry.path, "compare"):
+                first, second = _split_pair(PurePosixPath(entry.path).name)
+                path = PurePosixPath(entry.path).as_posix()
+                listed.append((entry.baseline or first, entry.followup or second, path))
         known = {path for _, _, path in listed}
         found = sorted(p.name for p in (self.folder / "compare").glob("*__*") if p.is_dir())
         return listed + [
@@ -239,90 +220,17 @@ class _Reader:
             self._note(path, "missing")
             return SavedComparison(first, second, path)
         prefix = "" if path == "." else f"{path}/"
-        summary = self._read_json(f"{prefix}response.json", COMPARE_KIND)
-        listed = self._read_figures(here / "figures", f"{prefix}figures", is_needed=False)
-        loose = self._read_pictures(here, prefix.rstrip("/") or ".")
-        return SavedComparison(first, second, path, summary, (*listed, *loose))
+        found = self._load(f"{prefix}{RESPONSE_NAME}", COMPARISON_FILE)
+        listed = read_figures(here / FIGURES_NAME, f"{prefix}{FIGURES_NAME}", self._note, is_needed=False)
+        loose = read_loose_pictures(here, prefix.rstrip("/") or ".", self._note)
+        return SavedComparison(first, second, path, found.content, (*listed, *loose), found.record)
 
-    def _read_series(self) -> tuple[str, Mapping[str, Any]]:
-        for member in ("series.json", "compare/series.json"):
-            if (self.folder / member).exists():
-                return member, self._read_json(member, SERIES_KIND)
-        return "", {}
-
-    def _read_case(self, stated: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        named = stated.get("case")
-        usual = [p for p in ("case/case.json", "case.json") if (self.folder / p).is_file()]
-        if isinstance(named, str) and named and not Path(named).is_absolute():
-            usual.insert(0, PurePosixPath(named).as_posix())
-        return (usual[0], self._read_json(usual[0], CASE_KIND)) if usual else ("", {})
-
-    def _read_figures(self, folder: Path, member: str, *, is_needed: bool = True) -> list[Picture]:
-        """Pictures that `figures.json` lists."""
-        if not (folder / "figures.json").exists():
-            if is_needed:
-                self._note(f"{member}/figures.json", "missing")
-            return self._read_pictures(folder, member)
-        content = self._read_json(f"{member}/figures.json", "miliary.figures")
-        pictures = []
-        for about in _list_of(content.get("figures")):
-            if not isinstance(about, Mapping) or not isinstance(about.get("name"), str):
-                self._note(f"{member}/figures.json", "damaged", "figures")
-                continue
-            file = about.get("file")
-            if file is None:
-                pictures.append(Picture(about["name"], about))
-            elif isinstance(file, str) and PurePosixPath(file).name == file:
-                pictures += self._read_picture(folder / file, f"{member}/{file}", about["name"], about)
-        return pictures
-
-    def _read_pictures(self, folder: Path, member: str, *, skip: Iterable[str] = ()) -> list[Picture]:
-        """Every picture that lies in a folder."""
-        files = (
-            sorted(p for p in folder.glob("*") if p.suffix.lower() in _PICTURES) if folder.is_dir() else []
-        )
-        found = []
-        for file in files:
-            if file.stem not in skip:
-                found += self._read_picture(file, f"{member}/{file.name}", file.stem, {})
-        return found
-
-    def _read_radiographs(self) -> Iterable[Picture]:
-        """Radiographs under numbers: their files' names may be patients' names, and go nowhere."""
-        listed = {}
-        if (self.folder / RADIOGRAPHS_NAME / "figures.json").is_file():
-            content = self._read_json(f"{RADIOGRAPHS_NAME}/figures.json", "miliary.figures")
-            rows = [about for about in _list_of(content.get("figures")) if isinstance(about, Mapping)]
-            listed = {str(about.get("file")): about for about in rows}
-        for number, file in enumerate(find_radiographs(self.folder), start=1):
-            member = f"{RADIOGRAPHS_NAME}, file {number} by name"
-            about = {"kind": "radiograph", **listed.get(file.name, {}), "number": number}
-            if file.suffix.lower() in _PICTURES:
-                yield from self._read_picture(file, member, f"radiograph_{number}", about)
-            else:
-                yield from self._read_dicom(file, member, about)
-
-    def _read_dicom(self, file: Path, member: str, about: Mapping[str, Any]) -> Iterable[Picture]:
-        from miliary.exchange.dicom.radiograph_picture import read_radiograph
-
-        try:
-            found = read_radiograph(file, name="it")
-        except InputError as error:
-            self._note(member, "radiograph", str(error).removeprefix("it: "))
-            return
-        yield Picture(f"radiograph_{about['number']}", {**about, **found.about}, found.png)
-
-    def _read_picture(self, file: Path, member: str, name: str, about: Mapping[str, Any]) -> list[Picture]:
-        media_type = _PICTURES.get(file.suffix.lower(), "image/png")
-        try:
-            data = file.read_bytes() if file.stat().st_size <= _MAX_PICTURE_BYTES else b""
-        except OSError:
-            self._note(member, "missing")
-            return []
-        if not data.startswith(_SIGNATURES[media_type]) or not _is_whole(data, media_type):
-            self._note(member, "damaged")
-            return []
-        return [Picture(name, about, data, media_type)]
+    def _find_case(self, index: StudyIndex) -> str:
+        """Path of the case; empty where there is none."""
+        if index.case and not Path(index.case).is_absolute():
+            return PurePosixPath(index.case).as_posix()
+        usual = (f"case/{CASE_NAME}", CASE_NAME)
+        return next((path for path in usual if (self.folder / path).is_file()), "")
 
     def _count_pending(self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]) -> int:
         """Corrections that some saved number does not hold yet."""
@@ -340,30 +248,22 @@ class _Reader:
 
     def _list_applied(
         self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]
-    ) -> Iterable[tuple[str, int]]:
+    ) -> Iterator[tuple[str, int]]:
         """Name of a scan's folder and the last correction known, for every result that holds its numbers."""
         names = {s.label: self.name if s.path == "." else PurePosixPath(s.path).name for s in scans}
         for scan in scans:
-            yield names[scan.label], _applied_through(scan.summary.get("corrections"), "applied_through")
+            applied = scan.record.corrections if scan.record else None
+            yield names[scan.label], (applied.applied_through if applied else None) or 0
         for pair in compared:
-            for label, side in ((pair.baseline, "baseline"), (pair.followup, "followup")):
-                if pair.summary:
-                    about = pair.summary.get(side)
-                    yield names.get(label, label), _applied_through(about, "corrections_applied_through")
+            if pair.record:
+                for label, side in (
+                    (pair.baseline, pair.record.baseline),
+                    (pair.followup, pair.record.followup),
+                ):
+                    yield names.get(label, label), side.corrections_applied_through or 0
 
 
-def _applied_through(about: object, name: str) -> int:
-    value = about.get(name) if isinstance(about, Mapping) else None
-    return value if isinstance(value, int) else 0
-
-
-def _is_whole(data: bytes, media_type: str) -> bool:
-    """A file cut short by an interrupted copy has no end mark."""
-    return (b"IEND" in data[-16:]) if media_type == "image/png" else data.rstrip(b"\0").endswith(b"\xff\xd9")
-
-
-def _list_of(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+_NOTHING: LoadedFile[Any] = LoadedFile(None, (), {})
 
 
 def _split_pair(name: str) -> tuple[str, str]:

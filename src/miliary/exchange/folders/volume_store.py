@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import ScanReadError
+from miliary.exchange.folders.kinds import VOLUME_NAME
 from miliary.model.scan import Grid, Scan
 
 if TYPE_CHECKING:
     import zarr
 
-VOLUME_NAME = "volume.zarr"
 VOLUME_VERSION = "1.0"
 
 _CHUNK_ZYX = (32, 256, 256)
@@ -32,7 +32,7 @@ _HU_RANGE = (-32768, 32767)
 
 
 @dataclass(frozen=True)
-class StoredVolume:
+class CroppedVolume:
     """A volume kept with a result; voxels are read where they are asked for.
 
     Parameters
@@ -125,7 +125,7 @@ def _as_int16(slab: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(slab), *_HU_RANGE).astype(np.int16)
 
 
-def read_stored_volume(path: str | Path) -> StoredVolume:
+def read_stored_volume(path: str | Path) -> CroppedVolume:
     """Open a volume kept with a result, or the result's folder; no voxel is read yet.
 
     Raises
@@ -145,7 +145,7 @@ def read_stored_volume(path: str | Path) -> StoredVolume:
         grid, start = _read_grid(array)
     except Exception as error:
         raise ScanReadError(f"{name}: is damaged ({type(error).__name__}); run 'miliary ct' again") from error
-    return StoredVolume(grid, start, array)
+    return CroppedVolume(grid, start, array)
 
 
 def _read_grid(array: zarr.Array[Any]) -> tuple[Grid, tuple[int, int, int]]:

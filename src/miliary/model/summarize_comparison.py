@@ -1,0 +1,324 @@
+"""From a `Comparison` to the `ComparisonSummary` and `SeriesSummary` that are saved.
+
+Rounding happens here, so that a summary read back from its file equals the one that was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from miliary.model.codec import plain
+from miliary.model.comparison import (
+    Burden,
+    Comparability,
+    Comparison,
+    Exam,
+    Interval,
+    LesionChange,
+    Opacity,
+    RegionResponse,
+    ZoneMatching,
+)
+from miliary.model.comparison_summary import (
+    BurdenSummary,
+    ComparabilitySummary,
+    ComparedScanSummary,
+    ComparisonSummary,
+    LesionChangeSummary,
+    MatchingSummary,
+    OpacitySummary,
+    RegionSummary,
+    RegistrationSummary,
+    ResponseSummary,
+    SeriesSummary,
+    TimePointSummary,
+    ZoneMatchingSummary,
+)
+from miliary.model.nodules import Fate
+from miliary.model.scan import Side, Zone
+from miliary.model.scan_summary import LesionSummary, Range95
+from miliary.model.summarize_scan import round_digits, round_stage
+from miliary.model.vocabulary import Origin
+
+_NOT_ON_BOTH = "the lesion is not measured on both scans"
+_NO_CAVITY = "the lesion does not hold a cavity on both scans"
+
+
+def summarize_comparison(found: Comparison) -> ComparisonSummary:
+    """What `response.json` holds of a comparison.
+
+    Parameters
+    ----------
+    found : Comparison
+
+    Returns
+    -------
+    ComparisonSummary
+        What is not known is None with its reason. Holds no date, path or identity.
+    """
+    error_mm = _known(found.match_error_mm)
+    registration = {name: _whole_or_rounded(value) for name, value in found.registration.items()}
+    return ComparisonSummary(
+        origin=find_comparison_origin(found),
+        baseline=_summarize_exam(found.baseline),
+        followup=_summarize_exam(found.followup),
+        days_between=found.days_between,
+        comparability=_summarize_gate(found.comparability),
+        response=_summarize_response(found),
+        lesion=_summarize_lesion(found.lesion),
+        recist=found.recist,
+        tracks={fate: found.tracks.count(fate) for fate in Fate},
+        matching=MatchingSummary(
+            error_mm=error_mm,
+            by_zone=tuple(_summarize_matching(zone) for zone in found.matching),
+            missing_reasons=_why("no nodule was matched", error_mm=error_mm),
+        ),
+        new_opacities=tuple(_summarize_opacity(opacity) for opacity in found.opacities),
+        registration=RegistrationSummary(
+            **registration, missing_reasons=_why("not measured", **registration)
+        ),
+        warnings=found.warnings,
+        provenance=plain(found.provenance),
+        stages=tuple(round_stage(stage) for stage in found.stages),
+        missing_reasons=_why("the dates are not known; give --days", days_between=found.days_between),
+    )
+
+
+def find_comparison_origin(found: Comparison) -> Origin:
+    """Simulated where either scan is; else corrected where a reader changed either."""
+    origins = {found.baseline.summary.origin, found.followup.summary.origin}
+    if Origin.SIMULATED in origins:
+        return Origin.SIMULATED
+    return Origin.CORRECTED if Origin.CORRECTED in origins else Origin.MEASURED
+
+
+def _round(value: float) -> float:
+    return round_digits(value)
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else _round(value)
+
+
+def _whole_or_rounded(value: float | None) -> Any:
+    """A rounded number; a whole one stays as it is."""
+    found: object = value
+    return found if isinstance(found, int) else _known(value)
+
+
+def _why(reason: str, **values: Any) -> dict[str, str]:
+    """One reason for every value that is None."""
+    return {name: reason for name, value in values.items() if value is None}
+
+
+def _summarize_exam(exam: Exam) -> ComparedScanSummary:
+    summary = exam.summary
+    acquisition = summary.acquisition
+    thickness, kernel = _known(acquisition.slice_thickness_mm), acquisition.kernel or None
+    series, density = acquisition.series_choice or None, _known(summary.nodules.count_per_litre)
+    return ComparedScanSummary(
+        label=exam.name,
+        origin=summary.origin or Origin.MEASURED,
+        corrections_applied_through=None
+        if summary.corrections is None
+        else summary.corrections.applied_through,
+        nodule_count=summary.nodules.count,
+        count_per_litre=density,
+        lung_ml=summary.lungs.total_ml,
+        slice_thickness_mm=thickness,
+        kernel=kernel,
+        series=series,
+        missing_reasons=_why("the lung has no volume", count_per_litre=density)
+        | _why("not stated in the file", slice_thickness_mm=thickness, kernel=kernel)
+        | _why("there was nothing to choose", series=series),
+    )
+
+
+def _summarize_gate(gate: Comparability) -> ComparabilitySummary:
+    facts = {name: _whole_or_rounded(value) for name, value in gate.facts.items()}
+    return ComparabilitySummary(
+        verdict=gate.verdict,
+        reasons=gate.reasons,
+        **facts,
+        edition=gate.edition,
+        missing_reasons=_why("not measured on both scans", **facts),
+    )
+
+
+def _summarize_ratios(region: RegionResponse) -> tuple[dict[str, Any], dict[str, str]]:
+    """Both ratios of a region with their intervals, and why they are None."""
+    values: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, ratio in (("volume_ratio", region.volume_ratio), ("count_ratio", region.count_ratio)):
+        limits = _limits(ratio)
+        found = {name: None if limits is None else _known(ratio.value), f"{name}_ci95": limits}
+        values |= found
+        reasons |= _why(ratio.reason, **found)
+    return values, reasons
+
+
+def _limits(ratio: Interval) -> Range95 | None:
+    if ratio.value is None or ratio.low is None or ratio.high is None:
+        return None
+    return _round(ratio.low), _round(ratio.high)
+
+
+def _summarize_burden(burden: Burden) -> BurdenSummary:
+    litres = burden.lung_ml / 1000.0
+    density = _known(burden.count / litres) if litres > 0 else None
+    return BurdenSummary(
+        n_reported=burden.n_reported,
+        volume_mm3=_round(burden.volume_mm3),
+        volume_mm3_err=_round(burden.volume_mm3_err),
+        count=_round(burden.count),
+        count_err=_round(burden.count_err),
+        lung_ml=_round(burden.lung_ml),
+        count_per_litre=density,
+        missing_reasons=_why("no lung here", count_per_litre=density),
+    )
+
+
+def _summarize_region(region: RegionResponse) -> RegionSummary:
+    ratios, reasons = _summarize_ratios(region)
+    return RegionSummary(
+        side=region.side,
+        zone=None if region.zone is None else Zone(region.zone),
+        **ratios,
+        baseline=_summarize_burden(region.baseline),
+        followup=_summarize_burden(region.followup),
+        is_excluded=bool(region.excluded),
+        excluded_because=region.excluded,
+        missing_reasons=reasons,
+    )
+
+
+def _summarize_response(found: Comparison) -> ResponseSummary:
+    ratios, reasons = _summarize_ratios(found.total)
+    return ResponseSummary(
+        **ratios,
+        category=found.category,
+        category_reason=found.category_reason,
+        category_kind="exploratory: by volume, not RECIST",
+        is_corrected=found.is_corrected,
+        min_diameter_mm=_round(found.min_diameter_mm),
+        count_diameter_mm=_round(found.count_diameter_mm),
+        baseline=_summarize_burden(found.total.baseline),
+        followup=_summarize_burden(found.total.followup),
+        by_side=tuple(_summarize_region(r) for r in found.regions if r.zone is None),
+        by_zone=tuple(_summarize_region(r) for r in found.regions if r.zone is not None),
+        missing_reasons=reasons,
+    )
+
+
+def _summarize_lesion(lesion: LesionChange) -> LesionChangeSummary:
+    before, after = lesion.baseline, lesion.followup
+    volume = _difference(before, after, "volume_mm3")
+    at_first = None if before is None else before.volume_mm3
+    values: Mapping[str, float | None] = {
+        "baseline_mm": _known(lesion.baseline_mm),
+        "followup_mm": _known(lesion.followup_mm),
+        "change_mm": _known(_difference(before, after, "long_axis_mm")),
+        "volume_change_fraction": _known(volume / at_first if volume is not None and at_first else None),
+        "wall_change_mm": _known(_difference(before, after, "wall_thickness_mm")),
+    }
+    reasons = {
+        "baseline_mm": lesion.reason or "no lesion of 8 mm or more was found",
+        "followup_mm": lesion.reason or "the lesion was not found again",
+        "change_mm": lesion.reason or _NOT_ON_BOTH,
+        "volume_change_fraction": _NOT_ON_BOTH,
+        "wall_change_mm": _NO_CAVITY,
+        "baseline": lesion.reason or "no lesion was found",
+        "followup": lesion.reason or "no lesion was found",
+    }
+    known: dict[str, float | LesionSummary | None] = {**values, "baseline": before, "followup": after}
+    return LesionChangeSummary(
+        **values,
+        baseline=before,
+        followup=after,
+        missing_reasons={name: reason for name, reason in reasons.items() if known[name] is None},
+    )
+
+
+def _difference(before: LesionSummary | None, after: LesionSummary | None, name: str) -> float | None:
+    """Follow-up less baseline of one of the lesion's numbers."""
+    first, second = getattr(before, name, None), getattr(after, name, None)
+    return None if first is None or second is None else float(second - first)
+
+
+def _summarize_matching(zone: ZoneMatching) -> ZoneMatchingSummary:
+    return ZoneMatchingSummary(
+        side=Side(zone.side),
+        zone=Zone(zone.zone),
+        n_baseline=zone.n_baseline,
+        n_followup=zone.n_followup,
+        n_matched=zone.n_matched,
+        expected_false_share=_round(zone.expected_false_share),
+        identities="given" if zone.is_given else "refused",
+    )
+
+
+def _summarize_opacity(opacity: Opacity) -> OpacitySummary:
+    x, y, z = (round(value, 1) for value in opacity.center_lps_mm)
+    return OpacitySummary(
+        kind=opacity.kind,
+        volume_ml=_round(opacity.volume_ml),
+        rise_hu=_round(opacity.rise_hu),
+        center_lps_mm=(x, y, z),
+        side=Side(opacity.side),
+        zone=Zone(opacity.zone),
+        message="new on the follow-up: for a reader (pneumonitis, infection, edema, other)",
+    )
+
+
+# --- several follow-ups ------------------------------------------------------------------------------------
+
+
+def summarize_series(found: Sequence[Comparison]) -> SeriesSummary:
+    """What ``series.json`` holds: each follow-up against the baseline, and the nadir of the volume ratio.
+
+    Parameters
+    ----------
+    found : sequence of Comparison
+        In the order of time, all with one baseline.
+
+    Returns
+    -------
+    SeriesSummary
+        `nadir` is the follow-up with the smallest volume ratio, None where no ratio is known.
+    """
+    ratios = [one.total.volume_ratio.value for one in found]
+    nadir = _find_smallest(ratios)
+    is_simulated = any(find_comparison_origin(one) is Origin.SIMULATED for one in found)
+    return SeriesSummary(
+        origin=Origin.SIMULATED if is_simulated else Origin.MEASURED,
+        baseline=found[0].baseline.name,
+        nadir=None if nadir is None else found[nadir].followup.name,
+        time_points=tuple(_summarize_time_point(one, ratios[: place + 1]) for place, one in enumerate(found)),
+    )
+
+
+def _summarize_time_point(one: Comparison, ratios: Sequence[float | None]) -> TimePointSummary:
+    """One follow-up; `ratios` are those of the follow-ups up to this one."""
+    ratio, place = one.total.volume_ratio, _find_smallest(ratios)
+    least = None if place is None else ratios[place]
+    is_known = ratio.value is not None and ratio.low is not None and ratio.high is not None
+    return TimePointSummary(
+        followup=one.followup.name,
+        days_between=one.days_between,
+        comparability=one.comparability.verdict,
+        volume_ratio=ratio.value,
+        volume_ratio_ci95=(float(ratio.low or 0.0), float(ratio.high or 0.0)) if is_known else None,
+        ratio_to_nadir=ratio.value / least if ratio.value is not None and least else None,
+        category=one.category,
+        lesion_mm=one.lesion.followup_mm,
+        path=f"compare/{one.baseline.name}__{one.followup.name}",
+    )
+
+
+def _find_smallest(values: Iterable[float | None]) -> int | None:
+    """Place of the smallest value; None where none is known."""
+    known = [(value, place) for place, value in enumerate(values) if value is not None]
+    return min(known)[1] if known else None
