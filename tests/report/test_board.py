@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from miliary.report.reading import spell
+from miliary.report.formatting import spell
 from tests.report.conftest import RESPONSE, add_to
 from tests.report.test_page import section, words_of
 

@@ -1,26 +1,13 @@
 """The words of the report: the same keys and places in every language, all of them used."""
 
+import ast
 import re
 from string import Formatter
 
 import pytest
 
 from miliary.report.catalog import LANGUAGES, load_catalog, read_strings
-
-# Keys that are put together from what was saved.
-BY_VALUE = {
-    "word",
-    "alike",
-    "radiograph",
-    "glossary",
-    "problem",
-    "severity",
-    "section",
-    "figure",
-    "lesion",
-    "facts",
-    "none",
-}
+from miliary.report.sections import burden, gate, lesions
 
 
 def places(text):
@@ -42,19 +29,81 @@ def test_japanese_texts_are_japanese():
     assert latin == []
 
 
-def test_every_text_is_used(root):
-    sources = [p for p in (root / "src/miliary/report").rglob("*") if p.suffix in {".py", ".html"}]
-    code = "\n".join(path.read_text("utf-8") for path in sources)
-    # Keys put together from a value: f"draft.p_{name}", or 'section.' ~ name in the template.
-    starts = tuple(re.findall(r"""["']([a-z]+\.[a-z_]*)(?:\{|' ~)""", code))
-    unused = [
+def parse_modules(folder):
+    """The syntax trees of all modules below a folder."""
+    return [ast.parse(path.read_text("utf-8")) for path in folder.rglob("*.py")]
+
+
+def find_strings(trees):
+    """Every whole string constant of some modules."""
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def find_starts(trees, templates):
+    """How keys begin that are put together from a value: f"draft.p_{name}", or 'count.' ~ name."""
+    starts = set(re.findall(r"""'([a-z_]+\.[a-z_]*)' ~""", templates))
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+                starts |= set(re.findall(r"^[a-z_]+\.[a-z_]*$", node.values[0].value))
+    return starts
+
+
+@pytest.fixture(scope="module")
+def report(root):
+    """Modules of the report, and the text of its templates."""
+    folder = root / "src/miliary/report"
+    templates = "\n".join(p.read_text("utf-8") for p in folder.rglob("*.html"))
+    return parse_modules(folder), templates
+
+
+def find_unused(keys, strings, starts, values):
+    """Keys that nothing asks for, neither whole nor as a start and a value that the program knows."""
+    return [
         key
-        for key in load_catalog("en").texts
-        if key.partition(".")[0] not in BY_VALUE
-        and not key.startswith(starts)
-        and not re.search(rf"""["']{re.escape(key)}["']""", code)
+        for key in keys
+        if key not in strings
+        and not any(key.startswith(s) and key.removeprefix(s) in values for s in starts)
+        # The glossary is shown as a whole.
+        and not key.startswith("glossary.")
     ]
-    assert unused == []
+
+
+def test_every_text_is_used(root, report):
+    modules, templates = report
+    strings = find_strings(modules) | set(re.findall(r"'([a-z_]+\.\w+)'", templates))
+    starts = find_starts(modules, templates)
+    values = find_strings(parse_modules(root / "src/miliary"))
+    keys = list(load_catalog("en").texts)
+    assert find_unused(keys, strings, starts, values) == []
+    invented = ["none.invented", "facts.invented", "draft.gap_invented", "word.invented", "section.invented"]
+    assert find_unused(invented, strings, starts, values) == invented
+
+
+def find_asked(trees):
+    """Every whole key that modules ask the catalog for: t("..."), catalog("..."), self._say("...")."""
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+                name = called.id if isinstance(called, ast.Name) else called
+                if name in {"t", "catalog", "_say"}:
+                    yield node.args[0].value
+
+
+def test_every_key_that_is_asked_for_is_there(report):
+    modules, templates = report
+    asked = set(find_asked(modules))
+    asked |= set(re.findall(r"""(?:\bt\(|nothing\()'([^']+)'\s*[,)]""", templates))
+    assert sorted(asked - set(load_catalog("en").texts)) == []
+    assert len(asked) > 150
+
+
+@pytest.mark.parametrize("start", ["facts", "gate", "lesion"])
+def test_every_measure_of_a_table_has_a_name(start):
+    tables = {"facts": burden.MEASURES, "gate": gate.MEASURES, "lesion": lesions.MEASURES}
+    assert {f"{start}.{measure[0]}" for measure in tables[start]} <= set(load_catalog("en").texts)
 
 
 def test_another_language_is_refused():

@@ -105,3 +105,17 @@ def test_a_damaged_study_exits_zero_and_says_so_on_the_page(capsys, study, tmp_p
     (study / "ct/baseline/scan.json").write_text("{")
     assert run(capsys, "report", study, "--out", tmp_path / "page.html")[0] == 0
     assert "Missing or damaged" in (tmp_path / "page.html").read_text()
+
+
+def test_without_python_docx_a_draft_is_refused_with_what_to_do(capsys, study, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "docx", None)
+    code, _, err = run(capsys, "report", study, "--out", tmp_path / "page.html", "--care")
+    assert code == 2
+    assert "needs python-docx, which is not installed; install it with: pip install 'miliary[docx]'" in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("page*"))
+
+
+def test_the_page_alone_needs_no_python_docx(capsys, study, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "docx", None)
+    assert run(capsys, "report", study, "--out", tmp_path / "page.html")[0] == 0

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from miliary.exchange.folders.study_file import read_study
-from miliary.report.care_draft import render_docx, render_markdown, write_draft
+from miliary.report.care import render_docx, render_markdown, write_draft
 from tests.report.conftest import add_to
 
 HEADINGS = (

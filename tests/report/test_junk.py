@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.report import render_report
-from miliary.report.care_draft import render_markdown, write_draft
+from miliary.report.care import render_markdown, write_draft
 from miliary.report.page import render_report as render
 from tests.report.conftest import MORE_OF_SCAN, RESPONSE
 from tests.report.outline import Page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,41 +28,6 @@ def as_number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
-
-
-def write_number(value: float, style: str) -> str:
-    """A number as the page writes it; a share never rounds to a certainty it is not."""
-    if style.endswith("%"):
-        if 0.0 < value < 0.005:
-            return "< 1 %"
-        if value > 0.995:
-            return "> 99 %"
-        return format(100.0 * value, style.replace("%", "f")) + " %"
-    return format(value, style)
-
-
-_SPELLINGS: Mapping[str, str] = {
-    **{
-        name: name.upper()
-        for name in (
-            *("ace", "afb", "alk", "alp", "alt", "ast", "bal", "ca", "cea", "ck", "crp", "ct", "dna", "ebus"),
-            *("ecog", "egfr", "fish", "hcg", "hiv", "igra", "ihc", "ldh", "mri", "nse", "ngs", "pcr", "pet"),
-            *("scc", "tb", "tbna", "tblb", "tnf", "tsh"),
-        )
-    },
-    "progrp": "ProGRP",
-    "cyfra 21 1": "CYFRA 21-1",
-    "ca 19 9": "CA 19-9",
-    "ebus tbna": "EBUS-TBNA",
-    "xray": "X-ray",
-    "XRAY": "X-ray",
-}
-_SPELLED = re.compile(r"\b(" + "|".join(sorted(_SPELLINGS, key=len, reverse=True)) + r")\b")
-
-
-def spell(said: object) -> str:
-    """Words of the record's vocabulary with their abbreviations as a clinician writes them."""
-    return _SPELLED.sub(lambda m: _SPELLINGS[m[0]], str(said).replace("_", " "))
 
 
 def text(content: object, path: str) -> str:

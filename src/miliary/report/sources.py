@@ -1,46 +1,74 @@
-"""Where the numbers of a page come from: a hover and a footnote for each."""
+"""Where the numbers of a page come from: a hover text and a footnote for each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
 
+@dataclass(frozen=True)
+class Footnote:
+    """One footnote: its number, the file within the study folder, and the part of the file."""
+
+    number: int
+    member: str
+    part: str
+
+
 @dataclass
 class Sources:
-    """Collects the places that numbers were read from while a page is made.
+    """Collects where numbers were read from while a page is made.
 
-    A place is a member of the study and a part of it, as ``ct/baseline/scan.json`` and ``nodules``; it gets
-    its footnote when it is first cited.
+    A footnote is for one part of one file, such as ``nodules`` of ``ct/baseline/scan.json``; it gets its
+    number when it is first cited.
+
+    Parameters
+    ----------
+    numbers : dict
+        Number of each footnote by file and part.
     """
 
-    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def cite(self, member: str, name: str) -> int:
-        """Number of the footnote of a place."""
-        place = (member, name.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0])
-        return self.places.setdefault(place, len(self.places) + 1)
+    def cite(self, member: str, path: str) -> int:
+        """Number of the footnote for a path in a file of the study."""
+        part = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+        return self.numbers.setdefault((member, part), len(self.numbers) + 1)
 
-    def number(self, shown: str, member: str, name: str, *, note: bool = True) -> Markup:
-        """A number with its place on hover and, unless its table cites it, a footnote."""
-        mark = Markup("")
-        number = self.cite(member, name)
-        if note:
-            mark = Markup('<sup class="note"><a href="#source-{0}">{0}</a></sup>').format(number)
+    def number(self, label: str, member: str, path: str, *, note: bool = True) -> Markup:
+        """Write a number with its source on hover.
+
+        Parameters
+        ----------
+        label : str
+            The number as written on the page.
+        member : str
+            Path of the file within the study folder.
+        path : str
+            Dotted path in the file.
+        note : bool
+            Put a footnote behind the number; False in a table, where hovering is enough.
+
+        Returns
+        -------
+        Markup
+        """
+        footnote = self.footnote(member, path)
         return Markup('<data class="num" value="{0}" title="{1}">{0}</data>{2}').format(
-            shown, f"{member}: {name}", mark
+            label, f"{member}: {path}", footnote if note else ""
         )
 
-    def footnote(self, member: str, name: str) -> Markup:
-        """A footnote by itself, for a caption."""
-        return Markup('<sup class="note"><a href="#source-{0}">{0}</a></sup>').format(self.cite(member, name))
+    def footnote(self, member: str, path: str) -> Markup:
+        """A footnote by itself, as for a caption."""
+        return Markup('<sup class="note"><a href="#source-{0}">{0}</a></sup>').format(self.cite(member, path))
 
-    def listed(self) -> list[tuple[int, str, str]]:
-        """Number, member and part of every place cited."""
-        return [(number, member, name) for (member, name), number in self.places.items()]
+    def list_footnotes(self) -> tuple[Footnote, ...]:
+        """Every footnote so far, in the order of its number."""
+        return tuple(Footnote(number, member, part) for (member, part), number in self.numbers.items())
 
 
-def join(parts: list[str | Markup], between: str = ", ") -> Markup:
-    """Texts and markup side by side, what is text escaped."""
+def join(parts: Iterable[str | Markup], between: str = ", ") -> Markup:
+    """Join texts and markup; what is text gets escaped."""
     return Markup(escape(between)).join(parts)  # noqa: S704  just escaped

@@ -1,4 +1,4 @@
-"""Writing the page and what is made from it: only over what this program wrote before."""
+"""Writes the page and what is made from it; replaces only what this program wrote before."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from pathlib import Path
 
 from miliary.errors import OutputError
 from miliary.model.study import StudyResult
-from miliary.report.care_draft import render_docx, render_markdown, write_draft
+from miliary.report.care import render_docx, render_markdown, write_draft
+from miliary.report.care.docx_file import check_docx
 from miliary.report.page import render_report
 from miliary.report.pdf import render_pdf
 
-_MARK = b'<meta name="generator" content="miliary'
-# A PDF does not tell who made it where it can be seen at once; that it is one must do.
+_PAGE_MARK = b'<meta name="generator" content="miliary'
+# A PDF does not name its maker within its first bytes, so any PDF may be replaced.
 _MARKS = {".pdf": b"%PDF-"}
-# What a clinician writes on in.
+# A clinician goes on writing in these, so they are never replaced.
 _EDITABLE = (".docx", ".md")
 
 
 def check_page(path: Path) -> None:
-    """Make sure that a page can be written there.
+    """Make sure that a page, a PDF or a draft can be written to a path.
+
+    Parameters
+    ----------
+    path : path
 
     Raises
     ------
     OutputError
-        If something else stands there or its folder does not exist.
+        If a file exists there that was not written by this program or may have been edited, or the folder
+        does not exist.
     """
     name = path.name
     if path.is_dir() or path.is_symlink():
@@ -33,7 +39,7 @@ def check_page(path: Path) -> None:
         raise OutputError(
             f"{name}: exists and may have been edited; move it or choose another name with --out"
         )
-    if path.exists() and _MARKS.get(path.suffix, _MARK) not in _read_head(path):
+    if path.exists() and _MARKS.get(path.suffix, _PAGE_MARK) not in _read_head(path):
         raise OutputError(f"{name}: exists and is no page of miliary; choose another name with --out")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"{name}: its folder does not exist; make it first or choose another with --out")
@@ -48,7 +54,12 @@ def _read_head(path: Path) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its name and rename it, so that it is whole or not there.
+    """Write a file under a temporary name and rename it, so that it is whole or not there.
+
+    Parameters
+    ----------
+    path : path
+    content : bytes
 
     Raises
     ------
@@ -68,17 +79,18 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_report(
     study: StudyResult, path: Path, *, pdf: bool = False, care: bool = False, language: str = "en"
 ) -> list[Path]:
-    """Write the page of a study and what else is asked for beside it.
+    """Write the page of a study, and next to it the documents that are asked for.
 
     Parameters
     ----------
     study : StudyResult
     path : path
-        Of the page; the others take its name with their own ending. A name ending in ``.pdf`` asks for the
-        PDF only.
+        Of the page; the other documents take its name with their own ending. A name ending in ``.pdf`` asks
+        for the PDF only.
     pdf, care : bool
-        Also the PDF; also the draft of a case report as DOCX and Markdown.
+        Also write the PDF; also write the draft of a case report as DOCX and Markdown.
     language : str
+        One of `LANGUAGES`.
 
     Returns
     -------
@@ -88,15 +100,17 @@ def write_report(
     Raises
     ------
     OutputError
-        If something else stands there.
+        If a file of that name exists that this program must not replace, or cannot be written.
     InputError
-        If a PDF is asked for and nothing that prints is installed.
+        If a PDF is asked for and nothing that prints is installed, or a draft and python-docx is missing.
     """
     is_pdf_only = path.suffix.lower() == ".pdf"
-    beside = [".pdf"] if pdf or is_pdf_only else []
-    beside += [".docx", ".md"] if care else []
-    for file in ([] if is_pdf_only else [path]) + [path.with_suffix(ending) for ending in beside]:
+    endings = [".pdf"] if pdf or is_pdf_only else []
+    endings += [".docx", ".md"] if care else []
+    for file in ([] if is_pdf_only else [path]) + [path.with_suffix(ending) for ending in endings]:
         check_page(file)
+    if care:
+        check_docx()
     html = render_report(study, language=language)
     contents: dict[Path, bytes] = {} if is_pdf_only else {path: html.encode()}
     if pdf or is_pdf_only:

@@ -1,0 +1,287 @@
+"""Writes the draft of a case report from a study.
+
+What the record does not state is left to the clinician and marked; nothing is invented.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from markupsafe import Markup
+
+from miliary import __version__
+from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
+from miliary.report.assessments import select_assessments, select_queries, sort_by_edition
+from miliary.report.care.draft import Draft, DraftFigure, DraftSection, DraftTable
+from miliary.report.catalog import Catalog, load_catalog
+from miliary.report.formatting import spell
+from miliary.report.measures import is_simulated
+from miliary.report.pictures import caption_radiograph
+from miliary.report.reading import JsonObject, find, items, number, text, words
+from miliary.report.sections.answer import write_answer
+from miliary.report.sections.differential import rank_diagnoses
+from miliary.report.sections.methods import describe_methods
+from miliary.report.sections.references import list_citations
+from miliary.report.sources import Sources
+
+_TAGS = re.compile(r"<sup.*?</sup>|<[^>]+>")
+_MAX_FIGURES = 12
+_MAX_CITATIONS = 3
+_MAX_DIAGNOSES = 3
+_PATIENT_FACTS = ("age_years", "sex", "region", "ancestry", "smoking", "pack_years", "ecog")
+_SCAN_FIGURES = frozenset({"coronal_2_5mm", "frontal", "pattern", "completeness"})
+
+
+def write_draft(study: StudyResult, *, language: str = "en") -> Draft:
+    """Fill the headings of CARE from a study.
+
+    Parameters
+    ----------
+    study : StudyResult
+    language : str
+        One of `LANGUAGES`: of headings and gaps; statements stay as they were saved.
+
+    Returns
+    -------
+    Draft
+
+    Raises
+    ------
+    ValueError
+        For another language.
+    """
+    catalog = load_catalog(language)
+    return Draft(
+        title=catalog("draft.title"),
+        about=catalog("draft.about", version=__version__),
+        language=language,
+        sections=tuple(DraftWriter(study, catalog).write_sections()),
+    )
+
+
+class DraftWriter:
+    """Writes the sections of a draft from one study."""
+
+    def __init__(self, study: StudyResult, catalog: Catalog) -> None:
+        self.study, self.t = study, catalog
+        self.record: JsonObject = find(study.case, "record") or {}
+        self.events = items(self.record, "events")
+        self.answer = {line.name: line for line in write_answer(study, catalog, Sources())}
+
+    def write_sections(self) -> Iterator[DraftSection]:
+        """Every heading in the order of CARE, then methods, figures and references."""
+        title = text(self.record, "title")
+        yield self._section("title", (title,) if title else (), gaps=("title",))
+        yield self._section("key_words", gaps=("key_words",))
+        yield self._section("abstract", self._answers(), gaps=("abstract", "lesson"))
+        frequency = select_assessments(self.study.case, "differential.frequency")
+        yield self._section("introduction", self._statements(frequency), gaps=("introduction",))
+        yield self._write_patient()
+        yield self._section("findings", self._events("imaging"), gaps=("examination",))
+        yield self._write_timeline()
+        yield self._write_diagnosis()
+        yield self._write_therapy()
+        yield self._write_outcome()
+        literature = select_assessments(self.study.case, "literature.")
+        yield self._section("discussion", self._statements(literature), gaps=("discussion", "limits"))
+        yield self._section("perspective", gaps=("perspective",))
+        yield self._write_consent()
+        yield self._section("methods", describe_methods(self.study, self.t))
+        yield self._write_figures()
+        yield self._section("references", self._references())
+
+    def _section(
+        self,
+        name: str,
+        paragraphs: Iterable[str] = (),
+        *,
+        gaps: Iterable[str] = (),
+        tables: tuple[DraftTable, ...] = (),
+    ) -> DraftSection:
+        """A section by the name of its heading; gaps by their names too."""
+        return DraftSection(
+            self.t(f"draft.h_{name}"),
+            tuple(paragraphs),
+            tuple(self.t(f"draft.gap_{gap}") for gap in gaps),
+            tables,
+        )
+
+    def _answers(self, *names: str) -> tuple[str, ...]:
+        """Lines of the answer, one paragraph for each line and origin, so that origins are never mixed."""
+        paragraphs = []
+        for line in self.answer.values():
+            if names and line.name not in names:
+                continue
+            for origin in dict.fromkeys(s.origin for s in line.sentences):
+                parts = [_strip_markup(s.statement) for s in line.sentences if s.origin == origin]
+                paragraphs.append(f"{line.title}: {' '.join(parts)} [{self.t.word(origin)}]")
+        return tuple(paragraphs)
+
+    def _statements(self, assessments: Iterable[JsonObject]) -> tuple[str, ...]:
+        """Plain statements that hold, with what they cite."""
+        statements = []
+        for assessment in assessments:
+            if text(assessment, "verdict") == "met" and text(assessment, "severity") == "info":
+                cited = " ".join(f"[{name}]" for name in words(assessment, "citations")[:_MAX_CITATIONS])
+                statements.append(f"{text(assessment, 'statement')} {cited}".strip())
+        return tuple(statements)
+
+    def _events(self, *kinds: str) -> tuple[str, ...]:
+        """Events of some kinds, one sentence each."""
+        sentences = []
+        for event in self.events:
+            if text(event, "kind") in kinds:
+                label, detail = spell(text(event, "label")), text(event, "detail")
+                what = f"{label}: {detail}" if detail else label
+                origin = self.t.word(text(event, "origin"))
+                sentences.append(f"{what} ({self._when(event)}) [{origin}].")
+        return tuple(sentences)
+
+    def _when(self, item: JsonObject) -> str:
+        day = number(item, "day")
+        if day is not None:
+            return self.t("timeline.day", n=f"{day:g}")
+        return text(item, "when") or self.t("draft.not_reported")
+
+    def _write_patient(self) -> DraftSection:
+        patient = find(self.record, "patient")
+        rows = [
+            (self.t(f"draft.p_{name}"), self._format_fact(find(patient, name))) for name in _PATIENT_FACTS
+        ]
+        rows += [
+            (self.t.word(name), self.t.word(str(presence)))
+            for part in ("symptoms", "history")
+            for name, presence in (find(self.record, part) or {}).items()
+        ]
+        table = DraftTable((self.t("table.what"), self.t("table.value")), tuple(rows))
+        return self._section("patient", gaps=("history", "family"), tables=(table,))
+
+    def _format_fact(self, value: object) -> str:
+        if value is None:
+            return self.t("draft.not_reported")
+        return f"{value:g}" if isinstance(value, int | float) else self.t.word(str(value))
+
+    def _write_timeline(self) -> DraftSection:
+        rows = [
+            (
+                self._when(event),
+                self.t.texts.get(f"timeline.{text(event, 'kind')}", text(event, "kind")),
+                spell(text(event, "label")),
+                text(event, "detail"),
+            )
+            for event in self.events
+        ]
+        zero = text(self.record, "day_zero")
+        has_gap = not rows or any(number(event, "day") is None for event in self.events)
+        return self._section(
+            "timeline",
+            (f"{self.t('timeline.day_zero')} {zero}",) if zero else (),
+            gaps=("dates",) if has_gap else (),
+            tables=self._tables(("when", "kind", "what", "detail"), rows),
+        )
+
+    def _write_diagnosis(self) -> DraftSection:
+        rows = [
+            (spell(text(lab, "analyte")), self._lab_value(lab), self._lab_range(lab), self._when(lab))
+            for lab in items(self.record, "labs")
+        ]
+        diagnoses = rank_diagnoses(self.study, self.t)[:_MAX_DIAGNOSES]
+        ranked = "; ".join(f"{row.rank}. {row.name}" for row in diagnoses)
+        paragraphs = (
+            *self._events("pathology", "molecular", "microbiology"),
+            *self._answers("pattern", "stage"),
+            *((f"{self.t('section.differential')}: {ranked}.",) if ranked else ()),
+        )
+        return self._section(
+            "diagnosis",
+            paragraphs,
+            gaps=("challenges", "reasoning"),
+            tables=self._tables(("analyte", "value", "range", "when"), rows),
+        )
+
+    def _tables(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> tuple[DraftTable, ...]:
+        """One table by the names of its columns; none where it has no row."""
+        if not rows:
+            return ()
+        return (DraftTable(tuple(self.t(f"table.{name}") for name in header), tuple(rows)),)
+
+    def _lab_value(self, lab: JsonObject) -> str:
+        value = number(lab, "value")
+        if value is None:
+            return self.t.word(text(lab, "change")) if text(lab, "change") else self.t("draft.not_reported")
+        return f"{text(lab, 'comparator')}{value:g} {text(lab, 'unit')}".strip()
+
+    def _lab_range(self, lab: JsonObject) -> str:
+        low, high = number(lab, "low"), number(lab, "high")
+        if low is None and high is None:
+            return self.t("draft.not_reported")
+        ends = ["" if end is None else f"{end:g}" for end in (low, high)]
+        return f"{ends[0]}\u2013{ends[1]} ({text(lab, 'range')})"
+
+    def _write_therapy(self) -> DraftSection:
+        queries = tuple(text(a, "statement") for a in select_queries(self.study.case, "therapy."))
+        gaps = queries or (self.t("draft.gap_therapy"),)
+        return DraftSection(self.t("draft.h_therapy"), self._events("treatment"), gaps)
+
+    def _write_outcome(self) -> DraftSection:
+        graded = sort_by_edition(select_assessments(self.study.case, "ctcae."))
+        rows = [(text(row, "statement"), text(row, "reason") or "\u2013") for row in graded]
+        return self._section(
+            "outcome",
+            (*self._answers("burden", "response"), *self._events("response", "adverse_event")),
+            gaps=("outcome",),
+            tables=self._tables(("finding", "why"), rows),
+        )
+
+    def _write_consent(self) -> DraftSection:
+        ethics = find(self.record, "ethics")
+        paragraphs = []
+        for name in ("consent_written", "committee_approval", "committee_waiver"):
+            stated = text(ethics, name)
+            if stated and stated != "not_stated":
+                paragraphs.append(f"{self.t(f'draft.e_{name}')}: {self.t.word(stated)}.")
+        has_consent = text(ethics, "consent_written") == "present"
+        return self._section("consent", paragraphs, gaps=() if has_consent else ("consent",))
+
+    def _write_figures(self) -> DraftSection:
+        chosen = list(self._choose_figures())[:_MAX_FIGURES]
+        figures = tuple(
+            DraftFigure(picture, self.t("draft.figure", n=index, caption=caption[:1].upper() + caption[1:]))
+            for index, (picture, caption) in enumerate(chosen, start=1)
+        )
+        gaps = () if figures else (self.t("draft.gap_figures"),)
+        return DraftSection(self.t("draft.h_figures"), gaps=gaps, figures=figures)
+
+    def _choose_figures(self) -> Iterator[tuple[Picture, str]]:
+        """Radiographs, a picture of every comparison, then slabs, projection and lesions of every scan."""
+        for picture in self.study.radiographs:
+            yield picture, caption_radiograph(picture.about, self.t) + "."
+        for compared in self.study.comparisons:
+            scans = f"{self.t.word(compared.baseline)}, {self.t.word(compared.followup)}"
+            for picture in compared.pictures:
+                if picture.data and not picture.about:
+                    title = self.t.texts.get(f"figure.{picture.name}", picture.name)
+                    yield picture, self._caption(title, scans, compared)
+        for scan in self.study.scans:
+            for picture in scan.pictures:
+                kind = picture.kind if picture.about else picture.name
+                if picture.data and (picture.name in _SCAN_FIGURES or kind == "lesion"):
+                    title = self.t.texts.get(f"figure.{kind}") or text(picture.about, "title") or kind
+                    yield picture, self._caption(title, self.t.word(scan.label), scan)
+
+    def _caption(self, title: str, scans: str, saved: SavedScan | SavedComparison) -> str:
+        simulated = f" ({self.t('word.simulated')})"
+        # A saved title may hold the word already.
+        return f"{title.replace(simulated, '')}: {scans}{simulated if is_simulated(saved) else ''}."
+
+    def _references(self) -> Iterator[str]:
+        yield from words(self.record, "sources")
+        for cited in list_citations(self.study):
+            basis = "" if cited.basis == "read" else f" ({self.t.word(cited.basis)})"
+            yield f"[{cited.id}] {cited.text}" + (f", doi {cited.doi}" if cited.doi else "") + basis
+
+
+def _strip_markup(markup: str) -> str:
+    """Words of a sentence without its footnotes."""
+    return Markup(_TAGS.sub("", str(markup))).unescape()  # noqa: S704  turned into text, never shown as markup

@@ -1,0 +1,139 @@
+"""How much disease each scan shows, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from miliary.model.study import SavedScan, StudyResult
+from miliary.report import charts
+from miliary.report.catalog import Catalog
+from miliary.report.measures import SIDES, ZONES, find_measured, make_cell, make_interval_cell, title_scan
+from miliary.report.reading import as_number, find, number, text
+from miliary.report.sections.section import Section
+from miliary.report.sources import Sources
+
+_EXCESS_CI = "corrected.excess_check.total_volume_mm3_ci95"
+# Word of the catalog, path in scan.json, format, path of the 95 % interval.
+MEASURES = (
+    ("corrected_count", "corrected.count", ",.0f", "corrected.count_ci95"),
+    ("corrected_volume", "corrected.total_volume_mm3", ",.0f", "corrected.total_volume_mm3_ci95"),
+    ("at_least_1", "corrected.count_at_least_1_mm", ",.0f", "corrected.count_at_least_1_mm_ci95"),
+    ("false_marks", "corrected.false_marks.expected", ",.0f", "corrected.false_marks.expected_ci95"),
+    ("excess", "corrected.excess_check.total_volume_mm3", ",.0f", _EXCESS_CI),
+    ("count", "nodules.count", ",.0f", ""),
+    ("per_litre", "nodules.count_per_litre", ",.0f", ""),
+    ("volume", "nodules.total_volume_mm3", ",.0f", ""),
+    ("mass", "nodules.total_excess_mass_mg", ",.0f", ""),
+    ("median", "nodules.diameter_mm.median", ".2f", ""),
+    ("p90", "nodules.diameter_mm.p90", ".2f", ""),
+    ("d50", "completeness.diameter_50_mm", ".2f", ""),
+    ("d90", "completeness.diameter_90_mm", ".2f", ""),
+    ("involved", "extent.lung_fraction_involved", ".1%", ""),
+    ("calcified", "calcified.count", ",.0f", ""),
+    ("lungs", "lungs.total_ml", ",.0f", ""),
+    ("noise", "noise.sd_hu", ".1f", ""),
+    ("slice", "acquisition.slice_thickness_mm", ".2f", ""),
+)
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measure, a cell for each scan."""
+
+    name: str
+    cells: tuple[Markup, ...]
+
+
+@dataclass(frozen=True)
+class ZoneRow:
+    """Nodules in one third of one lung, or the volume in one lung; a cell for each scan."""
+
+    side: str
+    zone: str
+    cells: tuple[Markup, ...]
+
+
+@dataclass(frozen=True)
+class MapDrawing:
+    """Map of the burden of one scan."""
+
+    name: str
+    drawing: Markup
+
+
+@dataclass(frozen=True)
+class BurdenContent:
+    """Measures and zones by scan, scans whose two totals disagree, and maps on one scale."""
+
+    scan_names: tuple[str, ...]
+    measures: tuple[MeasureRow, ...]
+    disagreements: tuple[str, ...]
+    zones: tuple[ZoneRow, ...]
+    maps: tuple[MapDrawing, ...]
+
+
+def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[BurdenContent]:
+    """The section on the burden."""
+    scans = find_measured(study)
+    content = BurdenContent(
+        scan_names=tuple(catalog.word(scan.label) for scan in scans),
+        measures=_list_measures(scans, catalog, sources),
+        disagreements=tuple(
+            title_scan(scan, catalog)
+            for scan in scans
+            if find(scan.summary, "corrected.excess_check.agrees") is False
+        ),
+        zones=_list_zones(scans, catalog, sources),
+        maps=_draw_maps(study, catalog),
+    )
+    return Section("burden", catalog("section.burden"), "sections/burden.html", content)
+
+
+def _list_measures(scans: list[SavedScan], catalog: Catalog, sources: Sources) -> tuple[MeasureRow, ...]:
+    return tuple(
+        MeasureRow(
+            catalog(f"facts.{key}"),
+            tuple(make_interval_cell(scan, path, sources, style=style, interval=interval) for scan in scans),
+        )
+        for key, path, style, interval in MEASURES
+        if any(find(s.summary, path) is not None or text(s.summary, f"{path}_reason") for s in scans)
+    )
+
+
+def _list_zones(scans: list[SavedScan], catalog: Catalog, sources: Sources) -> tuple[ZoneRow, ...]:
+    rows = [
+        (side, catalog.word(zone), f"nodules.by_side.{side}.by_zone.{zone}")
+        for side in SIDES
+        for zone in ZONES
+    ]
+    rows += [(side, catalog("zones.volume"), f"nodules.by_side.{side}.total_volume_mm3") for side in SIDES]
+    return tuple(
+        ZoneRow(catalog.word(side), zone, tuple(make_cell(scan, path, sources) for scan in scans))
+        for side, zone, path in rows
+        if any(number(scan.summary, path) is not None for scan in scans)
+    )
+
+
+def _draw_maps(study: StudyResult, catalog: Catalog) -> tuple[MapDrawing, ...]:
+    maps = [
+        (title_scan(scan, catalog), _read_rows(picture.about.get("values")))
+        for scan in study.scans
+        for picture in scan.pictures
+        if picture.kind == "burden_map"
+    ]
+    peak = charts.find_map_peak(rows for _, rows in maps)
+    sides = (catalog.word("right"), catalog.word("left"))
+    return tuple(
+        MapDrawing(
+            name,
+            charts.draw_burden_map(rows, title=f"{name}: {catalog('map.alt')}", peak=peak, side_names=sides),
+        )
+        for name, rows in maps
+    )
+
+
+def _read_rows(values: object) -> charts.MapRows:
+    rows = [row for row in values if isinstance(row, list)] if isinstance(values, list) else []
+    return [[as_number(v) for v in row] for row in rows]

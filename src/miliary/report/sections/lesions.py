@@ -1,0 +1,85 @@
+"""Lesions of 8 mm and more, with their measures and close-ups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from miliary.model.study import SavedScan, StudyResult
+from miliary.report.catalog import Catalog
+from miliary.report.formatting import format_number
+from miliary.report.measures import find_measured, locate_member, title_scan
+from miliary.report.pictures import PagePicture, PictureRenderer
+from miliary.report.reading import JsonObject, find, items, number, text
+from miliary.report.sections.section import Section
+from miliary.report.sources import Sources
+
+MEASURES = (
+    ("long_axis_mm", ".1f"),
+    ("short_axis_mm", ".1f"),
+    ("volume_mm3", ",.0f"),
+    ("cavity_volume_mm3", ",.0f"),
+    ("wall_thickness_mm", ".1f"),
+    ("wall_thickness_min_mm", ".1f"),
+    ("wall_thickness_max_mm", ".1f"),
+    ("density_hu", ".0f"),
+)
+
+
+@dataclass(frozen=True)
+class LesionMeasure:
+    """One measure of a lesion, or where it lies."""
+
+    name: str
+    cell: Markup
+
+
+@dataclass(frozen=True)
+class LesionTable:
+    """One lesion of one scan."""
+
+    scan: str
+    id: str
+    is_cavitary: bool
+    measures: tuple[LesionMeasure, ...]
+
+
+@dataclass(frozen=True)
+class LesionsContent:
+    """Every lesion scan by scan, then the close-ups."""
+
+    lesions: tuple[LesionTable, ...]
+    pictures: tuple[PagePicture, ...]
+
+
+def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[LesionsContent]:
+    """The section on large lesions."""
+    content = LesionsContent(
+        lesions=tuple(
+            _make_table(scan, lesion, catalog, sources)
+            for scan in find_measured(study)
+            for lesion in items(scan.summary, "lesions")
+        ),
+        pictures=PictureRenderer(study, catalog).render_kind("lesion"),
+    )
+    return Section("lesions", catalog("section.lesions"), "sections/lesions.html", content)
+
+
+def _make_table(scan: SavedScan, lesion: JsonObject, catalog: Catalog, sources: Sources) -> LesionTable:
+    measures = []
+    for name, style in MEASURES:
+        value = number(lesion, name)
+        if value is not None:
+            path = f"lesions[{lesion.get('id', '?')}].{name}"
+            cell = sources.number(format_number(value, style), locate_member(scan), path, note=False)
+            measures.append(LesionMeasure(catalog(f"lesion.{name}"), cell))
+    where = [catalog.word(text(lesion, n)) for n in ("side", "zone", "lobe") if text(lesion, n)]
+    if where:
+        measures.append(LesionMeasure(catalog("lesion.where"), Markup.escape(", ".join(where))))
+    return LesionTable(
+        scan=title_scan(scan, catalog),
+        id=str(find(lesion, "id") or "?"),
+        is_cavitary=find(lesion, "is_cavitary") is True,
+        measures=tuple(measures),
+    )

@@ -1,0 +1,54 @@
+"""What asks something of the reader: errors, queries and notes of the rules, warnings of the measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from miliary.model.study import StudyResult
+from miliary.report.assessments import SIGNS, AssessmentRow, group_by_severity, make_row
+from miliary.report.catalog import Catalog
+from miliary.report.measures import find_measured
+from miliary.report.reading import items, text
+from miliary.report.sections.section import Section
+from miliary.report.sources import Sources
+
+
+@dataclass(frozen=True)
+class QueryGroup:
+    """All assessments of one severity: error, query or note."""
+
+    severity: str
+    sign: str
+    rows: tuple[AssessmentRow, ...]
+
+
+@dataclass(frozen=True)
+class MeasurementWarning:
+    """One warning of a measurement: name of the scan, the sentence, and its code."""
+
+    scan: str
+    message: str
+    code: str
+
+
+@dataclass(frozen=True)
+class QueriesContent:
+    """Errors first, then queries, then notes; and the warnings of every scan."""
+
+    groups: tuple[QueryGroup, ...]
+    warnings: tuple[MeasurementWarning, ...]
+
+
+def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[QueriesContent]:
+    """The section on open queries."""
+    groups = tuple(
+        QueryGroup(severity, SIGNS[severity], tuple(make_row(a, catalog) for a in group))
+        for severity, group in group_by_severity(study.case).items()
+    )
+    warnings = tuple(
+        MeasurementWarning(catalog.word(scan.label), text(warning, "message"), text(warning, "code"))
+        for scan in find_measured(study)
+        for warning in items(scan.summary, "warnings")
+    )
+    content = QueriesContent(groups, warnings)
+    return Section("queries", catalog("section.queries"), "sections/queries.html", content)

@@ -1,0 +1,83 @@
+"""Where the facts come from, what the rules cite, and the footnotes of the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from miliary.model.study import StudyResult
+from miliary.report.catalog import Catalog
+from miliary.report.reading import find, items, text, words
+from miliary.report.sections.section import Section
+from miliary.report.sources import Footnote, Sources
+
+
+@dataclass(frozen=True)
+class CitedWork:
+    """One publication or statement that rules cite.
+
+    Parameters
+    ----------
+    id : str
+        Name in brackets behind the statements of the rules.
+    text, doi : str
+        `doi` is empty where none is known.
+    basis : str
+        read, secondary or unverified.
+    rules : str
+        Groups of rules that cite it.
+    """
+
+    id: str
+    text: str
+    doi: str
+    basis: str
+    rules: str
+
+
+@dataclass(frozen=True)
+class ReferencesContent:
+    """Sources of the record, citations of the rules, footnotes of all sections before this one."""
+
+    record_sources: tuple[str, ...]
+    citations: tuple[CitedWork, ...]
+    footnotes: tuple[Footnote, ...]
+
+
+def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[ReferencesContent]:
+    """The section on references; comes after every section that cites a number."""
+    content = ReferencesContent(
+        record_sources=tuple(words(study.case, "record.sources")),
+        citations=list_citations(study),
+        footnotes=sources.list_footnotes(),
+    )
+    return Section("references", catalog("section.references"), "sections/references.html", content)
+
+
+def list_citations(study: StudyResult) -> tuple[CitedWork, ...]:
+    """List what the rules of a case cite.
+
+    Parameters
+    ----------
+    study : StudyResult
+
+    Returns
+    -------
+    tuple of CitedWork
+        In the order of the case; empty where there is none.
+    """
+    rules: dict[str, list[str]] = {}
+    for assessment in items(study.case, "assessments"):
+        for name in words(assessment, "citations"):
+            rules.setdefault(name, []).append(text(assessment, "rule_id").partition(".")[0])
+    cited = find(study.case, "citations")
+    return tuple(
+        CitedWork(
+            id=name,
+            text=text(about, "text"),
+            doi=text(about, "doi"),
+            basis=text(about, "basis"),
+            rules=", ".join(dict.fromkeys(rules.get(name, []))),
+        )
+        for name, about in (cited.items() if isinstance(cited, Mapping) else ())
+    )
