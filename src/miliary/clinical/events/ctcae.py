@@ -278,7 +278,7 @@ def _find_turning_points(
 
 
 def _list_values(rows: Sequence[RuleRow], known: ObservedEvent) -> list[float | None]:
-    """The value, or values that stand for all it may be."""
+    """The value, or where it is not known one value from every interval it may lie in."""
     if known.value is not None and not known.comparator:
         return [known.value]
     turns = {
