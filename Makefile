@@ -71,6 +71,8 @@ $(BUNDLE): web/webgl.js web/build.mjs web/package.json web/package-lock.json too
 lint: all
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python tools/check_names.py
+	@$(BIN)/python tools/check_docstrings.py
 
 types: all
 	@$(BIN)/mypy
