@@ -2,11 +2,14 @@
 
 Never from injected nodules: those say what is missed. Three ways, of which the one used is named:
 
-``candidates``    The likelihood of false candidates falls steeply and much alike in all lungs, so that those
-                  just below the threshold tell how many are above it, in this patient and on this scan.
-                  The ratio and its spread between patients are in the table.
-``table``         The rate on nodule-free lungs of such a protocol, where there are too few candidates.
-``probabilities`` The sum of one minus the probability of each mark, shown beside them.
+``candidates``
+    The likelihood of false candidates falls steeply and much alike in all lungs, so that those just below the
+    threshold tell how many are above it, in this patient and on this scan. The ratio and its spread between
+    patients are in the table.
+``table``
+    The rate on nodule-free lungs of such a protocol, where there are too few candidates.
+``probabilities``
+    The sum of one minus the probability of each mark, shown beside them.
 """
 
 from __future__ import annotations
