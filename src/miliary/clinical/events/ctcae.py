@@ -28,13 +28,17 @@ class ObservedEvent:
     Parameters
     ----------
     value : float or None
-        In the term's unit (`is_alt`: its second unit), or whatever the term measures (% of skin...).
+        In the term's unit, or whatever the term measures (% of skin...).
+    is_alt : bool
+        `value` is in the term's second unit.
     comparator : str
         "<" or ">" where the true value lies beyond `value`.
     analyte : str
         For terms that grade more than one.
     uln, lln, baseline : float or None
-        In the unit of `value`. `is_baseline`: the value is itself the baseline.
+        In the unit of `value`.
+    is_baseline : bool
+        `value` is itself the baseline.
     severities : tuple of str
         Which of none, mild, moderate, severe the symptoms may be.
     facts : mapping of str to bool
