@@ -17,13 +17,10 @@ class PatternLabel(enum.StrEnum):
     INDETERMINATE = "indeterminate"
 
 
+# Patterns of nodules that are there, each with effect sizes in the packaged model.
+SPATIAL_CLASSES = (PatternLabel.RANDOM, PatternLabel.PERILYMPHATIC, PatternLabel.CENTRILOBULAR)
 # What probabilities are given to; they sum to one.
-CLASSES = (
-    PatternLabel.RANDOM,
-    PatternLabel.PERILYMPHATIC,
-    PatternLabel.CENTRILOBULAR,
-    PatternLabel.NONE,
-)
+CLASSES = (*SPATIAL_CLASSES, PatternLabel.NONE)
 
 
 @dataclass(frozen=True)

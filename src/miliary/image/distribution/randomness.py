@@ -42,7 +42,7 @@ from miliary.image.distribution.evidence import (
 from miliary.image.distribution.locations import ZONES, Locations, measure_locations
 from miliary.image.kernels import loops, point_counts
 from miliary.image.weights.card import PATTERN, read_card
-from miliary.model.pattern import CLASSES, Pattern, PatternLabel, SizeUniformity
+from miliary.model.pattern import SPATIAL_CLASSES, Pattern, PatternLabel, SizeUniformity
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -475,18 +475,18 @@ def _class_probabilities(observed: Counts, null: Counts, per_litre: float) -> di
     # Effect sizes are known to a few percent at best, so the evidence of more nodules than this is limited.
     temper = min(1.0, float(model["max_nodules"]) / max(float(observed.size[0]), 1.0))
     score = {}
-    for name in CLASSES[:3]:
+    for name in SPATIAL_CLASSES:
         score[name] = _score_class(name, share, count, gap, variance, temper)
-    total = np.array([score[name] for name in CLASSES[:3]]) + np.log(
-        [model["classes"][name.value]["prior"] for name in CLASSES[:3]]
+    total = np.array([score[name] for name in SPATIAL_CLASSES]) + np.log(
+        [model["classes"][name.value]["prior"] for name in SPATIAL_CLASSES]
     )
     # The distributions of effects may not cover this patient, so no pattern becomes certain.
     doubt = float(model["doubt"])
     posterior = (1.0 - doubt) * np.exp(total - logsumexp(total)) + doubt / len(total)
     none = _probability_of_none(per_litre)
     return {
-        **dict(zip(CLASSES[:3], (float(p) * (1 - none) for p in posterior), strict=True)),
-        CLASSES[3]: none,
+        **dict(zip(SPATIAL_CLASSES, (float(p) * (1 - none) for p in posterior), strict=True)),
+        PatternLabel.NONE: none,
     }
 
 
@@ -501,7 +501,7 @@ def _score_class(name: PatternLabel, share: F64, count: F64, gap: F64, variance:
     return float(logsumexp(by_zone + by_pairs) - np.log(len(effect)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=len(SPATIAL_CLASSES))
 def _draw_effects(name: str, n: int = 3000) -> F64:
     """Draws (n, effects) of the log effect sizes of a class: zones over free lung, close and wide pairs."""
     ways = read_model()["classes"][name]["ways"]
