@@ -92,6 +92,7 @@ lint: all
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python tools/check_names.py
 	@$(BIN)/python tools/check_docstrings.py
+	@$(BIN)/python tools/count_json_reads.py
 
 types: all
 	@$(BIN)/mypy
