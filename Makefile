@@ -2,7 +2,8 @@
 #
 #   make demo      simulate a patient, measure it, show the result (core dependencies only)
 #   make test      all extras, then the tests
-#   make check     what CI runs: lint, types, import contracts, licenses, tests
+#   make check     what CI runs: lint, types, import contracts, licenses, the site, tests with coverage
+#   make docs      the pages made from code, then the documentation site in site/
 #   make train     make every model file anew         make validate  the accuracy tables
 #   make threshold THRESHOLD=0.3    change the operating point, and make anew what rests on it
 #   make bench     time and memory                    make lock      resolve the dependencies anew
@@ -25,7 +26,8 @@ VALIDATE ?=
 BENCH ?=
 THRESHOLD ?=
 
-.PHONY: demo test check lint types contracts licenses train threshold validate bench lock core all docs viewer clean
+.PHONY: demo test check coverage lint types contracts licenses train threshold validate bench lock core all docs viewer \
+	clean
 .DEFAULT_GOAL := demo
 
 # --- set-up -------------------------------------------------------------------------------------
@@ -48,6 +50,11 @@ $(VENV)/core.stamp: requirements/core.txt pyproject.toml $(VENV)/bootstrap.stamp
 		$(SYNC) requirements/core.txt requirements/bootstrap.txt && $(INSTALL_SELF); fi
 	@touch $@
 
+# The site's packages come on top, so that `make test` does without; the versions agree with those of all.txt.
+$(VENV)/docs.stamp: requirements/docs.txt $(VENV)/all.stamp
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r $<
+	@touch $@
+
 core: $(VENV)/core.stamp
 all: $(VENV)/all.stamp
 
@@ -59,7 +66,17 @@ demo: core
 test: all
 	@$(BIN)/python -m pytest $(TESTS)
 
-check: lint types contracts licenses viewer test
+check: lint types contracts licenses viewer coverage docs
+
+# Every test, in two runs. Under coverage those of what Python runs itself; the others run compiled loops, browsers
+# and whole commands, which a tracer would slow down or not see (pyproject.toml says what is measured).
+COVERED := tests/clinical tests/exchange tests/report
+coverage: all
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest $(COVERED)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@$(BIN)/python -m pytest $(addprefix --ignore=,$(COVERED)) tests
 
 # The viewer's part for the graphics card: built from a lock, never committed. Without it the viewer works
 # and says so.
@@ -73,6 +90,8 @@ $(BUNDLE): web/webgl.js web/build.mjs web/package.json web/package-lock.json too
 lint: all
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python tools/check_names.py
+	@$(BIN)/python tools/check_docstrings.py
 
 types: all
 	@$(BIN)/mypy
@@ -80,11 +99,15 @@ types: all
 contracts: all
 	@$(BIN)/lint-imports
 
-licenses: all
-	@$(BIN)/python tools/check_licenses.py requirements/core.txt requirements/all.txt
+licenses: $(VENV)/docs.stamp
+	@$(BIN)/python tools/check_licenses.py requirements/core.txt requirements/all.txt requirements/docs.txt
 
-docs: all
+# Warnings are errors; the tutorials are run. Needs no network once the packages are installed.
+docs: $(VENV)/docs.stamp
 	@$(BIN)/python tools/write_docs.py
+	@rm -rf docs/reference/modules
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs 2 -b html -d site/.doctrees docs site
+	@echo "open site/index.html"
 
 train: all
 	@$(BIN)/python -m training.make_all
@@ -107,9 +130,11 @@ lock: $(VENV)/bootstrap.stamp
 	@$(COMPILE) pyproject.toml --group build --output-file requirements/core.txt
 	@$(COMPILE) pyproject.toml --all-extras --group build --group dev \
 		--constraints requirements/core.txt --output-file requirements/all.txt
+	@$(COMPILE) --group docs --constraints requirements/all.txt --output-file requirements/docs.txt
 	@$(COMPILE) --group node --output-file requirements/node.txt
 	@$(BIN)/python tools/check_locks.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	rm -rf $(VENV) $(DEMO_OUT) site docs/reference/modules .coverage .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis \
 		web/node_modules $(BUNDLE) src/miliary/viewer/static/webgl.licenses.txt

@@ -74,7 +74,7 @@ def test_the_version_is_written_once_in_effect(root):
             {"numpy", "numba", "pydicom", "click", "rich"},
         ),
         ("from miliary import assess_case", {"numpy", "numba", "pydicom", "pandas", "pyarrow", "rich"}),
-        ("from miliary.exchange.folders import store", {"pandas", "pyarrow", "PIL", "numba"}),
+        ("from miliary.exchange.folders import ct_store", {"pandas", "pyarrow", "PIL", "numba"}),
         ("from miliary import find_nodules", {"pydicom", "pandas", "pyarrow", "rich", "click"}),
     ],
 )

@@ -16,10 +16,15 @@ from pathlib import Path
 LGPL_ALLOWED: dict[str, str] = {}
 
 # Offered under several licenses of which one may be chosen: the one that is.
-CHOSEN = {"pyphen": "Mozilla Public License 1.1"}
+CHOSEN = {
+    "pyphen": "Mozilla Public License 1.1",
+    # The one part under the GPL, an Emacs mode, is not in the wheel; builds the site, is in no wheel of ours.
+    "docutils": "Public Domain",
+}
 
 # Locked for another platform or Python only, so not installed to be asked.
 NOT_HERE = {
+    "appnope": "BSD-2-Clause, macOS only",
     "brotlicffi": "MIT, other Pythons than CPython",
     "colorama": "BSD-3-Clause, Windows only",
     "msgspec": "BSD-3-Clause, from Python 3.12",

@@ -69,6 +69,11 @@ def make_table(scans: Sequence[HealthyScan]) -> dict[str, Any]:
     ----------
     scans : sequence of HealthyScan
 
+    Raises
+    ------
+    ValueError
+        No scan has enough false positives to measure how scans differ.
+
     Returns
     -------
     dict
@@ -122,6 +127,8 @@ def _list_rows(scans: Sequence[HealthyScan], reported: F64) -> list[dict[str, fl
 def _measure_spread(seen: F64, expected: F64, *, least: float = 0.0) -> float:
     """Standard deviation of the logarithm between scans beyond that of counting, of scans with enough."""
     enough = expected >= least
+    if not enough.any():
+        raise ValueError("too few false positives to measure how scans differ: simulate more lungs")
     log_ratio = np.log((seen[enough] + 0.5) / (expected[enough] + 0.5))
     counting = np.mean(1.0 / (expected[enough] + 1.0))
     return float(np.sqrt(max(np.var(log_ratio) - counting, MIN_SPREAD**2)))

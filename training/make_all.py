@@ -65,19 +65,25 @@ def make_dependents(folder: Path, *, n_crops: int, n_scans: int) -> None:
     classifier = _read(folder / card.CLASSIFIER)
     made_with = {"threshold": classifier["threshold"], "weights_sha256": classifier["sha256"]}
     # The packaged files do not belong to these trees yet: the detector is told by name which to use.
+    before = os.environ.get(WEIGHTS_VARIABLE)
     os.environ[WEIGHTS_VARIABLE] = str(folder / card.TREES)
-    pattern_model.write_model(
-        folder / card.PATTERN,
-        packaged=_read(card.FOLDER / card.PATTERN),
-        made_with=made_with,
-        n_crops=n_crops,
-    )
-    false_positive_table.write_table(
-        folder / card.FALSE_POSITIVES,
-        packaged=_read(card.FOLDER / card.FALSE_POSITIVES),
-        made_with=made_with,
-        n_scans=n_scans,
-    )
+    try:
+        pattern_model.write_model(
+            folder / card.PATTERN,
+            packaged=_read(card.FOLDER / card.PATTERN),
+            made_with=made_with,
+            n_crops=n_crops,
+        )
+        false_positive_table.write_table(
+            folder / card.FALSE_POSITIVES,
+            packaged=_read(card.FOLDER / card.FALSE_POSITIVES),
+            made_with=made_with,
+            n_scans=n_scans,
+        )
+    finally:
+        del os.environ[WEIGHTS_VARIABLE]
+        if before is not None:
+            os.environ[WEIGHTS_VARIABLE] = before
 
 
 def install(folder: Path) -> None:

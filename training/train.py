@@ -348,13 +348,22 @@ def change_threshold(out: Path, *, threshold: float, work: Path) -> None:
         Probability from which a candidate is reported.
     work : Path
         Folder of the tables of candidates; those that are missing are made.
+
+    Raises
+    ------
+    SystemExit
+        Scans that the trees were trained on are missing.
     """
     in_use = json.loads(judge.WEIGHTS_PATH.with_suffix(".json").read_text("utf-8"))
     data = find_data()
     recipes = list_recipes(
         n_simulated=in_use["n_simulated"], n_inserted=in_use.get("n_inserted", N_INSERTED), data=data
     )
-    tables = load_tables([r for r in recipes if r.patient in (None, *in_use["patients"])], work, data)
+    recipes = [recipe for recipe in recipes if recipe.patient in (None, *in_use["patients"])]
+    missing = sorted(set(in_use["patients"]) - {recipe.patient for recipe in recipes})
+    if missing:
+        raise SystemExit(f"scans that the trees were trained on are missing: {', '.join(missing)}")
+    tables = load_tables(recipes, work, data)
     classifier = judge.read_classifier()
     floor = find_reported_floor(
         tables,

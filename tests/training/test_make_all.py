@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 from miliary.errors import WeightsError
+from miliary.image.nodules import judge
+from miliary.image.nodules.features import FEATURE_NAMES, QUICK_NAMES
 from miliary.image.weights import card
-from training import make_all
+from training import false_positive_table, make_all, pattern_model, train
 from training.false_positive_table import HealthyScan, make_table
 from training.pattern_model import format_model
+from training.scans import Recipe
 
 
 @pytest.fixture
@@ -87,3 +91,88 @@ def test_rates_of_false_positives_are_recovered_from_counts():
 def test_a_protocol_of_few_scans_has_no_row():
     scans = [HealthyScan(5, 20, 2.0, 1.0, 20.0)] * 10 + [HealthyScan(5, 20, 2.0, 2.0, 20.0)] * 3
     assert [row["n_scans"] for row in make_table(scans)["rows"]] == [10]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the packaged model files in the place of the package, and measurements that take no time."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    for name in (*card.MODEL_FILES, card.CARD_NAME):
+        shutil.copy(card.FOLDER / name, folder / name)
+    detection = json.loads((folder / card.PATTERN).read_text("utf-8"))["detection"]
+    monkeypatch.setattr(card, "FOLDER", folder)
+    monkeypatch.setattr(judge, "WEIGHTS_PATH", folder / card.TREES)
+    monkeypatch.setattr(
+        pattern_model, "measure_chance", lambda _seeds, _geometry: {**detection, "made": "anew"}
+    )
+    monkeypatch.setattr(
+        false_positive_table, "measure_healthy", lambda seed: HealthyScan(10 + seed % 7, 30, 2.0, 1.0, 20.0)
+    )
+    monkeypatch.setattr(train, "load_tables", lambda *_: [make_candidates()])
+    patients = json.loads((folder / card.CLASSIFIER).read_text("utf-8"))["patients"]
+    recipes = [Recipe(name, name, 0, patient=name) for name in patients]
+    monkeypatch.setattr(train, "find_data", lambda: None)
+    monkeypatch.setattr(train, "list_recipes", lambda **_: recipes)
+    monkeypatch.delenv(judge.WEIGHTS_VARIABLE, raising=False)
+    return folder
+
+
+def make_candidates() -> train.Table:
+    """Candidates without meaning, all of them nodules."""
+    rng = np.random.default_rng(3)
+    n = 4000
+    return train.Table(
+        recipe=Recipe("none", "simulated-0", 0),
+        features=rng.normal(0, 30, (n, len(FEATURE_NAMES))).astype(np.float32),
+        quick=rng.normal(0, 30, (n, len(QUICK_NAMES))).astype(np.float32),
+        label=np.ones(n, dtype=np.float32),
+        weight=np.ones(n, dtype=np.float32),
+        position_mm=np.zeros((n, 3)),
+        truth_mm=np.zeros((0, 3)),
+        truth_diameter_mm=np.zeros(0),
+        lung_litres=1.0,
+    )
+
+
+def test_another_threshold_makes_anew_what_rests_on_it_and_keeps_the_rest(package, tmp_path):
+    before = {name: (package / name).read_bytes() for name in card.MODEL_FILES}
+    arguments = ["--keep-trees", "--threshold", "0.4", "--work", str(tmp_path / "work"), "--healthy", "8"]
+    make_all.main(arguments)
+    # A folder is read once per process, and this one has been read before it was changed.
+    found = card.read_card(shutil.copytree(package, tmp_path / "installed"))
+    assert found.threshold == 0.4
+    assert (package / card.TREES).read_bytes() == before[card.TREES]
+    classifier, pattern, table = (
+        found.documents[n] for n in (card.CLASSIFIER, card.PATTERN, card.FALSE_POSITIVES)
+    )
+    old = {name: json.loads(text) for name, text in before.items() if name != card.TREES}
+    assert classifier["threshold"] == 0.4
+    assert classifier["screen_floor"] != old[card.CLASSIFIER]["screen_floor"]
+    assert classifier["calibration"] == old[card.CLASSIFIER]["calibration"]
+    assert pattern["detection"]["made"] == "anew"
+    assert pattern["classes"] == old[card.PATTERN]["classes"]
+    assert table["rows"][0]["n_scans"] == 8
+    assert table["unknown_scan"] == old[card.FALSE_POSITIVES]["unknown_scan"]
+    assert judge.WEIGHTS_VARIABLE not in os.environ
+
+
+def test_a_higher_threshold_never_loosens_the_screen(package, tmp_path):
+    floors = []
+    for threshold in (0.1, 0.5, 0.9):
+        train.change_threshold(tmp_path / "new" / card.TREES, threshold=threshold, work=tmp_path)
+        made = json.loads((tmp_path / "new" / card.CLASSIFIER).read_text("utf-8"))
+        assert made["threshold"] == threshold
+        floors.append(made["screen_floor"])
+    assert floors == sorted(floors)
+
+
+def test_the_scans_that_the_trees_were_trained_on_must_be_there(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "list_recipes", lambda **_: [Recipe("a", "simulated-1", 0)])
+    with pytest.raises(SystemExit, match="lidc-idri-0003, lidc-idri-0314"):
+        train.change_threshold(tmp_path / card.TREES, threshold=0.4, work=tmp_path)
+
+
+def test_lungs_with_hardly_a_false_positive_tell_no_rate():
+    with pytest.raises(ValueError, match="simulate more lungs"):
+        make_table([HealthyScan(1, 20, 2.0, 1.0, 20.0)] * 8)

@@ -54,6 +54,7 @@ def compare(
     or hold an earlier comparison, which is then replaced.
     """
     from miliary.model.codec import to_json
+    from miliary.model.comparison_summary import SeriesSummary
     from miliary.workflow.comparison_run import ComparisonSettings
     from miliary.workflow.comparison_run import compare as compare_scans
 
@@ -77,6 +78,6 @@ def compare(
     elif not quiet:
         for comparison in run.comparisons:
             show_comparison(comparison)
-        if later:
-            print(f"\nnadir: {getattr(run.summary, 'nadir', None) or 'not known'}")
+        if isinstance(run.summary, SeriesSummary):
+            print(f"\nnadir: {run.summary.nadir or 'not known'}")
         print(f"\nresult in {out}")

@@ -33,20 +33,20 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What the gate looks at; None where it is not known.
+    """What is known of two registered scans when their comparability is judged; None where it is not known.
 
     Parameters
     ----------
     coverage : float
-        Share of the lung that both scans show, the smaller of both scans' shares.
+        Share of the lung that both scans show, 0 to 1; the smaller of both scans' shares.
     lung_volume_ratio : float
-        Common lung, follow-up over baseline.
+        Volume of the lung that both show, follow-up over baseline.
     slice_thickness_mm, blur_mm, noise_hu : pair of float or None
-        Of baseline and follow-up; blur is the geometric mean of the one-sigma widths.
+        Of baseline and follow-up; blur is the geometric mean of the one-sigma widths [mm].
     d50_mm : pair of float or None
-        Diameter at which half of the nodules are found.
+        Diameter at which half of the nodules are found [mm].
     median_diameter_mm : float or None
-        Of the baseline's nodules.
+        Of the nodules at baseline [mm].
     """
 
     coverage: float
@@ -74,16 +74,19 @@ def load_comparison_rules() -> RuleBook:
 
 
 def judge_pair(facts: PairFacts, book: RuleBook) -> Comparability:
-    """The gate's answer for two registered scans.
+    """Whether two registered scans may be compared.
 
     Parameters
     ----------
     facts : PairFacts
     book : RuleBook
+        The rules ``comparability``.
 
     Returns
     -------
     Comparability
+        Not comparable where any limit of the table ``refusal`` is broken, comparable after correction
+        where the protocols differ, otherwise comparable; with the reasons.
     """
     refusals = _find_refusals(facts, book)
     differences = _find_differences(facts, book)
@@ -163,7 +166,7 @@ def find_impossibility(*, coverage: float, agreement: float | None, book: RuleBo
     coverage : float
         Share of the lung that both scans show.
     agreement : float or None
-        Share of places that look alike after registration.
+        Share of the compared positions that look alike after registration, 0 to 1.
     book : RuleBook
     """
     if coverage < book.row("overlap")["min"]:

@@ -110,7 +110,7 @@ def _read_lab(row: RuleRow, case: Case, *, is_above: bool) -> FindingFacts:
 
 
 def _compare_with_range(lab: LabResult, *, is_above: bool) -> Presence:
-    """Outside the reporting laboratory's range on one side; not told without value or bound."""
+    """Whether a value is outside its laboratory's range on one side; unknown without value or limit."""
     bound = lab.high if is_above else lab.low
     if lab.value is None or bound is None:
         return Presence.NOT_STATED

@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from miliary.clinical.miliary.bridge import assess_scans
 from miliary.clinical.recist.criteria import RecistOptions
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import Case
-from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
+
+if TYPE_CHECKING:
+    from miliary.model.scan_summary import ScanSummary
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
 RULES: tuple[str, ...] = (
@@ -44,7 +46,7 @@ def assess_case(
     scans: Mapping[str, ScanSummary] | None = None,
     response: RecistOptions | None = None,
 ) -> tuple[Assessment, ...]:
-    """What every rule says of a case, the gravest first, then in the order of `RULES`.
+    """What every rule says of a case.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ def assess_case(
     Returns
     -------
     tuple of Assessment
+        By falling severity, then in the order of `RULES`.
     """
     from miliary.clinical.labs.course import assess_course  # slow to import for its units
 
@@ -85,7 +88,7 @@ def _origin_of(assessment: Assessment, origins: Mapping[str, Origin], default: O
     """Of the facts it rests on; of several, the one furthest from a record."""
     used = set()
     for path, _ in assessment.inputs:
-        # Not every bracket holds the id of an item: genes[0] is a place in a report.
+        # Not every bracket holds the id of an item: genes[0] is a position in a report.
         known = [origins[name] for name in _ID.findall(path) if name in origins]
         used.update(known or [default])
     return max(used or {default}, key=_DISTANCE.index)

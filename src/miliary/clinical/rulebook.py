@@ -149,7 +149,17 @@ class RuleBook:
         return f"{self.system} {self.edition}".strip()
 
     def rows(self, table: str) -> tuple[RuleRow, ...]:
-        """All rows of one table; an unknown table has none."""
+        """All rows of one table.
+
+        Parameters
+        ----------
+        table : str
+
+        Returns
+        -------
+        tuple of RuleRow
+            In the order of the file; none for a table that this edition lacks.
+        """
         return self.tables.get(table, ())
 
     def all_rows(self) -> tuple[RuleRow, ...]:
@@ -161,7 +171,21 @@ class RuleBook:
         return {row.id: row for row in self.all_rows()}
 
     def row(self, row_id: str) -> RuleRow:
-        """The row of this id; KeyError if there is none."""
+        """The row of an id.
+
+        Parameters
+        ----------
+        row_id : str
+
+        Returns
+        -------
+        RuleRow
+
+        Raises
+        ------
+        KeyError
+            If the file has no such row.
+        """
         return self._by_id[row_id]
 
     def credit(self, *rows: RuleRow | str) -> dict[str, Any]:

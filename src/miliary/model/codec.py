@@ -255,11 +255,11 @@ def plain(value: Any) -> Any:
     return _plain_scalar(value)
 
 
-def _plain_scalar(value: Any) -> str | int | float | bool | None:
-    if isinstance(value, enum.StrEnum):
-        return str(value.value)
+def _plain_scalar(value: Any) -> str | float | bool | None:
     if isinstance(value, dt.date):
         return value.isoformat()
+    if isinstance(value, enum.StrEnum):
+        return value.value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"JSON has no number {value}")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from miliary.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -120,8 +122,19 @@ class Nodules:
         return Nodules({name: values[keep] for name, values in self.columns.items()})
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a pandas DataFrame."""
-        import pandas as pd
+        """The table as a pandas DataFrame: one row per nodule, the columns of `COLUMNS`.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed: it comes with the extra ``table``.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise InputError(
+                "a DataFrame needs pandas, which is not installed: pip install 'miliary[table]'"
+            ) from None
 
         return pd.DataFrame(dict(self.columns))
 

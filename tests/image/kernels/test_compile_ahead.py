@@ -66,6 +66,8 @@ def test_an_entry_names_a_loop_and_as_many_types_as_it_takes(kernel):
 def test_types_are_plain_words_and_nothing_else():
     with pytest.raises(ValueError, match="no type of the list"):
         compile_ahead.decode_types(["__class__"])
+    with pytest.raises(ValueError, match=r"os: is not part of miliary\.image"):
+        compile_ahead.decode_types([{"module": "os", "named": "system", "parts": []}])
     with pytest.raises(ValueError, match=r"is not part of miliary\.image"):
         compile_ahead.find_dispatcher(compile_ahead.Kernel("ct", "os", "system", ()))
 

@@ -181,7 +181,7 @@ def _list_dose_cohorts(treatment: Treatment, book: RuleBook) -> Iterator[Assessm
 
 
 def _list_warnings(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
-    """What sources name of a drug beside its dose, where no rule on it is encoded."""
+    """What sources say of a drug apart from its dose, where no rule on it is encoded."""
     for row in book.rows("warning"):
         if row["drug"] == find_drug(treatment) and row.drives:
             yield Assessment(

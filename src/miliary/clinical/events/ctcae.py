@@ -28,13 +28,17 @@ class ObservedEvent:
     Parameters
     ----------
     value : float or None
-        In the term's unit (`is_alt`: its second unit), or whatever the term measures (% of skin...).
+        In the term's unit, or whatever the term measures (% of skin...).
+    is_alt : bool
+        `value` is in the term's second unit.
     comparator : str
         "<" or ">" where the true value lies beyond `value`.
     analyte : str
         For terms that grade more than one.
     uln, lln, baseline : float or None
-        In the unit of `value`. `is_baseline`: the value is itself the baseline.
+        In the unit of `value`.
+    is_baseline : bool
+        `value` is itself the baseline.
     severities : tuple of str
         Which of none, mild, moderate, severe the symptoms may be.
     facts : mapping of str to bool
@@ -278,7 +282,7 @@ def _find_turning_points(
 
 
 def _list_values(rows: Sequence[RuleRow], known: ObservedEvent) -> list[float | None]:
-    """The value, or values that stand for all it may be."""
+    """The value, or where it is not known one value from every interval it may lie in."""
     if known.value is not None and not known.comparator:
         return [known.value]
     turns = {

@@ -1,4 +1,4 @@
-"""What is known of a driver in groups of patients: context beside a result, never a result."""
+"""What is known of a driver in groups of patients: context for a result, never a result."""
 
 from __future__ import annotations
 

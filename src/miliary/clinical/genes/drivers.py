@@ -417,7 +417,7 @@ def _assess_single_method(case: Case, genes: tuple[GeneFinding, ...], book: Rule
 
 
 def _assess_discordance(case: Case, genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator[Assessment]:
-    """Tests that disagree on a gene, or a positive gene beside a panel that should have seen it."""
+    """Tests that disagree on a gene, or a positive gene that a panel should have found and did not report."""
     for finding in genes:
         positive = [item for item in finding.evidence if item.result is Result.POSITIVE]
         if not positive:
@@ -453,7 +453,7 @@ def _report_disagreement(
 def _check_scope(
     finding: GeneFinding, positive: list[GeneTestResult], report: MolecularReport, case: Case, book: RuleBook
 ) -> Iterator[Assessment]:
-    """A panel that "showed no other driver" beside a positive gene in its scope: discordance or omission."""
+    """A panel that "showed no other driver" although a gene in its scope is positive."""
     panel = _find_panel(report, book)
     region = report.region or case.patient.region
     scopes = [

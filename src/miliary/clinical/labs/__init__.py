@@ -1,1 +1,1 @@
-"""Laboratory values: limits, trends, markers, and their course beside the measured burden."""
+"""Laboratory values: limits, trends, markers, and their course with the measured burden."""

@@ -6,7 +6,7 @@ Pairs are shown as they are. A correlation is computed from the fourth pair on a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from miliary.clinical.labs.lab_ranges import (
     convert_lab,
@@ -17,8 +17,10 @@ from miliary.clinical.labs.lab_ranges import (
 from miliary.clinical.rulebook import RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, Study, When, days_between, path_of
-from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
+
+if TYPE_CHECKING:
+    from miliary.model.scan_summary import ScanSummary
 
 
 class Pair(NamedTuple):

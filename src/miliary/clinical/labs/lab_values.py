@@ -255,7 +255,15 @@ def _describe_trend(first: LabResult, last: LabResult, old: float, new: float, r
 
 @dataclass(frozen=True)
 class AmylaseEvidence:
-    """What speaks for a tumor that makes amylase: each item shown, ruled out, or not stated (None)."""
+    """Evidence for a tumor that produces amylase.
+
+    Attributes
+    ----------
+    items : mapping of str to bool or None
+        Each item of the table ``tier``: shown, ruled out, or None where it is not stated.
+    is_inferred : bool
+        Whether the share that is not pancreatic was only inferred by subtraction.
+    """
 
     items: Mapping[str, bool | None]
     is_inferred: bool = False
@@ -263,7 +271,7 @@ class AmylaseEvidence:
     def find_tiers(self, tiers: Sequence[RuleRow]) -> tuple[str, ...]:
         """Levels still possible, in ascending order; what is not stated may yet turn out either way.
 
-        Tissue proof counts only where it was shown: nothing else can stand for it.
+        Tissue proof counts only where it was shown: nothing else can replace it.
         """
         shown = {**self.items, "tissue": bool(self.items.get("tissue"))}
         met = [tier.id for tier in tiers if all(shown[need] for need in tier["needs"])]

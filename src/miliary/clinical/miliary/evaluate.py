@@ -144,10 +144,19 @@ def assess_definition(row: RuleRow, facts: NoduleFacts | None, book: RuleBook) -
 
 
 def judge(criteria: list[Criterion]) -> tuple[Verdict, str]:
-    """Verdict of several conditions that must all be met, and its reason.
+    """Verdict of several conditions that must all be met.
 
-    One condition that is not met decides; otherwise one that is not known leaves the verdict open. The
-    reason is empty where all are met.
+    Parameters
+    ----------
+    criteria : list of Criterion
+
+    Returns
+    -------
+    verdict : Verdict
+        Not met where one condition is not met, otherwise not assessable where one is not known, otherwise
+        met.
+    reason : str
+        The conditions that decide; empty where all are met.
     """
     failed = [criterion.wording for criterion in criteria if criterion.state is Presence.ABSENT]
     if failed:
@@ -188,7 +197,18 @@ def list_criteria(row: RuleRow, facts: NoduleFacts, book: RuleBook) -> Iterator[
 
 
 def to_presence(state: object) -> Presence:
-    """Present for true, absent for false."""
+    """A yes or no as the state of a condition.
+
+    Parameters
+    ----------
+    state : object
+        True or false by its truth value.
+
+    Returns
+    -------
+    Presence
+        Present for true, absent for false.
+    """
     return Presence.PRESENT if state else Presence.ABSENT
 
 

@@ -253,8 +253,7 @@ def find_time_points(
 
     Returns
     -------
-    tuple of TimePoint
-        One for each visit after the baseline.
+    tuple of TimePoint, one for each visit after the baseline
 
     Raises
     ------

@@ -188,9 +188,9 @@ def classify_new_finding(
     is_unequivocal : bool
         Neither artifact nor flare nor anything but tumor.
     baseline_pet : str
-        The baseline FDG scan at this place: negative, none (not made), or "" where not stated.
+        The baseline FDG scan at this site: negative, none (not made), or "" where not stated.
     on_ct : str
-        What CT shows at the place of an uptake: new_site, not_seen, known_site_not_progressing.
+        What CT shows at the site of the uptake: new_site, not_seen, known_site_not_progressing.
     """
     if not is_unequivocal:
         return NewLesion.UNDECIDED

@@ -1,7 +1,7 @@
 """Response of a case by RECIST 1.1: its lesions over its studies, and the responses somebody wrote down.
 
-Two things have to be recorded for a response to be told: how each target measures at every visit, and that
-nobody saw a new lesion. The latter is a lesion of role ``new`` whose state is ``absent`` in that study.
+Two things have to be recorded for a response to be computed: how each target measures at every visit, and
+that nobody saw a new lesion. The latter is a lesion of role ``new`` whose state is ``absent`` in that study.
 """
 
 from __future__ import annotations
@@ -367,13 +367,13 @@ def _read_baseline_lesion(lesion: Lesion, read: Measurement | None, study: Study
 
 def _describe_target(lesion: Lesion, measurability: Measurability, why: str, book: RuleBook) -> Assessment:
     is_open = measurability is Measurability.NOT_ASSESSABLE
-    told = "cannot be told to be measurable" if is_open else "is no measurable lesion"
+    verdict_words = "cannot be told to be measurable" if is_open else "is no measurable lesion"
     return Assessment(
         rule_id="recist.baseline",
         title="Measurability of a target",
         verdict=Verdict.NOT_ASSESSABLE if is_open else Verdict.NOT_MET,
         severity=Severity.QUERY if is_open else Severity.ERROR,
-        statement=f"Target {lesion.id} {told}: {why}.",
+        statement=f"Target {lesion.id} {verdict_words}: {why}.",
         reason=why if is_open else "",
         value=measurability.value,
         inputs=(Input(path_of("lesions", lesion.id, "role"), lesion.role),),

@@ -35,12 +35,26 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     if report is None:
         return ()
     book = rules or find_rules("care")
-    told = [(row, find_item(row, report, case)) for row in book.rows("item")]
-    return (*(_assess_item(row, item, case, book) for row, item in told), _score(told, case, book))
+    items = [(row, find_item(row, report, case)) for row in book.rows("item")]
+    return (*(_assess_item(row, item, case, book) for row, item in items), _score(items, case, book))
 
 
 def find_item(row: RuleRow, report: Report, case: Case) -> _ItemState:
-    """Whether the report holds an item: from its own list, its wording, or the facts it gave."""
+    """Whether a case report holds one item of the checklist.
+
+    Parameters
+    ----------
+    row : RuleRow
+        The item.
+    report : Report
+    case : Case
+
+    Returns
+    -------
+    _ItemState
+        Its state and the fact behind it: from the report's own list of items, else its wording, else the
+        facts that the case gives.
+    """
     for name in (row["name"], row.get("group", "")):
         if name and report.item(name).is_known:
             return _ItemState(report.item(name), Input(f"report.items.{name}", report.item(name).value))
@@ -50,9 +64,9 @@ def find_item(row: RuleRow, report: Report, case: Case) -> _ItemState:
     return _ItemState(Presence.NOT_STATED, Input(f"report.items.{row['name']}", None))
 
 
-def _assess_item(row: RuleRow, told: _ItemState, case: Case, book: RuleBook) -> Assessment:
+def _assess_item(row: RuleRow, item: _ItemState, case: Case, book: RuleBook) -> Assessment:
     verdict = {Presence.PRESENT: Verdict.MET, Presence.ABSENT: Verdict.NOT_MET}.get(
-        told.state, Verdict.NOT_ASSESSABLE
+        item.state, Verdict.NOT_ASSESSABLE
     )
     words = {Verdict.MET: "is there", Verdict.NOT_MET: "is missing"}.get(verdict, "cannot be told")
     return Assessment(
@@ -62,18 +76,18 @@ def _assess_item(row: RuleRow, told: _ItemState, case: Case, book: RuleBook) -> 
         Severity.NOTE if verdict is Verdict.NOT_MET else Severity.INFO,
         f"CARE {row['number']}, {row['asks_for']}: {words}.",
         "the record does not state it" if verdict is Verdict.NOT_ASSESSABLE else "",
-        inputs=(told.fact,),
+        inputs=(item.fact,),
         origin=case.origin,
         facts_item="j40" if verdict is Verdict.NOT_MET else None,
         **book.credit(row),
     )
 
 
-def _score(told: list[tuple[RuleRow, _ItemState]], case: Case, book: RuleBook) -> Assessment:
-    states = [item.state for _, item in told]
+def _score(items: list[tuple[RuleRow, _ItemState]], case: Case, book: RuleBook) -> Assessment:
+    states = [item.state for _, item in items]
     n_present, n_known = states.count(Presence.PRESENT), sum(state.is_known for state in states)
     open_words = f"; {len(states) - n_known} of {len(states)} cannot be told" if n_known < len(states) else ""
-    missing = tuple(str(row["number"]) for row, item in told if item.state is Presence.ABSENT)
+    missing = tuple(str(row["number"]) for row, item in items if item.state is Presence.ABSENT)
     return Assessment(
         "care.score",
         "CARE score",
@@ -83,13 +97,13 @@ def _score(told: list[tuple[RuleRow, _ItemState]], case: Case, book: RuleBook) -
         "" if n_known else "no point of the checklist can be told",
         value=n_present,
         values=missing,
-        inputs=tuple(item.fact for _, item in told if item.state.is_known),
+        inputs=tuple(item.fact for _, item in items if item.state.is_known),
         origin=case.origin,
-        **book.credit(*(row for row, _ in told)),
+        **book.credit(*(row for row, _ in items)),
     )
 
 
-# --- items that can be told from other facts
+# --- items that follow from other facts
 
 
 def _read_title(report: Report, _case: Case) -> _ItemState:

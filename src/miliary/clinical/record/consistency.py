@@ -121,7 +121,7 @@ def is_measured_twice(lesion: Lesion) -> bool:
 
 
 def _check_response_in_words(case: Case, book: RuleBook) -> Iterator[Assessment]:
-    """A response that no two measurements of one lesion stand behind."""
+    """A response that is described without two measurements of any lesion."""
     facts = [
         (path_of("responses", r.id, "text" if r.text else "category"), r.text or r.category or None)
         for r in case.responses
@@ -139,7 +139,7 @@ def _check_response_in_words(case: Case, book: RuleBook) -> Iterator[Assessment]
 
 
 def _check_survival(case: Case, book: RuleBook) -> Iterator[Assessment]:
-    """A treated patient whose later course is not told."""
+    """A treated patient whose later course is not recorded."""
     if case.treatments and (case.follow_up is None or not case.follow_up.status):
         yield raise_finding(
             book.row("survival_status"),

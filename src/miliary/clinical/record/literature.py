@@ -1,4 +1,4 @@
-"""Neighbors of a case among the encoded reports, and both sides where cohorts disagree."""
+"""Published reports that resemble a case, and both sides where cohorts disagree."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _list_row_features(row: RuleRow) -> list[str]:
 
 
 def _is_same(row: RuleRow, case: Case, book: RuleBook) -> bool:
-    """The report is what the case was taken from, told by its DOI or by journal, year and pages."""
+    """Whether the case was taken from this report, recognized by DOI or by journal, year and pages."""
     cited = [book.citations[name] for name in row.citations]
     marks = [citation.doi for citation in cited if citation.doi]
     marks += [citation.text.rpartition(", ")[2] for citation in cited]

@@ -52,7 +52,25 @@ def raise_finding(
     item_id: str = "",
     origin: Origin = Origin.RECORDED,
 ) -> Assessment:
-    """An assessment that says a rule found what it looks for."""
+    """An assessment which says that a rule found what it looks for.
+
+    Parameters
+    ----------
+    row : RuleRow
+        The rule; its severity and title are taken over.
+    statement : str
+    inputs : iterable of (str, value)
+        Paths and values of the facts it rests on.
+    book : RuleBook
+        The rules ``consistency``.
+    item_id : str
+        Id of the item it concerns, for rules that may find several; part of the assessment's id.
+    origin : Origin
+
+    Returns
+    -------
+    Assessment
+    """
     return Assessment(
         f"consistency.{row.id}" + (f".{item_id}" if item_id else ""),
         str(row.get("title", "Impossible value")),

@@ -84,7 +84,7 @@ def _normalize_case(word: str) -> str:
 
 
 def legal_words(axis: str, *, book: RuleBook) -> tuple[str, ...]:
-    """The words that may stand for one axis in an edition.
+    """The words allowed for one axis in an edition.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def legal_words(axis: str, *, book: RuleBook) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        The categories, and the parents that stand for several of them, as T1 for T1a to T1c.
+        The categories, and the parents that cover several of them, as T1 for T1a to T1c.
     """
     return tuple(dict.fromkeys((*categories(axis, book), *_PARENTS[axis])))
 
@@ -221,7 +221,7 @@ def _check_edition(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
 
 
 def _check_group(case: Case, stage: AssertedStage, written: WrittenStage | None) -> Iterator[Assessment]:
-    """A group that is unspecific, unknown, or not that of the categories beside it."""
+    """A group that is unspecific, unknown, or not that of the written categories."""
     if not stage.group:
         return
     book = _rules_for(stage)
@@ -347,13 +347,23 @@ def _check_n_basis(case: Case, stage: AssertedStage, written: WrittenStage) -> A
 
 
 def missing_node_facts(staging: Staging) -> tuple[str, ...]:
-    """Which of station, side and size no involved node is stated with."""
+    """What no involved node of a case is stated with.
+
+    Parameters
+    ----------
+    staging : Staging
+
+    Returns
+    -------
+    tuple of str
+        Of station, side and size.
+    """
     nodes = [node for node in staging.nodes if node.involved is Presence.PRESENT]
     has_station = any(parse_station(node)[0][:1].isdigit() for node in nodes)
     has_side = any(parse_station(node)[1] is not None or parse_station(node)[0] == "7" for node in nodes)
     has_size = any(node.short_axis_mm is not None for node in nodes)
-    told = (("station", has_station), ("side", has_side), ("size", has_size))
-    return tuple(name for name, is_told in told if not is_told)
+    stated = (("station", has_station), ("side", has_side), ("size", has_size))
+    return tuple(name for name, is_stated in stated if not is_stated)
 
 
 def _check_bone_imaging(case: Case) -> Iterator[Assessment]:

@@ -170,9 +170,9 @@ def _describe_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[st
             (),
             "the other primaries are not described",
         )
-    told = "; ".join(texts)
+    listed = "; ".join(texts)
     statement = (
-        f"Several primaries, each staged on its own; beside the one staged above: {told}. To which of them "
+        f"Several primaries, each staged on its own; beside the one staged above: {listed}. To which of them "
         "nodes and metastases belong, the sizes do not tell."
     )
     return statement, tuple(texts), ""

@@ -440,7 +440,7 @@ def _combine_nodes(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set
 
 
 def _split_n2(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str]:
-    """N2a for one N2 station, N2b for several; both where stations are not told apart."""
+    """N2a for one N2 station, N2b for several; both where the stations cannot be distinguished."""
     certain: set[str] = set()
     possible: set[str] = set()
     is_vague = False

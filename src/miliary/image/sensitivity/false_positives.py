@@ -3,13 +3,14 @@
 Injected nodules measure only what is missed. False positives are estimated in three ways; the result names
 the one that was used:
 
-``candidates``    The number of false candidates falls steeply with their probability, and similarly in all
-lungs,
-                  so the candidates just below the threshold predict how many are above it, in this patient
-                  and on this scan. The ratio and its standard deviation between patients are in the table.
-``table``         The rate on lungs without nodules with a similar protocol, where there are too few
-candidates. ``probabilities`` The sum of one minus the probability of each reported nodule, stated for
-comparison.
+``candidates``
+    The number of false candidates falls steeply with their probability, and similarly in all lungs, so the
+    candidates just below the threshold predict how many are above it, in this patient and on this scan. The
+    ratio and its standard deviation between patients are in the table.
+``table``
+    The rate on lungs without nodules with a similar protocol, where there are too few candidates.
+``probabilities``
+    The sum of one minus the probability of each reported nodule, stated for comparison.
 """
 
 from __future__ import annotations
