@@ -13,11 +13,14 @@ from miliary.exchange.dicom.write_ct import write_dicom_series
 from miliary.exchange.folders import exam_read
 from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.kinds import COMPARISON_FILES, read_schema
+from miliary.exchange.folders.open_result import open_comparison
 from miliary.exchange.folders.volume_store import read_stored_volume
+from miliary.model.codec import to_json
 from miliary.model.comparison import Identity
 from miliary.model.ct_result import Lungs
 from miliary.model.scan import Acquisition, Grid, Scan, SourceOrder
 from miliary.model.transform import Transform
+from miliary.workflow.series_summary import summarize_saved_series
 
 SHAPE, SPACING = (48, 44, 64), (2.4, 3.0, 3.2)
 
@@ -139,6 +142,19 @@ def test_three_scans_are_a_series_with_a_nadir(write_result, tmp_path, capsys):
     assert series["time_points"][1]["ratio_to_nadir"] == pytest.approx(2.5, abs=0.1)
     assert {p.name for p in (out / "compare").iterdir()} == {"a__b", "a__c"}
     assert "nadir: b" in capsys.readouterr().out
+    # A study makes the same series of the comparisons that it kept.
+    names = [point["path"] for point in series["time_points"]]
+    saved = summarize_saved_series([(name, open_comparison(out / name).summary) for name in names])
+    again = to_json(saved)
+    assert again.keys() == series.keys()
+    assert {k: v for k, v in again.items() if k != "time_points"} == {
+        k: v for k, v in series.items() if k != "time_points"
+    }
+    for one, other in zip(again["time_points"], series["time_points"], strict=True):
+        assert one == {
+            name: pytest.approx(value, rel=1e-5) if isinstance(value, float | list) else value
+            for name, value in other.items()
+        }
 
 
 def test_days_are_given_once_for_each_follow_up(write_result, tmp_path, capsys):

@@ -30,6 +30,7 @@ PUBLIC = {
     "find_nodules",
     "make_exam",
     "measure",
+    "open_result",
     "read_ct",
     "run_study",
     "simulate_scan",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from miliary.exchange.ct_read import read_ct
     from miliary.exchange.folders.compare_store import write_comparison
     from miliary.exchange.folders.ct_store import write_ct_result
+    from miliary.exchange.folders.open_result import open_result
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
     from miliary.model.assessment import Assessment
@@ -79,6 +80,7 @@ _HOMES = {
     "find_nodules": "miliary.pipeline",
     "make_exam": "miliary.followup",
     "measure": "miliary.workflow.scan_measurement",
+    "open_result": "miliary.exchange.folders.open_result",
     "read_case": "miliary.exchange.case.case_file",
     "read_ct": "miliary.exchange.ct_read",
     "run_study": "miliary.workflow.study_run",
@@ -112,6 +114,7 @@ __all__ = [
     "find_nodules",
     "make_exam",
     "measure",
+    "open_result",
     "read_case",
     "read_ct",
     "run_study",

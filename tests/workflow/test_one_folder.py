@@ -9,6 +9,7 @@ import pytest
 import miliary
 from miliary.errors import InputError, OutputError, RunCancelled
 from miliary.exchange.folders.kinds import CT_FILES
+from miliary.model.codec import to_json
 from miliary.workflow.case_derivation import derive_case
 from miliary.workflow.comparison_run import ComparisonSettings, compare
 from miliary.workflow.scan_measurement import MeasurementSettings, measure
@@ -84,7 +85,7 @@ def test_measuring_returns_what_it_wrote(patient, measured, tmp_path):
     result = miliary.measure(patient / "Quzzle_Jane_zz", tmp_path / "out", n_threads=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(CT_FILES)
     saved = json.loads((tmp_path / "out/scan.json").read_text())
-    assert saved == json.loads(json.dumps(miliary.summarize(result)))
+    assert saved == json.loads(json.dumps(to_json(miliary.summarize(result))))
     assert [stage["name"] for stage in saved["stages"]] == ["read", "lungs"]
 
 
@@ -103,7 +104,9 @@ def test_an_earlier_result_is_measured_anew_in_its_place(patient, measured, tmp_
 
 def test_a_comparison_says_what_its_file_holds(patient, measured, tmp_path):
     run = run_compare(patient, tmp_path / "out")
-    assert json.loads((tmp_path / "out/response.json").read_text()) == json.loads(json.dumps(run.summary))
+    assert json.loads((tmp_path / "out/response.json").read_text()) == json.loads(
+        json.dumps(to_json(run.summary))
+    )
     assert [one.days_between for one in run.comparisons] == [91]
 
 
@@ -137,3 +140,25 @@ def test_the_workflow_runs_without_the_command_line(patient, tmp_path):
     assert not {"click", "rich", "miliary.cli"} & set(done.stdout.split())
     assert done.stderr == ""
     assert (tmp_path / "out/case.json").is_file()
+
+
+def test_every_folder_opens_as_what_it_is(patient, measured, tmp_path):
+    for name, run in (("ct", run_measure), ("pair", run_compare), ("facts", run_case)):
+        run(patient, tmp_path / name)
+    miliary.run_study(patient, tmp_path / "study", n_threads=1)
+    kinds = {
+        name: type(miliary.open_result(tmp_path / name)).__name__ for name in ("ct", "pair", "facts", "study")
+    }
+    assert kinds == {
+        "ct": "SavedCtResult",
+        "pair": "SavedComparisonResult",
+        "facts": "SavedCaseResult",
+        "study": "StudyFolder",
+    }
+    assert [entry.label for entry in miliary.open_result(tmp_path / "study").index.ct] == [
+        "baseline",
+        "followup",
+    ]
+    for nothing in (patient, patient / "Quzzle_Jane_zz", tmp_path / "nobody"):
+        with pytest.raises(InputError, match="no result of this program"):
+            miliary.open_result(nothing)

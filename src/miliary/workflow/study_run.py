@@ -6,6 +6,7 @@ member is replaced, so that a run that ends early leaves nothing that looks curr
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import shutil
 from collections.abc import Mapping
@@ -330,7 +331,8 @@ class _Run:
 
         self.open_out()
         title = "study"
-        if digest_member(self.out, "case"):
+        # A kept part that is damaged is named by the report; the index does without what it says.
+        with contextlib.suppress(InputError):
             case = open_case(self.out / "case").summary
             title = case.record.title or case.case_id or title
         self.write_study_file(title)
@@ -364,11 +366,10 @@ class _Run:
         from miliary.workflow.series_summary import summarize_saved_series
 
         path = self.out / "compare" / "series.json"
-        found = [
-            (pair.member, open_comparison(self.out / pair.member).summary)
-            for pair in self.plan.pairs
-            if digest_member(self.out, pair.member)
-        ]
+        found = []
+        for pair in self.plan.pairs:
+            with contextlib.suppress(InputError):
+                found.append((pair.member, open_comparison(self.out / pair.member).summary))
         if len(found) < 2:
             path.unlink(missing_ok=True)
             return

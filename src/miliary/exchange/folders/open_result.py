@@ -1,7 +1,7 @@
 """Result folders opened: the summary at once, everything else where it is asked for.
 
-`open_ct_result`, `open_comparison`, `open_case` and `open_study` are how the rest of the package reads what
-was saved. What is absent is listed in `missing`, what was passed over in `warnings`.
+`open_result`, `open_ct_result`, `open_comparison`, `open_case` and `open_study` are how the rest of the
+package reads what was saved. What is absent is listed in `missing`, what was passed over in `warnings`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ from miliary.model.study import Picture
 from miliary.model.study_index import StudyIndex
 from miliary.model.transform import Transform
 
+# What makes a folder a study, also one made by hand.
+_STUDY_MEMBERS = (
+    *(kinds.STUDY_NAME, f"ct/*/{kinds.SCAN_NAME}", f"compare/*/{kinds.RESPONSE_NAME}"),
+    f"case/{kinds.CASE_NAME}",
+)
 _TRANSFORM_NAMES = (kinds.TRANSFORM_NAME, f"transform/{kinds.TRANSFORM_NAME}")
 
 
@@ -190,6 +195,42 @@ class StudyFolder:
 def is_ct_result(path: str | Path) -> bool:
     """Whether a path is a folder that `miliary ct` wrote."""
     return (Path(path) / kinds.SCAN_NAME).is_file()
+
+
+def open_result(
+    folder: str | Path,
+) -> SavedCtResult | SavedComparisonResult | SavedCaseResult | StudyFolder:
+    """Open a folder that any command of this program wrote.
+
+    Parameters
+    ----------
+    folder : path
+        What `miliary ct`, `compare` of two scans, `case run`, `study` or `demo` wrote, or a study folder made
+        by hand.
+
+    Returns
+    -------
+    SavedCtResult, SavedComparisonResult, SavedCaseResult or StudyFolder
+        By the main file that the folder holds, in this order: ``scan.json``, ``response.json``,
+        ``case.json``; any other folder with ``study.json`` or the members of a study is a study.
+
+    Raises
+    ------
+    ResultFileError
+        Its main file is damaged or of another kind.
+    InputError
+        It is no folder, or holds nothing that this program wrote.
+    """
+    place = Path(folder)
+    if (place / kinds.SCAN_NAME).is_file():
+        return open_ct_result(place)
+    if (place / kinds.RESPONSE_NAME).is_file():
+        return open_comparison(place)
+    if (place / kinds.CASE_NAME).is_file():
+        return open_case(place)
+    if any(found for pattern in _STUDY_MEMBERS for found in place.glob(pattern)):
+        return open_study(place)
+    raise InputError(f"{place.resolve().name}: holds no result of this program; give a folder that it wrote")
 
 
 def open_ct_result(folder: str | Path) -> SavedCtResult:
