@@ -243,11 +243,32 @@ class TestDamage:
         assert said.count("4,812") == 1
 
     def test_an_earlier_schema_version_is_shown_as_far_as_it_goes(self, study, draw):
-        old = {"schema_version": "0.9", "kind": "miliary.ct", "nodules": {"count": 77}, "lungs": "unknown"}
+        old = {"schema_version": "0.9", "kind": "miliary.ct", "nodules": {"count": 77}}
         (study / "ct/baseline/scan.json").write_text(json.dumps(old))
         html = draw()
         assert "written by an earlier version (schema 0.9)" in html
         assert ">77<" in html
+
+    @pytest.mark.parametrize(
+        ("member", "part"),
+        [
+            ("ct/baseline/scan.json", {"lungs": "unknown"}),
+            ("ct/baseline/scan.json", {"nodules": {"count": "many"}}),
+            ("compare/baseline__followup/response.json", {"tracks": {"kept": 1.5}}),
+            ("case/case.json", {"record": {"labs": [{"id": "a", "analyte": "cea", "value": "high"}]}}),
+        ],
+    )
+    def test_a_member_that_contradicts_its_types_is_left_out_as_damaged(self, study, draw, member, part):
+        add_to(study / member, **part)
+        html = draw()
+        said = section(html, "answer")
+        assert f"{member}: is damaged" in said
+        assert Page(html).trouble == []
+        assert ("4,812" in said, "0.123" in said, "ALK is positive" in said) == (
+            True,
+            "compare" not in member,
+            "case" not in member,
+        )
 
     def test_corrections_that_are_not_applied_are_said(self, draw):
         assert "Corrections pending: a reader made 3 correction(s)" in words_of(draw(n_corrections=3))
@@ -309,7 +330,11 @@ def test_two_totals_that_disagree_and_what_cannot_be_measured_are_said(study, dr
     corrected = json.loads(path.read_text())["corrected"] | {
         "count_at_least_1_mm": None,
         "count_at_least_1_mm_reason": "not measurable on this scan",
-        "excess_check": {"total_volume_mm3": 999.0, "agrees": False},
+        "excess_check": {
+            "total_volume_mm3": 999.0,
+            "total_volume_mm3_ci95": [800.0, 1200.0],
+            "agrees": False,
+        },
     }
     add_to(path, corrected=corrected)
     said = section(draw(), "burden")
