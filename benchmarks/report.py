@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from miliary.cli.case_commands import derive_case
 from miliary.exchange.case.case_folder import write_case_files
 from miliary.exchange.case.examples import find_example
 from miliary.exchange.folders.ct_store import write_ct_result, write_figures
@@ -29,6 +28,7 @@ from miliary.model.ct_result import CtResult, Lungs, Noise, Psf
 from miliary.model.figure import Figure
 from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Grid, Scan
+from miliary.workflow.case_derivation import assess_case_folder
 
 SHAPE_ZYX = (350, 512, 512)
 SPACING_ZYX_MM = (1.0, 0.7, 0.7)
@@ -36,7 +36,7 @@ N_NODULES = 10_000
 LABELS = ("baseline", "followup")
 
 _PEAK = (
-    "import sys; from pathlib import Path; from miliary.cli import main; code = main(sys.argv[1:]); "
+    "import sys; from pathlib import Path; from miliary.cli.main import main; code = main(sys.argv[1:]); "
     "peak = Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]; "
     "print(int(peak) / 1024**2, file=sys.stderr); sys.exit(code)"
 )
@@ -72,8 +72,8 @@ def _time_study(folder: Path) -> dict[str, str]:
     slabs = [_compared(figure, label) for figure in figures if figure.kind == "slab" for label in LABELS]
     write_figures(slabs, compared / "figures")
     (folder / "case").mkdir()
-    _, summary, text = derive_case(find_example("index-case"))
-    write_case_files(summary, text, folder / "case")
+    derived = assess_case_folder(find_example("index-case"))
+    write_case_files(derived.summary, derived.text, folder / "case")
     return {
         "figures of one scan, made": f"{seconds:.2f} s",
         "figures of one scan, written": f"{written:.2f} s",

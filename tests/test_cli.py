@@ -8,7 +8,8 @@ import types
 import numpy as np
 import pytest
 
-import miliary.cli.main
+import miliary
+from miliary.cli import simulate_command
 from miliary.cli.main import main
 from miliary.errors import NoLungsError, ScanReadError, WeightsError
 from miliary.exchange import ct_read
@@ -168,8 +169,8 @@ def test_help_and_version(capsys):
 def test_the_words_of_the_simulator_are_its_own():
     from miliary.image import simulate
 
-    assert miliary.cli.PATTERNS == simulate.PATTERNS
-    assert miliary.cli.SHAPES == simulate.SHAPES
+    assert simulate_command.PATTERNS == simulate.PATTERNS
+    assert simulate_command.SHAPES == simulate.SHAPES
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ _INTERRUPTED = """
 import os, signal, sys, time
 # A shell that runs the tests in the background has its children ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import miliary.cli
+from miliary.cli.main import entry
 from miliary.exchange import ct_read
 
 def read_ct(*_, **__):
@@ -263,7 +264,7 @@ def read_ct(*_, **__):
 
 ct_read.read_ct = read_ct
 sys.argv = ["miliary", "ct", "scan", "--out", sys.argv[1]]
-miliary.cli.entry()
+entry()
 """
 
 

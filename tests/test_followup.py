@@ -43,8 +43,8 @@ def register(monkeypatch):
         transform=Transform.affine(np.eye(3), SHIFT_LPS_MM), agreement=0.9, marks=None
     )
 
-    def register_lungs(fixed, fixed_lungs, moving, moving_lungs, *, fixed_marks, moving_marks):
-        state.marks = (fixed_marks, moving_marks)
+    def register_lungs(fixed, fixed_lungs, moving, moving_lungs, *, fixed_disease, moving_disease):
+        state.marks = (fixed_disease, moving_disease)
         return types.SimpleNamespace(
             transform=state.transform,
             agreement=state.agreement,

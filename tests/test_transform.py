@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary.image.pair.resample import resample_volume
+from miliary.image.kernels.resample import resample_volume
 from miliary.model.scan import Grid
 from miliary.model.transform import Transform
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-LIST = ROOT / "src" / "miliary" / "image" / "kernels.json"
+LIST = ROOT / "src" / "miliary" / "image" / "kernels" / "kernels.json"
 Row = dict[str, Any]
 
 
@@ -29,15 +29,15 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="miliary-kernels-") as name:
         found = {step: _record_apart(step, Path(name)) for step in _STEPS}
-    rows = [{"stage": stage, **row} for stage, row in _tell_stages(found)]
+    rows = [{"stage": stage, **row} for stage, row in _name_stages(found)]
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     LIST.write_text(f'{{"kernels": [\n{lines}\n]}}\n', encoding="utf-8")
     print(f"{len(rows)} kernels in {LIST.relative_to(ROOT)}")
     return 0
 
 
-def _tell_stages(found: dict[str, list[Row]]) -> list[tuple[str, Row]]:
-    """Stage and loop, in the order of a run; a loop stands with every stage that can run alone."""
+def _name_stages(found: dict[str, list[Row]]) -> list[tuple[str, Row]]:
+    """Stage and kernel, in the order of a run; a kernel is listed with every stage that can run alone."""
     return [
         *(("simulate", row) for row in found["simulate"]),
         *(("ct" if row in found["fast"] else "completeness", row) for row in found["whole"]),

@@ -17,14 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.image.spread import distribution
-from miliary.image.spread.distribution import (
-    GEOMETRY_LOG_SD,
-    LEAST_LOG_SD,
-    MODEL_PATH,
-    ZONES,
-    measure_places,
-)
+from miliary.image.distribution import randomness
+from miliary.image.distribution.locations import ZONES, measure_locations
+from miliary.image.distribution.randomness import GEOMETRY_LOG_SD, MIN_LOG_SD, MODEL_PATH
 from training.patterns import (
     TRAINING_WAYS,
     crop_anatomy,
@@ -51,9 +46,9 @@ def sample_detection(seed: int) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
     tried, around = try_one_by_one(anatomy, N_INJECTED, share=float(rng.choice(SHARES)), seed=seed)
     radius = tried.diameter_mm / 2
     order = np.argsort(tried.position_mm[:, 0], kind="stable")
-    places = measure_places(around, tried.position_mm, radius)
+    places = measure_locations(around, tried.position_mm, radius)
     # Where placements at random are never put nothing is compared.
-    here = places.can_hold()
+    here = places.can_hold_nodule()
     return places.zone[here], places.radius_mm[here], tried.is_found[order][here]
 
 
@@ -67,7 +62,7 @@ def measure_chance(seeds: list[int]) -> dict[str, Any]:
         chance = np.minimum(_by_radius(radius, found, zone == k) / free, 1.0)
         # Bigger is never harder to find.
         chance = np.minimum.accumulate(chance[::-1])[::-1]
-        own = np.hypot(GEOMETRY_LOG_SD.get(name, 0.0), max(LEAST_LOG_SD, _spread_between(scans, k)))
+        own = np.hypot(GEOMETRY_LOG_SD.get(name, 0.0), max(MIN_LOG_SD, _spread_between(scans, k)))
         spread = np.hypot(own, 0.5 * (1 - chance)) if name != "free" else 0 * chance
         table[name] = {
             "chance": [round(float(c), 3) for c in chance],
@@ -114,7 +109,7 @@ def list_effects(seeds: list[int]) -> Iterator[tuple[str, str, F64]]:
                 position = place_nodules(place, anatomy, diameter, rng)
                 placed = np.isfinite(position[:, 0])
                 around, shift = look_around(anatomy, position[placed], diameter[placed])
-                found = distribution.estimate_pattern(
+                found = randomness.estimate_pattern(
                     position[placed] - shift,
                     diameter[placed],
                     surroundings=around,

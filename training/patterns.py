@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from miliary.image.anatomy.lung_box import crop_to_lungs
 from miliary.image.anatomy.surroundings import Surroundings, find_surroundings
+from miliary.image.distribution.randomness import CERTAIN_PROBABILITY, InjectedNodules
 from miliary.image.nodules import find
-from miliary.image.nodules.detect import judge_candidates, measure_marks, search_lungs
+from miliary.image.nodules.detect import DetectionRun, measure_nodules, score_candidates, search_lungs
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
-from miliary.image.sensitivity.injection import Detection, Recovery, inject_and_recover
+from miliary.image.sensitivity.injection import Recovery, inject_and_recover
 from miliary.image.simulate import NodulePopulation, ScanProtocol, draw_anatomy, simulate_scan
-from miliary.image.simulate.anatomy import HardNegatives, build_fields
-from miliary.image.simulate.nodules import accept_apart
+from miliary.image.simulate.chest_anatomy import HardNegatives, build_fields
+from miliary.image.simulate.nodule_population import accept_apart
 from miliary.image.simulate.vessels import grow_trees
-from miliary.image.spread.distribution import SURE_PROBABILITY, Trials
 from miliary.model.ct_result import Lungs
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.scan import Scan
@@ -171,7 +172,7 @@ def crop_anatomy(anatomy: Anatomy, extent_mm: float, rng: np.random.Generator) -
 
 def look_around(anatomy: Anatomy, position_mm: F64, diameter_mm: F64) -> tuple[Surroundings, F64]:
     """Surroundings in the anatomy without nodules, and the given points in their frame."""
-    box = find.crop_to_lungs(anatomy.scan, Lungs(anatomy.labels, anatomy.scan.grid.voxel_volume_mm3))
+    box = crop_to_lungs(anatomy.scan, Lungs(anatomy.labels, anatomy.scan.grid.voxel_volume_mm3))
     shift = anatomy.low_mm + np.asarray(box.start_zyx) * box.spacing_zyx_mm
     found = find_surroundings(box, find.smooth_finest(box), position_mm - shift, diameter_mm)
     return found, shift
@@ -184,7 +185,7 @@ def draw_diameters(n: int, rng: np.random.Generator) -> F64:
 
 
 def place_nodules(way: Way, anatomy: Anatomy, diameter_mm: F64, rng: np.random.Generator) -> F64:
-    """Places that do not overlap; fewer than asked for where there is no room."""
+    """Locations that do not overlap; fewer than asked for where there is no room."""
     radius = diameter_mm / 2
     out = np.full((len(radius), 3), np.nan)
     for _ in range(40):
@@ -342,7 +343,7 @@ class Marks:
     diameter_mm_err: F64
     probability: F64
     surroundings: Surroundings
-    trials: Trials | None = None
+    trials: InjectedNodules | None = None
 
 
 def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, n_trials: int = 0, seed: int = 0) -> Marks:
@@ -355,7 +356,7 @@ def detect(scan: Scan, labels: npt.NDArray[np.uint8], *, n_trials: int = 0, seed
     trials = None
     if n_trials:
         tried = _try(chain, n_trials, seed)
-        trials = Trials(tried.position_mm, tried.diameter_mm, tried.is_found)
+        trials = InjectedNodules(tried.position_mm, tried.diameter_mm, tried.is_found)
     return Marks(
         place, nodules["diameter_mm"], nodules["diameter_mm_err"], nodules["probability"], around, trials
     )
@@ -372,9 +373,9 @@ def try_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> tupl
     return tried, find_surroundings(chain.box, chain.smooth_hu, chain.position_mm, nodules["diameter_mm"])
 
 
-def _try(chain: Detection, n: int, seed: int) -> Recovery:
+def _try(chain: DetectionRun, n: int, seed: int) -> Recovery:
     tried = inject_and_recover(chain, n=n, seed=seed)
-    return replace(tried, is_found=tried.find_surer(SURE_PROBABILITY, chain.classifier.threshold))
+    return replace(tried, is_found=tried.is_found_at(CERTAIN_PROBABILITY, chain.classifier.threshold))
 
 
 def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> Marks:
@@ -387,12 +388,12 @@ def detect_one_by_one(anatomy: Anatomy, n: int, *, share: float, seed: int) -> M
     )
 
 
-def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[Detection, Nodules]:
+def _run_chain(scan: Scan, labels: npt.NDArray[np.uint8], seed: int) -> tuple[DetectionRun, Nodules]:
     mask = Lungs(labels, scan.grid.voxel_volume_mm3)
     noise, psf = estimate_noise(scan, mask, seed=seed), estimate_psf(scan)
     search = search_lungs(scan, mask)
-    judged = judge_candidates(search, noise=noise, psf=psf)
-    detection, _, nodules = measure_marks(
+    judged = score_candidates(search, noise=noise, psf=psf)
+    detection, _, nodules = measure_nodules(
         search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=False
     )
     return detection, nodules

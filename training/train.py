@@ -24,6 +24,7 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 from miliary.image.anatomy import regions, segmentation
+from miliary.image.anatomy.lung_box import crop_to_lungs
 from miliary.image.nodules import features, find, judge
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
@@ -82,7 +83,7 @@ def make_table(scan: TrainingScan, recipe: Recipe) -> Table:
     """Find the candidates of a scan, measure their features and label them by the truth."""
     mask, _ = segmentation.find_lungs(scan.scan)
     noise, psf = estimate_noise(scan.scan, mask), estimate_psf(scan.scan)
-    box = find.crop_to_lungs(scan.scan, mask)
+    box = crop_to_lungs(scan.scan, mask)
     spacing = np.asarray(box.spacing_zyx_mm)
     smooth = find.smooth_finest(box)
     candidates = find.find_candidates(box, smooth)
@@ -265,7 +266,7 @@ def score_table(table: Table, score: F64, threshold: float) -> dict[str, Any]:
     whole = np.repeat(score, np.maximum(1, np.round(table.weight)).astype(int))
     _, share = judge.estimate_probability(whole, REFERENCE_PRIOR)
     probability = expit(score + logit(share) - logit(REFERENCE_PRIOR))
-    rows = judge.select_marks(table.position_mm, probability, threshold)
+    rows = judge.select_reported(table.position_mm, probability, threshold)
     out: dict[str, Any] = {"name": table.recipe.name, "share": share, "marks": len(rows)}
     false = table.weight[rows][table.label[rows] == 0].sum()
     if len(table.truth_mm) and len(rows):

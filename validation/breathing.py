@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from miliary.image.pair.resample import resample_volume
+from miliary.image.kernels.resample import resample_volume
 from miliary.model.scan import Grid, Scan
 from miliary.model.transform import Transform
 from validation.insertion import Blur, draw_centres, render_sphere

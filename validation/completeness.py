@@ -26,15 +26,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules import judge
-from miliary.image.nodules.detect import Judged, judge_candidates, measure_marks, search_lungs
-from miliary.image.nodules.find import LungBox
+from miliary.image.nodules.detect import ScoredCandidates, measure_nodules, score_candidates, search_lungs
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
 from miliary.image.sensitivity.false_positives import BAND, TABLE_PATH
 from miliary.image.sensitivity.injection import Recovery
-from miliary.image.sensitivity.placement import Crowding
+from miliary.image.sensitivity.location_factor import Crowding
 from miliary.model.completeness import Completeness, Threshold
 from miliary.model.ct_result import Lungs, Noise, Psf
 from validation.cases import cache_folder
@@ -70,19 +70,19 @@ class Measured:
 def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measured:
     """Find, measure and inject, as `miliary.find_nodules` does, on a crop whose lungs are known.
 
-    Marks outside the border are dropped: the lung was cut there, and nodules beyond the cut are no truth.
+    Nodules outside the border are dropped: the lung was cut there, and nodules beyond the cut are no truth.
     """
     scan, lungs = crop.scan, Lungs(crop.labels, crop.scan.grid.voxel_volume_mm3)
     noise, psf = estimate_noise(scan, lungs), estimate_psf(scan)
     search = search_lungs(scan, lungs)
-    judged = judge_candidates(search, noise=noise, psf=psf)
-    detection, fit, nodules = measure_marks(
+    judged = score_candidates(search, noise=noise, psf=psf)
+    detection, fit, nodules = measure_nodules(
         search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=False
     )
     recovery = injection.inject_and_recover(detection, n=n_injected)
     background_hu = estimate.measure_background(detection)
     inside = is_inside(crop.scan, nodules.position_lps_mm)
-    marks = estimate.list_marks(
+    marks = estimate.list_reported(
         nodules.select(inside), fit.position_mm[inside], np.empty(0), litres=1.0, slice_mm=1.0
     )
     return Measured(
@@ -100,10 +100,10 @@ def measure_crop(crop: Crop, *, n_injected: int = injection.N_INJECTED) -> Measu
     )
 
 
-def _list_margins(crop: Crop, box: LungBox, judged: Judged) -> F64:
+def _list_margins(crop: Crop, box: LungBox, judged: ScoredCandidates) -> F64:
     threshold = judged.classifier.threshold
     lowest = injection.lower_threshold(threshold)
-    rows = judge.select_marks(judged.position_mm, judged.probability, lowest)
+    rows = judge.select_reported(judged.position_mm, judged.probability, lowest)
     index = judged.position_mm[rows] / np.asarray(box.spacing_zyx_mm) + np.asarray(box.start_zyx)
     inside = is_inside(crop.scan, crop.scan.grid.lps_from_index(index))
     return injection.measure_margin(judged.probability[rows][inside], threshold)
@@ -111,7 +111,7 @@ def _list_margins(crop: Crop, box: LungBox, judged: Judged) -> F64:
 
 def correct(measured: Measured) -> Completeness:
     """Corrected numbers of a crop."""
-    marks = estimate.Marks(
+    marks = estimate.ReportedNodules(
         np.empty((0, 3)),
         measured.diameter_mm,
         measured.probability,
@@ -119,7 +119,7 @@ def correct(measured: Measured) -> Completeness:
         measured.litres,
         measured.recipe.slice_mm,
     )
-    return estimate.correct_marks(
+    return estimate.correct_for_completeness(
         measured.recovery, marks, measured.noise, measured.psf, crowding=measured.crowding
     )
 

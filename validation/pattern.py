@@ -25,9 +25,10 @@ import numpy.typing as npt
 from scipy.stats import beta
 
 from miliary.image.anatomy.surroundings import Surroundings
+from miliary.image.distribution.locations import ZONES, Locations, measure_locations
+from miliary.image.distribution.randomness import estimate_pattern, read_model
 from miliary.image.sensitivity.injection import N_INJECTED as N_INJECTED_BY_SCAN
 from miliary.image.simulate import NodulePopulation, insert_nodules
-from miliary.image.spread.distribution import ZONES, Places, estimate_pattern, measure_places, read_model
 from miliary.model.ct_result import Psf
 from miliary.model.pattern import CLASSES, Pattern, PatternLabel
 from training.patterns import (
@@ -63,7 +64,7 @@ def estimate_of(marks: Marks, seed: int) -> Pattern:
         diameter_mm_err=marks.diameter_mm_err,
         probability=marks.probability,
         surroundings=marks.surroundings,
-        trials=marks.trials,
+        injected=marks.trials,
         seed=seed,
     )
 
@@ -132,7 +133,7 @@ def judge_ways(seed: int) -> Iterator[dict[str, Any]]:
             diameter = draw_diameters(round(1.2 * n), rng)
             position = place_nodules(way, chest, diameter, rng)
             placed = np.isfinite(position[:, 0])
-            places = measure_places(around, position[placed] - shift, diameter[placed] / 2).visible()
+            places = measure_locations(around, position[placed] - shift, diameter[placed] / 2).visible()
             marks = _thin(places, around, n, rng)
             found = estimate_of(marks, seed)
             yield {
@@ -144,7 +145,7 @@ def judge_ways(seed: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def _thin(places: Places, around: Surroundings, n: int, rng: np.random.Generator) -> Marks:
+def _thin(places: Locations, around: Surroundings, n: int, rng: np.random.Generator) -> Marks:
     """What a detector with the packaged chances and a bias of its own reports; 4 % false marks."""
     detection = read_model()["detection"]
     chance = np.empty(len(places))

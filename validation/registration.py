@@ -136,7 +136,7 @@ def measure_pair(pair: Pair, *, has_marks: bool, has_true_lungs: bool) -> dict[s
     marks = mark_truth(pair) if has_marks else (None, None)
     started = time.process_time()
     found = register_lungs(
-        pair.baseline, lungs[0], pair.followup, lungs[1], fixed_marks=marks[0], moving_marks=marks[1]
+        pair.baseline, lungs[0], pair.followup, lungs[1], fixed_disease=marks[0], moving_disease=marks[1]
     )
     figures = {"cpu_s": time.process_time() - started, **measure_error(pair, found.transform.apply)}
     return {**figures, **_quality(found)}

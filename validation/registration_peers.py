@@ -19,8 +19,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from miliary.image.anatomy.segmentation import find_lungs
-from miliary.image.pair.register import _align, _view
-from miliary.image.pair.resample import resample_volume
+from miliary.image.kernels.resample import resample_volume
+from miliary.image.pair.register import _align, _make_working_volume
 from miliary.model.scan import Grid
 from validation.registration import measure_error, read_pair
 
@@ -127,7 +127,7 @@ def main() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(int(os.environ.get("NUMBA_NUM_THREADS", "2")))
     pair = read_pair(options.pair, options.cache)
     scans = (pair.baseline, pair.followup)
-    views = [_view(scan, find_lungs(scan)[0].labels, None) for scan in scans]
+    views = [_make_working_volume(scan, find_lungs(scan)[0].labels, None) for scan in scans]
     affine = _align(views[0], views[1])
     grid = views[0].grid
     moving = resample_volume(views[1].image, views[1].grid, grid, transform=affine, fill=1.0)

@@ -93,7 +93,7 @@ def _load_patient(seed: int) -> dict[str, Any]:
     """A patient with the measured baseline; made once, kept in the cache."""
     from miliary.followup import make_exam
     from miliary.image.simulate import DominantLesion, NodulePopulation
-    from miliary.image.simulate.pair import draw_patient, scan_patient
+    from miliary.image.simulate.scan_pair import draw_patient, scan_patient
     from miliary.pipeline import find_nodules
 
     path = cache_folder() / f"response-patient-{seed}.pkl"
@@ -115,7 +115,7 @@ def measure_pair(pair: Pair) -> dict[str, Any]:
     """Figures of one pair."""
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import Course
-    from miliary.image.simulate.pair import follow_patient
+    from miliary.image.simulate.scan_pair import follow_patient
     from miliary.pipeline import find_nodules
 
     made = _load_patient(pair.patient)
@@ -218,7 +218,7 @@ def measure_rescans(seed: int, n_pairs: int) -> list[dict[str, Any]]:
     """
     from miliary import followup
     from miliary.image.simulate import Course, NodulePopulation, ScanProtocol
-    from miliary.image.simulate.pair import draw_patient, follow_patient
+    from miliary.image.simulate.scan_pair import draw_patient, follow_patient
     from miliary.model.ct_result import Lungs
     from miliary.pipeline import find_nodules
 

@@ -1,8 +1,14 @@
 """Measure miliary lung disease on chest CT.
 
-The short way::
+The short way, from files to result folders::
 
     import miliary
+
+    miliary.measure("scan-before", "study/ct/baseline")
+    miliary.measure("scan-after", "study/ct/followup")
+    miliary.compare(["study/ct/baseline", "study/ct/followup"], "study/compare/baseline__followup")
+
+In memory::
 
     scan = miliary.read_ct("folder-of-dicom-files")
     result = miliary.find_nodules(scan)
@@ -24,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miliary.clinical.registry import assess_case
-    from miliary.errors import InputError, MiliaryError
+    from miliary.errors import InputError, MiliaryError, RunCancelled
     from miliary.exchange.case.case_file import read_case
     from miliary.exchange.ct_read import read_ct
     from miliary.exchange.folders.compare_store import write_comparison
@@ -39,6 +45,9 @@ if TYPE_CHECKING:
     from miliary.model.scan import Grid, Scan
     from miliary.model.summarize_scan import summarize
     from miliary.pipeline import find_nodules
+    from miliary.workflow.case_derivation import derive_case
+    from miliary.workflow.comparison_run import ComparisonSettings, compare
+    from miliary.workflow.scan_measurement import MeasurementSettings, measure
 
 __version__ = "0.1.0"
 
@@ -46,17 +55,23 @@ _HOMES = {
     "Assessment": "miliary.model.assessment",
     "Case": "miliary.model.case",
     "CtResult": "miliary.model.ct_result",
+    "ComparisonSettings": "miliary.workflow.comparison_run",
     "Grid": "miliary.model.scan",
     "InputError": "miliary.errors",
+    "MeasurementSettings": "miliary.workflow.scan_measurement",
     "MiliaryError": "miliary.errors",
     "NodulePopulation": "miliary.image.simulate",
     "Nodules": "miliary.model.nodules",
+    "RunCancelled": "miliary.errors",
     "Scan": "miliary.model.scan",
     "ScanProtocol": "miliary.image.simulate",
     "assess_case": "miliary.clinical.registry",
+    "compare": "miliary.workflow.comparison_run",
     "compare_scans": "miliary.followup",
+    "derive_case": "miliary.workflow.case_derivation",
     "find_nodules": "miliary.pipeline",
     "make_exam": "miliary.followup",
+    "measure": "miliary.workflow.scan_measurement",
     "read_case": "miliary.exchange.case.case_file",
     "read_ct": "miliary.exchange.ct_read",
     "simulate_scan": "miliary.image.simulate",
@@ -69,19 +84,25 @@ _HOMES = {
 __all__ = [
     "Assessment",
     "Case",
+    "ComparisonSettings",
     "CtResult",
     "Grid",
     "InputError",
+    "MeasurementSettings",
     "MiliaryError",
     "NodulePopulation",
     "Nodules",
+    "RunCancelled",
     "Scan",
     "ScanProtocol",
     "__version__",
     "assess_case",
+    "compare",
     "compare_scans",
+    "derive_case",
     "find_nodules",
     "make_exam",
+    "measure",
     "read_case",
     "read_ct",
     "simulate_scan",

@@ -11,6 +11,7 @@
     |   +-- RecordError                 a saved result contradicts the types of its fields
     |   +-- CaseError                   a case file says something that cannot be
     |   +-- RuleError                   there are no such rules, or a rule file is damaged
+    +-- RunCancelled                    the caller asked a run to stop
     +-- WeightsError (RuntimeError)     a packaged model file is damaged: a defect of the installation
 
 A message is one line: what was found (naming the file or parameter), what was expected, what to do.
@@ -54,6 +55,10 @@ class CaseError(InputError):
 
 class RuleError(InputError):
     """There are no such rules, or a rule file breaks the rules for rule files."""
+
+
+class RunCancelled(MiliaryError):  # noqa: N818  an event the caller asked for, no error
+    """The caller asked a run to stop; what was to be written is as it was before."""
 
 
 class WeightsError(MiliaryError, RuntimeError):

@@ -14,6 +14,7 @@ from miliary.clinical import comparability as rules
 from miliary.clinical.rulebook import RuleBook
 from miliary.errors import InputError
 from miliary.image.figures import comparison_figure
+from miliary.image.lesions.large_lesions import find_lesions
 from miliary.image.pair import lesion_change
 from miliary.image.pair.common_lung import CommonLung, find_common_lung
 from miliary.image.pair.compared_side import ComparedSide, list_burden, place_side
@@ -32,7 +33,8 @@ from miliary.model.comparison import (
     Opacity,
     RecistSummary,
 )
-from miliary.model.ct_result import CtResult, StageClock
+from miliary.model.ct_result import CtResult, Psf, StageClock
+from miliary.model.lesion import Lesion, PointLpsMm
 from miliary.model.scan import Scan, ScanWarning
 from miliary.model.scan_summary import LesionSummary
 from miliary.model.summarize_scan import summarize
@@ -146,7 +148,12 @@ def _compare(
         measured = _respond((first, second), common, gate, is_dense, book)
     with clock.stage("registered volume"):
         registered, grid = bring_to_baseline(baseline, followup, transform)
-    lesion = lesion_change.compare_lesions(*lesions, transform=transform, followup=followup)
+    lesion = lesion_change.compare_lesions(
+        *lesions,
+        transform=transform,
+        followup=followup,
+        search=lambda point: _search_lesion(followup, point),
+    )
     category, reason = rules.name_change(measured.total.volume_ratio, gate.verdict, book)
     return Comparison(
         baseline=baseline,
@@ -188,8 +195,8 @@ def _register(
             baseline.lungs,
             followup.scan,
             followup.lungs,
-            fixed_marks=lesion_change.mark_disease(baseline.nodules, lesions[0]),
-            moving_marks=lesion_change.mark_disease(followup.nodules, lesions[1]),
+            fixed_disease=lesion_change.mark_disease(baseline.nodules, lesions[0]),
+            moving_disease=lesion_change.mark_disease(followup.nodules, lesions[1]),
         )
     except ValueError as error:
         # What registration cannot begin with: no lung, or none of the same side.
@@ -288,6 +295,15 @@ def _respond(
         correlation=shared["comparable"] if is_like else shared["after_correction"],
         refusal="the scans are not comparable: " + "; ".join(gate.reasons) if is_refused else "",
     )
+
+
+def _search_lesion(exam: Exam, point_lps_mm: PointLpsMm) -> tuple[Lesion, ...]:
+    """Lesions that begin at a point [LPS mm]; none where the blur of the scan is not known."""
+    psf = exam.summary.psf
+    if psf.sigma_xy_mm is None or psf.sigma_z_mm is None:
+        return ()
+    blur = Psf(psf.sigma_xy_mm, psf.sigma_z_mm)
+    return find_lesions(exam.scan, exam.lungs, psf=blur, seeds_lps_mm=[point_lps_mm]).lesions
 
 
 def _judge_recist(lesion: LesionChange, days: int | None) -> RecistSummary:

@@ -19,13 +19,14 @@ from miliary.clinical.miliary.measured_definition import (
     summarize_definitions,
 )
 from miliary.image.anatomy import segmentation, surroundings
+from miliary.image.anatomy.lung_box import LungBox
+from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
 from miliary.image.nodules import detect, find, judge, measure, reader_changes
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
-from miliary.image.spread import distribution, involvement
 from miliary.model.completeness import Completeness
 from miliary.model.corrections import CorrectionSet
 from miliary.model.ct_result import CtResult, Lungs, StageClock
@@ -147,16 +148,16 @@ def _find_nodules(
         search = detect.search_lungs(scan, lung_mask)
         box, smooth = search.box, search.smooth_hu
     with clock.stage("classify"):
-        judged = detect.judge_candidates(search, noise=noise, psf=psf)
+        judged = detect.score_candidates(search, noise=noise, psf=psf)
     # What was not done meanwhile.
     with clock.stage("lesions"):
         large = lesions_found()
         # What lies in a lesion is part of it, not a nodule.
         reported = judged.index_zyx[judged.rows] + np.asarray(box.start_zyx)
-        judged = judged.leave_out(large.contains(reported))
+        judged = judged.exclude(large.contains(reported))
     is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
     with clock.stage("measure"):
-        detection, fit, nodules = detect.measure_marks(
+        detection, fit, nodules = detect.measure_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
         )
         psf = detection.psf
@@ -194,8 +195,8 @@ def _find_nodules(
             )
     with clock.stage("pattern"):
         around = looked_around()
-        trials = _list_trials(recovery, judged.classifier.threshold)
-        spread = _estimate_pattern(around, nodules, place_mm, trials=trials, seed=seed)
+        injected = _list_injected(recovery, judged.classifier.threshold)
+        spread = _estimate_pattern(around, nodules, place_mm, injected=injected, seed=seed)
     with clock.stage("definitions"):
         spans, sizes, definitions = _judge(
             scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
@@ -238,7 +239,7 @@ def _find_nodules(
     )
 
 
-def _place_in_box(scan: Scan, box: find.LungBox, nodules: Nodules) -> F64:
+def _place_in_box(scan: Scan, box: LungBox, nodules: Nodules) -> F64:
     """Centers (z, y, x) from the first voxel of the box [mm]."""
     index = scan.grid.index_from_lps(nodules.position_lps_mm)
     return np.asarray((index - np.asarray(box.start_zyx)) * np.asarray(box.spacing_zyx_mm))
@@ -246,7 +247,7 @@ def _place_in_box(scan: Scan, box: find.LungBox, nodules: Nodules) -> F64:
 
 def _judge(
     scan: Scan,
-    box: find.LungBox,
+    box: LungBox,
     nodules: Nodules,
     *,
     shown: Completeness | None,
@@ -301,28 +302,30 @@ def _estimate_pattern(
     nodules: Nodules,
     position_mm: F64,
     *,
-    trials: distribution.Trials | None,
+    injected: randomness.InjectedNodules | None,
     seed: int,
 ) -> Pattern:
     """Pattern of the burden."""
     disease = nodules["attenuation"] != Attenuation.CALCIFIED.value
-    return distribution.estimate_pattern(
+    return randomness.estimate_pattern(
         position_mm[disease],
         nodules["diameter_mm"][disease],
         diameter_mm_err=nodules["diameter_mm_err"][disease],
         probability=nodules["probability"][disease],
         surroundings=around,
-        trials=trials,
+        injected=injected,
         seed=seed,
     )
 
 
-def _list_trials(recovery: injection.Recovery | None, threshold: float) -> distribution.Trials | None:
+def _list_injected(
+    recovery: injection.Recovery | None, threshold: float
+) -> randomness.InjectedNodules | None:
     """The injected nodules, found where they would be used for the pattern."""
     if recovery is None:
         return None
-    is_found = recovery.find_surer(distribution.SURE_PROBABILITY, threshold)
-    return distribution.Trials(recovery.position_mm, recovery.diameter_mm, is_found)
+    is_found = recovery.is_found_at(randomness.CERTAIN_PROBABILITY, threshold)
+    return randomness.InjectedNodules(recovery.position_mm, recovery.diameter_mm, is_found)
 
 
 def _state_provenance(classifier: judge.Classifier, share: float, seed: int) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from miliary.clinical.events.ctcae import SEVERITIES, Observed, find_grades, holds
-from miliary.clinical.rulebook import Row, load_rules
+from miliary.clinical.rulebook import RuleRow, load_rules
 
 FOLDER = Path(__file__).parents[1] / "cases" / "ctcae"
 EDITIONS = ("5.0", "6.0")
@@ -106,12 +106,12 @@ def _flip(key: str) -> str:
     return f"{prefix}{FLIPPED[relation]}{dash}{reference}"
 
 
-def _numbers(row: Row) -> list[tuple[str, float]]:
+def _numbers(row: RuleRow) -> list[tuple[str, float]]:
     plain = [(key, value) for key, value in row.data.items() if isinstance(value, float)]
     return plain + [(f"alt.{key}", value) for key, value in row.get("alt", {}).items()]
 
 
-def _with_number(row: Row, key: str, new_key: str, number: float) -> Row:
+def _with_number(row: RuleRow, key: str, new_key: str, number: float) -> RuleRow:
     data = dict(row.data)
     if key.startswith("alt."):
         alt = {name: value for name, value in data["alt"].items() if name != key.removeprefix("alt.")}
@@ -121,10 +121,10 @@ def _with_number(row: Row, key: str, new_key: str, number: float) -> Row:
     else:
         del data[key]
         data[new_key] = number
-    return Row(row.id, row.table, row.citations, row.basis, row.confidence, row.as_of, data)
+    return RuleRow(row.id, row.table, row.citations, row.basis, row.confidence, row.as_of, data)
 
 
-def _outcome(row: Row, observed: Observed) -> bool:
+def _outcome(row: RuleRow, observed: Observed) -> bool:
     """Whether the criterion holds, a fact or a severity it needs being granted."""
     facts = {**observed.facts, **dict.fromkeys(row.get("any_fact", ()), True)}
     known = Observed(

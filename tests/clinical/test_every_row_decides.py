@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from miliary.clinical.registry import assess_case
-from miliary.clinical.rulebook import Row, RuleBook, list_rules, load_rules
+from miliary.clinical.registry import RULES, assess_case
+from miliary.clinical.rulebook import RuleBook, RuleRow, list_rules, load_rules
 from miliary.exchange.case.case_file import read_case
 from miliary.model.case import Case
 from tests.clinical.cases import make_case, read_rows
@@ -94,7 +94,7 @@ def _lab_cases() -> Iterator[Case]:
         yield make_case({"labs": [lab], "patient": patient})
 
 
-def _option_case(row: Row) -> Case:
+def _option_case(row: RuleRow) -> Case:
     genes = {"NTRK": "NTRK1"}
     gene = {"gene": genes.get(row["gene"], row["gene"]), "result": "positive"}
     words = {"fusion": "fusion", "mutation": "mutation", "ex14": "exon 14"}
@@ -110,7 +110,7 @@ def _option_case(row: Row) -> Case:
     )
 
 
-def _scope_case(row: Row, gene: str) -> Case:
+def _scope_case(row: RuleRow, gene: str) -> Case:
     """A gene found by another test, and a panel that had it in its scope and names no further driver."""
     panel = {
         "id": "m",
@@ -125,7 +125,7 @@ def _scope_case(row: Row, gene: str) -> Case:
     )
 
 
-def _dose_case(row: Row) -> Case:
+def _dose_case(row: RuleRow) -> Case:
     drug = {
         "id": "t",
         "name": row["drug"],
@@ -145,7 +145,7 @@ def credited() -> Iterator[set[Key]]:
     keys: set[Key] = set()
     plain = RuleBook.credit
 
-    def credit(self: RuleBook, *rows: Row | str) -> dict[str, Any]:
+    def credit(self: RuleBook, *rows: RuleRow | str) -> dict[str, Any]:
         keys.update((self.system, self.edition, row if isinstance(row, str) else row.id) for row in rows)
         return plain(self, *rows)
 
@@ -259,7 +259,8 @@ BY_OTHER_WAYS = ("bridge.", "course.", "irecist.", "recist.cavity_reading")
 
 def test_every_rule_has_a_case():
     folder = Path(__file__).parents[2] / "src" / "miliary" / "clinical"
-    named = {name for file in folder.rglob("*.py") for name in RULE_ID.findall(file.read_text("utf-8"))}
+    found = {name for file in folder.rglob("*.py") for name in RULE_ID.findall(file.read_text("utf-8"))}
+    named = found - set(RULES)
     assert len(named) > 40
     reached = {a.rule_id for case, _ in corpus() for a in before(case)}
     idle = [name for name in named if not any(rule.startswith(name) for rule in reached)]

@@ -34,7 +34,7 @@ from miliary.clinical.recist.measurable import (
     classify_new_finding,
     find_selection_problems,
 )
-from miliary.clinical.rulebook import load_rules, parse_rules
+from miliary.clinical.rulebook import load_rules, load_schema, parse_rules
 from miliary.errors import RuleError
 
 BOOK = load_rules("recist", "1.1")
@@ -205,7 +205,7 @@ def test_two_rows_for_one_combination_are_refused() -> None:
     doubled = text.replace('id = "stable"\ntarget = ["SD"]', 'id = "stable"\ntarget = ["SD", "PR"]')
     assert doubled != text
     with pytest.raises(RuleError, match="row stable repeats PR"):
-        read_overall_table(parse_rules(doubled, name="recist/1.1.toml"))
+        read_overall_table(parse_rules(doubled, name="recist/1.1.toml", schema=load_schema("recist")))
 
 
 def test_a_baseline_without_a_size_is_refused() -> None:

@@ -13,7 +13,7 @@ from miliary.clinical.recist.criteria import (
     read_limits,
 )
 from miliary.clinical.recist.measurable import Look, classify_lesion, find_selection_problems
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, load_rules
 from tests.clinical.test_recist import cases, decode_visits, nodes_of, read_options
 
 BOOK = load_rules("recist", "1.1")
@@ -21,7 +21,7 @@ BOOK = load_rules("recist", "1.1")
 OF_A_CASE = {"marker_window_days", "too_small_mm"}
 
 
-def changed(row: Row, book: RuleBook, data: dict[str, Any] | None) -> RuleBook:
+def changed(row: RuleRow, book: RuleBook, data: dict[str, Any] | None) -> RuleBook:
     """The book with one row's data changed, or without the row."""
     other = () if data is None else (replace(row, data={**row.data, **data}),)
     rows = tuple(r for r in book.rows(row.table) if r.id != row.id)

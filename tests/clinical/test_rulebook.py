@@ -1,13 +1,37 @@
 """Rule files: what is refused, and that every packaged row is cited with its basis."""
 
 import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from miliary.clinical.rulebook import check_bands, find_edition, list_rules, load_rules, parse_rules
+from miliary.clinical import rulebook
+from miliary.clinical.registry import assess_case
+from miliary.clinical.rule_schema import parse_schema
+from miliary.clinical.rulebook import (
+    RuleBook,
+    check_bands,
+    find_edition,
+    find_rules,
+    list_editions,
+    list_rules,
+    load_rules,
+)
 from miliary.errors import RuleError
+from miliary.exchange.case.case_file import read_case
 from miliary.model.assessment import Basis
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
+SCAN: dict[str, Any] = {
+    "origin": "simulated",
+    "nodules": {
+        "by_side": {"right": {"count": 60}, "left": {"count": 50}},
+        "diameter_mm": {"median": 2.0, "p90": 3.0},
+        "total_volume_mm3": 400.0,
+    },
+}
 HEAD = """
 [edition]
 system = "s"
@@ -38,6 +62,20 @@ confidence = "L"
 as_of = 2024-01-01
 low = 3
 """
+SCHEMA = parse_schema(
+    """
+[schema]
+system = "s"
+[bands]
+keys.low = {type = "number", unit = "1", range = [0.0, 9.0]}
+keys.high = {type = "number", unit = "1", range = [0.0, 9.0]}
+""",
+    name="s/schema.toml",
+)
+
+
+def parse_rules(text: str, *, name: str) -> RuleBook:
+    return rulebook.parse_rules(text, name=name, schema=SCHEMA)
 
 
 def test_a_row_has_its_data_and_its_sources():
@@ -66,7 +104,15 @@ def test_a_row_has_its_data_and_its_sources():
         (HEAD + ROW + SECOND.replace("2024-01-01", '"2024"'), "as_of must be a date"),
         (HEAD + ROW + SECOND.replace('"high"', '"High One"'), "needs an id"),
         (HEAD.replace('text = "B 2021"', 'txt = ""') + ROW + SECOND, "citation b needs a text"),
-        (HEAD + ROW + SECOND + "x = {y = 1}\n[other]\nz = 1\n", "other must be a table of rows"),
+        (HEAD + ROW + SECOND + "[other]\nz = 1\n", "unknown table 'other'; known are bands"),
+        (HEAD + "[bands]\nz = 1\n", "bands must be a table of rows"),
+        (HEAD + ROW + SECOND.replace("low = 3", "lwo = 3"), r"row 2 \(high\): unknown key 'lwo'.*mean low\?"),
+        (HEAD.replace("title", "titel") + ROW, r"needs \[edition\]"),
+        (HEAD.replace("as_of", "as_off") + ROW + SECOND, "unknown key 'as_off'; did you mean as_of"),
+        (
+            HEAD.replace('basis = "read"', 'basis = "read"\nurl = "x"', 1) + ROW,
+            "citation a: unknown key 'url'",
+        ),
     ],
 )
 def test_a_damaged_rule_file_is_named_with_its_row(text, message):
@@ -110,6 +156,62 @@ def test_one_citation_id_means_one_source():
                 assert known.setdefault(citation.id, citation.doi) == citation.doi
 
 
-def test_tnm_sizes_leave_no_gap():
-    for edition in ("8", "9"):
-        check_bands(load_rules("tnm", edition).rows("sizes"), name=f"tnm/{edition}.toml")
+def test_the_newest_edition_applies_unless_another_is_asked_for():
+    assert list_editions("tnm") == ("8", "9")
+    assert find_rules("tnm") is load_rules("tnm", "9")
+    assert find_rules("tnm", edition="8") is load_rules("tnm", "8")
+
+
+def test_a_schema_may_name_another_default_than_the_newest():
+    assert list_editions("ctcae")[-1] == "6.0"
+    assert find_rules("ctcae").edition == "5.0"
+
+
+# Of each system: what a newer edition would be called, and what is said of the worked example by its rules.
+NEWER = {
+    "bridge": "2",
+    "care": "2026",
+    "consistency": "2",
+    "definition": "2027-02",
+    "differential": "2027-02",
+    "drivers": "2027-02",
+    "labs": "2027-02",
+    "literature": "2027-02",
+    "recist": "1.2",
+    "therapy": "2027-02",
+    "tnm": "10",
+}
+
+
+@pytest.mark.parametrize("system", NEWER)
+def test_a_newer_edition_file_is_used_without_any_change_of_code(system, tmp_path, monkeypatch):
+    shutil.copytree(rulebook.RULES_FOLDER, tmp_path / "rules")
+    old, new = find_edition(system), NEWER[system]
+    text = (tmp_path / "rules" / system / f"{old}.toml").read_text("utf-8")
+    text = text.replace(f'edition = "{old}"', f'edition = "{new}"', 1)
+    (tmp_path / "rules" / system / f"{new}.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(rulebook, "RULES_FOLDER", tmp_path / "rules")
+
+    assert find_edition(system) == new
+    case = read_case(EXAMPLE)
+    scans = {study.id: SCAN for study in case.studies}
+    stated = {found.edition for found in assess_case(case, scans=scans)}
+    assert f"{system} {new}" in stated
+    # Every edition of the TNM classification is applied side by side, of other rules only the newest.
+    assert (f"{system} {old}" in stated) is (system == "tnm")
+
+
+def test_a_file_that_is_not_the_edition_it_says_is_refused(tmp_path, monkeypatch):
+    shutil.copytree(rulebook.RULES_FOLDER / "care", tmp_path / "care")
+    shutil.copy(tmp_path / "care" / "2013.toml", tmp_path / "care" / "2026.toml")
+    monkeypatch.setattr(rulebook, "RULES_FOLDER", tmp_path)
+    with pytest.raises(RuleError, match=r"its \[edition\] says care 2013, its name care 2026"):
+        find_rules("care")
+
+
+def test_rules_without_a_schema_are_refused(tmp_path, monkeypatch):
+    shutil.copytree(rulebook.RULES_FOLDER / "care", tmp_path / "care")
+    (tmp_path / "care" / "schema.toml").unlink()
+    monkeypatch.setattr(rulebook, "RULES_FOLDER", tmp_path)
+    with pytest.raises(RuleError, match=r"rules/care: needs schema\.toml"):
+        find_rules("care")

@@ -4,7 +4,7 @@ import re
 
 
 def test_every_warning_code_is_documented(root):
-    source = "".join(path.read_text() for path in sorted((root / "src/miliary/exchange").glob("*.py")))
+    source = "".join(path.read_text() for path in sorted((root / "src/miliary/exchange").rglob("*.py")))
     given = set(re.findall(r'ScanWarning\(\s*"([a-z_]+)"', source))
     text = (root / "docs/reading.md").read_text()
     section = text.split("## Warnings")[1].split("## ")[0]

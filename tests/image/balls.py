@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from miliary.image.nodules.find import LungBox
+from miliary.image.anatomy.lung_box import LungBox
 
 LUNG_HU = -850.0
 NODULE_HU = 40.0

@@ -1,21 +1,14 @@
-"""The command line of the case: `miliary case new|check|run|export|import`."""
+"""`miliary case new|check|run|export|import`: the facts about one patient."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from miliary import __version__
 from miliary.cli.exchange_commands import case_export, case_import
-
-if TYPE_CHECKING:
-    from miliary.clinical.recist.criteria import Options
-    from miliary.model.case import Case
-    from miliary.model.case_summary import CaseSummary
 
 EXIT_INPUT = 2
 
@@ -79,64 +72,23 @@ def case_run(
     reason.
     """
     from miliary.clinical.recist.criteria import AfterResponse, Cavity, Options
-    from miliary.exchange.case.case_file import find_scans
-    from miliary.exchange.case.case_folder import write_case_result
-    from miliary.exchange.folders.atomic_folder import check_output
-    from miliary.exchange.folders.picture_files import find_radiographs
-    from miliary.model.case_summary import CASE_KIND
     from miliary.model.codec import to_json
+    from miliary.workflow.case_derivation import derive_case
 
-    check_output(out, kind=CASE_KIND)
     options = Options(
         after_response=AfterResponse.STRICT if strict_response else AfterResponse.SUSTAINED,
         needs_confirmation=confirm_response,
         cavity=Cavity.SUBTRACTED if cavities_off else Cavity.WHOLE,
         is_immune=irecist,
     )
-    facts, summary, text = derive_case(folder, options)
-    left_out = write_case_result(
-        summary, text, out, scans=find_scans(facts, folder), radiographs=find_radiographs(folder)
-    )
-    for reason in left_out:
+    derived = derive_case(folder, out, options=options)
+    for reason in derived.left_out:
         print(f"warning: {reason}", file=sys.stderr)
     if as_json:
-        print(json.dumps(to_json(summary), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_json(derived.summary), ensure_ascii=False, allow_nan=False))
     elif not quiet:
-        print(text)
+        print(derived.text)
         print(f"result in {out}")
-
-
-def derive_case(folder: Path, options: Options | None = None) -> tuple[Case, CaseSummary, str]:
-    """The facts in a folder, what they allow as the content of `case.json`, and the same in words.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no readable case.
-    """
-    from miliary.clinical.labs.lab_ranges import find_range
-    from miliary.clinical.recist.criteria import Options
-    from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
-    from miliary.exchange.case.case_file import read_case, read_scans
-    from miliary.exchange.case.case_folder import render_summary, summarize_case
-    from miliary.exchange.case.days import count_days
-    from miliary.model.case_summary import CitationSummary
-
-    facts = read_case(folder)
-    found = count_days(
-        facts, assess_case(facts, scans=read_scans(facts, folder), response=options or Options())
-    )
-    sources = {n: CitationSummary(c.text, c.basis, c.doi) for n, c in resolve_citations(found).items()}
-    bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
-    summary = summarize_case(
-        facts,
-        found,
-        sources,
-        counts=count_outcomes(found),
-        provenance={"program": "miliary", "version": __version__},
-        bands=bands,
-    )
-    return facts, summary, render_summary(facts, found, sources)
 
 
 case.add_command(case_export)

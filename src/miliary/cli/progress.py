@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from typing import Any
@@ -70,8 +69,3 @@ def progress_style(*, quiet: bool, as_json: bool) -> str:
     if quiet:
         return "quiet"
     return "json" if as_json else "text"
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

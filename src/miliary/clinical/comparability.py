@@ -20,10 +20,8 @@ from miliary.clinical.recist.criteria import (
     read_limits,
     read_target,
 )
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.comparison import Category, Comparability, ComparabilityVerdict, Interval, SeriesFacts
-
-SYSTEM, EDITION = "comparability", "1"
 
 _NAMES = {
     "slice_thickness": "slice thickness",
@@ -62,7 +60,7 @@ class PairFacts:
 
 def load_comparison_rules() -> RuleBook:
     """The rules of comparing two scans."""
-    return load_rules(SYSTEM, EDITION)
+    return find_rules("comparability")
 
 
 def judge_pair(facts: PairFacts, book: RuleBook) -> Comparability:
@@ -302,7 +300,7 @@ def judge_targets(
         ``target_response`` is None with a reason where there is no target. What non-target lesions and new
         lesions say is for a person to judge.
     """
-    book = load_rules("recist", "1.1")
+    book = find_rules("recist")
     limits = read_limits(book)
     statement = (
         "Nodules below 10 mm are non-measurable by RECIST 1.1 and thus non-target disease: whether they are "
@@ -350,6 +348,6 @@ def find_nadir(ratios: Iterable[float | None]) -> int | None:
     return min(known)[1] if known else None
 
 
-def read_numbers(row: Row) -> dict[str, Any]:
+def read_numbers(row: RuleRow) -> dict[str, Any]:
     """The numbers of a row by name."""
     return {name: value for name, value in row.data.items() if name != "meaning"}

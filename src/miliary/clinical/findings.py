@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from miliary.clinical.rulebook import Row
+from miliary.clinical.rulebook import RuleRow
 from miliary.model.assessment import Input
 from miliary.model.case import Case, LabResult, path_of
 from miliary.model.vocabulary import Finding, History, Presence, Result, Smoking, Symptom
@@ -22,12 +22,12 @@ UNKNOWN = FoundFinding(Presence.NOT_STATED, ())
 States = Iterator[tuple[Presence, Input]]
 
 
-def look_up(row: Row, case: Case) -> FoundFinding:
+def look_up(row: RuleRow, case: Case) -> FoundFinding:
     """State of one finding.
 
     Parameters
     ----------
-    row : Row
+    row : RuleRow
         With `kind`, the way it is looked up, and what that way needs.
     case : Case
 
@@ -65,27 +65,27 @@ def _read_imaging(names: Iterable[str], case: Case) -> States:
             yield state, Input(f"{path_of('studies', study.id)}.findings.{name}", state.value)
 
 
-def _read_symptom(row: Row, case: Case) -> States:
+def _read_symptom(row: RuleRow, case: Case) -> States:
     for name in row["names"]:
         state = case.symptom(Symptom(name))
         yield state, Input(f"symptoms.{name}", state.value)
 
 
-def _read_history(row: Row, case: Case) -> States:
+def _read_history(row: RuleRow, case: Case) -> States:
     for name in row["names"]:
         state = case.past(History(name))
         yield state, Input(f"history.{name}", state.value)
     yield from _read_tests(row, case, Result.POSITIVE)
 
 
-def _read_origin(row: Row, case: Case) -> States:
+def _read_origin(row: RuleRow, case: Case) -> States:
     """Origin as stated; the country of treatment is taken for it only where it is one of those named."""
     yield from _read_history(row, case)
     if case.patient.region in row["regions"]:
         yield Presence.PRESENT, Input("patient.region", case.patient.region)
 
 
-def _read_tests(row: Row, case: Case, wanted: Result) -> States:
+def _read_tests(row: RuleRow, case: Case, wanted: Result) -> States:
     """An indeterminate or failed test says nothing either way."""
     for test in case.microbiology:
         if test.test in row.get("tests", ()) and test.result in (Result.POSITIVE, Result.NEGATIVE):
@@ -93,7 +93,7 @@ def _read_tests(row: Row, case: Case, wanted: Result) -> States:
             yield state, Input(path_of("microbiology", test.id, "result"), test.result.value)
 
 
-def _read_lab(row: Row, case: Case, *, is_above: bool) -> States:
+def _read_lab(row: RuleRow, case: Case, *, is_above: bool) -> States:
     for lab in case.labs:
         if lab.analyte in row["analytes"]:
             yield _place(lab, is_above=is_above), Input(path_of("labs", lab.id, "value"), lab.value)
@@ -108,7 +108,7 @@ def _place(lab: LabResult, *, is_above: bool) -> Presence:
     return Presence.PRESENT if outside else Presence.ABSENT
 
 
-def _read_all_low(row: Row, case: Case) -> States:
+def _read_all_low(row: RuleRow, case: Case) -> States:
     """Every one of several values below its range."""
     parts = [
         _join(
@@ -123,21 +123,21 @@ def _read_all_low(row: Row, case: Case) -> States:
         yield state, fact
 
 
-def _read_histology(row: Row, case: Case) -> States:
+def _read_histology(row: RuleRow, case: Case) -> States:
     """Tissue says what it shows; that a word is not used is no statement."""
     for specimen in case.specimens:
         if any(word in specimen.histology.lower() for word in row["words"]):
             yield Presence.PRESENT, Input(path_of("specimens", specimen.id, "histology"), specimen.histology)
 
 
-def _read_invasion(row: Row, case: Case) -> States:
+def _read_invasion(row: RuleRow, case: Case) -> States:
     for specimen in case.specimens:
         for name in row["names"]:
             state = specimen.invasion.get(name, Presence.NOT_STATED)
             yield state, Input(f"{path_of('specimens', specimen.id)}.invasion.{name}", state.value)
 
 
-def _read_molecular(row: Row, case: Case) -> States:
+def _read_molecular(row: RuleRow, case: Case) -> States:
     for report in case.molecular:
         for number, gene in enumerate(report.genes):
             if gene.gene.upper() in row["genes"] and gene.result is Result.POSITIVE:
@@ -148,14 +148,14 @@ def _read_molecular(row: Row, case: Case) -> States:
             yield Presence.PRESENT, Input(path_of("immunostains", stain.id, "result"), stain.result.value)
 
 
-def _read_sex(row: Row, case: Case) -> States:
+def _read_sex(row: RuleRow, case: Case) -> States:
     sex = case.patient.sex
     if sex is not None:
         state = Presence.PRESENT if sex.value == row["value"] else Presence.ABSENT
         yield state, Input("patient.sex", sex.value)
 
 
-def _read_smoking(row: Row, case: Case) -> States:
+def _read_smoking(row: RuleRow, case: Case) -> States:
     """Read never, former or current; "non-smoker" may be former and is not taken for never."""
     smoking = case.patient.smoking
     if smoking is not None and smoking is not Smoking.NON_SMOKER:
@@ -163,7 +163,7 @@ def _read_smoking(row: Row, case: Case) -> States:
         yield state, Input("patient.smoking", smoking.value)
 
 
-def _read_age(row: Row, case: Case) -> States:
+def _read_age(row: RuleRow, case: Case) -> States:
     age = case.patient.age_years
     if age is None:
         return
@@ -176,13 +176,13 @@ def _read_age(row: Row, case: Case) -> States:
         yield Presence.PRESENT if smokes else Presence.ABSENT, fact
 
 
-def _read_stable(_row: Row, case: Case) -> States:
+def _read_stable(_row: RuleRow, case: Case) -> States:
     for study in case.studies:
         if study.change.lower().startswith(("stable", "unchanged")) and study.compared_with:
             yield Presence.PRESENT, Input(path_of("studies", study.id, "change"), study.change)
 
 
-_READERS: dict[str, Callable[[Row, Case], States]] = {
+_READERS: dict[str, Callable[[RuleRow, Case], States]] = {
     "imaging": lambda row, case: _read_imaging(row["names"], case),
     "symptom": _read_symptom,
     "history": _read_history,

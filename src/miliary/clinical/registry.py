@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from miliary.clinical.miliary.bridge import assess_scans
 from miliary.clinical.recist.criteria import Options
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import Case
-from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
+
+if TYPE_CHECKING:
+    from miliary.model.scan_summary import ScanSummary
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
 RULES: tuple[str, ...] = (

@@ -1,12 +1,14 @@
 """Rule files: knowledge as data. Loads, validates and hands out rows; contains no medicine.
 
-A file ``rules/SYSTEM/EDITION.toml`` (or ``rules/SYSTEM.toml`` for a system without editions) holds::
+Editions are found, not listed: a file ``rules/SYSTEM/EDITION.toml`` is an edition of its system, and
+`find_rules` hands out the one asked for, or the newest. A file holds::
 
     [edition]
     system = "tnm"
     edition = "9"
     title = "..."
-    as_of = 2025-11-01
+    as_of = 2025-11-01           # when its content was last checked
+    in_force = "..."             # optional: when the edition itself applied, in words
 
     [citations.rami_porta_2024]
     text = "Rami-Porta ... 2024"
@@ -19,6 +21,9 @@ A file ``rules/SYSTEM/EDITION.toml`` (or ``rules/SYSTEM.toml`` for a system with
     basis = "read"
     confidence = "H"             # H, M or L; a row of L drives nothing
     stage = "IA1"                # everything else is the row's data
+
+Which keys and values a row may hold is declared per table in ``rules/SYSTEM/schema.toml``, see
+`miliary.clinical.rule_schema`; a file that holds anything else is refused with the row named.
 """
 
 from __future__ import annotations
@@ -29,14 +34,28 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from miliary.clinical.rule_schema import (
+    ROW_KEYS,
+    RuleSchema,
+    TableSchema,
+    check_row,
+    check_table_ids,
+    parse_schema,
+    refuse_unknown,
+    suggest,
+)
 from miliary.errors import RuleError
 from miliary.model.assessment import Basis
 
-_ROW_KEYS = ("id", "citations", "basis", "confidence", "as_of")
+# The folder of the rule files, one folder per system. Another folder may be put in its place.
+RULES_FOLDER = Path(__file__).with_name("rules")
+SCHEMA_FILE = "schema.toml"
+_HEAD_KEYS = ("system", "edition", "title", "as_of", "in_force")
+_CITATION_KEYS = ("text", "basis", "doi")
 _CONFIDENCES = ("H", "M", "L")
 _WEAKEST_LAST = (Basis.READ, Basis.SECONDARY, Basis.UNVERIFIED)
 _ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*\Z")
@@ -53,7 +72,7 @@ class Citation:
 
 
 @dataclass(frozen=True)
-class Row:
+class RuleRow:
     """One row of knowledge. `row["name"]` is its data; `drives` is false for low confidence."""
 
     id: str
@@ -86,30 +105,30 @@ class RuleBook:
     title: str
     as_of: dt.date | None
     citations: Mapping[str, Citation]
-    tables: Mapping[str, tuple[Row, ...]]
+    tables: Mapping[str, tuple[RuleRow, ...]]
 
     @property
     def label(self) -> str:
         """System and edition in words."""
         return f"{self.system} {self.edition}".strip()
 
-    def rows(self, table: str) -> tuple[Row, ...]:
+    def rows(self, table: str) -> tuple[RuleRow, ...]:
         """All rows of one table; an unknown table has none."""
         return self.tables.get(table, ())
 
-    def all_rows(self) -> tuple[Row, ...]:
+    def all_rows(self) -> tuple[RuleRow, ...]:
         """The rows of every table."""
         return tuple(row for rows in self.tables.values() for row in rows)
 
     @cached_property
-    def _by_id(self) -> Mapping[str, Row]:
+    def _by_id(self) -> Mapping[str, RuleRow]:
         return {row.id: row for row in self.all_rows()}
 
-    def row(self, row_id: str) -> Row:
+    def row(self, row_id: str) -> RuleRow:
         """The row of this id; KeyError if there is none."""
         return self._by_id[row_id]
 
-    def credit(self, *rows: Row | str) -> dict[str, Any]:
+    def credit(self, *rows: RuleRow | str) -> dict[str, Any]:
         """The fields `edition`, `citations`, `basis`, `as_of` of an assessment resting on these rows.
 
         The basis is the weakest, the date the oldest of them.
@@ -124,86 +143,211 @@ class RuleBook:
         }
 
 
-@cache
-def load_rules(system: str, edition: str = "") -> RuleBook:
-    """The packaged rules of one system.
+def load_rules(system: str, edition: str) -> RuleBook:
+    """Read and validate one edition of the rules of one system.
 
     Parameters
     ----------
     system : str
-        As in tnm, recist, ctcae, labs.
+        Name of the folder of the system, as in ``tnm``, ``recist``, ``ctcae``, ``labs``.
     edition : str
-        As in 9, 1.1; empty for a system that has only one file.
+        Name of the edition's file without its suffix, as in ``9``, ``1.1``.
+
+    Returns
+    -------
+    RuleBook
+        The same object in every call: files are read once per process.
 
     Raises
     ------
     RuleError
-        If there are no such rules, or the file breaks the rules for rule files.
+        If there are no such rules, or the file breaks its schema.
     """
-    known = {(s, e) for s, e in list_rules()}
-    if (system, edition) not in known:
-        raise RuleError(
-            f"no rules {f'{system} {edition}'.strip()!r}: known are "
-            + ", ".join(sorted(" ".join(pair).strip() for pair in known))
-        )
-    name = f"{system}/{edition}.toml" if edition else f"{system}.toml"
-    return parse_rules((_folder() / name).read_text("utf-8"), name=name)
+    return _load(RULES_FOLDER, system, edition)
 
 
-@cache
+def find_rules(system: str, *, edition: str = "") -> RuleBook:
+    """The rules of one system, in the edition that applies.
+
+    Parameters
+    ----------
+    system : str
+        As in ``tnm``, ``recist``, ``ctcae``, ``labs``.
+    edition : str
+        The edition asked for; by default the one that the system's schema names as its default, or else the
+        newest.
+
+    Returns
+    -------
+    RuleBook
+        Its `label` is the edition to state in a result.
+
+    Raises
+    ------
+    RuleError
+        If there is no such system or edition, or if its file is damaged.
+    """
+    return load_rules(system, edition or load_schema(system).default_edition or find_edition(system))
+
+
+def load_schema(system: str) -> RuleSchema:
+    """Read and validate what the rule files of a system may hold.
+
+    Parameters
+    ----------
+    system : str
+        As in ``tnm``.
+
+    Returns
+    -------
+    RuleSchema
+
+    Raises
+    ------
+    RuleError
+        If there is no such system, it has no schema, or its schema is wrong.
+    """
+    return _load_schema(RULES_FOLDER, system)
+
+
 def list_rules() -> tuple[tuple[str, str], ...]:
-    """System and edition of every packaged rule file; the edition is empty where there is only one file."""
-    found: list[tuple[str, str]] = []
-    for entry in _folder().iterdir():
-        if entry.name.endswith(".toml"):
-            found.append((entry.name.removesuffix(".toml"), ""))
-        elif entry.is_dir():
-            found.extend(
-                (entry.name, file.name.removesuffix(".toml"))
-                for file in entry.iterdir()
-                if file.name.endswith(".toml")
-            )
-    return tuple(sorted(found))
+    """System and edition of every rule file, systems in alphabetical order, their oldest edition first."""
+    return _list_rules(RULES_FOLDER)
 
 
-def find_edition(system: str) -> str:
-    """The newest edition of a system.
+def list_editions(system: str) -> tuple[str, ...]:
+    """Every edition of a system, the oldest first.
+
+    Parameters
+    ----------
+    system : str
+        As in ``tnm``.
+
+    Returns
+    -------
+    tuple of str
 
     Raises
     ------
     RuleError
         If there is no such system.
     """
-    editions = [edition for name, edition in list_rules() if name == system]
+    editions = tuple(edition for name, edition in list_rules() if name == system)
     if not editions:
-        known = ", ".join(dict.fromkeys(name for name, _ in list_rules()))
-        raise RuleError(f"no rules {system!r}: known are {known}")
-    return max(editions, key=lambda edition: [int(n) for n in re.findall(r"\d+", edition)])
+        names = tuple(dict.fromkeys(name for name, _ in list_rules()))
+        raise RuleError(f"no rules {system!r}: known are {', '.join(names)}")
+    return editions
 
 
-def _folder() -> Any:
-    return resources.files("miliary.clinical") / "rules"
+def find_edition(system: str) -> str:
+    """The newest edition of a system.
 
+    Parameters
+    ----------
+    system : str
+        As in ``tnm``.
 
-def parse_rules(text: str, *, name: str) -> RuleBook:
-    """Parse and validate one rule file; `name` is used in errors.
+    Returns
+    -------
+    str
 
     Raises
     ------
     RuleError
-        Naming the file and the row.
+        If there is no such system.
+    """
+    return list_editions(system)[-1]
+
+
+@cache
+def _load(folder: Path, system: str, edition: str) -> RuleBook:
+    if (system, edition) not in _list_rules(folder):
+        known = ", ".join(" ".join(pair) for pair in _list_rules(folder))
+        raise RuleError(f"no rules {f'{system} {edition}'.strip()!r}: known are {known}")
+    name = f"{system}/{edition}.toml"
+    text = (folder / system / f"{edition}.toml").read_text("utf-8")
+    book = parse_rules(text, name=name, schema=_load_schema(folder, system))
+    if (book.system, book.edition) != (system, edition):
+        raise RuleError(f"rules/{name}: its [edition] says {book.label}, its name {system} {edition}")
+    return book
+
+
+@cache
+def _load_schema(folder: Path, system: str) -> RuleSchema:
+    path = folder / system / SCHEMA_FILE
+    if not path.is_file():
+        raise RuleError(f"rules/{system}: needs {SCHEMA_FILE}, which says what its tables may hold")
+    schema = parse_schema(path.read_text("utf-8"), name=f"{system}/{SCHEMA_FILE}")
+    if schema.system != system:
+        raise RuleError(f"rules/{system}/{SCHEMA_FILE}: its [schema] says {schema.system}")
+    return schema
+
+
+@cache
+def _list_rules(folder: Path) -> tuple[tuple[str, str], ...]:
+    found = [
+        (system.name, file.name.removesuffix(".toml"))
+        for system in folder.iterdir()
+        if system.is_dir()
+        for file in system.iterdir()
+        if file.name.endswith(".toml") and file.name != SCHEMA_FILE
+    ]
+    return tuple(sorted(found, key=lambda pair: (pair[0], _order_editions(pair[1]))))
+
+
+def _order_editions(edition: str) -> tuple[list[int], str]:
+    """Sort key: 9 before 10, 2026-2 before 2026-11."""
+    return [int(n) for n in re.findall(r"\d+", edition)], edition
+
+
+def parse_rules(text: str, *, name: str, schema: RuleSchema) -> RuleBook:
+    """Parse and validate the text of one rule file.
+
+    Parameters
+    ----------
+    text : str
+        The file, in TOML.
+    name : str
+        Its name under ``rules/``, for errors.
+    schema : RuleSchema
+        What its tables may hold.
+
+    Returns
+    -------
+    RuleBook
+
+    Raises
+    ------
+    RuleError
+        Naming the file, the table, the row and the key, and the nearest key or word that is allowed.
     """
     try:
-        raw = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RuleError(f"rules/{name}: not TOML ({error})") from None
+    return build_rules(document, name=name, schema=schema)
+
+
+def build_rules(document: Mapping[str, Any], *, name: str, schema: RuleSchema) -> RuleBook:
+    """Validate the parsed document of one rule file; see `parse_rules`."""
+    raw = dict(document)
     head = raw.pop("edition", None)
     if not isinstance(head, dict) or not {"system", "edition", "title"} <= head.keys():
         raise RuleError(f"rules/{name}: needs [edition] with system, edition and title")
+    refuse_unknown(head, _HEAD_KEYS, f"rules/{name}: [edition]")
     citations = {key: _parse_citation(key, item, name) for key, item in raw.pop("citations", {}).items()}
-    tables = {table: _parse_table(table, rows, name, citations) for table, rows in raw.items()}
+    for table in raw:
+        if table not in schema.tables:
+            raise RuleError(f"rules/{name}: unknown table {table!r}{suggest(table, schema.tables)}")
+    tables = {
+        table: _parse_table(table, rows, name, citations, schema.tables[table]) for table, rows in raw.items()
+    }
     _check_unique((row.id for rows in tables.values() for row in rows), name)
+    _check_tables(raw, schema, name)
     _check_cited(citations, tables, name)
+    for table, rows in tables.items():
+        if bounds := schema.tables[table].bands:
+            check_bands(rows, name=name, low=bounds[0], high=bounds[1])
     return RuleBook(
         system=str(head["system"]),
         edition=str(head["edition"]),
@@ -214,23 +358,48 @@ def parse_rules(text: str, *, name: str) -> RuleBook:
     )
 
 
+def _check_tables(raw: Mapping[str, list[dict[str, Any]]], schema: RuleSchema, name: str) -> None:
+    """Every table and its rows against the schema, once the ids of all rows are known."""
+    ids = {table: tuple(str(row["id"]) for row in rows) for table, rows in raw.items()}
+    for table, item in schema.tables.items():
+        if table not in raw:
+            if not item.is_optional:
+                raise RuleError(f"rules/{name} lacks the table {table}")
+            continue
+        check_table_ids(ids[table], item, where=f"rules/{name}: {table}")
+        for number, row in enumerate(raw[table], start=1):
+            where = _name_row(name, table, number, row)
+            check_row(row, item, where=where, ids=lambda other: ids.get(other, ()))
+
+
+def _name_row(name: str, table: str, number: int, row: Mapping[str, Any]) -> str:
+    return f"rules/{name}: {table} row {number} ({row.get('id', 'no id')})"
+
+
 def _parse_citation(key: str, item: Any, name: str) -> Citation:
     where = f"rules/{name}: citation {key}"
     if not isinstance(item, dict) or not item.get("text"):
         raise RuleError(f"{where} needs a text")
+    refuse_unknown(item, _CITATION_KEYS, where)
     return Citation(key, str(item["text"]), _parse_basis(item.get("basis"), where), str(item.get("doi", "")))
 
 
-def _parse_table(table: str, rows: Any, name: str, citations: Mapping[str, Citation]) -> tuple[Row, ...]:
+def _parse_table(
+    table: str, rows: Any, name: str, citations: Mapping[str, Citation], schema: TableSchema
+) -> tuple[RuleRow, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise RuleError(f"rules/{name}: {table} must be a table of rows, [[{table}]]")
-    return tuple(_parse_row(table, row, name, citations, number) for number, row in enumerate(rows, start=1))
+    return tuple(
+        _parse_row(table, row, _name_row(name, table, number, row), citations, schema)
+        for number, row in enumerate(rows, start=1)
+    )
 
 
 def _parse_row(
-    table: str, raw: dict[str, Any], name: str, citations: Mapping[str, Citation], number: int
-) -> Row:
-    where = f"rules/{name}: {table} row {number} ({raw.get('id', 'no id')})"
+    table: str, raw: dict[str, Any], where: str, citations: Mapping[str, Citation], schema: TableSchema
+) -> RuleRow:
+    """The keys that every row has; `check_row` sees to the others."""
+    refuse_unknown(raw, schema.allowed, where)
     if not isinstance(raw.get("id"), str) or not _ID.match(raw["id"]):
         raise RuleError(f"{where} needs an id of lower-case letters, digits and _ . + -")
     cited = raw.get("citations")
@@ -240,15 +409,15 @@ def _parse_row(
     if unknown:
         raise RuleError(f"{where} cites {unknown[0]}, which is not under [citations]")
     if raw.get("confidence") not in _CONFIDENCES:
-        raise RuleError(f"{where} needs confidence H, M or L")
-    return Row(
+        raise RuleError(f"{where} needs confidence H, M or L; found {raw.get('confidence')!r}")
+    return RuleRow(
         id=raw["id"],
         table=table,
         citations=tuple(cited),
         basis=_parse_basis(raw.get("basis"), where),
         confidence=raw["confidence"],
         as_of=_parse_date(raw.get("as_of"), where),
-        data=MappingProxyType({key: value for key, value in raw.items() if key not in _ROW_KEYS}),
+        data=MappingProxyType({key: value for key, value in raw.items() if key not in ROW_KEYS}),
     )
 
 
@@ -272,14 +441,16 @@ def _check_unique(ids: Iterable[str], name: str) -> None:
         seen.add(row_id)
 
 
-def _check_cited(citations: Mapping[str, Citation], tables: Mapping[str, tuple[Row, ...]], name: str) -> None:
+def _check_cited(
+    citations: Mapping[str, Citation], tables: Mapping[str, tuple[RuleRow, ...]], name: str
+) -> None:
     used = {cited for rows in tables.values() for row in rows for cited in row.citations}
     for key in citations:
         if key not in used:
             raise RuleError(f"rules/{name}: citation {key} is used by no row")
 
 
-def check_bands(rows: Iterable[Row], *, name: str, low: str = "low", high: str = "high") -> None:
+def check_bands(rows: Iterable[RuleRow], *, name: str, low: str = "low", high: str = "high") -> None:
     """Make sure that rows which split one axis leave no gap and do not overlap.
 
     Each row holds from `low` (excluded) to `high` (included); a missing bound is open. Rows must be in
@@ -290,7 +461,7 @@ def check_bands(rows: Iterable[Row], *, name: str, low: str = "low", high: str =
     RuleError
         Naming the two rows.
     """
-    before: Row | None = None
+    before: RuleRow | None = None
     for row in rows:
         if before is not None and before.get(high) != row.get(low):
             problem = "a gap" if (before.get(high) or 0) < (row.get(low) or 0) else "an overlap"

@@ -252,10 +252,14 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
-    if isinstance(value, enum.StrEnum):
-        return value.value
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> str | float | bool | None:
     if isinstance(value, dt.date):
         return value.isoformat()
+    if isinstance(value, enum.StrEnum):
+        return value.value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"JSON has no number {value}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from miliary.clinical.rulebook import Row, RuleBook
+from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Patient, Treatment, days_between, path_of
 from miliary.model.vocabulary import ChildPugh
@@ -54,7 +54,7 @@ def assess_dose(
         yield _compare_dose(treatment, totals[0], rows, rules, patient)
 
 
-def _choose_by_weight(rows: list[Row], weight_kg: float | None) -> list[Row]:
+def _choose_by_weight(rows: list[RuleRow], weight_kg: float | None) -> list[RuleRow]:
     """Rows for lighter patients hold below their bound, the others from it on."""
     bounds = [row["below_weight_kg"] for row in rows if row.get("below_weight_kg")]
     if weight_kg is None or not bounds:
@@ -112,7 +112,7 @@ def find_daily_totals_mg(treatment: Treatment) -> tuple[float, ...]:
     return (dose * treatment.times_per_day,)
 
 
-def _levels_daily_mg(row: Row, patient: Patient) -> tuple[float, ...]:
+def _levels_daily_mg(row: RuleRow, patient: Patient) -> tuple[float, ...]:
     """Labeled totals per day, the starting dose first; for Child-Pugh class C its own, where there is one."""
     if patient.child_pugh is ChildPugh.C and row.get("child_pugh_c_daily_mg"):
         return (float(row["child_pugh_c_daily_mg"]),)
@@ -120,7 +120,7 @@ def _levels_daily_mg(row: Row, patient: Patient) -> tuple[float, ...]:
 
 
 def _compare_dose(
-    treatment: Treatment, total: float, rows: list[Row], book: RuleBook, patient: Patient
+    treatment: Treatment, total: float, rows: list[RuleRow], book: RuleBook, patient: Patient
 ) -> Assessment:
     """A level of every region asked: fine; of none: a query; below the starting dose: a note."""
     levels = {row.id: _levels_daily_mg(row, patient) for row in rows}
@@ -155,7 +155,7 @@ def _liver_input(patient: Patient) -> tuple[Input, ...]:
     return () if patient.child_pugh is None else (Input("patient.child_pugh", patient.child_pugh.value),)
 
 
-def _cannot_step(treatment: Treatment, total: float, rows: list[Row], book: RuleBook) -> Assessment:
+def _cannot_step(treatment: Treatment, total: float, rows: list[RuleRow], book: RuleBook) -> Assessment:
     """A lower dose of a drug whose label goes down in steps that are not held here."""
     return Assessment(
         f"therapy.dose.{treatment.id}",
@@ -200,7 +200,7 @@ def check_lead_in(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
         )
 
 
-def _name_no_reduction(rows: list[Row], total: float) -> str:
+def _name_no_reduction(rows: list[RuleRow], total: float) -> str:
     """Labels that pause a drug and go on with the same dose, where a lower one is recorded."""
     regions = [row["region"] for row in rows if row.get("no_reduction") and total < row["steps_daily_mg"][0]]
     return f" The {' and '.join(regions)} label names no reduced dose." if regions else ""
@@ -218,13 +218,13 @@ def _name_other_uses(total: float, treatment: Treatment, book: RuleBook) -> str:
     return found + " Are the dose and its frequency recorded as given?"
 
 
-def _describe_ratio(row: Row, total: float, full: float | None = None) -> str:
+def _describe_ratio(row: RuleRow, total: float, full: float | None = None) -> str:
     full = full or float(row["steps_daily_mg"][0])
     return f"{total / full:.0%} of {full:g} mg ({row['region']} label, {row['use']})"
 
 
 def _ask_frequency(
-    treatment: Treatment, totals: tuple[float, ...], rows: list[Row], book: RuleBook
+    treatment: Treatment, totals: tuple[float, ...], rows: list[RuleRow], book: RuleBook
 ) -> Assessment:
     ways = [
         f"{word} a day it is {'; '.join(_describe_ratio(row, total) for row in rows)}"
@@ -309,5 +309,5 @@ def check_details(treatment: Treatment, case: Case, book: RuleBook) -> Iterator[
         )
 
 
-def _asks_food(rows: list[Row]) -> bool:
+def _asks_food(rows: list[RuleRow]) -> bool:
     return any(row.get("with_food") for row in rows)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import AdverseEvent, Case, LabResult, Treatment, days_between, path_of
 from miliary.model.vocabulary import History, Presence
 
-EDITION = "2026-11"
 _ACTIONS = {
     "hold": "pauses it",
     "stop": "ends it",
@@ -37,7 +36,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     tuple of Assessment
         Empty where no such drug is recorded.
     """
-    book = rules or load_rules("therapy", EDITION)
+    book = rules or find_rules("therapy")
     return tuple(
         outcome
         for drug in case.treatments
@@ -52,7 +51,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     )
 
 
-def _rows_for(drug: Treatment, table: str, book: RuleBook) -> list[Row]:
+def _rows_for(drug: Treatment, table: str, book: RuleBook) -> list[RuleRow]:
     name = drug.name.strip().lower()
     return [row for row in book.rows(table) if row["drug"] == name and row.drives]
 
@@ -135,7 +134,7 @@ def _check_lab_holds(drug: Treatment, case: Case, book: RuleBook) -> Iterator[As
                 yield _judge_lab(row, lab, drug, case, book)
 
 
-def _judge_lab(row: Row, lab: LabResult, drug: Treatment, case: Case, book: RuleBook) -> Assessment:
+def _judge_lab(row: RuleRow, lab: LabResult, drug: Treatment, case: Case, book: RuleBook) -> Assessment:
     fold = fold_of_upper_limit(lab)
     companion, facts = _judge_companion(row, lab, case)
     name = lab.analyte.replace("_", " ")
@@ -181,7 +180,7 @@ def fold_of_upper_limit(lab: LabResult) -> float | None:
     return lab.value / lab.high
 
 
-def _name_companion(row: Row) -> str:
+def _name_companion(row: RuleRow) -> str:
     if row.get("bilirubin_at_most_uln"):
         return f" with bilirubin at most {row['bilirubin_at_most_uln']:g} times"
     if row.get("bilirubin_above_uln"):
@@ -190,7 +189,7 @@ def _name_companion(row: Row) -> str:
     return ""
 
 
-def _judge_companion(row: Row, lab: LabResult, case: Case) -> tuple[Presence, list[Input]]:
+def _judge_companion(row: RuleRow, lab: LabResult, case: Case) -> tuple[Presence, list[Input]]:
     """The second half of a condition: bilirubin of the same time, and what would explain the value."""
     at_most, above = row.get("bilirubin_at_most_uln"), row.get("bilirubin_above_uln")
     if at_most is None and above is None:
@@ -206,7 +205,7 @@ def _judge_companion(row: Row, lab: LabResult, case: Case) -> tuple[Presence, li
     return _judge_exceptions(row, case, facts)
 
 
-def _judge_exceptions(row: Row, case: Case, facts: list[Input]) -> tuple[Presence, list[Input]]:
+def _judge_exceptions(row: RuleRow, case: Case, facts: list[Input]) -> tuple[Presence, list[Input]]:
     names = [History(name) for name in row.get("unless", ())]
     states = [case.past(name) for name in names]
     facts = [*facts, *(Input(f"history.{n.value}", s.value) for n, s in zip(names, states, strict=True))]
@@ -223,7 +222,7 @@ def _check_event_holds(drug: Treatment, case: Case, book: RuleBook) -> Iterator[
                 yield _judge_event(row, event, drug, book)
 
 
-def _judge_event(row: Row, event: AdverseEvent, drug: Treatment, book: RuleBook) -> Assessment:
+def _judge_event(row: RuleRow, event: AdverseEvent, drug: Treatment, book: RuleBook) -> Assessment:
     state = Presence.PRESENT
     if row.get("symptomatic"):
         state = event.symptomatic
@@ -276,7 +275,7 @@ def _presence(is_present: bool) -> Presence:  # noqa: FBT001 - a yes or no becom
     return Presence.PRESENT if is_present else Presence.ABSENT
 
 
-def _name_condition(row: Row) -> str:
+def _name_condition(row: RuleRow) -> str:
     if row.get("symptomatic"):
         return "with symptoms "
     return f"from grade {row['grade']} " if row.get("grade") else ""

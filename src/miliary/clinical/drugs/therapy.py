@@ -17,12 +17,10 @@ from miliary.clinical.drugs.dose import (
     find_label_region,
 )
 from miliary.clinical.genes.drivers import GeneFinding, GeneStatus, find_gene_status
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Treatment, path_of
 from miliary.model.vocabulary import History, Presence, Sex
-
-EDITION = "2026-11"
 
 
 def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
@@ -39,7 +37,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     tuple of Assessment
         Empty where no driver is positive and no drug is recorded.
     """
-    book = rules or load_rules("therapy", EDITION)
+    book = rules or find_rules("therapy")
     drugs = tuple(item for item in case.treatments if item.kind == "drug")
     positive = tuple(g for g in find_gene_status(case) if g.status is GeneStatus.POSITIVE)
     return (
@@ -98,7 +96,7 @@ def _explain_no_option(finding: GeneFinding) -> str:
     return f"no option is on record for {', '.join(finding.alterations)} in this line and region"
 
 
-def _fits(row: Row, finding: GeneFinding, region: str, line: str) -> bool:
+def _fits(row: RuleRow, finding: GeneFinding, region: str, line: str) -> bool:
     """Same gene, alteration and line; a row that names regions holds only there."""
     if row["gene"] != finding.gene or row["line"] != line or not row.drives:
         return False
@@ -219,7 +217,7 @@ def _list_trials(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
     )
 
 
-def _describe_trial(row: Row) -> str:
+def _describe_trial(row: RuleRow) -> str:
     """One trial in words: hazard ratios with their interval where there is one."""
     parts = []
     for key, word in (("pfs_hr", "progression"), ("dfs_hr", "recurrence"), ("os_hr", "death")):

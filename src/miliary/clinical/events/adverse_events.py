@@ -14,14 +14,12 @@ from miliary.clinical.labs.lab_ranges import (
     is_before_treatment,
     is_enzyme,
 )
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules, list_editions
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import AdverseEvent, Case, LabResult, path_of
 from miliary.model.units import convert_value
 from miliary.model.vocabulary import Presence
 
-EDITIONS = ("5.0", "6.0")
-_DEFAULT = "5.0"
 _ADULT_YEARS = 18
 _NO_RANGE = "the laboratory's range"
 
@@ -53,11 +51,11 @@ def assess(case: Case) -> tuple[Assessment, ...]:
 
 
 def _edition_of_labs(case: Case) -> str:
-    stated = {event.ctcae_edition for event in case.adverse_events} & set(EDITIONS)
-    return stated.pop() if len(stated) == 1 else _DEFAULT
+    stated = {event.ctcae_edition for event in case.adverse_events} & set(list_editions("ctcae"))
+    return stated.pop() if len(stated) == 1 else ""
 
 
-def match_term(book: RuleBook, words: str) -> tuple[Row | None, tuple[Row, ...]]:
+def match_term(book: RuleBook, words: str) -> tuple[RuleRow | None, tuple[RuleRow, ...]]:
     """The term that these words name, and otherwise the terms they may mean."""
     wanted = " ".join(words.lower().replace("_", " ").split())
     for row in book.rows("term"):
@@ -74,10 +72,10 @@ def match_term(book: RuleBook, words: str) -> tuple[Row | None, tuple[Row, ...]]
 
 
 def _assess_event(case: Case, event: AdverseEvent) -> Assessment:
-    edition = event.ctcae_edition or _DEFAULT
-    if edition not in EDITIONS:
+    edition = event.ctcae_edition or find_rules("ctcae").edition
+    if edition not in list_editions("ctcae"):
         return _no_grade(event, f"CTCAE {edition} is not encoded", Severity.NOTE, "")
-    book = load_rules("ctcae", edition)
+    book = find_rules("ctcae", edition=edition)
     term, candidates = match_term(book, event.term)
     if term is None:
         return _assess_unmatched(event, book, candidates)
@@ -104,9 +102,10 @@ def _no_grade(event: AdverseEvent, reason: str, severity: Severity, edition: str
     )
 
 
-def _assess_unmatched(event: AdverseEvent, book: RuleBook, candidates: Sequence[Row]) -> Assessment:
-    known, _ = match_term(load_rules("ctcae", _DEFAULT), event.term)
-    if book.edition != _DEFAULT and known is not None:
+def _assess_unmatched(event: AdverseEvent, book: RuleBook, candidates: Sequence[RuleRow]) -> Assessment:
+    default = find_rules("ctcae")
+    known, _ = match_term(default, event.term)
+    if book is not default and known is not None:
         return _no_grade(
             event, f"CTCAE {book.edition}: clinical terms are not encoded", Severity.NOTE, book.edition
         )
@@ -124,7 +123,7 @@ def _assess_unmatched(event: AdverseEvent, book: RuleBook, candidates: Sequence[
     )
 
 
-def _assess_fatal(event: AdverseEvent, term: Row, book: RuleBook) -> Assessment:
+def _assess_fatal(event: AdverseEvent, term: RuleRow, book: RuleBook) -> Assessment:
     has_death = bool(term.get("has_death"))
     is_right = event.grade in {None, 5}
     verdict = Verdict.MET if has_death and is_right else Verdict.NOT_MET
@@ -149,7 +148,7 @@ def _assess_fatal(event: AdverseEvent, term: Row, book: RuleBook) -> Assessment:
     )
 
 
-def _observe_event(case: Case, event: AdverseEvent, term: Row, book: RuleBook) -> _Seen:
+def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBook) -> _Seen:
     facts = {name: state is Presence.PRESENT for name, state in event.facts.items() if state.is_known}
     severities = _severities(event.symptomatic, event.symptom_severity)
     lab = next((lab for lab in case.labs if lab.id == event.lab), None) if event.lab else None
@@ -185,7 +184,9 @@ def _severities(symptomatic: Presence, severity: str) -> tuple[str, ...]:
     }[symptomatic]
 
 
-def _judge_event(event: AdverseEvent, term: Row, seen: _Seen, grades: Grades, book: RuleBook) -> Assessment:
+def _judge_event(
+    event: AdverseEvent, term: RuleRow, seen: _Seen, grades: Grades, book: RuleBook
+) -> Assessment:
     words = f"{term['name']}: {_say(grades)} by CTCAE {book.edition}"
     verdict, severity, reason = Verdict.MET, Severity.INFO, ""
     if event.grade is not None and event.grade not in grades.possible and not _may_rise(event.grade, grades):
@@ -224,7 +225,7 @@ def _say(grades: Grades) -> str:
     return f"grade {words}" if listed != ["0"] else "no grade"
 
 
-def _why_open(seen: _Seen, grades: Grades, term: Row, book: RuleBook) -> str:
+def _why_open(seen: _Seen, grades: Grades, term: RuleRow, book: RuleBook) -> str:
     parts = list(seen.missing)
     asked = [row for row in book.rows("criterion") if row["term"] == term.id]
     if len(seen.observed.severities) > 1 and any("symptoms" in row.data for row in asked):
@@ -242,16 +243,16 @@ def _why_open(seen: _Seen, grades: Grades, term: Row, book: RuleBook) -> str:
 # --- laboratory values ----------------------------------------------------------------------------------
 
 
-def assess_lab_grades(case: Case, *, edition: str = _DEFAULT) -> Iterator[Assessment]:
+def assess_lab_grades(case: Case, *, edition: str = "") -> Iterator[Assessment]:
     """The grade of every laboratory value that can have one other than none.
 
     Parameters
     ----------
     case : Case
     edition : str
-        5.0 or 6.0.
+        As in 5.0; the default edition of the rules where empty.
     """
-    book = load_rules("ctcae", edition)
+    book = find_rules("ctcae", edition=edition)
     for lab in case.labs:
         for term in book.rows("term"):
             if lab.analyte in term.get("analytes", ()) and lab.value is not None:
@@ -266,7 +267,7 @@ def _says_something(lab: LabResult, seen: _Seen) -> bool:
     return _NO_RANGE not in seen.missing or bool(lab.change)
 
 
-def _observe_lab(case: Case, lab: LabResult, term: Row, book: RuleBook) -> _Seen:
+def _observe_lab(case: Case, lab: LabResult, term: RuleRow, book: RuleBook) -> _Seen:
     limits = find_range(case, lab)
     before = is_before_treatment(case, lab)
     other = find_baseline(case, lab)
@@ -311,13 +312,13 @@ def _observe_lab(case: Case, lab: LabResult, term: Row, book: RuleBook) -> _Seen
     )
 
 
-def _is_relative(term: Row, book: RuleBook) -> bool:
+def _is_relative(term: RuleRow, book: RuleBook) -> bool:
     """The term compares with limits and baseline only, so that its unit does not matter."""
     rows = [row for row in book.rows("criterion") if row["term"] == term.id]
     return not any(relation in row.data for row in rows for relation in ("over", "upto", "from", "below"))
 
 
-def _needs_baseline(term: Row, book: RuleBook) -> bool:
+def _needs_baseline(term: RuleRow, book: RuleBook) -> bool:
     rows = [row for row in book.rows("criterion") if row["term"] == term.id]
     return any("baseline" in key for row in rows for key in row.data)
 
@@ -326,7 +327,7 @@ def _times(number: float | None, factor: float | None) -> float | None:
     return None if number is None or factor is None else number * factor
 
 
-def _unit_for(lab: LabResult, term: Row) -> tuple[str, bool]:
+def _unit_for(lab: LabResult, term: RuleRow) -> tuple[str, bool]:
     """The term's unit that the value can be had in, the second one where the first cannot."""
     alt = term.get("alt_unit", "")
     first = () if lab.analyte in term.get("alt_only", ()) else (term["unit"],)
@@ -346,7 +347,7 @@ def _factor(lab: LabResult, unit: str) -> float | None:
     return convert_value(1.0, lab.unit, unit, is_enzyme=is_enzyme(lab.analyte)) if lab.unit else None
 
 
-def _judge_lab(lab: LabResult, term: Row, seen: _Seen, grades: Grades, book: RuleBook) -> Assessment:
+def _judge_lab(lab: LabResult, term: RuleRow, seen: _Seen, grades: Grades, book: RuleBook) -> Assessment:
     is_open = not grades.is_one
     is_quiet = seen.observed.is_baseline or grades.possible == (1,)
     return Assessment(

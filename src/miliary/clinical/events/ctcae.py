@@ -14,7 +14,7 @@ from itertools import pairwise, product
 from types import MappingProxyType
 from typing import Any
 
-from miliary.clinical.rulebook import Row, RuleBook
+from miliary.clinical.rulebook import RuleBook, RuleRow
 
 SEVERITIES = ("none", "mild", "moderate", "severe")
 _RELATIONS = ("over", "upto", "from", "below")
@@ -76,12 +76,12 @@ class Grades:
         return len(self.possible) == 1 and not self.gaps
 
 
-def find_grades(term: Row, observed: Observed, *, book: RuleBook) -> Grades:
+def find_grades(term: RuleRow, observed: Observed, *, book: RuleBook) -> Grades:
     """Every grade that a term can have under what is known.
 
     Parameters
     ----------
-    term : Row
+    term : RuleRow
         Of the table ``term``.
     observed : Observed
     book : RuleBook
@@ -114,7 +114,7 @@ def find_grades(term: Row, observed: Observed, *, book: RuleBook) -> Grades:
     return Grades(tuple(sorted(possible)), tuple(unstated), tuple(sorted(missed)), tuple(sorted(held)))
 
 
-def holds(row: Row, known: Observed) -> bool:
+def holds(row: RuleRow, known: Observed) -> bool:
     """Whether a criterion holds, everything it asks for being known."""
     if row.get("analyte") not in {None, known.analyte}:
         return False
@@ -130,7 +130,7 @@ def holds(row: Row, known: Observed) -> bool:
     )
 
 
-def _baseline_fits(row: Row, known: Observed) -> bool:
+def _baseline_fits(row: RuleRow, known: Observed) -> bool:
     """The baseline is on the side of its limits that the criterion asks for; a baseline itself is on none."""
     is_high = _is_more(known.baseline, known.uln) and not known.is_baseline
     is_low = _is_more(known.lln, known.baseline) and not known.is_baseline
@@ -151,7 +151,7 @@ def _is_more(value: float | None, limit: float | None) -> bool:
     return value > limit and not math.isclose(value, limit, rel_tol=1e-9)
 
 
-def _numbers(row: Row, *, is_alt: bool) -> Iterator[tuple[str, str, float]]:
+def _numbers(row: RuleRow, *, is_alt: bool) -> Iterator[tuple[str, str, float]]:
     """Relation, reference and number of every comparison that a criterion asks for."""
     data = {**row.data, **(row.get("alt", {}) if is_alt else {})}
     for key, number in data.items():
@@ -180,7 +180,7 @@ def _compare(relation: str, value: float | None, threshold: float | None) -> boo
 # --- every reading of what is not stated ----------------------------------------------------------------
 
 
-def _complete(rows: Sequence[Row], observed: Observed) -> Iterator[Observed]:
+def _complete(rows: Sequence[RuleRow], observed: Observed) -> Iterator[Observed]:
     """The event with everything a criterion asks for filled in, in every way that makes a difference."""
     rows = [row for row in rows if row.get("analyte") in {None, observed.analyte}]
     answers = [{**observed.facts, **stated} for stated in _answers(rows, observed)]
@@ -189,7 +189,7 @@ def _complete(rows: Sequence[Row], observed: Observed) -> Iterator[Observed]:
             yield replace(known, severities=(severity,), facts=facts)
 
 
-def _answers(rows: Sequence[Row], observed: Observed) -> Iterator[dict[str, bool]]:
+def _answers(rows: Sequence[RuleRow], observed: Observed) -> Iterator[dict[str, bool]]:
     """Answers to what is not stated.
 
     A fact that only raises a grade needs to be tried alone: the highest criterion that holds rests on one of
@@ -205,7 +205,7 @@ def _answers(rows: Sequence[Row], observed: Observed) -> Iterator[dict[str, bool
             yield {**base, fact: True}
 
 
-def _asked_facts(rows: Iterable[Row]) -> set[str]:
+def _asked_facts(rows: Iterable[RuleRow]) -> set[str]:
     return {
         fact
         for row in rows
@@ -214,7 +214,7 @@ def _asked_facts(rows: Iterable[Row]) -> set[str]:
     }
 
 
-def _complete_numbers(rows: Sequence[Row], observed: Observed) -> Iterator[Observed]:
+def _complete_numbers(rows: Sequence[RuleRow], observed: Observed) -> Iterator[Observed]:
     asked = {reference.partition("_")[0] for row in rows for _, reference, _ in _numbers(row, is_alt=False)}
     for side, limit in (("baseline_high", "uln"), ("baseline_low", "lln")):
         if any(side in row.data for row in rows):
@@ -225,7 +225,7 @@ def _complete_numbers(rows: Sequence[Row], observed: Observed) -> Iterator[Obser
             yield replace(limits, value=value, baseline=base, comparator="")
 
 
-def _complete_references(rows: Sequence[Row], observed: Observed, asked: set[str]) -> Iterator[Observed]:
+def _complete_references(rows: Sequence[RuleRow], observed: Observed, asked: set[str]) -> Iterator[Observed]:
     """Limits and baseline that are not stated, tried on either side of where they change a criterion."""
     value = observed.value if observed.value is not None else 1.0
     for name in _REFERENCES:
@@ -242,7 +242,7 @@ def _with(observed: Observed, name: str, trial: float) -> Observed:
     return replace(observed, **changes)
 
 
-def _turns(rows: Sequence[Row], name: str, value: float, observed: Observed) -> set[float]:
+def _turns(rows: Sequence[RuleRow], name: str, value: float, observed: Observed) -> set[float]:
     """Where an unknown reference makes a comparison with the value turn over."""
     turns = {value}
     for row in rows:
@@ -259,7 +259,7 @@ def _turns(rows: Sequence[Row], name: str, value: float, observed: Observed) -> 
     return turns
 
 
-def _values(rows: Sequence[Row], known: Observed) -> list[float | None]:
+def _values(rows: Sequence[RuleRow], known: Observed) -> list[float | None]:
     """The value, or values that stand for all it may be."""
     if known.value is not None and not known.comparator:
         return [known.value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from miliary.clinical.rulebook import Row, RuleBook
+from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case
 from miliary.model.vocabulary import Sex, Smoking
@@ -43,7 +43,7 @@ def _find_population(case: Case) -> str:
     return "europe_us" if region in ("US", *_EUROPE) else ""
 
 
-def _applies(row: Row, gene: str, population: str, case: Case) -> bool:
+def _applies(row: RuleRow, gene: str, population: str, case: Case) -> bool:
     """A row applies where every group it names is stated of the patient."""
     if row["gene"] != gene or row.get("population", population) != population:
         return False
@@ -60,7 +60,7 @@ def _is_diffuse(case: Case) -> bool:
     return case.has_claim("miliary")
 
 
-def _describe_frequency(row: Row) -> str:
+def _describe_frequency(row: RuleRow) -> str:
     """One row in words."""
     if row.table == "pattern":
         return (

@@ -13,12 +13,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from miliary.clinical.genes.driver_context import describe_spread, list_frequencies
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, GeneResult, MolecularReport, path_of
 from miliary.model.vocabulary import Origin, Result
-
-EDITION = "2026-11"
 
 
 class GeneStatus(StrEnum):
@@ -69,7 +67,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     tuple of Assessment
         Empty where the case neither states an adenocarcinoma or NSCLC nor holds a driver test.
     """
-    book = rules or load_rules("drivers", EDITION)
+    book = rules or find_rules("drivers")
     if not _is_applicable(case):
         return ()
     genes = find_gene_status(case, book)
@@ -91,7 +89,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 def find_gene_status(case: Case, rules: RuleBook | None = None) -> tuple[GeneFinding, ...]:
     """What all tests of a case together say of each driver gene, in the order of the rule file."""
-    book = rules or load_rules("drivers", EDITION)
+    book = rules or find_rules("drivers")
     evidence = tuple(_list_evidence(case, book))
     rows = book.rows("gene")
     return tuple(_combine(str(row["symbol"]), evidence, book) for row in rows)
@@ -148,7 +146,7 @@ def find_method(report: MolecularReport, book: RuleBook) -> str:
     return str(panel["method"]) if panel else ""
 
 
-def _find_panel(report: MolecularReport, book: RuleBook) -> Row | None:
+def _find_panel(report: MolecularReport, book: RuleBook) -> RuleRow | None:
     name = report.assay.lower()
     return next((row for row in book.rows("panel") if any(known in name for known in row["names"])), None)
 
@@ -203,7 +201,7 @@ def _judge(item: Evidence, book: RuleBook) -> GeneStatus:
     }.get(item.result, GeneStatus.NOT_STATED)
 
 
-def find_method_row(item: Evidence, book: RuleBook) -> Row | None:
+def find_method_row(item: Evidence, book: RuleBook) -> RuleRow | None:
     """The row on what this kind of test can tell of this gene; None where nothing is known."""
     for row in book.rows("method"):
         clones = row.get("clones", ())
@@ -225,7 +223,7 @@ def _explain(item: Evidence, book: RuleBook) -> str:
 
 def _assess_gene(finding: GeneFinding, case: Case, book: RuleBook) -> Assessment:
     gene, status = finding.gene, finding.status
-    rows: list[Row] = [book.row(gene.lower())]
+    rows: list[RuleRow] = [book.row(gene.lower())]
     rows += [row for item in finding.evidence if (row := find_method_row(item, book)) is not None]
     verdict = {
         GeneStatus.POSITIVE: Verdict.MET,

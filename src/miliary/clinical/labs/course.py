@@ -6,7 +6,7 @@ Pairs are shown as they are. A correlation is computed from the fourth pair on a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from miliary.clinical.labs.lab_ranges import (
     convert_lab,
@@ -14,11 +14,13 @@ from miliary.clinical.labs.lab_ranges import (
     find_treatment_start,
     load_labs,
 )
-from miliary.clinical.rulebook import Row
+from miliary.clinical.rulebook import RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, Study, When, days_between, path_of
-from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
+
+if TYPE_CHECKING:
+    from miliary.model.scan_summary import ScanSummary
 
 
 class Pair(NamedTuple):
@@ -50,11 +52,11 @@ def assess_course(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessm
     return tuple(found for row in rows for found in _assess_analyte(case, scans, row))
 
 
-def _is_followed(row: Row) -> bool:
+def _is_followed(row: RuleRow) -> bool:
     return bool(row.get("is_marker", False)) or row.id.startswith("amylase")
 
 
-def _assess_analyte(case: Case, scans: Mapping[str, ScanSummary], row: Row) -> Iterator[Assessment]:
+def _assess_analyte(case: Case, scans: Mapping[str, ScanSummary], row: RuleRow) -> Iterator[Assessment]:
     pairs = find_pairs(case, scans, row)
     if not pairs:
         return
@@ -97,7 +99,7 @@ def _is_simulated(pairs: Sequence[Pair], scans: Mapping[str, ScanSummary]) -> bo
     return Origin.SIMULATED in origins
 
 
-def find_pairs(case: Case, scans: Mapping[str, ScanSummary], row: Row) -> tuple[Pair, ...]:
+def find_pairs(case: Case, scans: Mapping[str, ScanSummary], row: RuleRow) -> tuple[Pair, ...]:
     """For each measured scan with a known time the nearest value of an analyte, in order of time.
 
     A value beyond a limit (``<``, ``>``) or in a unit that cannot be converted stands beside nothing.

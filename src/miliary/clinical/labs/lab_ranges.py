@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.case import Case, LabResult, Treatment, When, days_between
 from miliary.model.units import convert_value
-
-EDITION = "2026-11"
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class Range:
 
     low: float | None = None
     high: float | None = None
-    row: Row | None = None
+    row: RuleRow | None = None
 
     @property
     def words(self) -> str:
@@ -28,10 +26,10 @@ class Range:
 
 def load_labs() -> RuleBook:
     """The rules for laboratory values."""
-    return load_rules("labs", EDITION)
+    return find_rules("labs")
 
 
-def find_analyte(name: str) -> Row | None:
+def find_analyte(name: str) -> RuleRow | None:
     """What is known of an analyte; None if it is not in the rules."""
     return next((row for row in load_labs().rows("analyte") if row.id == name), None)
 
@@ -67,7 +65,7 @@ def find_range(case: Case, lab: LabResult) -> Range:
     return Range()
 
 
-def _in_unit(limit: float | None, analyte: Row, lab: LabResult) -> float | None:
+def _in_unit(limit: float | None, analyte: RuleRow, lab: LabResult) -> float | None:
     if limit is None or not lab.unit:
         return None
     return convert_value(limit, analyte["unit"], lab.unit, is_enzyme=bool(analyte.get("is_enzyme", False)))

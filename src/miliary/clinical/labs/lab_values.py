@@ -14,7 +14,7 @@ from miliary.clinical.labs.lab_ranges import (
     is_before_treatment,
     load_labs,
 )
-from miliary.clinical.rulebook import Row
+from miliary.clinical.rulebook import RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, days_between, path_of
 from miliary.model.vocabulary import Finding, History, Presence, Result, Symptom
@@ -219,7 +219,7 @@ def _latest(labs: Sequence[LabResult]) -> LabResult:
     return latest
 
 
-def _say_trend(first: LabResult, last: LabResult, old: float, new: float, row: Row) -> Assessment:
+def _say_trend(first: LabResult, last: LabResult, old: float, new: float, row: RuleRow) -> Assessment:
     change = 100.0 * (new - old) / old
     direction = "unchanged" if new == old else "risen" if new > old else "fallen"
     return Assessment(
@@ -247,7 +247,7 @@ class Evidence:
     items: Mapping[str, bool | None]
     is_inferred: bool = False
 
-    def find_tiers(self, tiers: Sequence[Row]) -> tuple[str, ...]:
+    def find_tiers(self, tiers: Sequence[RuleRow]) -> tuple[str, ...]:
         """Levels still possible, in ascending order; what is not stated may yet turn out either way.
 
         Tissue proof counts only where it was shown: nothing else can stand for it.

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from miliary.clinical.rulebook import RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.clinical.tnm.staging import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
 from miliary.model.pattern import PatternLabel
-from miliary.model.scan import Side as ScanSide
-from miliary.model.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin, Presence, Side
 
-EDITION = "1"
+if TYPE_CHECKING:
+    from miliary.model.scan_summary import ScanSummary
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def assess_scans(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessme
     -------
     tuple of Assessment
     """
-    book = load_rules("bridge", EDITION)
+    book = find_rules("bridge")
     found: list[Assessment] = []
     for study in case.studies:
         scan = scans.get(study.id)
@@ -58,8 +57,8 @@ def assess_scans(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessme
 
 def count_by_side(scan: ScanSummary) -> tuple[int, int]:
     """Nodules of the right and of the left lung; 0 where the result does not say."""
-    right, left = (scan.nodules.by_side.get(side) for side in (ScanSide.RIGHT, ScanSide.LEFT))
-    return (right.count if right else None) or 0, (left.count if left else None) or 0
+    counts = {side.value: part.count or 0 for side, part in scan.nodules.by_side.items()}
+    return counts.get(Side.RIGHT.value, 0), counts.get(Side.LEFT.value, 0)
 
 
 def is_in_both_lungs(right: int, left: int, *, book: RuleBook) -> bool:

@@ -7,16 +7,22 @@ percentile of the diameters, measuring error taken out, lies within it with its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from miliary.clinical.miliary.bridge import EDITION as BRIDGE_EDITION
 from miliary.clinical.miliary.bridge import is_in_both_lungs
-from miliary.clinical.miliary.definition import EDITION, Criterion, judge
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
-from miliary.model.assessment import Assessment, Input, Plain, Severity, Verdict
-from miliary.model.vocabulary import Origin, Presence
+from miliary.clinical.miliary.evaluate import (
+    Criterion,
+    NoduleFacts,
+    Quantity,
+    assess_definition,
+    compare_count,
+    decide,
+    to_presence,
+)
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
+from miliary.model.assessment import Assessment, Input, Plain
+from miliary.model.vocabulary import Origin
 
 Interval = tuple[float, float]
 
@@ -98,22 +104,23 @@ def assess_measured(facts: MeasuredPattern, rules: RuleBook | None = None) -> tu
     tuple of Assessment
         One per definition, in the order of the rules.
     """
-    book = rules or load_rules("definition", EDITION)
-    readings = load_rules("bridge", BRIDGE_EDITION)
-    return tuple(_assess_row(row, facts, book, readings) for row in book.rows("definition"))
+    book = rules or find_rules("definition")
+    readings = find_rules("bridge")
+    found = read_measured_facts(facts, readings)
+    return tuple(assess_definition(row, found, book) for row in book.rows("definition"))
 
 
 def summarize_definitions(
     assessments: tuple[Assessment, ...], rules: RuleBook | None = None
 ) -> tuple[dict[str, Any], ...]:
     """`definitions` of ``scan.json``: verdict, reason, inputs, threshold and source of each."""
-    book = rules or load_rules("definition", EDITION)
+    book = rules or find_rules("definition")
     return tuple(
         _summarize(item, row, book) for item, row in zip(assessments, book.rows("definition"), strict=True)
     )
 
 
-def _summarize(item: Assessment, row: Row, book: RuleBook) -> dict[str, Any]:
+def _summarize(item: Assessment, row: RuleRow, book: RuleBook) -> dict[str, Any]:
     cited = [book.citations[name] for name in row.citations]
     return {
         "id": row.id,
@@ -133,121 +140,83 @@ def _short(value: Plain) -> Plain:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _assess_row(row: Row, facts: MeasuredPattern, book: RuleBook, readings: RuleBook) -> Assessment:
-    name = str(row["name"])
-    criteria = list(_list_criteria(row, facts, book, readings))
-    if row.get("text_not_read"):
-        verdict, reason = Verdict.NOT_ASSESSABLE, "its wording has not been read"
-    else:
-        verdict, reason = judge(criteria)
-        if verdict is Verdict.MET and row.get("reader_judgment"):
-            verdict, reason = Verdict.NOT_ASSESSABLE, "it asks for a reader's judgment as well"
-    return Assessment(
-        f"definition.{row.id}",
-        f"Miliary by {name}",
-        verdict,
-        Severity.INFO,
-        f"{name}: {verdict.value.replace('_', ' ')}, by what was measured.",
-        reason,
-        inputs=tuple(criterion.fact for criterion in criteria),
-        origin=Origin.SIMULATED if facts.is_simulated else Origin.MEASURED,
-        **book.credit(row),
+def read_measured_facts(measured: MeasuredPattern, readings: RuleBook) -> NoduleFacts:
+    """What was measured of the small nodules of one CT, for the definitions to be judged by.
+
+    Parameters
+    ----------
+    measured : MeasuredPattern
+    readings : RuleBook
+        The rules ``bridge``: what "profuse", "diffuse", "uniform" and "bilateral" ask of numbers.
+
+    Returns
+    -------
+    NoduleFacts
+        Numbers with their 95 % intervals. The 90th percentile of the diameters is what a limit on size is
+        compared with; detections that are expected to be false do not count.
+    """
+    true_ones = measured.n - measured.expected_false
+    count = Quantity(Input("nodules.count", measured.n), true_ones, true_ones)
+    is_known = measured.pattern not in (None, "indeterminate")
+    return NoduleFacts(
+        size=_read_size(measured),
+        count=count,
+        lung_fraction=_read_fraction(measured),
+        distribution=Input("pattern.label", measured.pattern),
+        is_distribution_known=is_known,
+        distribution_reason=measured.pattern_reason or "the pattern was not assessed",
+        properties={
+            "diffuse": _is_diffuse(measured, readings.row("diffuse")["min_per_third"]),
+            "bilateral": _is_bilateral(measured, readings),
+            "uniform": _is_uniform(measured, float(readings.row("uniform")["max_cv"])),
+            "profuse": compare_count(
+                count, int(readings.row("profuse")["more_than_nodules"]), word="profuse: "
+            ),
+        },
+        slice_thickness=Input("acquisition.slice_thickness_mm", measured.slice_thickness_mm),
+        is_measured=True,
+        origin=Origin.SIMULATED if measured.is_simulated else Origin.MEASURED,
     )
 
 
-def _list_criteria(
-    row: Row, facts: MeasuredPattern, book: RuleBook, readings: RuleBook
-) -> Iterator[Criterion]:
-    if row.get("max_diameter_mm") is not None:
-        yield _compare_size(row, facts, book)
-    if row.get("distribution"):
-        yield _compare_pattern(str(row["distribution"]), facts)
-    if row.get("more_than_nodules") is not None:
-        yield _compare_count(facts, int(row["more_than_nodules"]), "")
-    if row.get("min_lung_fraction") is not None:
-        yield _compare_fraction(facts, float(row["min_lung_fraction"]))
-    if row.get("diffuse"):
-        yield _is_diffuse(facts, readings.row("diffuse")["min_per_third"])
-    if row.get("bilateral"):
-        both = is_in_both_lungs(facts.n_right, facts.n_left, book=load_rules("bridge", BRIDGE_EDITION))
-        text = f"{facts.n_right} right, {facts.n_left} left"
-        yield Criterion(_present(both), Input("nodules.by_side", text), "both lungs")
-    if row.get("uniform"):
-        yield _is_uniform(facts, float(readings.row("uniform")["max_cv"]))
-    if row.get("profuse"):
-        yield _compare_count(facts, int(readings.row("profuse")["more_than_nodules"]), "profuse: ")
+def _read_size(measured: MeasuredPattern) -> Quantity:
+    fact = Input("true_sizes.p90_mm", measured.p90_mm)
+    if measured.p90_mm is None or measured.p90_ci95_mm is None:
+        return Quantity(fact, reason=measured.size_reason or "no size measured")
+    low, high = measured.p90_ci95_mm
+    seen = f"90th percentile {measured.p90_mm:.2f} mm, {low:.2f} to {high:.2f}"
+    return Quantity(fact, low, high, seen=seen, too_close=seen)
 
 
-def _present(state: object) -> Presence:
-    return Presence.PRESENT if state else Presence.ABSENT
+def _read_fraction(measured: MeasuredPattern) -> Quantity:
+    fact = Input("extent.lung_fraction_involved", measured.lung_fraction)
+    if measured.lung_fraction is None or measured.lung_fraction_ci95 is None:
+        return Quantity(fact)
+    low, high = measured.lung_fraction_ci95
+    return Quantity(fact, low, high, too_close=f"{low:.0%} to {high:.0%}")
 
 
-def _compare_size(row: Row, facts: MeasuredPattern, book: RuleBook) -> Criterion:
-    """Decided where the whole interval of the 90th percentile lies on one side of the limit."""
-    limit, inclusive = float(row["max_diameter_mm"]), bool(row["inclusive"])
-    wording = f"nodule diameter {'at most' if inclusive else 'below'} {limit:g} mm"
-    fact = Input("true_sizes.p90_mm", facts.p90_mm)
-    if facts.p90_mm is None or facts.p90_ci95_mm is None:
-        return Criterion(Presence.NOT_STATED, fact, f"{wording} ({facts.size_reason or 'no size measured'})")
-    thickness = book.row("slice_thickness")
-    if (
-        facts.slice_thickness_mm is not None
-        and facts.slice_thickness_mm > thickness["max_slice_thickness_mm"]
-        and limit <= thickness["below_diameter_mm"]
-    ):
-        fact = Input("acquisition.slice_thickness_mm", facts.slice_thickness_mm)
-        return Criterion(Presence.NOT_STATED, fact, f"{wording} (slices too thick to size it)")
-    low, high = facts.p90_ci95_mm
-    seen = f"90th percentile {facts.p90_mm:.2f} mm, {low:.2f} to {high:.2f}"
-    if high < limit or (inclusive and high <= limit):
-        return Criterion(Presence.PRESENT, fact, wording)
-    if low > limit or (not inclusive and low >= limit):
-        return Criterion(Presence.ABSENT, fact, f"{wording} ({seen})")
-    return Criterion(Presence.NOT_STATED, fact, f"{wording} (too close to tell: {seen})")
+def _is_bilateral(measured: MeasuredPattern, readings: RuleBook) -> Criterion:
+    both = is_in_both_lungs(measured.n_right, measured.n_left, book=readings)
+    text = f"{measured.n_right} right, {measured.n_left} left"
+    return Criterion(to_presence(both), Input("nodules.by_side", text), "both lungs")
 
 
-def _compare_pattern(wanted: str, facts: MeasuredPattern) -> Criterion:
-    fact = Input("pattern.label", facts.pattern)
-    wording = f"{wanted} distribution"
-    if facts.pattern in (None, "indeterminate"):
-        reason = facts.pattern_reason or "the pattern was not assessed"
-        return Criterion(Presence.NOT_STATED, fact, f"{wording} ({reason})")
-    return Criterion(_present(facts.pattern == wanted), fact, wording)
-
-
-def _compare_count(facts: MeasuredPattern, more_than: int, word: str) -> Criterion:
-    """Marks that are expected to be false do not count."""
-    wording = f"{word}more than {more_than} nodules"
-    true_ones = facts.n - facts.expected_false
-    return Criterion(_present(true_ones > more_than), Input("nodules.count", facts.n), wording)
-
-
-def _compare_fraction(facts: MeasuredPattern, more_than: float) -> Criterion:
-    wording = f"more than {more_than:.0%} of the lung"
-    fact = Input("extent.lung_fraction_involved", facts.lung_fraction)
-    if facts.lung_fraction is None or facts.lung_fraction_ci95 is None:
-        return Criterion(Presence.NOT_STATED, fact, wording)
-    low, high = facts.lung_fraction_ci95
-    if low <= more_than < high:
-        return Criterion(Presence.NOT_STATED, fact, f"{wording} (too close to tell: {low:.0%} to {high:.0%})")
-    return Criterion(_present(low > more_than), fact, wording)
-
-
-def _is_diffuse(facts: MeasuredPattern, least: int) -> Criterion:
+def _is_diffuse(measured: MeasuredPattern, least: int) -> Criterion:
     wording = f"diffuse: at least {least} nodules in each third of both lungs"
-    fact = Input("extent.by_third", min(facts.by_third, default=None))
-    if not facts.by_third:
-        return Criterion(Presence.NOT_STATED, fact, wording)
-    false_each = facts.expected_false / len(facts.by_third)
-    return Criterion(_present(min(facts.by_third) - false_each >= least), fact, wording)
+    fewest = min(measured.by_third, default=None)
+    fact = Input("extent.by_third", fewest)
+    if fewest is None:
+        return decide(Quantity(fact), wording, lambda value: value >= least)
+    true_ones = fewest - measured.expected_false / len(measured.by_third)
+    return decide(Quantity(fact, true_ones, true_ones), wording, lambda value: value >= least)
 
 
-def _is_uniform(facts: MeasuredPattern, limit: float) -> Criterion:
+def _is_uniform(measured: MeasuredPattern, limit: float) -> Criterion:
     wording = f"uniform: spread of diameters at most {limit:.0%} of their mean"
-    fact = Input("pattern.size_uniformity.cv", facts.cv)
-    if facts.cv is None:
-        return Criterion(Presence.NOT_STATED, fact, f"{wording} (not measured)")
-    error = 1.96 * (facts.cv_err or 0.0)
-    if facts.cv - error <= limit < facts.cv + error:
-        return Criterion(Presence.NOT_STATED, fact, f"{wording} (too close to tell: {facts.cv:.2f})")
-    return Criterion(_present(facts.cv <= limit), fact, wording)
+    fact = Input("pattern.size_uniformity.cv", measured.cv)
+    cv = Quantity(fact, reason="not measured")
+    if measured.cv is not None:
+        error = 1.96 * (measured.cv_err or 0.0)
+        cv = Quantity(fact, measured.cv - error, measured.cv + error, too_close=f"{measured.cv:.2f}")
+    return decide(cv, wording, lambda value: value <= limit)

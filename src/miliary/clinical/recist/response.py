@@ -39,7 +39,7 @@ from miliary.clinical.recist.measurable import (
     classify_lesion,
     find_selection_problems,
 )
-from miliary.clinical.rulebook import RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, Lesion, Measurement, Study, When, days_between, path_of
 from miliary.model.vocabulary import LesionState, Modality, Presence
@@ -88,7 +88,7 @@ def assess(case: Case, *, options: Options | None = None) -> tuple[Assessment, .
         and on request ``recist.cavity_reading`` and ``irecist.time_point``.
     """
     options = options or Options()
-    book = load_rules("recist", "1.1")
+    book = find_rules("recist")
     limits = read_limits(book)
     if not (case.lesions or case.responses or case.has_claim("response")):
         return ()

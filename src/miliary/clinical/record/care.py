@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from miliary.clinical.record.consistency import is_measured_twice
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Report, Treatment
 from miliary.model.vocabulary import History, Presence
-
-EDITION = "2013"
 
 
 class _Told(NamedTuple):
@@ -36,12 +34,12 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     report = case.report
     if report is None:
         return ()
-    book = rules or load_rules("care", EDITION)
+    book = rules or find_rules("care")
     told = [(row, find_item(row, report, case)) for row in book.rows("item")]
     return (*(_assess_item(row, item, case, book) for row, item in told), _score(told, case, book))
 
 
-def find_item(row: Row, report: Report, case: Case) -> _Told:
+def find_item(row: RuleRow, report: Report, case: Case) -> _Told:
     """Whether the report holds an item: from its own list, its wording, or the facts it gave."""
     for name in (row["name"], row.get("group", "")):
         if name and report.item(name).is_known:
@@ -52,7 +50,7 @@ def find_item(row: Row, report: Report, case: Case) -> _Told:
     return _Told(Presence.NOT_STATED, Input(f"report.items.{row['name']}", None))
 
 
-def _assess_item(row: Row, told: _Told, case: Case, book: RuleBook) -> Assessment:
+def _assess_item(row: RuleRow, told: _Told, case: Case, book: RuleBook) -> Assessment:
     verdict = {Presence.PRESENT: Verdict.MET, Presence.ABSENT: Verdict.NOT_MET}.get(
         told.state, Verdict.NOT_ASSESSABLE
     )
@@ -71,7 +69,7 @@ def _assess_item(row: Row, told: _Told, case: Case, book: RuleBook) -> Assessmen
     )
 
 
-def _score(told: list[tuple[Row, _Told]], case: Case, book: RuleBook) -> Assessment:
+def _score(told: list[tuple[RuleRow, _Told]], case: Case, book: RuleBook) -> Assessment:
     states = [item.state for _, item in told]
     n_present, n_known = states.count(Presence.PRESENT), sum(state.is_known for state in states)
     open_words = f"; {len(states) - n_known} of {len(states)} cannot be told" if n_known < len(states) else ""

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from miliary.clinical.record.plausibility import assess_plausibility, raise_finding
-from miliary.clinical.rulebook import RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.model.assessment import Assessment
 from miliary.model.case import AdverseEvent, Case, Lesion, Metastasis, When, days_between, path_of
 from miliary.model.vocabulary import Finding, Origin, Presence, Result, Smoking
-
-EDITION = "1"
 
 
 def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
@@ -32,7 +30,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     tuple of Assessment
         Only what was found; empty for a case with nothing in it.
     """
-    book = rules or load_rules("consistency", EDITION)
+    book = rules or find_rules("consistency")
     gaps = (
         outcome
         for check in (

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from miliary.clinical.findings import FoundFinding, look_up
 from miliary.clinical.miliary.definition import best_described_study
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, MicrobiologyResult, path_of
 from miliary.model.vocabulary import Distribution, Finding, Presence, Result
 
-EDITION = "2026-11"
 LABEL = "expert-ordinal, not validated"
 _IGRA = {"igra": "", "igra_quantiferon": "quantiferon", "igra_tspot": "t_spot"}
 
@@ -35,7 +34,7 @@ class Evidence(NamedTuple):
 class RankedCause:
     """A diagnosis with its evidence; `steps` is their sum, in ordinal steps."""
 
-    row: Row
+    row: RuleRow
     steps: float
     evidence: tuple[Evidence, ...]
     missing: tuple[str, ...]
@@ -65,7 +64,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         Published frequencies with their settings; then, only where small nodules on CT or a miliary pattern
         are recorded, the ranking and one assessment per cause that has findings for it.
     """
-    book = rules or load_rules("differential", EDITION)
+    book = rules or find_rules("differential")
     frequencies = tuple(_list_frequencies(case, book))
     tuberculosis = (*_check_tuberculosis(case, book), *_tell_detection(case, book))
     if best_described_study(case) is None and not case.has_claim("miliary"):
@@ -82,13 +81,13 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 def rank_causes(case: Case, rules: RuleBook | None = None) -> tuple[RankedCause, ...]:
     """Every diagnosis of the rule file, most steps first; equals stay in the file's order."""
-    book = rules or load_rules("differential", EDITION)
+    book = rules or find_rules("differential")
     found = {row.id: look_up(row, case) for row in book.rows("finding")}
     ranked = [_weigh(row, found, case, book) for row in book.rows("diagnosis")]
     return tuple(sorted(ranked, key=lambda cause: -cause.steps))
 
 
-def _weigh(row: Row, found: dict[str, FoundFinding], case: Case, book: RuleBook) -> RankedCause:
+def _weigh(row: RuleRow, found: dict[str, FoundFinding], case: Case, book: RuleBook) -> RankedCause:
     steps, half = book.row("steps"), book.row("half_steps")
     evidence: list[Evidence] = []
     for key, weight in (
@@ -121,7 +120,7 @@ def _count(name: str, weight: float, found: dict[str, FoundFinding]) -> Evidence
     return Evidence(name.replace("_", " "), float(weight), found[name.removeprefix("no ")].facts)
 
 
-def _weigh_pattern(row: Row, case: Case, steps: Row, half: Row) -> list[Evidence]:
+def _weigh_pattern(row: RuleRow, case: Case, steps: RuleRow, half: RuleRow) -> list[Evidence]:
     """Where the nodules lie counts one step, zone and uniformity a half: they separate causes poorly."""
     evidence = []
     distribution, facts = find_distribution(case)
@@ -240,7 +239,7 @@ def _assess_cause(cause: RankedCause, number: int, case: Case, book: RuleBook) -
     )
 
 
-def _applies(row: Row, diagnosis: str, case: Case) -> bool:
+def _applies(row: RuleRow, diagnosis: str, case: Case) -> bool:
     """A published ratio applies where its very test was done, in its setting of HIV or not."""
     if row["diagnosis"] != diagnosis or not row.drives or row.get("context_only"):
         return False
@@ -304,7 +303,7 @@ def _tell_detection(case: Case, book: RuleBook) -> Iterator[Assessment]:
             break
 
 
-def _list_missing_tests(case: Case, igra: list[MicrobiologyResult], row: Row) -> tuple[str, ...]:
+def _list_missing_tests(case: Case, igra: list[MicrobiologyResult], row: RuleRow) -> tuple[str, ...]:
     done = {test.test for test in case.microbiology if test.result in (Result.POSITIVE, Result.NEGATIVE)}
     words = {"tb_culture": "tuberculosis culture", "tb_naat": "tuberculosis nucleic acid test"}
     missing = [words[name] for name in row["closed_by"] if name not in done]

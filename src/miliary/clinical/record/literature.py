@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 from miliary.clinical.genes.drivers import GeneStatus, find_gene_status
 from miliary.clinical.miliary.definition import best_described_study
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.clinical.tnm.staging import nodule_places
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case
 from miliary.model.vocabulary import Presence, Result, Smoking
 
-EDITION = "2026-11"
 _MAX_NEIGHBORS = 8
 _TUBERCULOSIS_TESTS = ("igra", "igra_quantiferon", "igra_tspot", "tb_culture", "tb_naat", "afb_smear")
 
@@ -21,7 +20,7 @@ _TUBERCULOSIS_TESTS = ("igra", "igra_quantiferon", "igra_tspot", "tb_culture", "
 class Neighbor(NamedTuple):
     """A report and the features it shares with the case."""
 
-    row: Row
+    row: RuleRow
     shared: tuple[str, ...]
 
 
@@ -39,7 +38,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     tuple of Assessment
         Empty where the case records neither small nodules on CT nor a miliary pattern.
     """
-    book = rules or load_rules("literature", EDITION)
+    book = rules or find_rules("literature")
     if best_described_study(case) is None and not case.has_claim("miliary"):
         return ()
     return (*_list_neighbors(case, book), *_compare_survival(case, book), *_weigh_bone_seeding(case, book))
@@ -47,7 +46,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 def find_neighbors(case: Case, rules: RuleBook | None = None) -> tuple[Neighbor, ...]:
     """Reports sharing at least two features with a case, most first; the case itself is left out."""
-    book = rules or load_rules("literature", EDITION)
+    book = rules or find_rules("literature")
     features = {name for name, _ in _list_features(case)}
     found = []
     for row in book.rows("report"):
@@ -92,11 +91,11 @@ def _list_spread(case: Case) -> Iterator[tuple[str, Input]]:
             yield "mimics_tuberculosis", Input(f"microbiology[{test.id}].result", test.result.value)
 
 
-def _list_row_features(row: Row) -> list[str]:
+def _list_row_features(row: RuleRow) -> list[str]:
     return [str(row[key]) for key in ("driver", "sex") if row.get(key)] + list(row["tags"])
 
 
-def _is_same(row: Row, case: Case, book: RuleBook) -> bool:
+def _is_same(row: RuleRow, case: Case, book: RuleBook) -> bool:
     """The report is what the case was taken from, told by its DOI or by journal, year and pages."""
     cited = [book.citations[name] for name in row.citations]
     marks = [citation.doi for citation in cited if citation.doi]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from miliary.clinical.rulebook import Row, RuleBook
+from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, When, days_between, path_of
 from miliary.model.vocabulary import Finding, History, Origin, Presence, Sex, Smoking
@@ -44,7 +44,7 @@ def assess_plausibility(case: Case, rules: RuleBook) -> tuple[Assessment, ...]:
 
 
 def raise_finding(
-    row: Row,
+    row: RuleRow,
     statement: str,
     inputs: Iterable[tuple[str, Any]],
     book: RuleBook,

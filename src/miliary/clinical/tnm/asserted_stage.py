@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from miliary.clinical.rulebook import RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, find_rules, list_editions, load_rules
 from miliary.clinical.tnm.staging import (
-    EDITIONS,
     T_ORDER,
     Category,
     categories,
@@ -80,7 +79,12 @@ def nearest_legal(word: str, axis: str, *, book: RuleBook) -> str | None:
 def edition_of(stage: AssertedStage) -> str | None:
     """The edition named, as a number, if it is one that is encoded."""
     match = re.search(r"\d+", stage.edition)
-    return match[0] if match and match[0] in EDITIONS else None
+    return match[0] if match and match[0] in list_editions("tnm") else None
+
+
+def _rules_for(stage: AssertedStage) -> RuleBook:
+    """The rules of the edition that a stage names, or the newest."""
+    return find_rules("tnm", edition=edition_of(stage) or "")
 
 
 def assess(case: Case) -> tuple[Assessment, ...]:
@@ -113,7 +117,7 @@ def _check_stage(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
 def _check_categories(case: Case, stage: AssertedStage, written: Written) -> Iterator[Assessment]:
     """Words that are no category of the lung, in the edition named or in any."""
     named = edition_of(stage)
-    books = [load_rules("tnm", edition) for edition in ((named,) if named else EDITIONS)]
+    books = [load_rules("tnm", edition) for edition in ((named,) if named else list_editions("tnm"))]
     for axis in "TNM":
         word = written.axis(axis)
         if not word:
@@ -154,7 +158,7 @@ def _check_group(case: Case, stage: AssertedStage, written: Written | None) -> I
     """A group that is unspecific, unknown, or not that of the categories beside it."""
     if not stage.group:
         return
-    book = load_rules("tnm", edition_of(stage) or EDITIONS[-1])
+    book = _rules_for(stage)
     legal = {row["stage"] for table in ("groups", "m_groups") for row in book.rows(table)}
     group = re.sub(r"(?i)^stage\s*", "", stage.group).strip()
     group = group if group in legal else re.sub(r"[^IVABC0-9]", "", group.upper()) or group
@@ -203,7 +207,7 @@ def _meanings(word: str, axis: str, book: RuleBook) -> list[str]:
 
 
 def _check_against_findings(case: Case, stage: AssertedStage, written: Written) -> Iterator[Assessment]:
-    book = load_rules("tnm", edition_of(stage) or EDITIONS[-1])
+    book = _rules_for(stage)
     t, n, m, _ = derive_stage(case, book=book)
     for category, word in ((t, written.t), (n, written.n), (m, written.m)):
         if word:
@@ -292,7 +296,7 @@ def _check_bone_imaging(case: Case) -> Iterator[Assessment]:
     if not bones:
         return
     whole = [s for s in case.studies if s.modality in (Modality.BONE_SCAN, Modality.PET_CT)]
-    credit = load_rules("tnm", EDITIONS[-1]).credit("site_bone")
+    credit = find_rules("tnm").credit("site_bone")
     inputs = tuple(Input(path_of("staging.metastases", m.id, "study"), m.study or None) for m in bones)
     common: dict[str, Any] = {
         "title": "Imaging behind bone metastases",
@@ -330,7 +334,8 @@ def _finding(
     **more: Any,
 ) -> Assessment:
     """An assessment of a written stage."""
-    book = load_rules("tnm", edition_of(stage) or EDITIONS[-1])
+    book = _rules_for(stage)
+    edition = edition_of(stage) or " and ".join(list_editions("tnm"))
     written = (("tnm", stage.tnm), ("group", stage.group), ("edition", stage.edition))
     section = "staging.asserted"
     inputs = tuple(Input(path_of(section, stage.id, name), value or None) for name, value in written)
@@ -342,7 +347,7 @@ def _finding(
         severity=outcome[1],
         statement=statement,
         inputs=inputs,
-        edition=f"tnm {edition_of(stage) or ' and '.join(EDITIONS)}",
+        edition=f"tnm {edition}",
         citations=book.row("group_t4_n3").citations,
         basis=Basis.SECONDARY,
         as_of=book.as_of,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from miliary.clinical.rulebook import Row, RuleBook
+from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.clinical.tnm.tumor_size import size_row
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Staging
@@ -62,7 +62,7 @@ def pneumonic_t_ways(staging: Staging, *, book: RuleBook) -> list[set[str | None
     return [highest]
 
 
-def pneumonic_rows(staging: Staging, *, book: RuleBook, axis: str) -> tuple[Row, ...]:
+def pneumonic_rows(staging: Staging, *, book: RuleBook, axis: str) -> tuple[RuleRow, ...]:
     """Rows of one axis that hold whichever lobe the primary lies in."""
     found = find_pneumonic(staging, book=book)
     sure = frozenset.intersection(*found) if found else frozenset()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from miliary.clinical.rulebook import Row, RuleBook, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, list_editions, load_rules
 from miliary.clinical.tnm.several_tumors import (
     assess_several,
     lepidic_sizes_mm,
@@ -24,10 +24,7 @@ from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Metastasis, Node, SeparateNodules, Staging
 from miliary.model.vocabulary import Count, Lobe, Presence, Side
 
-EDITIONS = ("8", "9")
 T_ORDER = ("T0", "Tis", "T1mi", "T1a", "T1b", "T1c", "T2a", "T2b", "T3", "T4")
-_N_ORDER = {"8": ("N0", "N1", "N2", "N3"), "9": ("N0", "N1", "N2a", "N2b", "N3")}
-_M_ORDER = {"8": ("M0", "M1a", "M1b", "M1c"), "9": ("M0", "M1a", "M1b", "M1c1", "M1c2")}
 _STATION = re.compile(r"(\d{1,2}[ap]?)\s*([RL])?(?:[is])?\Z", re.IGNORECASE)
 
 
@@ -72,7 +69,11 @@ def categories(axis: str, book: RuleBook) -> tuple[str, ...]:
     """Every category of one axis, ascending."""
     if axis == "T":
         return ("TX", *T_ORDER)
-    return _N_ORDER[book.edition] if axis == "N" else _M_ORDER[book.edition]
+    if axis == "N":
+        # Editions that split N2 have its parts in a table.
+        split = tuple(row["category"] for row in book.rows("n2_split")) or ("N2",)
+        return ("N0", "N1", *split, "N3")
+    return ("M0", *(row["m"] for row in book.rows("m_groups")))
 
 
 # --- T ----------------------------------------------------------------------------------------------
@@ -277,7 +278,7 @@ def _sorted_by(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
 
 def derive_n(staging: Staging, *, book: RuleBook) -> Category:
     """N from the stations involved, their sides against that of the primary."""
-    order = _N_ORDER[book.edition]
+    order = categories("N", book)
     involved = [node for node in staging.nodes if node.involved is Presence.PRESENT]
     undecided = [node for node in staging.nodes if node.involved is Presence.NOT_STATED]
     regional = [
@@ -314,7 +315,7 @@ def parse_station(node: Node) -> tuple[str, Side | None]:
     return match[1].lower(), side
 
 
-def _station_row(station: str, book: RuleBook) -> Row | None:
+def _station_row(station: str, book: RuleBook) -> RuleRow | None:
     return next((row for row in book.rows("stations") if station in row["stations"]), None)
 
 
@@ -336,7 +337,7 @@ def _sum_nodes(regional: list[tuple[Node, set[str]]], book: RuleBook) -> set[str
     if not regional:
         return set()
     highest = {max(choice) for choice in product(*(found - {"M"} for _, found in regional))}
-    if book.edition == "8" or "N2" not in highest:
+    if not book.rows("n2_split") or "N2" not in highest:
         return highest
     return (highest - {"N2"}) | _split_n2(regional, book)
 
@@ -383,7 +384,7 @@ def _station_rows(regional: list[tuple[Node, set[str]]], book: RuleBook) -> list
 
 def derive_m(staging: Staging, *, book: RuleBook) -> Category:
     """M from nodules of the other lung, chest sites and sites outside; the highest counts."""
-    order = _M_ORDER[book.edition]
+    order = categories("M", book)
     staging = without_lepidic_nodules(staging)
     stated: set[str] = set()
     because, inputs, rows = _thoracic_m(staging, book, stated)
@@ -444,7 +445,7 @@ def _present(staging: Staging) -> list[Metastasis]:
     return [item for item in staging.metastases if item.presence is Presence.PRESENT]
 
 
-def _site_row(site: str, book: RuleBook) -> Row | None:
+def _site_row(site: str, book: RuleBook) -> RuleRow | None:
     return next((row for row in book.rows("sites") if row["site"] == site), None)
 
 
@@ -488,7 +489,8 @@ def _extrathoracic_m(
 ) -> tuple[set[str], list[str], list[Input], list[str]]:
     totals = {sum(choice) for choice in product(*(item.counts for item in outside))}
     several_systems = len({item.system for item in outside}) > 1
-    many = "m1c" if book.edition == "8" else "m1c2" if several_systems else "m1c1"
+    is_split = all(row.id != "m1c" for row in book.rows("extrathoracic"))
+    many = "m1c" if not is_split else "m1c2" if several_systems else "m1c1"
     used = [book.row(name) for name in dict.fromkeys("m1b" if n == 1 else many for n in sorted(totals))]
     sites = ", ".join(dict.fromkeys(item.words.replace("_", " ") for item in outside))
     categories_found = {row["category"] for row in used}
@@ -506,7 +508,7 @@ def stage_group(t: str, n: str, m: str, *, book: RuleBook) -> str | None:
     return None if row is None else row["stage"]
 
 
-def _group_row(t: str, n: str, m: str, book: RuleBook) -> Row | None:
+def _group_row(t: str, n: str, m: str, book: RuleBook) -> RuleRow | None:
     if m != "M0":
         return next((row for row in book.rows("m_groups") if row["m"] == m), None)
     return next((row for row in book.rows("groups") if (row["t"], row["n"]) == (t, n)), None)
@@ -546,7 +548,7 @@ def derive_stage(case: Case, *, book: RuleBook) -> tuple[Category, Category, Cat
 
 def assess(case: Case) -> tuple[Assessment, ...]:
     """T, N, M and group in every edition."""
-    return tuple(found for edition in EDITIONS for found in assess_stage(case, edition=edition))
+    return tuple(found for edition in list_editions("tnm") for found in assess_stage(case, edition=edition))
 
 
 def assess_stage(case: Case, *, edition: str) -> tuple[Assessment, ...]:

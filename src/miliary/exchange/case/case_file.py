@@ -156,7 +156,7 @@ def write_case_template(folder: str | Path) -> tuple[Path, ...]:
     """
     target = Path(folder)
     texts = {
-        CASE_NAME: resources.files("miliary.exchange").joinpath("case_template.yaml").read_text("utf-8"),
+        CASE_NAME: resources.files("miliary.exchange.case").joinpath("case_template.yaml").read_text("utf-8"),
         LABS_NAME: ",".join(LAB_COLUMNS) + "\n",
     }
     for name in texts:

@@ -1,1 +1,1 @@
-"""Where things are in a chest: lungs, sides, zones, lobes, fissures, vessels."""
+"""Where things are in a chest: lungs, sides, zones, lobes, fissures and vessels."""

@@ -1,7 +1,8 @@
-"""Bright sheets thinner than a voxel: fissures.
+"""Find fissures: bright sheets thinner than a voxel.
 
-A cell is taken for fissure where attenuation is bent across one direction only and other such cells lie in
-its own plane, not beside it. Vessels are bent across two directions, nodules across three.
+A cell counts as fissure where the second derivative of attenuation is strongly negative in one direction only
+and other such cells lie in its own plane rather than off it. In vessels it is negative in two directions, in
+nodules in three.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
 
-# Least bend across a sheet, in spreads of the bend in the lung; most bend along it, as a share of that.
+# Smallest curvature across a sheet, in robust standard deviations of that in the lung; largest curvature
+# along it, as a share of that across.
 BEND, ALONG = 1.6, 0.5
 DISC_MM = 6.0
-IN_PLANE_MM, BESIDE_MM = 1.2, 2.0
-COMPANY_MM = 0.4
+# Cells nearer to the plane than the first support a sheet, those farther than the second speak against it.
+IN_PLANE_MM, OFF_PLANE_MM = 1.2, 2.0
+# Thickness of a full disc that the supporting cells must amount to.
+SUPPORT_MM = 0.4
 AREA_MM2 = 100.0
-# What a sheet of no thickness takes up on the grid.
+# Apparent thickness on the grid of a sheet of no thickness.
 THICK_MM = 1.0
 # Brighter is vessel or wall: a fissure is mostly air.
 BRIGHTEST_HU = -450.0
@@ -31,19 +35,21 @@ CAP_HU = -300.0
 
 
 def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
-    """Cells that look like fissure.
+    """Find the cells that look like fissure, from the eigenvalues of the Hessian.
 
     Parameters
     ----------
     mean_hu : ndarray of float32, shape (z, y, x)
-        Mean attenuation of each cell [HU]. Overwritten: it is as large as all that is made here.
-    deep : ndarray of uint8
+        Mean attenuation of each cell [HU]. Overwritten, to save memory.
+    deep : ndarray of uint8, shape (z, y, x)
         1 where a cell lies inside the lung, away from its surface.
     cell_mm : ndarray, shape (3,)
+        Size of a cell (z, y, x) [mm].
 
     Returns
     -------
-    ndarray of uint8
+    ndarray of uint8, shape (z, y, x)
+        1 in sheets of at least `AREA_MM2`, 0 elsewhere.
     """
     smooth = loops.filter_gaussian(np.minimum(mean_hu, np.float32(CAP_HU), out=mean_hu), tuple(0.9 / cell_mm))
     trace = mean_hu
@@ -53,12 +59,11 @@ def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
     if len(inner) < 1000:
         return out
     sample = trace.ravel()[inner[:: max(1, len(inner) // 200_000)]]
-    spread = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
+    sd = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
     normal, bent = np.zeros((*deep.shape, 3), np.int8), np.zeros(deep.shape, np.uint8)
-    limit = np.float32(spread)
-    loops.run_rows(_mark_bent, deep.shape[0], smooth, trace, deep, limit, cell_mm, normal, bent)
+    loops.run_rows(_mark_bent, deep.shape[0], smooth, trace, deep, np.float32(sd), cell_mm, (normal, bent))
     del smooth
-    loops.run_rows(_count_company, deep.shape[0], bent, normal, cell_mm, out)
+    loops.run_rows(_count_support, deep.shape[0], bent, normal, cell_mm, out)
     del normal, bent
     pieces, n = ndimage.label(out, structure=np.ones((3, 3, 3), bool))
     if n:
@@ -70,8 +75,9 @@ def find_sheets(mean_hu: F32, deep: U8, cell_mm: F64) -> U8:
 
 
 @nb.njit(nogil=True, cache=True)
-def _mark_bent(first, last, smooth, trace, deep, spread, cell, normal, bent):  # type: ignore[no-untyped-def]
-    """Write the direction across the sheet (times 100) where a cell is bent across one direction only."""
+def _mark_bent(first, last, smooth, trace, deep, sd, cell, out):  # type: ignore[no-untyped-def]
+    """Mark cells with curvature in one direction only; `out` is the direction times 100 and the mark."""
+    normal, bent = out
     nz, ny, nx = smooth.shape
     h = np.empty((3, 3))
     for z in range(max(1, first), min(nz - 1, last)):
@@ -79,7 +85,7 @@ def _mark_bent(first, last, smooth, trace, deep, spread, cell, normal, bent):  #
             for x in range(1, nx - 1):
                 if deep[z, y, x] == 0 or smooth[z, y, x] > BRIGHTEST_HU:
                     continue
-                if trace[z, y, x] > -0.8 * BEND * spread:
+                if trace[z, y, x] > -0.8 * BEND * sd:
                     continue
                 c = smooth[z, y, x]
                 h[0, 0] = (smooth[z + 1, y, x] - 2 * c + smooth[z - 1, y, x]) / cell[0] ** 2
@@ -105,7 +111,7 @@ def _mark_bent(first, last, smooth, trace, deep, spread, cell, normal, bent):  #
                 ) / (4 * cell[1] * cell[2])
                 h[1, 0], h[2, 0], h[2, 1] = h[0, 1], h[0, 2], h[1, 2]
                 least, middle, most = _find_eigenvalues(h)
-                if least > -BEND * spread or max(abs(middle), abs(most)) > -ALONG * least:
+                if least > -BEND * sd or max(abs(middle), abs(most)) > -ALONG * least:
                     continue
                 across = normal[z, y, x]
                 _write_direction(h, middle, most, across)
@@ -129,7 +135,10 @@ def _find_eigenvalues(h):  # type: ignore[no-untyped-def]
 
 @nb.njit(nogil=True, cache=True)
 def _write_direction(h, middle, most, out):  # type: ignore[no-untyped-def]
-    """Unit eigenvector (times 100) of the least eigenvalue: what both other factors leave of any vector."""
+    """Unit eigenvector (times 100) of the least eigenvalue.
+
+    By Cayley-Hamilton, the columns of (h - middle)(h - most) are multiples of it; the longest is taken.
+    """
     best = 0.0
     for column in range(3):
         v = np.empty(3)
@@ -147,12 +156,12 @@ def _write_direction(h, middle, most, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(nogil=True, cache=True)
-def _count_company(first, last, bent, normal, cell, out):  # type: ignore[no-untyped-def]
-    """Mark the bent cells whose own plane is filled around them more than the space beside it."""
+def _count_support(first, last, bent, normal, cell, out):  # type: ignore[no-untyped-def]
+    """Mark the cells that have more such cells in their own plane around them than off it."""
     nz, ny, nx = out.shape
     rz, ry, rx = int(DISC_MM / cell[0]), int(DISC_MM / cell[1]), int(DISC_MM / cell[2])
     volume = cell[0] * cell[1] * cell[2]
-    least = COMPANY_MM * np.pi * DISC_MM**2 / volume
+    least = SUPPORT_MM * np.pi * DISC_MM**2 / volume
     for z in range(first, last):
         for y in range(ny):
             for x in range(nx):
@@ -176,7 +185,7 @@ def _count_company(first, last, bent, normal, cell, out):  # type: ignore[no-unt
                                 p, q, r = normal[k, j, i, 0], normal[k, j, i, 1], normal[k, j, i, 2]
                                 if abs(p * uz + q * uy + r * ux) > 85:
                                     count += 1
-                            elif off > BESIDE_MM:
+                            elif off > OFF_PLANE_MM:
                                 count -= 1
                 if count >= least:
                     out[z, y, x] = 1

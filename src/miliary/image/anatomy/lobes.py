@@ -1,9 +1,9 @@
-"""Lobe of a place in the lungs: a broad expectation of where the fissures run, sharpened by what is seen.
+"""Lobe of a point in the lungs, from a prior on the course of the fissures and the visible sheets.
 
-The height of a fissure over the plane of the patient's back and front is expected within about 2 cm from the
-shape of the lung alone. Where the scan shows a thin bright sheet of about the expected slope, it takes over.
-Surfaces are planes with a few centimeters' play; each tile of a lung votes for the heights at which a sheet
-passes through it, and all planes are weighed by prior and votes together.
+From the shape of the lung alone, the height of a fissure above a point of the axial plane is known to about
+2 cm. Where the scan shows a thin bright sheet of about the expected slope, that evidence dominates. Fissures
+are modeled as planes with some deviation; each tile of a lung votes for the heights at which a sheet passes
+through it, and the probability of each plane follows from prior and votes together.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -27,18 +28,28 @@ F64 = npt.NDArray[np.float64]
 CONFIDENT = 0.95
 TILE_MM, SAMPLE_MM, LEVEL_MM = 18.0, 4.5, 3.0
 SHEET_MM, CLIP_HU = 3.5, 60.0
-# A vote counts from this many times the spread of all votes, and no further than the second number.
+# Range of a vote in robust standard deviations of all votes: less counts as none, more counts as the limit.
 VOTE_FROM, VOTE_MOST = 1.5, 4.0
-# Tiles side by side see the same bend of the fissure, so that their votes count for less than one each.
+# Neighboring tiles see the same curvature of the fissure, so their votes are not independent.
 SHARE_OF_VOTE = 0.35
-# Play of the surface about its plane [mm].
+# Standard deviation of the fissure about its plane [mm].
 BEND_MM = 7.0
 MIN_TILE_SAMPLES = 8
 
 
 @dataclass(frozen=True)
 class LobeEstimate:
-    """The likeliest lobe where it is likely enough, else None with the reason; its probability."""
+    """Lobe of one point.
+
+    Parameters
+    ----------
+    lobe : Lobe or None
+        The most probable lobe; None where its probability is below `CONFIDENT`.
+    confidence : float
+        Probability of the most probable lobe, 0 to 1, whether it is named or not.
+    reason : str
+        Why no lobe is named; empty otherwise.
+    """
 
     lobe: Lobe | None
     confidence: float
@@ -47,9 +58,9 @@ class LobeEstimate:
 
 @dataclass(frozen=True)
 class _Fissure:
-    """What is expected of one fissure: mean and SD.
+    """Prior of one fissure: mean and standard deviation of each parameter of its plane.
 
-    `height` at the middle of the lung's depth as a share of its height, `slope` of height over depth
+    `height` at the middle of the lung's depth as a share of the lung's height, `slope` of height over depth
     (towards the back), `tilt` of height over distance from the midline.
     """
 
@@ -64,7 +75,17 @@ HORIZONTAL = _Fissure((0.52, 0.065), (0.05, 0.12), (0.0, 0.12))
 
 @dataclass(frozen=True)
 class CoarseLungs:
-    """Attenuation [HU] and lung labels on a grid of about 2 mm, with its spacing (z, y, x) [mm]."""
+    """The lungs on a grid of about 2 mm.
+
+    Parameters
+    ----------
+    hu : ndarray of float32, shape (z, y, x)
+        Attenuation [HU].
+    labels : ndarray of uint8, shape (z, y, x)
+        Lung labels: 0 outside, 1 right, 2 left.
+    spacing_mm : ndarray, shape (3,)
+        Voxel spacing (z, y, x) [mm].
+    """
 
     hu: F32
     labels: npt.NDArray[np.uint8]
@@ -72,47 +93,48 @@ class CoarseLungs:
 
 
 def estimate_lobes(lungs: CoarseLungs, index_zyx: F64, sides: Sequence[Side]) -> list[LobeEstimate]:
-    """Lobe of each of some places.
+    """Estimate the lobe of each of some points.
 
     Parameters
     ----------
     lungs : CoarseLungs
+        Attenuation and labels that the points refer to.
     index_zyx : ndarray, shape (n, 3)
-        Places as indices of the coarse grid.
-    sides : sequence of Side
-        Lung of each place.
+        Points as fractional indices of the coarse grid.
+    sides : sequence of Side, n of them
+        Lung of each point.
 
     Returns
     -------
     list of LobeEstimate
-        Named where the probability is at least `CONFIDENT`.
+        One per point; the lobe is named where its probability is at least `CONFIDENT`.
     """
-    places = np.asarray(index_zyx, dtype=np.float64) * lungs.spacing_mm
-    return [_estimate(lungs, place, side) for place, side in zip(places, sides, strict=True)]
+    points = np.asarray(index_zyx, dtype=np.float64) * lungs.spacing_mm
+    return [_estimate(lungs, point, side) for point, side in zip(points, sides, strict=True)]
 
 
-def _estimate(lungs: CoarseLungs, place_mm: F64, side: Side) -> LobeEstimate:
+def _estimate(lungs: CoarseLungs, point_mm: F64, side: Side) -> LobeEstimate:
     label = LABEL_RIGHT if side is Side.RIGHT else 3 - LABEL_RIGHT
     box = _bounds(lungs, label)
     if box is None:
         return LobeEstimate(None, 0.0, "this lung was not found")
-    above = _chance_above(lungs, label, box, OBLIQUE, place_mm)
+    above = _probability_above(lungs, label, box, OBLIQUE, point_mm)
     if side is Side.LEFT:
         chances = {Lobe.LUL: above, Lobe.LLL: 1.0 - above}
     else:
-        upper = _chance_above(lungs, label, box, HORIZONTAL, place_mm)
+        upper = _probability_above(lungs, label, box, HORIZONTAL, point_mm)
         chances = {Lobe.RUL: above * upper, Lobe.RML: above * (1.0 - upper), Lobe.RLL: 1.0 - above}
     best = max(chances, key=lambda lobe: chances[lobe])
     if chances[best] >= CONFIDENT:
         return LobeEstimate(best, chances[best])
     likely = sorted(chances, key=lambda lobe: -chances[lobe])[:2]
-    told = ", ".join(f"{lobe.value} {chances[lobe]:.0%}" for lobe in likely)
-    reason = f"near where a fissure is expected: {told}"
+    listed = ", ".join(f"{lobe.value} {chances[lobe]:.0%}" for lobe in likely)
+    reason = f"near where a fissure is expected: {listed}"
     return LobeEstimate(None, chances[best], reason)
 
 
 def _bounds(lungs: CoarseLungs, label: int) -> F64 | None:
-    """Lowest and highest (z, y, x) of one lung [mm], shape (2, 3); the outermost 1 % is left out in depth."""
+    """Lowest and highest (z, y, x) of one lung [mm], shape (2, 3); None where it has under 100 voxels."""
     own = lungs.labels == label
     if own.sum() < 100:
         return None
@@ -124,26 +146,16 @@ def _bounds(lungs: CoarseLungs, label: int) -> F64 | None:
     return limits
 
 
-def _chance_above(lungs: CoarseLungs, label: int, box: F64, fissure: _Fissure, place_mm: F64) -> float:
-    """Probability that a place lies above the fissure."""
+def _probability_above(lungs: CoarseLungs, label: int, box: F64, fissure: _Fissure, point_mm: F64) -> float:
+    """Probability that a point lies above the fissure."""
     planes, prior = _list_planes(box, fissure)
     tiles = _list_tiles(lungs, label, box)
     heights = np.arange(box[0, 0], box[1, 0] + LEVEL_MM, LEVEL_MM)
     slopes = fissure.slope[0] + fissure.slope[1] * np.array([-1.2, 0.0, 1.2])
     votes = np.empty((len(tiles) + 1, len(heights)))
-    every = np.vstack([tiles, place_mm[1:]])
-    loops.run_rows(
-        _collect_votes,
-        len(every),
-        lungs.hu,
-        lungs.labels,
-        lungs.spacing_mm,
-        label,
-        every,
-        heights,
-        slopes,
-        votes,
-    )
+    every = np.vstack([tiles, point_mm[1:]])
+    lung = _OneLung(lungs.hu, lungs.labels, label, lungs.spacing_mm)
+    loops.run_rows(_collect_votes, len(every), lung, every, heights, slopes, votes)
     weights = _weigh(votes)
     # For every plane and tile: how well the votes of the tile agree with the fissure near the plane.
     log_score = prior.copy()
@@ -152,15 +164,15 @@ def _chance_above(lungs: CoarseLungs, label: int, box: F64, fissure: _Fissure, p
         log_score += SHARE_OF_VOTE * np.log(np.interp(expected, heights, _soften(weight)))
     chance = np.exp(log_score - log_score.max())
     chance /= chance.sum()
-    expected = _heights_at(planes, place_mm[1:])
+    expected = _heights_at(planes, point_mm[1:])
     near = np.exp(-0.5 * ((heights - expected[:, None]) / BEND_MM) ** 2) * weights[-1]
     near /= near.sum(axis=1, keepdims=True)
-    below = near[:, heights <= place_mm[0]].sum(axis=1)
+    below = near[:, heights <= point_mm[0]].sum(axis=1)
     return float(chance @ below)
 
 
 def _list_planes(box: F64, fissure: _Fissure) -> tuple[F64, F64]:
-    """Planes (n, 5) as height at a middle, slope, tilt, middle depth and middle width; log prior of each."""
+    """Grid of planes (n, 5) as height at the center, slope, tilt, center (y, x); log prior of each."""
     steps = np.linspace(-2.25, 2.25, 13)
     few = np.linspace(-1.8, 1.8, 7)
     three = np.array([-1.2, 0.0, 1.2])
@@ -176,13 +188,13 @@ def _list_planes(box: F64, fissure: _Fissure) -> tuple[F64, F64]:
 
 
 def _heights_at(planes: F64, at_yx: F64) -> F64:
-    """Height of each plane over a place in depth and width [mm]."""
+    """Height of each plane at a position (y, x) [mm]."""
     y, x = at_yx[0] - planes[:, 3], at_yx[1] - planes[:, 4]
     return np.asarray(planes[:, 0] + planes[:, 1] * y + planes[:, 2] * x)
 
 
 def _list_tiles(lungs: CoarseLungs, label: int, box: F64) -> F64:
-    """Middles (n, 2) in depth and width [mm] of tiles that lie over the lung."""
+    """Centers (n, 2) as (y, x) [mm] of tiles of the axial plane that the lung projects to."""
     seen = (lungs.labels == label).sum(axis=0) > 6
     tiles = []
     for y in np.arange(box[0, 1] + TILE_MM / 2, box[1, 1], TILE_MM):
@@ -193,11 +205,19 @@ def _list_tiles(lungs: CoarseLungs, label: int, box: F64) -> F64:
     return np.array(tiles).reshape(-1, 2)
 
 
+class _OneLung(NamedTuple):
+    """What `_collect_votes` samples: the coarse grid and the label of one lung."""
+
+    hu: F32
+    labels: npt.NDArray[np.uint8]
+    label: int
+    spacing_mm: F64
+
+
 @nb.njit(nogil=True, cache=True)
-def _collect_votes(  # type: ignore[no-untyped-def]
-    first, last, hu, labels, spacing, label, tiles, heights, slopes, votes
-):
-    """For each tile and height the mean bend of the attenuation across a sheet there, best of all slopes."""
+def _collect_votes(first, last, lung, tiles, heights, slopes, votes):  # type: ignore[no-untyped-def]
+    """For each tile and height, mean excess [HU] of a sheet there over both its sides, for the best slope."""
+    hu, labels, label, spacing = lung
     reach = TILE_MM / 2
     for m in range(first, last):
         for k in range(heights.shape[0]):
@@ -249,19 +269,19 @@ def _at(hu, labels, label, z_mm, y_mm, x_mm, spacing):  # type: ignore[no-untype
 
 
 def _weigh(votes: F64) -> F64:
-    """Likelihood of a fissure at each height of each tile, 1 where nothing speaks for one."""
+    """Likelihood ratio of a fissure at each height of each tile, 1 where there is no evidence for one."""
     known = votes[np.isfinite(votes)]
     if len(known) < 20:
         return np.ones_like(votes)
     middle = float(np.median(known))
-    spread = 1.4826 * float(np.median(np.abs(known - middle)))
-    score = (np.nan_to_num(votes, nan=middle) - middle) / max(spread, 1.0)
+    sd = 1.4826 * float(np.median(np.abs(known - middle)))
+    score = (np.nan_to_num(votes, nan=middle) - middle) / max(sd, 1.0)
     excess = np.clip(score, VOTE_FROM, VOTE_MOST) - VOTE_FROM
     return np.asarray(np.exp(1.6 * excess))
 
 
 def _soften(weight: F64) -> F64:
-    """A tile's likelihood of a plane: that of its heights, blurred by the play of the surface."""
+    """A tile's likelihood of a plane: that of its heights, smoothed by the deviation from the plane."""
     half = int(3 * BEND_MM / LEVEL_MM)
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1) * LEVEL_MM / BEND_MM) ** 2)
     padded = np.pad(weight, half, constant_values=1.0)

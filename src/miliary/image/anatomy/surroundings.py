@@ -1,13 +1,15 @@
-"""Where things lie in a lung: how far from its surface and from its vessels, on a grid of about 1.3 mm.
+"""Distance of points to the surface of the lung, its vessels and its fissures, on a grid of about 1.3 mm.
 
-Vessels are what is bright, in the lung, not a reported nodule, and larger than a nodule. Distances are
-measured the same way at nodules and at random points, so that what the grid adds to one it adds to both.
+Vessels are connected bright regions in the lung that are larger than a nodule and no reported nodule.
+Distances are measured in the same way at nodules and at random points, so that the error of the grid cancels
+when the two are compared.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -16,8 +18,8 @@ from scipy import ndimage
 
 from miliary.image.anatomy import regions
 from miliary.image.anatomy.fissures import find_sheets
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import LungBox
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -25,18 +27,18 @@ U8 = npt.NDArray[np.uint8]
 
 CELL_MM = 1.3
 VESSEL_HU = -550.0
-# Above half way from the lung's own attenuation to this, a cell is vessel: haze does not make vessels.
+# A vessel is brighter than the lung by at least this share of the way to blood, so that haze is no vessel.
 VESSEL_BLOOD_HU = 0.0
 VESSEL_SHARE = 0.35
-# Larger than any nodule that was missed; a vessel's visible piece is larger.
+# Smaller pieces may be missed nodules; visible vessels are larger.
 MIN_VESSEL_MM3 = 90.0
 REACH_MM = 12.0
-# Most points are far from any fissure, and looking for one costs the cube of the reach.
+# Most points are far from any fissure, and the cost of the search grows with the cube of the reach.
 FISSURE_REACH_MM = 7.0
 DEEP_GRID_MM = 4.0
 FISSURE_DEPTH_MM = 5.0
 EMPTY_HU = -850.0
-# A nodule hides the fissure behind it: its cells get what lies around them, weighted by distance.
+# A nodule hides the fissure it lies on: its cells are filled from those around, weighted by distance.
 FILL_SIGMA_MM, FILL_REACH = 1.3, 4
 
 _OUTSIDE, _RIM, _INSIDE = 0, 1, 2
@@ -44,20 +46,22 @@ _OUTSIDE, _RIM, _INSIDE = 0, 1, 2
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Coarse maps of one lung box; points are (z, y, x) mm from the centre of the box's first voxel.
+    """Coarse maps of one lung box; points are (z, y, x) [mm] from the center of the first voxel of the box.
 
     Parameters
     ----------
     lung : ndarray of uint8, shape (z, y, x)
-        Label of each cell (0 outside), by the voxel at its middle.
-    vessel, fissure : ndarray of uint8
-        1 where a cell holds vessel, or looks like fissure.
+        Lung label of each cell: 0 outside, 1 right, 2 left.
+    vessel, fissure : ndarray of uint8, shape (z, y, x)
+        1 where a cell contains vessel, or looks like fissure.
     cell_mm : ndarray, shape (3,)
+        Size of a cell (z, y, x) [mm].
     offset_mm : ndarray, shape (3,)
-        Centre of cell (0, 0, 0).
+        Center of cell (0, 0, 0).
     deep_mm : ndarray of float32
-        Depth below the lung's surface on a grid of `deep_step` cells, for the middle of the lung.
-    deep_step : int
+        Depth below the surface of the lung [mm] on a grid of every `deep_step`-th cell.
+    deep_step : tuple of int
+        Cells (z, y, x) per cell of `deep_mm`.
     """
 
     lung: U8
@@ -69,7 +73,7 @@ class Surroundings:
     deep_step: tuple[int, int, int]
 
     def side_of(self, points_mm: F64) -> U8:
-        """Lung label (0 outside) at points, shape (n,)."""
+        """Lung label (0 outside) at points (n, 3), shape (n,)."""
         index = np.rint((points_mm - self.offset_mm) / self.cell_mm).astype(np.int64)
         inside = np.all((index >= 0) & (index < self.lung.shape), axis=1)
         out = np.zeros(len(points_mm), np.uint8)
@@ -77,29 +81,29 @@ class Surroundings:
         return out
 
     def measure_depth_mm(self, points_mm: F64) -> F64:
-        """Distance [mm] to the lung's surface, 0 outside, `REACH_MM` where it is farther than that."""
+        """Distance of points (n, 3) to the surface of the lung [mm]: 0 outside, at most `REACH_MM`."""
         return self._search(self.lung, points_mm, is_inverse=True)
 
     def measure_vessel_mm(self, points_mm: F64) -> F64:
-        """Distance [mm] to the nearest vessel, 0 within one, `REACH_MM` where it is farther than that."""
+        """Distance of points (n, 3) to the nearest vessel [mm]: 0 inside one, at most `REACH_MM`."""
         return self._search(self.vessel, points_mm, is_inverse=False)
 
     def measure_fissure_mm(self, points_mm: F64) -> F64:
-        """Distance [mm] to the nearest visible fissure, infinite beyond `FISSURE_REACH_MM`."""
+        """Distance of points (n, 3) to the nearest fissure [mm], infinite beyond `FISSURE_REACH_MM`."""
         if not self.fissure.any():
             return np.full(len(points_mm), np.inf)
         distance = self._search(self.fissure, points_mm, is_inverse=False, reach_mm=FISSURE_REACH_MM)
         return np.where(distance < FISSURE_REACH_MM, distance, np.inf)
 
     def measure_deep_mm(self, points_mm: F64) -> F64:
-        """Depth [mm] below the surface on the coarser grid, without limit."""
+        """Depth of points (n, 3) below the surface [mm] on the coarser grid, without upper limit."""
         index = (points_mm - self.offset_mm) / (self.cell_mm * self.deep_step)
         return np.asarray(
             ndimage.map_coordinates(self.deep_mm, index.T, order=1, mode="nearest"), dtype=np.float64
         )
 
     def draw_points(self, n: int, rng: np.random.Generator) -> F64:
-        """Uniform points (n, 3) [mm] of the lungs."""
+        """Draw `n` points uniformly from the lungs, shape (n, 3) [mm]."""
         cells = np.flatnonzero(self.lung)
         pick = cells[rng.integers(0, len(cells), n)]
         index = np.stack(np.unravel_index(pick, self.lung.shape), axis=1) + rng.uniform(-0.5, 0.5, (n, 3))
@@ -116,23 +120,25 @@ class Surroundings:
             offsets, length = _list_offsets(tuple(float(step) for step in self.cell_mm))
             index = (points_mm - self.offset_mm) / self.cell_mm
             loops.run_rows(
-                _search_nearest, len(index), index, field, is_inverse, offsets, length, self.cell_mm, out
+                _search_nearest, len(index), index, field, is_inverse, (offsets, length), self.cell_mm, out
             )
         return out
 
 
 def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_mm: F64) -> Surroundings:
-    """Coarse maps of the lungs, their vessels and their fissures.
+    """Make coarse maps of the lungs, their vessels and their fissures.
 
     Parameters
     ----------
     box : LungBox
-    smooth_hu : ndarray of float32, shape of the box
+        The lungs.
+    smooth_hu : ndarray of float32, shape (z, y, x) of the box
         The box after the Gaussian of the finest scale [HU].
     position_mm : ndarray, shape (n, 3)
-        Reported nodules (z, y, x) [mm] from the first voxel of the box; not counted as vessel, and taken out
-        before fissures are looked for.
+        Centers (z, y, x) of the reported nodules from the first voxel of the box [mm]. They are not counted
+        as vessel, and are removed before fissures are searched.
     diameter_mm : ndarray, shape (n,)
+        Their diameters [mm]; NaN counts as 2 mm.
 
     Returns
     -------
@@ -143,12 +149,13 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     shape = tuple(int(n) for n in -(-np.asarray(box.labels.shape) // factor))
     brightest, mean = np.empty(shape, np.float32), np.empty(shape, np.float32)
     state, label = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    loops.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, brightest, mean, state, label)
+    cells = _CoarseCells(brightest, mean, state, label)
+    loops.run_rows(_coarsen, shape[0], smooth_hu, box.labels, factor, cells)
     cell = np.asarray(spacing * factor, dtype=np.float64)
     offset = 0.5 * (factor - 1) * spacing
     step = tuple(max(1, round(DEEP_GRID_MM / c)) for c in cell)
     deep = regions.measure_distance(label[:: step[0], :: step[1], :: step[2]] > 0, cell * step)
-    below = _spread_over(deep > FISSURE_DEPTH_MM, step, shape)
+    below = _upsample(deep > FISSURE_DEPTH_MM, step, shape)
     index = (position_mm - offset) / cell
     radius = np.nan_to_num(diameter_mm, nan=2.0) / 2 + 0.5 * float(cell.mean())
     is_free = np.ones(shape, np.uint8)
@@ -156,12 +163,12 @@ def find_surroundings(box: LungBox, smooth_hu: F32, position_mm: F64, diameter_m
     vessel = _find_vessels(brightest, state, is_free, cell)
     _fill_in(mean, is_free, cell)
     fissure = find_sheets(mean, below, cell)
-    _drop_beside(fissure, vessel)
+    _remove_near(fissure, vessel)
     return Surroundings(label, vessel, fissure, cell, offset, deep, step)
 
 
 def _find_vessels(brightest_hu: F32, state: U8, is_free: U8, cell: F64) -> U8:
-    """Cells that hold vessel: bright, free of nodules, and of a piece larger than a nodule."""
+    """Cells that contain vessel: bright, free of nodules, and in a connected piece larger than a nodule."""
     lung_hu = _typical_hu(brightest_hu, state)
     floor = max(VESSEL_HU, lung_hu + VESSEL_SHARE * (VESSEL_BLOOD_HU - lung_hu))
     vessel = np.zeros(state.shape, np.uint8)
@@ -182,7 +189,7 @@ def _fill_in(mean_hu: F32, is_free: U8, cell: F64) -> None:
     mean_hu[tuple(cells.T)] = filled
 
 
-def _drop_beside(fissure: U8, vessel: U8) -> None:
+def _remove_near(fissure: U8, vessel: U8) -> None:
     """Clear what touches a vessel: the side of a wide one looks like a sheet."""
     cells = np.argwhere(fissure)
     last = np.asarray(fissure.shape) - 1
@@ -192,7 +199,7 @@ def _drop_beside(fissure: U8, vessel: U8) -> None:
     fissure[tuple(cells[beside].T)] = 0
 
 
-def _spread_over(coarse: npt.NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, ...]) -> U8:
+def _upsample(coarse: npt.NDArray[np.bool_], step: tuple[int, int, int], shape: tuple[int, ...]) -> U8:
     """A mask of every `step`-th cell on all cells."""
     for axis, n in enumerate(step):
         coarse = np.repeat(coarse, n, axis=axis)
@@ -222,7 +229,7 @@ def _list_offsets(cell_mm: tuple[float, float, float]) -> tuple[npt.NDArray[np.i
     """Cell offsets within reach, nearest first, and the least distance [mm] each can be at."""
     half = [int(np.ceil(REACH_MM / c)) + 1 for c in cell_mm]
     grid = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), axis=-1).reshape(-1, 3)
-    # The point is anywhere in its cell, so an offset is nearer than its centre by up to half a cell.
+    # The point is anywhere in its cell, so an offset may be nearer than its center by half a cell.
     least = np.sqrt(((np.maximum(np.abs(grid) - 0.5, 0) * cell_mm) ** 2).sum(axis=1))
     order = np.argsort(least, kind="stable")
     order = order[least[order] < REACH_MM + max(cell_mm)]
@@ -230,8 +237,9 @@ def _list_offsets(cell_mm: tuple[float, float, float]) -> tuple[npt.NDArray[np.i
 
 
 @nb.njit(nogil=True, cache=True)
-def _search_nearest(first, last, index, field, is_inverse, offsets, least, cell, out):  # type: ignore[no-untyped-def]
+def _search_nearest(first, last, index, field, is_inverse, neighbors, cell, out):  # type: ignore[no-untyped-def]
     """Distance from points to the surface of the nearest set (or, inverse, unset) cell."""
+    offsets, least = neighbors
     nz, ny, nx = field.shape
     half = (cell[0] + cell[1] + cell[2]) / 6.0
     for row in range(first, last):
@@ -269,9 +277,19 @@ def _mean_around(first, last, mean, is_free, cells, weight, out):  # type: ignor
         out[row] = total / n if n > 0.0 else mean[z, y, x]
 
 
+class _CoarseCells(NamedTuple):
+    """What `_coarsen` writes of each cell: attenuation [HU], 0 outside, 1 rim, 2 inside, and lung label."""
+
+    brightest: F32
+    mean: F32
+    state: U8
+    label: U8
+
+
 @nb.njit(nogil=True, cache=True)
-def _coarsen(first, last, smooth, labels, factor, brightest, mean, state, label):  # type: ignore[no-untyped-def]
-    """Brightest and mean value, whether a cell lies outside, at the rim or inside the lung, and its label."""
+def _coarsen(first, last, smooth, labels, factor, cells):  # type: ignore[no-untyped-def]
+    """Summarize the voxels of each cell; only those inside the lung count for the attenuation."""
+    brightest, mean, state, label = cells
     nz, ny, nx = smooth.shape
     fz, fy, fx = factor
     for i in range(first, last):
@@ -302,7 +320,7 @@ def _coarsen(first, last, smooth, labels, factor, brightest, mean, state, label)
 
 @nb.njit(nogil=True, cache=True)
 def _mark_bright(first, last, brightest, state, floor, out):  # type: ignore[no-untyped-def]
-    """Cells above `floor` whose neighbors are all inside: what is bright at the rim is chest wall."""
+    """Mark cells above `floor` whose neighbors are all inside: what is bright at the rim is chest wall."""
     nz, ny, nx = state.shape
     for i in range(first, last):
         for j in range(ny):
@@ -314,7 +332,7 @@ def _mark_bright(first, last, brightest, state, floor, out):  # type: ignore[no-
                     for dy in range(-1, 2):
                         for dx in range(-1, 2):
                             z, y, x = i + dz, j + dy, k + dx
-                            # Past the edge of a scan there is lung that was not scanned, no wall.
+                            # Beyond the edge of the scan there is lung that was not scanned, not chest wall.
                             if z >= 0 and y >= 0 and x >= 0 and z < nz and y < ny and x < nx:
                                 good = good and state[z, y, x] == 2
                 if good:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from miliary.image.figures.project import SLAB_MM, WINDOW_HU, render_slab_mip
 from miliary.image.figures.scan_figures import DEPTHS, LEVELS, SLABS_MM, label_simulated
-from miliary.image.pair.resample import resample_volume
+from miliary.image.kernels.resample import resample_volume
 from miliary.model.comparison import Comparison, RegionResponse
 from miliary.model.figure import Figure, Mark
 from miliary.model.nodules import Fate, Tracks

@@ -1,1 +1,1 @@
-"""Compiled loops that several rooms share, and the list of all loops that a first run compiles."""
+"""Compiled loops that several rooms share, resampling, and the list of kernels to compile ahead."""

@@ -1,9 +1,10 @@
-"""The loops compiled by a second process, from the back, while a first run compiles them from the front.
+"""Compile kernels in a second process, in reverse order, while a first run compiles them in order of use.
 
 numba compiles in one thread at a time, which on a machine that never ran `miliary` takes longer than the
-measurement itself. It keeps what it compiled on disk, so a second process can do half of it:
-`compiling_ahead` starts this module as a program, which walks `kernels.json` backwards; they meet in the
-middle. Where all is compiled nothing is started. ``python -m tools.list_kernels`` makes the list.
+measurement itself. It keeps compiled kernels on disk, so a second process can do half of the work:
+`compiling_ahead` starts this module as a program, which goes through `kernels.json` from the end; the two
+meet in the middle. Where everything is compiled no process is started. ``python -m tools.list_kernels`` makes
+the list.
 """
 
 from __future__ import annotations
@@ -34,7 +35,17 @@ _SCALARS = frozenset(
 
 @dataclass(frozen=True)
 class Kernel:
-    """One compiled loop that a stage calls: where it is and the types it is called with, as in the list."""
+    """One compiled function of the list.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that calls it, of `STAGES`.
+    module, function : str
+        Where it is defined.
+    types : tuple
+        Types of its arguments, as `encode_types` writes them.
+    """
 
     stage: str
     module: str
@@ -43,24 +54,23 @@ class Kernel:
 
 
 def list_kernels() -> tuple[Kernel, ...]:
-    """The loops that the stages call, in the order of their first use."""
+    """Read the list of kernels that the stages call, in the order of their first use."""
     rows = json.loads(_LIST.read_text(encoding="utf-8"))["kernels"]
     return tuple(Kernel(row["stage"], row["module"], row["function"], tuple(row["types"])) for row in rows)
 
 
 @contextlib.contextmanager
 def compiling_ahead(*stages: str, n_threads: int) -> Iterator[None]:
-    """Compile the loops of some stages in a second process meanwhile, where they were never compiled.
+    """Context in which a second process compiles the kernels of some stages, where they were never compiled.
 
-    Nothing is started with one thread, and nothing is said or raised where the process cannot start: it only
-    saves time.
+    It only saves time: with one thread no process is started, and where it cannot start nothing is reported.
 
     Parameters
     ----------
-    stages : str
-        What will run, of `STAGES`.
+    *stages : str
+        Stages that will run, of `STAGES`.
     n_threads : int
-        How many the run may use.
+        Number of threads that the run may use.
     """
     missing = [stage for stage in stages if not is_compiled(stage)]
     process = _start(missing) if missing and n_threads > 1 else None
@@ -76,12 +86,12 @@ def compiling_ahead(*stages: str, n_threads: int) -> Iterator[None]:
 
 
 def name_stages(*, with_completeness: bool) -> tuple[str, ...]:
-    """What measuring one scan runs, of `STAGES`."""
+    """Names of the stages that measuring one scan runs, of `STAGES`."""
     return ("ct", "completeness") if with_completeness else ("ct",)
 
 
 def is_compiled(stage: str) -> bool:
-    """Whether a run with this stage has ended well, on this machine, with this source."""
+    """Whether a run with this stage has completed on this machine with this version of the source."""
     try:
         return _mark(stage).read_text(encoding="ascii") == _stamp()
     except OSError:
@@ -98,16 +108,16 @@ def _note_compiled(stage: str) -> None:
 
 
 def _mark(stage: str) -> Path:
-    """The file that says that a stage's loops are compiled: beside them, so that it goes when they go.
+    """The file that records that a stage is compiled, kept with numba's files and deleted with them.
 
-    Its name ends as those of numba's own index files do, for whoever deletes these by their name.
+    It has the suffix of numba's own index files, so that deleting those by pattern deletes it too.
     """
     text = "\n".join((str(_HERE), sys.version, *_describe_processor()))
     return _cache_folder() / f"miliary-{stage}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.nbi"
 
 
 def _cache_folder() -> Path:
-    """Where numba keeps compiled loops, by its own rule, told without loading it."""
+    """Folder of numba's cache, found by numba's own rule without importing numba."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"])
     beside = _HERE / "__pycache__"
@@ -117,7 +127,7 @@ def _cache_folder() -> Path:
 
 
 def _describe_processor() -> tuple[str, ...]:
-    """What numba's compiled code depends on; a cache may lie on a disk that several machines share."""
+    """Processor model and flags: compiled code depends on them, and machines may share a cache."""
     lines = []
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
         for line in file:
@@ -129,7 +139,7 @@ def _describe_processor() -> tuple[str, ...]:
 
 
 def _stamp() -> str:
-    """Changes with the source of the loops and with numba."""
+    """A hash that changes with the source of the kernels and with numba."""
     numba = importlib.util.find_spec("numba")
     paths = [
         *sorted(_HERE.glob("**/*.py")),
@@ -142,10 +152,10 @@ def _stamp() -> str:
 
 
 def _start(stages: Sequence[str]) -> subprocess.Popen[bytes] | None:
-    """The second process, or None where there can be none."""
+    """Start the second process; None where it cannot be started."""
     if not sys.executable or getattr(sys, "frozen", False):
         return None
-    # This package and no other of its name, and never a module that lies in the folder we are run in.
+    # Import this package and no other of its name, and never a module from the current folder.
     roots = [str(_HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         return subprocess.Popen(  # noqa: S603  our own program
@@ -160,39 +170,52 @@ def _start(stages: Sequence[str]) -> subprocess.Popen[bytes] | None:
 
 
 def compile_backwards(kernels: Sequence[Kernel], *, parent: int) -> int:
-    """Compile loops into numba's cache, the last first, for as long as the parent process lives.
+    """Compile kernels into numba's cache, last first, for as long as the parent process lives.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        What to compile, in order of use.
+    parent : int
+        Process id; compiling ends when this is no longer the parent.
 
     Returns
     -------
     int
-        How many were compiled or found compiled.
+        Number of kernels compiled or found compiled. A kernel that cannot be compiled is skipped; the run
+        that calls it reports the error.
     """
     done = 0
     for kernel in reversed(kernels):
         if os.getppid() != parent:
             break
-        # A loop that cannot be compiled ahead is compiled, or complained of, where it is called.
         with contextlib.suppress(Exception):
             dispatcher = find_dispatcher(kernel)
-            _name_files_apart()
+            _separate_file_names()
             dispatcher.compile(decode_types(kernel.types))
             done += 1
     return done
 
 
 def find_dispatcher(kernel: Kernel) -> Any:
-    """What numba made of a function of the list."""
+    """The compiled function that a row of the list names.
+
+    Raises
+    ------
+    ValueError
+        The module is not part of ``miliary.image``.
+    """
     if not kernel.module.startswith(_PACKAGE):
-        raise ValueError(f"{kernel.module}: is not of {_PACKAGE}; make the list of kernels anew")
+        raise ValueError(f"{kernel.module}: is not part of {_PACKAGE}; make the list of kernels anew")
     return getattr(importlib.import_module(kernel.module), kernel.function)
 
 
-def _name_files_apart() -> None:
-    """Let this process write to file names of its own.
+def _separate_file_names() -> None:
+    """Make numba write the code of this process under file names of its own.
 
-    numba numbers a function's files from one. Two processes that compile one function for different types
-    at the same time would choose the same number, and one's index would lead to the other's code. With names
-    apart the worst is an entry lost and compiled again.
+    numba numbers a function's files from one. Two processes that compile one function for different types at
+    the same time would choose the same number, and the index of one would point to the code of the other.
+    With separate names the worst case is an entry lost and compiled again.
     """
     from numba.core.dispatcher import Dispatcher
 
@@ -208,7 +231,24 @@ def _name_files_apart() -> None:
 
 
 def encode_types(types: Sequence[Any]) -> list[Any]:
-    """Types of numba as plain JSON: a name, a list for a tuple, an object for an array."""
+    """Encode numba types as plain JSON.
+
+    Parameters
+    ----------
+    types : sequence of numba type
+        Scalars, arrays, tuples and named tuples of these.
+
+    Returns
+    -------
+    list
+        A name for a scalar, a list for a tuple, an object with ``dtype`` for an array and with ``named`` for
+        a named tuple.
+
+    Raises
+    ------
+    ValueError
+        A type has no encoding.
+    """
     return [_encode_type(one) for one in types]
 
 
@@ -220,20 +260,35 @@ def _encode_type(one: Any) -> Any:
         return {"dtype": dtype, "ndim": one.ndim, "layout": one.layout, "mutable": one.mutable}
     if isinstance(one, types.BaseAnonymousTuple):
         return [_encode_type(part) for part in one]
+    if isinstance(one, types.BaseNamedTuple):
+        group = one.instance_class
+        parts = [_encode_type(part) for part in one]
+        return {"module": group.__module__, "named": group.__qualname__, "parts": parts}
     name = "boolean" if one == types.boolean else str(one)
     if name not in _SCALARS:
-        raise ValueError(f"{name}: the list of kernels has no words for this type; add it to {__name__}")
+        raise ValueError(f"{name}: the list of kernels has no encoding for this type; add it to {__name__}")
     return name
 
 
 def decode_types(encoded: Sequence[Any]) -> tuple[Any, ...]:
-    """Types of numba from what `encode_types` gave."""
+    """Decode numba types from the JSON that `encode_types` gave; the inverse of it.
+
+    Raises
+    ------
+    ValueError
+        A name is not that of a known type, or a named tuple is not defined in ``miliary.image``.
+    """
     return tuple(_decode_type(one) for one in encoded)
 
 
 def _decode_type(one: Any) -> Any:
     from numba import types
 
+    if isinstance(one, dict) and "named" in one:
+        if not one["module"].startswith(_PACKAGE):
+            raise ValueError(f"{one['module']}: is not part of {_PACKAGE}; make the list of kernels anew")
+        group = getattr(importlib.import_module(one["module"]), one["named"])
+        return types.BaseTuple.from_types([_decode_type(part) for part in one["parts"]], group)
     if isinstance(one, dict):
         dtype = _decode_type(one["dtype"])
         return types.Array(dtype, one["ndim"], one["layout"], readonly=not one["mutable"])
@@ -245,7 +300,7 @@ def _decode_type(one: Any) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compile what some stages call, for the process that is named first."""
+    """Compile the kernels of some stages: process id of the parent, then names of stages."""
     gc.disable()
     parent, *stages = arguments
     compile_backwards([k for k in list_kernels() if k.stage in stages], parent=int(parent))

@@ -1,4 +1,8 @@
-"""Compiled separable filters on float32 volumes (z, y, x)."""
+"""Compiled filters, local maxima and sorting on float32 volumes (z, y, x).
+
+Every kernel that runs over a volume takes ``first`` and ``last``, the range of slices or rows it works on, so
+that `run_rows` can hand pieces of the range to several threads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -19,10 +23,28 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 
-def sample_gaussian(sigma: float, *, truncate: float = 3.5) -> F32:
-    """Half kernel (index 0 at the centre) of a Gaussian of `sigma` samples, integrated over each sample.
+class SeparableKernel(NamedTuple):
+    """Half kernels along each axis, from `sample_gaussian`."""
 
-    The whole, mirrored kernel sums to one; `sigma` under 0.05 gives the identity.
+    z: F32
+    y: F32
+    x: F32
+
+
+def sample_gaussian(sigma: float, *, truncate: float = 3.5) -> F32:
+    """Half of a sampled Gaussian kernel, integrated over each sample.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in samples; under 0.05 the kernel is the identity.
+    truncate : float
+        Half-length of the kernel in standard deviations.
+
+    Returns
+    -------
+    ndarray of float32, shape (reach + 1,)
+        Weights from the center (index 0) outward. The whole, mirrored kernel sums to one.
     """
     if sigma < 0.05:
         return np.ones(1, dtype=np.float32)
@@ -37,8 +59,17 @@ def sample_gaussian(sigma: float, *, truncate: float = 3.5) -> F32:
 def run_rows(kernel: Callable[..., None], n: int, *arguments: Any) -> None:
     """Call ``kernel(first, last, *arguments)`` on pieces of ``range(n)``, on the threads numba is set to.
 
-    Kernels release the interpreter's lock. Plain threads instead of numba's parallel loops: each of those
-    takes a second to compile, and waits by spinning when the machine is busy.
+    Plain threads instead of numba's parallel loops: each of those takes a second to compile, and waits by
+    spinning when the machine is busy.
+
+    Parameters
+    ----------
+    kernel : callable
+        Compiled with ``nogil=True``; writes its result into one of `arguments`.
+    n : int
+        Number of slices or rows. Nothing is called when it is 0.
+    *arguments
+        Passed on unchanged to every call.
     """
     n_threads = nb.get_num_threads()
     n_pieces = min(n, 1 if n_threads == 1 else 8 * n_threads)
@@ -52,7 +83,8 @@ def run_rows(kernel: Callable[..., None], n: int, *arguments: Any) -> None:
     left = deque(pairwise(edges))
 
     def work() -> None:
-        # Each thread takes its next piece itself: handed out, a short one waits for who hands it out.
+        # Each thread takes its next piece itself, so that a thread with a short piece never waits for a
+        # scheduler.
         while True:
             try:
                 first, last = left.popleft()
@@ -68,13 +100,16 @@ def run_rows(kernel: Callable[..., None], n: int, *arguments: Any) -> None:
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def filter_slices(first, last, src, kernel_z, kernel_y, kernel_x, wide_spans, spans, out):  # type: ignore[no-untyped-def]
-    """Slices `first` to `last` of the filtered volume; see `filter_gaussian` for the spans.
+def filter_slices(first, last, src, kernel, wide_spans, spans, out):  # type: ignore[no-untyped-def]
+    """Separable filter of slices `first` to `last`, within spans of each row.
 
-    `src` and `out` may be rings that hold a part of the slices: slice z is at z modulo their length. What is
-    filtered along z is one slice at a time, in a plane that stays in the processor's cache. Loops along x
-    count from zero on slices of the rows: numba does not vectorize where an index might be negative.
+    `kernel` is a `SeparableKernel`. `wide_spans` (z, y, 2, 2) bounds what is filtered along z, `spans`
+    what is written, see `span_labels`. `src` and `out` may be ring buffers that hold a part of the slices:
+    slice z is at z modulo their length. The filter along z writes one slice at a time, into a plane that
+    stays in the processor's cache. Loops along x count from zero on slices of the rows: numba does not
+    vectorize where an index might be negative.
     """
+    kernel_z, kernel_y, kernel_x = kernel
     nz, ny, nx = spans.shape[0], src.shape[1], src.shape[2]
     n_src, n_out = src.shape[0], out.shape[0]
     rz, ry, rx = kernel_z.shape[0] - 1, kernel_y.shape[0] - 1, kernel_x.shape[0] - 1
@@ -126,20 +161,40 @@ def filter_slices(first, last, src, kernel_z, kernel_y, kernel_x, wide_spans, sp
 
 
 def span_whole(shape: tuple[int, ...]) -> I64:
-    """Spans, see `span_labels`, that take in every row from end to end."""
+    """Spans that cover every row of a volume from end to end.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape (z, y, x) of the volume.
+
+    Returns
+    -------
+    ndarray of int64, shape (z, y, 2, 2)
+        As from `span_labels`: the first stretch is the whole row, the second is empty.
+    """
     spans = np.zeros((shape[0], shape[1], 2, 2), dtype=np.int64)
     spans[:, :, 0, 1] = shape[2]
     return spans
 
 
 def span_labels(labels: npt.NDArray[np.uint8], margins: Iterable[Sequence[int] | I64]) -> list[I64]:
-    """Stretch of each row that labels 1 and 2 cover, with some margins in voxels per axis.
+    """Stretches of each row that labels 1 and 2 cover, widened by margins.
+
+    Filters work only inside these spans, since most of a chest CT is not lung.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+        Lung labels: 0 outside, 1 right, 2 left.
+    margins : iterable of sequence of int
+        Margins (z, y, x) in voxels; one result is made for each.
 
     Returns
     -------
     list of ndarray of int64, shape (z, y, 2, 2)
-        For each margin begin and end along x of one stretch per label, begin = end where there is none; the
-        second begins no earlier than the first ends.
+        For each margin the begin and end along x of up to two stretches per row; begin equals end where there
+        is none. The second stretch begins no earlier than the first ends.
     """
     nz, ny, nx = labels.shape
     rows = np.empty((nz, ny, 2, 2), dtype=np.int64)
@@ -159,7 +214,7 @@ def _widen_spans(rows: I64, margin: Sequence[int] | I64, nx: int) -> I64:
     first, second = spans[:, :, 0], spans[:, :, 1]
     turned = (second[..., 0] < first[..., 0]) & (second[..., 1] > 0)
     spans[turned] = spans[turned][:, ::-1]
-    # Where both overlap one stretch takes in both.
+    # Stretches that overlap are joined into one, so that no voxel is filtered twice.
     both = (second[..., 1] > 0) & (second[..., 0] <= first[..., 1])
     first[..., 1] = np.where(both, np.maximum(first[..., 1], second[..., 1]), first[..., 1])
     second[both] = 0
@@ -182,24 +237,44 @@ def _span_rows(first, last, labels, spans):  # type: ignore[no-untyped-def]
 
 
 def filter_gaussian(volume: F32, sigma_zyx: tuple[float, float, float]) -> F32:
-    """Gaussian filter of a float32 volume (z, y, x), C-contiguous; `sigma_zyx` is its width in voxels.
+    """Gaussian filter of a volume; values beyond the border repeat the border.
 
-    Values beyond the border repeat the border.
+    Parameters
+    ----------
+    volume : ndarray of float32, shape (z, y, x)
+        C-contiguous; not modified.
+    sigma_zyx : tuple of float
+        Standard deviation along each axis [voxels].
+
+    Returns
+    -------
+    ndarray of float32, shape (z, y, x)
     """
-    kz, ky, kx = (sample_gaussian(s) for s in sigma_zyx)
+    kernel = SeparableKernel(*(sample_gaussian(s) for s in sigma_zyx))
     out, spans = np.empty_like(volume), span_whole(volume.shape)
-    run_rows(filter_slices, len(volume), volume, kz, ky, kx, spans, spans, out)
+    run_rows(filter_slices, len(volume), volume, kernel, spans, spans, out)
     return out
 
 
 def laplacian(smooth: F32, weights: F32, out: F32) -> None:
-    """Negative Laplacian of a smoothed volume; `weights` (3,) are scale^2 / spacing^2 per axis."""
+    """Weighted negative Laplacian of a smoothed volume, positive where it is locally bright.
+
+    Parameters
+    ----------
+    smooth : ndarray of float32, shape (z, y, x)
+        The smoothed volume.
+    weights : ndarray of float32, shape (3,)
+        Weight of the second difference along each axis; scale^2 / spacing^2 gives the scale-normalized
+        Laplacian in the unit of `smooth`.
+    out : ndarray of float32, shape (z, y, x)
+        Receives the result; the first and last voxel of every row are 0.
+    """
     run_rows(laplacian_slices, len(smooth), smooth, weights, span_whole(smooth.shape), out)
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
 def laplacian_slices(first, last, smooth, weights, spans, out):  # type: ignore[no-untyped-def]
-    """Slices of the negative Laplacian within `spans`, see `span_labels`; volumes may be rings of slices."""
+    """Slices of the negative Laplacian within `spans`, see `span_labels`; volumes may be ring buffers."""
     nz, ny, nx = spans.shape[0], smooth.shape[1], smooth.shape[2]
     n_smooth, n_out = smooth.shape[0], out.shape[0]
     wz, wy, wx = weights
@@ -230,12 +305,14 @@ def laplacian_slices(first, last, smooth, weights, spans, out):  # type: ignore[
 
 
 @nb.njit(nogil=True, cache=True)
-def list_maxima(first, last, field, spans, labels, reach, floor, index, value):  # type: ignore[no-untyped-def]
-    """Flat index and value of every 26-neighbor maximum above `floor` near a label; returns their number.
+def list_maxima(first, last, field, spans, labels, reach, floor, found):  # type: ignore[no-untyped-def]
+    """List every 26-neighbor maximum above `floor` near a label; returns their number.
 
-    Near is within `reach` (3,) voxels along each axis. `field` may be a ring of slices, valid in `spans`,
-    which take in all of that and one voxel around; `index` and `value` have room for an eighth of them.
+    `found` is a pair of arrays for the flat index and the value of each, with room for an eighth of the
+    voxels. Near is within `reach` (3,) voxels along each axis. `field` may be a ring buffer of slices, valid
+    within `spans`, which must cover everything near a label and one voxel more.
     """
+    index, value = found
     nz, ny, nx = labels.shape
     n_field = field.shape[0]
     n = 0
@@ -272,7 +349,7 @@ def list_maxima(first, last, field, spans, labels, reach, floor, index, value): 
 
 @nb.njit(cache=True)
 def _is_passed(row, x, v, before):  # type: ignore[no-untyped-def]
-    """Whether one of three neighbors in a row is above a value, or equal to it in a row that comes before."""
+    """Whether one of three neighbors in a row exceeds `v`, or equals it in a row earlier in memory order."""
     best = max(row[x], row[x + 1], row[x + 2])
     return best > v or (before and best == v)
 
@@ -293,7 +370,10 @@ def _is_near(labels, z, y, x, reach):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def suppress(pairs, kept):  # type: ignore[no-untyped-def]
-    """Drop the later of each pair whose earlier one is kept; pairs are sorted by the earlier one."""
+    """Greedy suppression: clear `kept` for the second of each pair whose first is kept.
+
+    `pairs` (n, 2) holds row numbers in order of decreasing preference, sorted by the first of each pair.
+    """
     for m in range(pairs.shape[0]):
         if kept[pairs[m, 0]]:
             kept[pairs[m, 1]] = False
@@ -301,21 +381,21 @@ def suppress(pairs, kept):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def sort_few(values):  # type: ignore[no-untyped-def]
-    """Sort some dozens of numbers in place, ascending, by insertion; numba's own takes seconds to compile."""
+    """Insertion sort of some dozens of numbers in place; numba's own sort takes seconds to compile."""
     for k in range(1, values.shape[0]):
         value = values[k]
-        place = k
-        while place > 0 and values[place - 1] > value:
-            values[place] = values[place - 1]
-            place -= 1
-        values[place] = value
+        slot = k
+        while slot > 0 and values[slot - 1] > value:
+            values[slot] = values[slot - 1]
+            slot -= 1
+        values[slot] = value
 
 
 @nb.njit(cache=True)
 def copy_row(source, out):  # type: ignore[no-untyped-def]
     """Copy a row to one of the same length.
 
-    An assignment to a slice makes numba compile a sentence for the error it may raise: two seconds of a
+    An assignment to a slice would make numba compile the formatting of an error message: two seconds of a
     first run.
     """
     for k in range(out.shape[0]):
@@ -330,7 +410,7 @@ def make_sorting(n):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def sort_floats(values, sorting):  # type: ignore[no-untyped-def]
-    """Sort a short row of float32 in place, ascending, no NaN: byte by byte, four times as fast as `sort`."""
+    """Radix sort of a short row of float32 in place, no NaN; four times as fast as numba's `sort`."""
     n = values.shape[0]
     bits = values.view(np.uint32)
     sign, byte = np.uint32(0x80000000), np.uint32(255)
@@ -338,7 +418,7 @@ def sort_floats(values, sorting):  # type: ignore[no-untyped-def]
     count[:1024] = 0
     for i in range(n):
         b = bits[i]
-        # Turned so that the order of the bits is the order of the numbers.
+        # Negative numbers are inverted, so that the order of the bits is the order of the numbers.
         b = ~b if b & sign else b | sign
         keys[i] = b
         count[b & byte] += 1
@@ -369,9 +449,22 @@ LANES = 16
 
 @functools.lru_cache(maxsize=4)
 def list_comparators(n: int) -> npt.NDArray[np.uint32]:
-    """Pairs of places, shape (m, 2), that sort any `n` numbers when compared and exchanged in this order.
+    """Sorting network: pairs of positions that sort any `n` numbers when compared and exchanged in order.
 
-    Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M).
+    Batcher's merge exchange [1]_.
+
+    Parameters
+    ----------
+    n : int
+        How many numbers are sorted.
+
+    Returns
+    -------
+    ndarray of uint32, shape (m, 2)
+
+    References
+    ----------
+    .. [1] Knuth DE, The Art of Computer Programming 3, 2nd ed. 1998, algorithm 5.2.2M.
     """
     pairs = []
     highest = 1 << max(0, (n - 1).bit_length() - 1)
@@ -389,9 +482,10 @@ def list_comparators(n: int) -> npt.NDArray[np.uint32]:
 
 @nb.njit(cache=True, fastmath=True)
 def sort_columns(table, comparators):  # type: ignore[no-untyped-def]
-    """Sort each column of a table of float32 in place, ascending, no NaN; best with `LANES` of them.
+    """Sort each column of a table of float32 in place, ascending, without NaN; fastest with `LANES` columns.
 
-    The comparisons are those of `list_comparators`, the same for all columns, so that these go side by side.
+    The comparisons are those of `list_comparators`, the same for all columns, so that all columns are
+    compared in one vector instruction.
     """
     n = table.shape[1]
     for c in range(comparators.shape[0]):

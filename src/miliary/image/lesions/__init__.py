@@ -1,1 +1,1 @@
-"""Find and measure lesions of 8 mm and more."""
+"""Find, outline and measure lesions of 8 mm and more."""

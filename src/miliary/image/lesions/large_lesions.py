@@ -1,14 +1,15 @@
-"""Find lesions of 8 mm and more: compact dense bodies in the lungs, cavities included.
+"""Find lesions of 8 mm and more: compact dense bodies in the lungs, including cavities.
 
-What is dense and thicker than a vessel is looked at from its middle along rays in all directions. A lesion
-ends after about the same way in all of them; a vessel, a hilum or the edge of the heart does not. A mass on
-the pleura is dense beyond it too: there the ray ends where a smooth outline of the lung passes.
+From the center of every dense body thicker than a vessel, rays are cast in all directions. A lesion ends
+after about the same distance in all of them; a vessel, a hilum or the edge of the heart does not. A mass on
+the pleura is dense beyond it too; there a ray ends at a smooth outline of the lung.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -18,7 +19,13 @@ from scipy import ndimage
 from miliary.image.anatomy import regions
 from miliary.image.anatomy.lobes import CoarseLungs, estimate_lobes
 from miliary.image.kernels import loops
-from miliary.image.lesions.outline import Shape, measure_axes, measure_density, measure_wall, outline_lesion
+from miliary.image.lesions.outline import (
+    LesionOutline,
+    measure_axes,
+    measure_density,
+    measure_wall,
+    outline_lesion,
+)
 from miliary.model.ct_result import Lungs, Psf
 from miliary.model.lesion import MIN_LONG_AXIS_MM, Attachment, Lesion, PointLpsMm
 from miliary.model.scan import Scan, Side, Zone
@@ -36,40 +43,41 @@ CORE_MM, CORE_MISSES = 2.6, 2
 CAVITY_MM3 = (20.0, 110_000.0)
 HULL_MM, HULL_GRID_MM = 14.0, 4.0
 REACH_MM, RAY_STEP_MM, AIR_RUN_MM = 45.0, 0.7, 2.4
-# Rays of 93 % of all directions end within this multiple of the median; a long cylinder reaches 2.2.
+# In 93 % of the directions a ray ends within this multiple of the median distance; a long cylinder reaches
+# 2.2.
 MAX_STRETCH, STRETCH_SHARE = 1.6, 0.93
-# A cavity: from within gas this share of rays meets something dense at about the same way, and soon leaves it
-# again. A bronchus is a tube, and in the hilum it lies in more than its wall. More rays may then run on along
-# vessels that touch the wall.
+# A cavity: from within gas, this share of rays meets dense tissue at about the same distance and soon leaves
+# it. A bronchus is a tube, and in the hilum it is embedded in more than its wall. With a cavity, more rays
+# may continue along vessels that touch the wall.
 HOLLOW_MM, INNER_SHARE, HOLLOW_SHARE, MAX_WALL = 3.0, 0.9, 0.85, 1.0
 SCREEN_SLACK = 0.3
 MIN_RADIUS_MM, MAX_HULL_SHARE = 3.2, 0.5
 ATTACHED_SHARE = 0.04
 SEED_CLEARANCE_MM, MAX_SEED_STRETCH, MAX_ENDLESS_SHARE = 4.0, 3.0, 0.2
-# Share of the ball around the longest diameter that a lesion fills at least: less is a plate or a strand.
+# Smallest share of the ball around the longest diameter that a lesion fills; a plate or a strand fills less.
 MIN_FILL = 0.15
 SAME_LESION_MM = 2.0
-# A patch of consolidation is fainter than solid tissue and fades at its edge; a lesion does one at most.
+# Consolidation is both fainter than solid tissue and blurred at its edge; a lesion is at most one of these.
 FAINT_HU, SOFT_EDGE_MM = -25.0, 1.5
 
 
 @dataclass(frozen=True)
 class LesionsFound:
-    """Lesions of one scan with the voxels they fill.
+    """Lesions of one scan with their voxels.
 
     Parameters
     ----------
     lesions : tuple of Lesion
-        Largest first.
-    shapes : tuple of Shape
+        In order of decreasing volume, numbered from 1.
+    shapes : tuple of LesionOutline
         One per lesion, in the same order.
     """
 
     lesions: tuple[Lesion, ...]
-    shapes: tuple[Shape, ...]
+    shapes: tuple[LesionOutline, ...]
 
     def contains(self, index_zyx: F64, *, margin_mm: float = 1.5) -> Mask:
-        """Which points (n, 3), as indices of the scan, lie in a lesion or closer than the margin to one."""
+        """Which points (n, 3), as indices of the scan, lie within `margin_mm` of a lesion; shape (n,)."""
         inside = np.zeros(len(index_zyx), dtype=bool)
         for shape in self.shapes:
             inside |= shape.contains(index_zyx, margin_mm=margin_mm)
@@ -78,7 +86,7 @@ class LesionsFound:
 
 @dataclass(frozen=True)
 class _Field:
-    """Block means of the lungs' box, the lung labels there, and the smooth outline of the lungs."""
+    """Block means of the box of the lungs [HU], lung labels, and the inside of a smooth outline of them."""
 
     hu: F32
     labels: npt.NDArray[np.uint8]
@@ -96,28 +104,28 @@ class _Field:
 
 @dataclass(frozen=True)
 class _Rays:
-    """Where rays from one point leave what is dense: way [mm] and how each ended (0 air, 1 hull, 2 never).
+    """Rays from one point through dense tissue: distance [mm] to its end, and why (0 air, 1 hull, 2 never).
 
-    `inner_mm` is the way to where something dense begins.
+    `inner_mm` is the distance to its beginning [mm].
     """
 
     center: F64
     inner_mm: F64
-    way_mm: F64
+    distance_mm: F64
     end: npt.NDArray[np.int64]
 
     @property
     def radius_mm(self) -> float:
-        return float(np.median(self.way_mm))
+        return float(np.median(self.distance_mm))
 
     @property
     def stretch(self) -> float:
-        return float(_measure_stretch(self.inner_mm, self.way_mm))
+        return float(_measure_stretch(self.inner_mm, self.distance_mm))
 
     @property
     def share(self) -> float:
-        """Share of rays that must end in time."""
-        return float(_choose_share(self.inner_mm, self.way_mm))
+        """Share of rays that must end within the permitted distance."""
+        return float(_choose_share(self.inner_mm, self.distance_mm))
 
     @property
     def hull_share(self) -> float:
@@ -145,18 +153,20 @@ def find_lesions(
     Parameters
     ----------
     scan : Scan
+        The scan.
     lungs : Lungs
+        Lung labels on its grid.
     psf : Psf
-        Blur, for the thickness of walls.
+        Blur of the scan, to correct the thickness of walls.
     seeds_lps_mm : iterable of (x, y, z)
-        Points [mm] in or on lesions that a reader saw. What is dense around a point is measured there
-        whatever its shape; a lesion found at that place is replaced.
+        Points in or on lesions that a reader marked [mm]. The dense body around each is measured whatever its
+        shape or size, and replaces a lesion found there.
 
     Returns
     -------
     LesionsFound
-        Empty where there are none. A consolidation, a hilum or a mass wider than about 28 mm on the pleura
-        is left out unless a seed is given.
+        Empty where there are none. Consolidation, a hilum, or a mass wider than about 28 mm on the pleura is
+        found only with a seed.
     """
     if not lungs.labels.any():
         return LesionsFound((), ())
@@ -165,7 +175,7 @@ def find_lesions(
     given = [_follow_seed(field, scan, seed, compact) for seed in seeds_lps_mm]
     seen = [(rays, Origin.CORRECTED) for rays in given if rays is not None]
     seen += [(rays, Origin.MEASURED) for rays in compact]
-    found: list[tuple[Lesion, Shape]] = []
+    found: list[tuple[Lesion, LesionOutline]] = []
     for rays, origin in seen:
         center = field.index_in_scan(rays.center)
         if any(shape.contains(center[None], margin_mm=SAME_LESION_MM)[0] for _, shape in found):
@@ -199,14 +209,14 @@ def _make_field(scan: Scan, lungs: Lungs) -> _Field:
     shape = tuple(-(-(s.stop - s.start) // f) for s, f in zip(view, factor, strict=True))
     hu = np.empty(shape, dtype=np.float32)
     labels = np.empty(shape, dtype=np.uint8)
-    loops.run_rows(_shrink, shape[0], scan.voxels_hu[view], lungs.labels[view], *factor, hu, labels)
+    loops.run_rows(_shrink, shape[0], scan.voxels_hu[view], lungs.labels[view], tuple(factor), hu, labels)
     coarse_mm = spacing * factor
     start = np.array([s.start for s in view], dtype=np.float64)
     return _Field(hu, labels, _find_hull(labels, coarse_mm), start, factor.astype(np.float64), coarse_mm)
 
 
 def _bound_lungs(labels: npt.NDArray[np.uint8]) -> list[slice]:
-    """Bounding box of the lungs, seen on every fourth voxel; the margin around it is wider than that."""
+    """Bounding box of the lungs to within four voxels; the margin around it is wider than that."""
     step = 4
     inside = labels[::step, ::step, ::step] > 0
     hits = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
@@ -214,8 +224,9 @@ def _bound_lungs(labels: npt.NDArray[np.uint8]) -> list[slice]:
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _shrink(first, last, voxels, labels, fz, fy, fx, hu, small):  # type: ignore[no-untyped-def]
-    """Block means of the voxels, limited to -1024..200 HU, and the label in the middle of each block."""
+def _shrink(first, last, voxels, labels, factor, hu, small):  # type: ignore[no-untyped-def]
+    """Block means of the voxels, limited to -1024..200 HU, and the label at the center of each block."""
+    fz, fy, fx = factor
     nz, ny, nx = voxels.shape
     for k in range(first, last):
         for j in range(hu.shape[1]):
@@ -233,7 +244,7 @@ def _shrink(first, last, voxels, labels, fz, fy, fx, hu, small):  # type: ignore
 
 
 def _find_hull(labels: npt.NDArray[np.uint8], spacing_mm: F64) -> Mask:
-    """The lungs with dents narrower than twice `HULL_MM` filled, each lung for itself."""
+    """The lungs with dents narrower than twice `HULL_MM` filled, each lung separately."""
     stride = np.maximum(1, np.round(HULL_GRID_MM / spacing_mm)).astype(int)
     small = labels[:: stride[0], :: stride[1], :: stride[2]]
     closed = np.zeros(small.shape, dtype=bool)
@@ -247,7 +258,21 @@ def _find_hull(labels: npt.NDArray[np.uint8], spacing_mm: F64) -> Mask:
 
 
 def close_ball(mask: Mask, spacing_mm: F64, radius_mm: float) -> Mask:
-    """Binary closing by a ball, by distances; what lies beyond the array counts as outside."""
+    """Binary closing by a ball, from distance transforms.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (z, y, x)
+        What is closed; voxels beyond the array count as outside.
+    spacing_mm : ndarray, shape (3,)
+        Voxel spacing [mm].
+    radius_mm : float
+        Radius of the ball [mm].
+
+    Returns
+    -------
+    ndarray of bool, shape (z, y, x)
+    """
     if not mask.any():
         return mask
     pad = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]
@@ -259,19 +284,17 @@ def close_ball(mask: Mask, spacing_mm: F64, radius_mm: float) -> Mask:
 
 
 def _find_compact(field: _Field) -> list[_Rays]:
-    """Compact bodies, the largest first."""
+    """Rays of all compact bodies, in order of decreasing radius."""
     starts = _list_starts(field)
     centers = np.empty_like(starts)
     stretch = np.empty(len(starts))
-    loops.run_rows(
-        _screen, len(starts), field.hu, field.hull, field.spacing_mm, starts, _FEW, centers, stretch
-    )
+    loops.run_rows(_screen, len(starts), _tissue(field), starts, _FEW, centers, stretch)
     found = [_cast(field, center, _MANY) for center in centers[stretch <= MAX_STRETCH + SCREEN_SLACK]]
     return sorted((rays for rays in found if rays.is_compact), key=lambda rays: -rays.radius_mm)
 
 
 def _list_starts(field: _Field) -> F64:
-    """Middles of thick dense bodies, and of air that something dense encloses."""
+    """Centers of thick dense bodies, and of air enclosed by dense tissue, shape (n, 3)."""
     cores = np.zeros(field.hu.shape, dtype=np.uint8)
     offsets = _ball(field.spacing_mm, CORE_MM)
     limit = np.float32(DENSE_HU)
@@ -279,14 +302,14 @@ def _list_starts(field: _Field) -> F64:
     labels, n = ndimage.label(cores)
     starts = [_middle(labels, i + 1, box) for i, box in enumerate(ndimage.find_objects(labels, n))]
     air = field.hu < CAVITY_HU
-    # The wall of a cavity may have a gap, or be too thin to be seen in blocks: eroded, the air parts there.
+    # The wall of a cavity may have a gap, or be too thin for the blocks: erosion separates the air there.
     for gas in (air, ndimage.binary_erosion(air)):
         starts += _list_enclosed(gas, field)
     return np.unique(np.array(starts).reshape(-1, 3), axis=0)
 
 
 def _list_enclosed(gas: Mask, field: _Field) -> list[F64]:
-    """Middles of the components of gas that are as large as a cavity."""
+    """Centers of the components of gas that have the size of a cavity."""
     labels, n = ndimage.label(gas)
     sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:] * float(np.prod(field.spacing_mm))
     boxes = ndimage.find_objects(labels, n)
@@ -296,7 +319,7 @@ def _list_enclosed(gas: Mask, field: _Field) -> list[F64]:
 
 
 def _middle(labels: npt.NDArray[np.int32], value: int, box: tuple[slice, ...]) -> F64:
-    """Voxel of a component that lies nearest to its mean."""
+    """The voxel of a component nearest to its mean."""
     points = np.argwhere(labels[box] == value).astype(np.float64)
     points += [s.start for s in box]
     return np.asarray(points[np.argmin(((points - points.mean(0)) ** 2).sum(1))])
@@ -311,7 +334,7 @@ def _ball(spacing_mm: F64, radius_mm: float) -> npt.NDArray[np.int64]:
 
 @nb.njit(nogil=True, cache=True)
 def _find_cores(first, last, hu, hull, offsets, limit, misses, out):  # type: ignore[no-untyped-def]
-    """Voxels whose surroundings are dense, but for a few."""
+    """Mark voxels whose neighborhood is dense except for a few voxels."""
     nz, ny, nx = hu.shape
     for z in range(first, last):
         for y in range(ny):
@@ -330,8 +353,19 @@ def _find_cores(first, last, hu, hull, offsets, limit, misses, out):  # type: ig
                     out[z, y, x] = 1
 
 
-def _directions(n: int) -> F64:
-    """Unit vectors spread evenly over the sphere, by the golden angle."""
+def list_directions(n: int) -> F64:
+    """Evenly distributed unit vectors, by the golden angle.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        As (z, y, x).
+    """
     k = np.arange(n) + 0.5
     z = 1.0 - 2.0 * k / n
     turn = np.pi * (1.0 + 5.0**0.5) * k
@@ -339,20 +373,32 @@ def _directions(n: int) -> F64:
     return np.stack([z, flat * np.cos(turn), flat * np.sin(turn)], axis=1)
 
 
-_FEW, _MANY = _directions(60), _directions(200)
+_FEW, _MANY = list_directions(60), list_directions(200)
+
+
+class _Tissue(NamedTuple):
+    """What rays are cast through: attenuation [HU], inside of the outline of the lungs, spacing [mm]."""
+
+    hu: F32
+    hull: Mask
+    spacing: F64
+
+
+def _tissue(field: _Field) -> _Tissue:
+    return _Tissue(field.hu, field.hull, field.spacing_mm)
 
 
 def _cast(field: _Field, center: F64, directions: F64) -> _Rays:
-    inner, way = np.empty(len(directions)), np.empty(len(directions))
+    inner, distance = np.empty(len(directions)), np.empty(len(directions))
     end = np.empty(len(directions), dtype=np.int64)
-    _cast_rays(field.hu, field.hull, field.spacing_mm, center, directions, inner, way, end)
-    return _Rays(center, inner, way, end)
+    _cast_rays(_tissue(field), center, directions, inner, distance, end)
+    return _Rays(center, inner, distance, end)
 
 
 def _center(field: _Field, start: F64) -> _Rays | None:
-    """Rays from the middle of the body around `start`; None where that leaves the lungs."""
+    """Rays from the center of the body around `start`; None where the center is outside the lungs."""
     center, stretch = np.empty((1, 3)), np.empty(1)
-    _screen(0, 1, field.hu, field.hull, field.spacing_mm, start[None], _FEW, center, stretch)
+    _screen(0, 1, _tissue(field), start[None], _FEW, center, stretch)
     return _cast(field, center[0], _MANY) if np.isfinite(stretch[0]) else None
 
 
@@ -373,36 +419,37 @@ def _middle_of(order):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(nogil=True, cache=True)
-def _choose_share(inner, way):  # type: ignore[no-untyped-def]
-    """Share of rays that must end in time; `MAX_WALL` is in units of the way through the gas."""
+def _choose_share(inner, distance):  # type: ignore[no-untyped-def]
+    """Share of rays that must end within `MAX_STRETCH`: fewer for a cavity with an even, thin wall."""
     order = _order(inner)
     last, middle = len(order) - 1, _middle_of(order)
     low, high = order[int((1.0 - INNER_SHARE) * last)], order[int(INNER_SHARE * last)]
     is_even = low * MAX_STRETCH >= middle and high <= MAX_STRETCH * middle
-    is_wall = _middle_of(_order(way)) - middle <= MAX_WALL * middle
+    is_wall = _middle_of(_order(distance)) - middle <= MAX_WALL * middle
     return HOLLOW_SHARE if middle >= HOLLOW_MM and is_even and is_wall else STRETCH_SHARE
 
 
 @nb.njit(nogil=True, cache=True)
-def _measure_stretch(inner, way):  # type: ignore[no-untyped-def]
-    """How much longer than the median the ways of most rays are at most."""
-    order = _order(way)
-    return order[int(_choose_share(inner, way) * (len(order) - 1))] / max(_middle_of(order), 1e-6)
+def _measure_stretch(inner, distance):  # type: ignore[no-untyped-def]
+    """Quantile of the distances of rays over their median: near 1 for a ball."""
+    order = _order(distance)
+    return order[int(_choose_share(inner, distance) * (len(order) - 1))] / max(_middle_of(order), 1e-6)
 
 
 @nb.njit(nogil=True, cache=True)
-def _cast_rays(hu, hull, spacing, center, directions, inner, way, end):  # type: ignore[no-untyped-def]
-    """Follow rays outward until air that lasts, beyond something dense, or the hull."""
+def _cast_rays(tissue, center, directions, inner, distance, end):  # type: ignore[no-untyped-def]
+    """Follow rays outward through dense tissue until a run of air, or the hull."""
+    hu, hull, spacing = tissue
     nz, ny, nx = hu.shape
     for r in range(directions.shape[0]):
         sz, sy, sx = directions[r] / spacing
         seen, run, last, t = False, 0.0, 0.0, 0.0
-        inner[r], way[r], end[r] = REACH_MM, REACH_MM, 2
+        inner[r], distance[r], end[r] = REACH_MM, REACH_MM, 2
         while t < REACH_MM:
             z, y, x = center[0] + t * sz, center[1] + t * sy, center[2] + t * sx
             k, j, i = int(z + 0.5), int(y + 0.5), int(x + 0.5)
             if k < 0 or j < 0 or i < 0 or k >= nz or j >= ny or i >= nx or not hull[k, j, i]:
-                way[r], end[r] = t, 1
+                distance[r], end[r] = t, 1
                 inner[r] = min(inner[r], t)
                 break
             k, j, i = min(int(z), nz - 2), min(int(y), ny - 2), min(int(x), nx - 2)
@@ -420,29 +467,30 @@ def _cast_rays(hu, hull, spacing, center, directions, inner, way, end):  # type:
             elif seen:
                 run += RAY_STEP_MM
                 if run >= AIR_RUN_MM:
-                    way[r], end[r] = last + 0.5 * RAY_STEP_MM, 0
+                    distance[r], end[r] = last + 0.5 * RAY_STEP_MM, 0
                     break
             t += RAY_STEP_MM
 
 
 @nb.njit(nogil=True, cache=True)
-def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch):  # type: ignore[no-untyped-def]
-    """Move each start to its body's middle; how unequal rays from there are, inf outside the lungs."""
+def _screen(first, last, tissue, starts, directions, centers, stretch):  # type: ignore[no-untyped-def]
+    """Move each start to the center of its body; stretch of the rays from there, inf outside the lungs."""
+    hu, hull, spacing = tissue
     n = directions.shape[0]
-    inner, way, end = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
+    inner, distance, end = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     for m in range(first, last):
         center = centers[m]
         loops.copy_row(starts[m], center)
         stretch[m] = np.inf
         is_inside = True
         for _ in range(3):
-            _cast_rays(hu, hull, spacing, center, directions, inner, way, end)
-            radius = _middle_of(_order(way))
-            # The mean end point of a ball seen from a point off its middle lies two thirds of the way there.
+            _cast_rays(tissue, center, directions, inner, distance, end)
+            radius = _middle_of(_order(distance))
+            # The mean end point of rays from a point off the center of a ball is two thirds of the way to it.
             for axis in range(3):
                 shift = 0.0
                 for r in range(n):
-                    shift += directions[r, axis] * min(way[r], 1.6 * radius)
+                    shift += directions[r, axis] * min(distance[r], 1.6 * radius)
                 center[axis] += 1.5 * shift / n / spacing[axis]
             z, y, x = int(center[0] + 0.5), int(center[1] + 0.5), int(center[2] + 0.5)
             is_inside = 0 <= z < hu.shape[0] and 0 <= y < hu.shape[1] and 0 <= x < hu.shape[2]
@@ -450,17 +498,17 @@ def _screen(first, last, hu, hull, spacing, starts, directions, centers, stretch
                 is_inside = False
                 break
         if is_inside:
-            _cast_rays(hu, hull, spacing, center, directions, inner, way, end)
-            stretch[m] = _measure_stretch(inner, way)
+            _cast_rays(tissue, center, directions, inner, distance, end)
+            stretch[m] = _measure_stretch(inner, distance)
 
 
 def _follow_seed(
     field: _Field, scan: Scan, seed_lps_mm: Sequence[float], compact: Sequence[_Rays]
 ) -> _Rays | None:
-    """Rays from the middle of what lies around a reader's point; None where nothing dense is near it."""
+    """Rays from the center of the body at a reader's point; None where there is no dense tissue near it."""
     index = scan.grid.index_from_lps(np.asarray(seed_lps_mm, dtype=np.float64))
     start = np.clip(field.index_here(index), 0, np.asarray(field.hu.shape) - 1.0)
-    # The middle of a body that was found is known better than from a point somewhere in it.
+    # A compact body that was found has a better center than the point.
     for rays in compact:
         if np.linalg.norm((rays.center - start) * field.spacing_mm) < rays.radius_mm:
             return rays
@@ -479,8 +527,8 @@ def _follow_seed(
 
 def _measure(
     scan: Scan, lungs: Lungs, psf: Psf, field: _Field, rays: _Rays, origin: Origin
-) -> tuple[Lesion, Shape] | None:
-    """The lesion around the rays' center; None where what is there turns out to be none."""
+) -> tuple[Lesion, LesionOutline] | None:
+    """Measure the lesion around the center of the rays; None where it is no lesion."""
     is_attached = rays.hull_share > ATTACHED_SHARE
     center = field.index_in_scan(rays.center)
     shape = outline_lesion(
@@ -488,7 +536,7 @@ def _measure(
         lungs,
         center,
         directions=_MANY,
-        way_mm=rays.way_mm,
+        distance_mm=rays.distance_mm,
         is_attached=is_attached,
         is_compact=rays.is_compact,
     )
@@ -504,8 +552,8 @@ def _measure(
     centroid = shape.start + shape.centroid_zyx
     sides, zones = regions.locate(field.labels, field.index_here(centroid)[None])
 
-    def ends(places: F64) -> tuple[PointLpsMm, PointLpsMm]:
-        first, last = scan.grid.lps_from_index(shape.start + places)
+    def ends(index: F64) -> tuple[PointLpsMm, PointLpsMm]:
+        first, last = scan.grid.lps_from_index(shape.start + index)
         return _point(first), _point(last)
 
     attachment = Attachment.NONE
@@ -530,7 +578,7 @@ def _measure(
 
 
 def _name_attachment(rays: _Rays, field: _Field, side: Side) -> Attachment:
-    """Mediastinum where rays meet the outline toward the midline and the other lung lies beyond."""
+    """Mediastinum where rays meet the hull toward the midline with the other lung beyond; else pleura."""
     met = _MANY[rays.end == 1].mean(axis=0)
     inward = 1.0 if side is Side.RIGHT else -1.0
     if met[2] * inward < 0.5 * float(np.linalg.norm(met)):

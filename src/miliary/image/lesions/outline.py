@@ -1,7 +1,7 @@
 """Outline one lesion on the grid of the scan and measure it: axes, volume, density, cavity and wall.
 
-Surfaces are where the attenuation passes half way between the two sides, found between voxels; that is
-unbiased by blur as long as a wall is thicker than the blur, and corrected by a model where it is not.
+Surfaces are where the attenuation crosses the mean of its two sides, found between voxels. This is unbiased
+by blur as long as a wall is thicker than the blur, and corrected by a model where it is not.
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ Mask = npt.NDArray[np.bool_]
 
 LUNG_HU, AIR_HU = -850.0, -1000.0
 SOLID_LIMITS_HU = (10.0, 100.0)
-# Strands and vessels up to twice this width are cut off: a share of the radius within limits.
+# Strands and vessels up to twice this width are cut off: share of the radius, and its limits.
 OPENING_SHARE, OPENING_LIMITS_MM = 0.2, (1.0, 2.5)
 EDGE_MM = 1.2
 MIN_CAVITY_MM3, MIN_CAVITY_SHARE = 12.0, 0.012
-# The blurred edge of the chest wall reaches this far into the lung, further in the corners of a mass.
+# Grid of the local hull; the blurred edge of the chest wall reaches this far into the lung.
 HULL_STEP_MM, RIM_MM = 1.2, 0.8
 NEIGHBORS = 9
-# A point of the outline may stand out this far from the median within this angle on both sides.
+# A point of the outline may protrude this far beyond the median within this angle on both sides.
 BUMP_RAD, BUMP_MM = 0.26, 0.2
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A lesion's voxels in a box of the scan.
+class LesionOutline:
+    """The voxels of a lesion in a box of the scan.
 
     Parameters
     ----------
     hu : ndarray of float32, shape (z, y, x)
         Attenuation of the box.
     mask : ndarray of bool
-        The lesion, its cavity filled, strands and vessels cut off.
-    cavity : ndarray of bool
-        Gas inside it.
+        The lesion with its cavity filled, strands and vessels cut off.
+    cavity : ndarray of bool, shape (z, y, x)
+        Gas inside the lesion.
     start : ndarray, shape (3,)
-        First voxel of the box in the scan.
+        Index in the scan of the first voxel of the box.
     spacing_mm : ndarray, shape (3,)
+        Voxel spacing (z, y, x) [mm].
     lung_hu, solid_hu : float
-        Attenuation of the lung around and of the solid part [HU].
+        Attenuation of the surrounding lung and of the solid part [HU].
     """
 
     hu: F32
@@ -65,22 +66,22 @@ class Shape:
 
     @property
     def edge_hu(self) -> float:
-        """Attenuation half way between lung and solid part."""
+        """Attenuation of the outer surface: the mean of lung and solid part [HU]."""
         return 0.5 * (self.lung_hu + self.solid_hu)
 
     @property
     def volume_mm3(self) -> float:
-        """Whole lesion, cavity included; voxels at the edge count by their share."""
+        """Volume of the whole lesion including its cavity [mm3]; voxels at the edge count partially."""
         share = np.clip((self.hu - self.lung_hu) / (self.solid_hu - self.lung_hu), 0.0, 1.0)
         inner = ndimage.binary_erosion(self.mask)
         rim = ndimage.binary_dilation(self.mask) & ~inner
-        # Beyond the mask only the blurred edge is the lesion's, not a vessel that was cut off.
+        # Beyond the mask only the blurred edge belongs to the lesion, not a vessel that was cut off.
         rim &= self.mask | (self.hu < self.edge_hu)
         return float((inner.sum() + share[rim].sum()) * np.prod(self.spacing_mm))
 
     @property
     def edge_mm(self) -> float:
-        """Width of the outer edge between 30 and 80 % of its step, from the volume it fills."""
+        """Width of the outer edge between 30 and 80 % of its step [mm], from the volume in that range."""
         share = (self.hu - self.lung_hu) / (self.solid_hu - self.lung_hu)
         near = ndimage.binary_dilation(self.mask, iterations=2)
         near &= ~ndimage.binary_dilation(self.cavity, iterations=2)
@@ -90,11 +91,11 @@ class Shape:
 
     @property
     def centroid_zyx(self) -> F64:
-        """Mean place of its voxels, as an index of the box."""
+        """Mean position of its voxels as an index of the box, shape (3,)."""
         return np.asarray(np.argwhere(self.mask).mean(axis=0))
 
     def contains(self, index_zyx: F64, *, margin_mm: float) -> Mask:
-        """Which points (n, 3), as indices of the scan, lie inside or closer than the margin."""
+        """Which points (n, 3), as indices of the scan, lie inside or within `margin_mm`; shape (n,)."""
         local = (np.asarray(index_zyx) - self.start) * self.spacing_mm
         voxels = np.argwhere(self.mask) * self.spacing_mm
         distance, _ = cKDTree(voxels).query(local)
@@ -102,8 +103,16 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Axes:
-    """Longest axial diameter and the longest one perpendicular to it; ends as indices of the box (2, 3)."""
+class LesionAxes:
+    """Longest axial diameter and the longest one perpendicular to it.
+
+    Parameters
+    ----------
+    long_mm, short_mm : float
+        Lengths [mm].
+    long_ends, short_ends : ndarray of float64, shape (2, 3)
+        Their ends as fractional indices of the box.
+    """
 
     long_mm: float
     long_ends: F64
@@ -117,34 +126,38 @@ def outline_lesion(
     center_zyx: F64,
     *,
     directions: F64,
-    way_mm: F64,
+    distance_mm: F64,
     is_attached: bool,
     is_compact: bool = True,
-) -> Shape | None:
-    """Voxels of the dense body around a point.
+) -> LesionOutline | None:
+    """Find the voxels of the dense body around a point.
 
     Parameters
     ----------
     scan : Scan
+        The scan.
     lungs : Lungs
+        Lung labels on its grid.
     center_zyx : ndarray, shape (3,)
-        Middle of the lesion as an index of the scan.
-    directions, way_mm : ndarrays, shape (n, 3) and (n,)
-        Rough way from there to the surface along unit vectors (z, y, x) [mm].
+        Center of the lesion as an index of the scan.
+    directions : ndarray, shape (n, 3)
+        Unit vectors (z, y, x).
+    distance_mm : ndarray, shape (n,)
+        Approximate distance from the center to the surface along each [mm].
     is_attached : bool
-        It lies against pleura or mediastinum and is cut off where a smooth outline of the lung passes.
+        Whether it adjoins pleura or mediastinum; it is then cut off at a smooth outline of the lung.
     is_compact : bool
-        Of a lesion with a cavity, and of a solid one that is not compact, what stands out of a smooth surface
-        and goes on is a vessel and cut off.
+        Whether its surface is about equally far in all directions. Vessels are cut off from lesions with a
+        cavity, and from solid ones only if not compact, since there a lobe looks the same.
 
     Returns
     -------
-    Shape or None
-        None where nothing dense is there.
+    LesionOutline or None
+        None where there is no dense tissue.
     """
     spacing = np.asarray(scan.grid.spacing_zyx_mm)
-    radius_mm = float(np.median(way_mm))
-    limit = _smooth_ways(directions, way_mm)
+    radius_mm = float(np.median(distance_mm))
+    limit = _smooth_distances(directions, distance_mm)
     reach = float(limit.max())
     view, start = _crop(center_zyx, reach + 5.0, spacing, scan.grid.shape_zyx)
     hu = np.asarray(scan.voxels_hu[view], dtype=np.float32)
@@ -161,8 +174,8 @@ def outline_lesion(
     if body is None:
         return None
     shape = _shape(hu, body, outside, center, start, spacing, radius_mm, lung_hu, solid_hu)
-    # Around a cavity the wall is even and a vessel stands out; in a solid one a lobe looks the same, unless
-    # there is no body without the cut because so much runs on.
+    # The wall of a cavity is even, so that a vessel protrudes from it; in a solid lesion a lobe looks the
+    # same.
     if shape is None or (is_compact and not shape.cavity.any()):
         return shape
     whole = np.zeros_like(body)
@@ -185,8 +198,8 @@ def _shape(
     radius_mm: float,
     lung_hu: float,
     solid_hu: float,
-) -> Shape | None:
-    """Fill a body, cut strands off and look for gas in it."""
+) -> LesionOutline | None:
+    """Fill a body, cut off strands and find the gas in it."""
     box = _bounds(body, pad=2)
     filled = _fill(body[box] | outside[box]) & ~outside[box]
     mask = _open(filled, center - [s.start for s in box], spacing, radius_mm)
@@ -194,17 +207,17 @@ def _shape(
         return None
     part = np.ascontiguousarray(hu[box])
     cavity = _find_cavity(part, mask, solid_hu, spacing)
-    return Shape(part, mask, cavity, start + [s.start for s in box], spacing, lung_hu, solid_hu)
+    return LesionOutline(part, mask, cavity, start + [s.start for s in box], spacing, lung_hu, solid_hu)
 
 
-def _smooth_ways(directions: F64, way_mm: F64) -> F64:
-    """How far the lesion can reach along each direction: a vessel that leaves it has few directions."""
+def _smooth_distances(directions: F64, distance_mm: F64) -> F64:
+    """Upper limit of the lesion along each direction [mm]: the median over neighbors excludes vessels."""
     near = np.argsort(-directions @ directions.T, axis=1)[:, :NEIGHBORS]
-    return np.asarray(1.15 * np.median(way_mm[near], axis=1) + 2.0)
+    return np.asarray(1.15 * np.median(distance_mm[near], axis=1) + 2.0)
 
 
 def _is_within(away: F32, center: F64, spacing: F64, directions: F64, limit_mm: F64) -> Mask:
-    """Voxels nearer to the middle than the limit of their nearest direction."""
+    """Voxels nearer to the center than the limit of their nearest direction."""
     near = away < float(limit_mm.max())
     unit = (np.argwhere(near) - center) * spacing
     unit /= np.maximum(np.linalg.norm(unit, axis=1), 1e-9)[:, None]
@@ -222,6 +235,7 @@ def _crop(center: F64, half_mm: float, spacing: F64, shape: tuple[int, ...]) -> 
 
 
 def _distance(shape: tuple[int, ...], center: F64, spacing: F64) -> F32:
+    """Distance of every voxel from a center [mm]."""
     z, y, x = (((np.arange(n) - c) * s) ** 2 for n, c, s in zip(shape, center, spacing, strict=True))
     return np.asarray(np.sqrt(z[:, None, None] + y[:, None] + x), dtype=np.float32)
 
@@ -232,7 +246,7 @@ def _typical_lung(hu: F32, labels: npt.NDArray[np.uint8]) -> float:
 
 
 def _typical_solid(hu: F32) -> float:
-    """Attenuation of the solid part; a thin wall is blurred below it, so that it is limited from below."""
+    """Attenuation of the solid part [HU], limited from below since a thin wall appears less dense by blur."""
     dense = hu[hu > -300.0]
     value = float(np.quantile(dense, 0.75)) if len(dense) > 20 else SOLID_LIMITS_HU[0]
     return float(np.clip(value, *SOLID_LIMITS_HU))
@@ -241,7 +255,7 @@ def _typical_solid(hu: F32) -> float:
 def _find_local_hull(
     lungs: Lungs, center: F64, reach_mm: float, view: tuple[slice, ...], spacing: F64
 ) -> Mask:
-    """Smooth outline of the lung around a lesion on its edge: dents as wide as the lesion are filled."""
+    """Smooth outline of the lung around a lesion at its edge: dents as wide as the lesion are filled."""
     radius = reach_mm + 2.0
     wide, _ = _crop(center, reach_mm + 2.0 * radius, spacing, lungs.labels.shape)
     stride = np.maximum(1, np.round(HULL_STEP_MM / spacing)).astype(int)
@@ -250,22 +264,22 @@ def _find_local_hull(
     counts = np.bincount(labels.ravel(), minlength=3)[1:3]
     side = near == (1 + int(counts[1] > counts[0]))
     step = spacing * stride
-    # Beyond the scan there is no lung: without a margin the distance would not see that.
+    # Padded, so that the distance transform knows that there is no lung beyond the scan.
     pad = np.ceil(radius / step).astype(int) + 1
     side = np.pad(side, [(int(p), int(p)) for p in pad])
     grown = ndimage.distance_transform_edt(~side, sampling=step) <= radius
     depth = ndimage.distance_transform_edt(grown, sampling=step).astype(np.float32)
-    places = [
+    positions = [
         (np.arange(v.start, v.stop) - w.start) / s + p
         for v, w, s, p in zip(view, wide, stride, pad, strict=True)
     ]
-    at = np.stack(np.meshgrid(*places, indexing="ij"))
+    at = np.stack(np.meshgrid(*positions, indexing="ij"))
     fine = ndimage.map_coordinates(depth, at, order=1, mode="nearest")
     return np.asarray(fine > radius + RIM_MM)
 
 
 def _choose_body(dense: Mask, near: Mask) -> Mask | None:
-    """The component that fills most of the neighborhood of the middle."""
+    """The component that fills most of the neighborhood of the center; None where there is none."""
     labels, n = ndimage.label(dense)
     counts = np.bincount(labels[near], minlength=n + 1)
     counts[0] = 0
@@ -280,9 +294,9 @@ def _bounds(mask: Mask, *, pad: int) -> tuple[slice, ...]:
 
 
 def _fill(body: Mask) -> Mask:
-    """Fill what the body encloses in space, within axial slices, or within both other kinds of slices.
+    """Fill what the body encloses in space, in axial slices, or in both coronal and sagittal slices.
 
-    The cap of a thin wall is lost between thick slices, so that a cavity may be open in space.
+    The cap of a thin wall is lost between thick slices, so a cavity may be open in space.
     """
     planes = [
         np.moveaxis(
@@ -294,7 +308,7 @@ def _fill(body: Mask) -> Mask:
 
 
 def _open(filled: Mask, center: F64, spacing: F64, radius_mm: float) -> Mask | None:
-    """Cut off what is thinner than the lesion: vessels, spicules."""
+    """Cut off vessels and spicules, thinner than the lesion, by an opening; None if nothing is left."""
     width = float(np.clip(OPENING_SHARE * radius_mm, *OPENING_LIMITS_MM))
     wide = np.pad(filled, 1)
     depth = ndimage.distance_transform_edt(wide, sampling=spacing)[1:-1, 1:-1, 1:-1]
@@ -311,7 +325,7 @@ def _open(filled: Mask, center: F64, spacing: F64, radius_mm: float) -> Mask | N
 
 
 def _find_cavity(hu: F32, mask: Mask, solid_hu: float, spacing: F64) -> Mask:
-    """Gas inside the mask, away from its edge; empty where there is too little to call it a cavity."""
+    """Gas inside the mask, away from its edge; nowhere true if too little to be called a cavity."""
     inner = ndimage.binary_erosion(mask, iterations=1)
     gas = inner & (hu < 0.5 * (AIR_HU + solid_hu))
     labels, n = ndimage.label(gas)
@@ -321,17 +335,23 @@ def _find_cavity(hu: F32, mask: Mask, solid_hu: float, spacing: F64) -> Mask:
     return np.asarray((sizes >= least)[labels])
 
 
-def measure_axes(shape: Shape) -> Axes:
-    """Longest diameter in an axial slice and the longest one across it, between half-maximum points.
+def measure_axes(shape: LesionOutline) -> LesionAxes:
+    """Measure the longest diameter in an axial slice and the longest perpendicular to it in that slice.
 
     Parameters
     ----------
-    shape : Shape
+    shape : LesionOutline
+        The lesion.
 
     Returns
     -------
-    Axes
-        Lengths [mm]; ends between voxels.
+    LesionAxes
+        Between half-maximum points, to a fraction of a voxel.
+
+    Raises
+    ------
+    ValueError
+        The mask holds no voxel.
     """
     best: tuple[float, int, F64, F64] | None = None
     for k in np.flatnonzero(shape.mask.any(axis=(1, 2))).tolist():
@@ -347,31 +367,31 @@ def measure_axes(shape: Shape) -> Axes:
     width, across = _longest_across(hull, ends)
     step = shape.spacing_mm[1:]
     at_slice = np.full((2, 1), float(k))
-    return Axes(length, np.hstack([at_slice, ends / step]), width, np.hstack([at_slice, across / step]))
+    return LesionAxes(length, np.hstack([at_slice, ends / step]), width, np.hstack([at_slice, across / step]))
 
 
 def _cut_bumps(points: F64) -> F64:
-    """An outline without the stubs of vessels: none of its points stands out from those beside it."""
-    middle = points.mean(axis=0)
-    away = points - middle
+    """Limit an outline (n, 2) [mm] to slightly beyond the local median radius, to remove stubs of vessels."""
+    center = points.mean(axis=0)
+    away = points - center
     radius = np.hypot(*away.T)
     angle = np.arctan2(away[:, 0], away[:, 1])
     gap = np.abs((angle[:, None] - angle + np.pi) % (2 * np.pi) - np.pi)
-    beside = np.where(gap < BUMP_RAD, radius, np.nan)
-    limit = np.nanmedian(beside, axis=1) + BUMP_MM
-    return np.asarray(middle + away * np.minimum(1.0, limit / np.maximum(radius, 1e-9))[:, None])
+    nearby = np.where(gap < BUMP_RAD, radius, np.nan)
+    limit = np.nanmedian(nearby, axis=1) + BUMP_MM
+    return np.asarray(center + away * np.minimum(1.0, limit / np.maximum(radius, 1e-9))[:, None])
 
 
-def _outline(shape: Shape, k: int) -> F64:
+def _outline(shape: LesionOutline, k: int) -> F64:
     """Points (n, 2) between the pixels of one slice where the edge passes, as (y, x) indices."""
     mask, hu = np.pad(shape.mask[k], 1), np.pad(shape.hu[k], 1, constant_values=shape.lung_hu)
     return np.asarray(_crossings(mask, hu, shape.edge_hu)[0] - 1.0)
 
 
 def _crossings(mask: Mask, hu: F32, level: float) -> tuple[F64, npt.NDArray[np.int64]]:
-    """Places (n, d) between neighbors inside and outside `mask` where `hu` passes `level`, and their axes.
+    """Points (n, d) between neighbors inside and outside `mask` where `hu` crosses `level`, and their axes.
 
-    Where both are on one side of the level, the border was drawn for another reason: half way.
+    Where both neighbors are on one side of the level, the border has another reason: the midpoint is taken.
     """
     points, axes = [], []
     for axis in range(mask.ndim):
@@ -385,10 +405,10 @@ def _crossings(mask: Mask, hu: F32, level: float) -> tuple[F64, npt.NDArray[np.i
         change = v - u
         share = np.where(np.abs(change) > 1.0, (level - u) / np.where(change == 0, 1.0, change), 0.5)
         share = np.where((share < 0.0) | (share > 1.0), 0.5, share)
-        place = where.astype(np.float64)
-        place[:, axis] += share
-        points.append(place)
-        axes.append(np.full(len(place), axis))
+        point = where.astype(np.float64)
+        point[:, axis] += share
+        points.append(point)
+        axes.append(np.full(len(point), axis))
     return np.concatenate(points), np.concatenate(axes)
 
 
@@ -400,7 +420,7 @@ def _hull_points(points: F64) -> F64:
 
 
 def _longest_across(hull: F64, ends: F64) -> tuple[float, F64]:
-    """Longest chord of a convex outline that is perpendicular to the line between two points."""
+    """Length [mm] and ends of the longest chord of a convex outline perpendicular to a line."""
     along = (ends[1] - ends[0]) / max(float(np.linalg.norm(ends[1] - ends[0])), 1e-9)
     aside = np.array([-along[1], along[0]])
     u, v = (hull - ends[0]) @ along, (hull - ends[0]) @ aside
@@ -420,8 +440,19 @@ def _longest_across(hull: F64, ends: F64) -> tuple[float, F64]:
     return width, np.array([ends[0] + at * along + low_v * aside, ends[0] + at * along + high_v * aside])
 
 
-def measure_density(shape: Shape) -> float:
-    """Mean attenuation of the solid part at least 1.2 mm from its surfaces [HU], or of its densest part."""
+def measure_density(shape: LesionOutline) -> float:
+    """Mean attenuation of the solid part at least 1.2 mm from its surfaces.
+
+    Parameters
+    ----------
+    shape : LesionOutline
+        The lesion.
+
+    Returns
+    -------
+    float
+        Attenuation [HU]; of the densest quarter where the solid part is too thin.
+    """
     solid = shape.mask & ~shape.cavity
     depth = ndimage.distance_transform_edt(np.pad(solid, 1), sampling=shape.spacing_mm)[1:-1, 1:-1, 1:-1]
     inner = shape.hu[(depth > EDGE_MM) & ndimage.binary_erosion(solid)]
@@ -430,16 +461,17 @@ def measure_density(shape: Shape) -> float:
     return float(inner.mean())
 
 
-def measure_wall(shape: Shape, psf: Psf) -> Wall | None:
-    """Cavity and thickness of the wall around it.
+def measure_wall(shape: LesionOutline, psf: Psf) -> Wall | None:
+    """Measure the cavity and the thickness of the wall around it.
 
-    From every point of the inner surface the nearest point of the outer one is taken. A wall about as thin
-    as the blur looks thicker than it is, and less dense; both surfaces are then corrected by the profile
-    of a blurred slab.
+    Thickness is measured from every point of the inner surface to the nearest point of the outer one. A wall
+    about as thin as the blur appears thicker and less dense than it is; its thickness is corrected by the
+    profile of a blurred slab.
 
     Parameters
     ----------
-    shape : Shape
+    shape : LesionOutline
+        The lesion.
     psf : Psf
         Blur of the scan.
 
@@ -473,21 +505,21 @@ def measure_wall(shape: Shape, psf: Psf) -> Wall | None:
     )
 
 
-def _typical_gas(shape: Shape) -> float:
-    """Attenuation of the gas; a small cavity is blurred above it, so that it is limited from above."""
+def _typical_gas(shape: LesionOutline) -> float:
+    """Attenuation of the gas [HU], limited from above since a small cavity appears denser by blur."""
     return float(np.clip(np.quantile(shape.hu[shape.cavity], 0.25), AIR_HU, -900.0))
 
 
-def _measure_gas(shape: Shape, gas_hu: float) -> float:
-    """Volume of the cavity [mm3]: what the solid part lacks in it and in one voxel around."""
+def _measure_gas(shape: LesionOutline, gas_hu: float) -> float:
+    """Volume of the cavity [mm3]: missing attenuation in it and two voxels around, over that of gas."""
     near = ndimage.binary_dilation(shape.cavity, iterations=2) & ndimage.binary_erosion(shape.mask)
     near |= shape.cavity
     share = np.clip((shape.solid_hu - shape.hu[near]) / (shape.solid_hu - gas_hu), 0.0, 1.0)
     return float(share.sum() * np.prod(shape.spacing_mm))
 
 
-def _correct_thickness(seen_mm: F64, sigma_mm: F64, gas_hu: float, shape: Shape) -> F64:
-    """True thickness of slabs of the solid part whose half-maximum width is seen, blurred by `sigma_mm`."""
+def _correct_thickness(seen_mm: F64, sigma_mm: F64, gas_hu: float, shape: LesionOutline) -> F64:
+    """True thickness [mm] of slabs with an apparent half-maximum width, blurred by `sigma_mm`."""
     gas, lung = gas_hu - shape.solid_hu, shape.lung_hu - shape.solid_hu
     truth = np.linspace(0.2, 8.0, 157)
     at = np.linspace(-6.0, 14.0, 2001)
@@ -500,7 +532,8 @@ def _correct_thickness(seen_mm: F64, sigma_mm: F64, gas_hu: float, shape: Shape)
         )
         after = np.flatnonzero(profile[peak:] < 0.5 * lung)
         widths[i] = at[peak + after[0]] - inner if len(after) else 0.0
-    # In units of the blur; the width seen first falls, then rises with the truth: only the rise is inverted.
+    # In units of the blur. The apparent width first falls, then rises with the truth; only the rise is
+    # inverted.
     first = int(widths.argmin())
     seen = seen_mm / np.maximum(sigma_mm, 1e-6)
     scaled = np.interp(seen, np.maximum.accumulate(widths[first:]), truth[first:])

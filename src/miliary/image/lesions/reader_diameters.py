@@ -1,4 +1,4 @@
-"""A reader's ends of a lesion's longest diameter in place of the measured ones."""
+"""Replace the measured ends of the longest diameter of lesions by those that a reader set."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from miliary.model.vocabulary import Origin
 def correct_lesions(
     lesions: Sequence[Lesion], corrections: CorrectionSet, applied: AppliedCorrections
 ) -> tuple[tuple[Lesion, ...], AppliedCorrections]:
-    """The lesions as the reader wants them, and what of all corrections is in the result.
+    """Apply a reader's corrections of longest diameters.
 
     Parameters
     ----------
     lesions : sequence of Lesion
+        Measured lesions.
     corrections : CorrectionSet
+        What the reader changed.
     applied : AppliedCorrections
-        What is in the result already.
+        Corrections applied so far.
 
     Returns
     -------
     lesions : tuple of Lesion
-        One with new ends says `corrected` of its origin; its short axis, volume and wall stay as measured.
+        In the given order. A corrected lesion has the origin ``corrected``; its short axis, volume and wall
+        remain as measured.
     applied : AppliedCorrections
-        With the number of lesions changed, and the corrections whose lesion this result does not have.
+        With the number of corrected lesions, and the numbers of corrections that match no lesion.
     """
     wanted = {c.lesion_id: c for c in corrections.active if c.kind is CorrectionKind.SET_LESION_ENDS}
     changed = []
@@ -49,6 +52,6 @@ def correct_lesions(
 
 
 def _are_of(ends: tuple[Point, Point], lesion: Lesion) -> bool:
-    """The ends lie around this lesion: numbers may be given anew when a scan is measured anew."""
+    """Whether the ends lie around this lesion; ids may change when a scan is measured again."""
     middle = tuple((a + b) / 2.0 for a, b in zip(*ends, strict=True))
     return math.dist(middle, lesion.centroid_lps_mm) <= max(lesion.long_axis_mm, math.dist(*ends))

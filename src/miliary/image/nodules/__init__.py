@@ -1,1 +1,1 @@
-"""Find, judge and measure nodules of 1 to 8 mm."""
+"""Find, score and measure nodules of 1 to 8 mm."""

@@ -1,4 +1,4 @@
-"""Turn fits into rows of the nodule table: volumes, attenuation class, place and flags."""
+"""Turn fits into rows of the nodule table: volume, attenuation class, location and flags."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules.features import FEATURE_NAMES
-from miliary.image.nodules.find import LungBox
 from miliary.image.nodules.measure import REFERENCE_HU, Fit
 from miliary.image.quality.blur import profile_fwhm_mm
 from miliary.model.ct_result import Noise, Psf
@@ -28,7 +28,7 @@ RESOLVED_FWHM = 2.0
 ATTACHED_BRIGHTNESS = 0.45
 POOR_MISFIT = 2.5
 EDGE_MM = 3.0
-COLUMN = {name: place for place, name in enumerate(FEATURE_NAMES)}
+COLUMN = {name: number for number, name in enumerate(FEATURE_NAMES)}
 
 
 def describe_nodules(
@@ -42,26 +42,31 @@ def describe_nodules(
     noise: Noise,
     is_clipped: bool,
 ) -> Nodules:
-    """The nodule table of fitted marks.
+    """Make the nodule table of fitted nodules.
 
     Parameters
     ----------
     fit : Fit
-    features : ndarray, shape (n, features)
-        Features of the same marks.
+        Fits of n nodules.
+    features : ndarray of float32, shape (n, features)
+        Features of the same nodules, from `features.measure_features`.
     probability : ndarray, shape (n,)
+        Probability of being a nodule, 0 to 1.
     box : LungBox
+        The lungs.
     grid : Grid
-        Of the whole scan.
-    psf, noise
-        Of the scan.
+        Grid of the whole scan.
+    psf : Psf
+        Blur of the scan.
+    noise : Noise
+        Noise of the scan.
     is_clipped : bool
-        The scan's attenuation is cut off from above within the range of soft tissue.
+        Whether attenuation above that of soft tissue was cut off in the file.
 
     Returns
     -------
     Nodules
-        Rows in the order given, numbered from 1.
+        One row per nodule in the given order, numbered from 1; no rows for n = 0.
     """
     n = len(probability)
     if not n:
@@ -95,8 +100,21 @@ def describe_nodules(
 
 
 def measure_volume(fit: Fit) -> tuple[F64, F64]:
-    """Solid-equivalent volume of each fit and its one-sigma error [mm3]."""
-    # Inside dense tissue a solid nodule has hardly any contrast, and its volume means little.
+    """Solid-equivalent volume of each fitted nodule.
+
+    The volume of a nodule of `REFERENCE_HU` with the same integrated excess attenuation.
+
+    Parameters
+    ----------
+    fit : Fit
+        Fits of n nodules.
+
+    Returns
+    -------
+    volume_mm3, volume_mm3_err : ndarray of float64, shape (n,)
+        Volume and its one-sigma error [mm3].
+    """
+    # Inside dense tissue a solid nodule has hardly any contrast, and the quotient would diverge.
     contrast = np.maximum(REFERENCE_HU - fit.background_hu, MIN_CONTRAST_HU)
     return fit.excess_hu_mm3 / contrast, fit.excess_hu_mm3_err / contrast
 
@@ -104,13 +122,33 @@ def measure_volume(fit: Fit) -> tuple[F64, F64]:
 def classify_attenuation(
     fit: Fit, features: F32, diameter: F64, *, psf: Psf, noise: Noise
 ) -> npt.NDArray[np.object_]:
-    """Attenuation class; `unresolved` under two blur widths, unless plainly calcified."""
+    """Attenuation class of each nodule: solid, subsolid, calcified or unresolved.
+
+    Parameters
+    ----------
+    fit : Fit
+        Fits of n nodules.
+    features : ndarray of float32, shape (n, features)
+        Features of the same nodules.
+    diameter : ndarray, shape (n,)
+        Solid-equivalent diameters [mm].
+    psf : Psf
+        Blur of the scan.
+    noise : Noise
+        Noise of the scan.
+
+    Returns
+    -------
+    ndarray of str (object), shape (n,)
+        Values of `Attenuation`; ``unresolved`` below two blur widths, where size and density cannot be
+        separated, unless plainly calcified.
+    """
     fwhm = float(np.cbrt(np.prod(profile_fwhm_mm(psf))))
     # Half-maximum width of a solid ball of this diameter in the smoothed volume: size and blur in squares.
     blur = np.hypot(fwhm, 0.5 * 2.3548)
     expected = np.sqrt((0.92 * diameter) ** 2 + 0.8 * blur**2)
     ratio = features[:, COLUMN["width_mid"]] / expected
-    # A sharp kernel makes solid nodules overshoot too; the model, which does so as well, tells how far.
+    # A sharp kernel makes solid nodules overshoot too, so the peak is compared with that of the model.
     bright = fit.peak_hu > CALCIFIED_HU + 2.0 * noise.sd_hu
     bright &= fit.peak_hu - fit.model_peak_hu > CALCIFIED_EXCESS_HU + 2.0 * noise.sd_hu
     resolved = diameter >= RESOLVED_FWHM * fwhm
@@ -137,7 +175,7 @@ def _collect_flags(
     height = (index[:, 0] + box.start_zyx[0]) * grid.spacing_zyx_mm[0]
     top = (grid.shape_zyx[0] - 1) * grid.spacing_zyx_mm[0]
     pleura = depth < 0.5 * diameter + 0.7
-    marks = {
+    conditions = {
         NoduleFlag.VESSEL_ATTACHED: (features[:, COLUMN["branch1_3.3"]] > ATTACHED_BRIGHTNESS) & ~pleura,
         NoduleFlag.PLEURA_ATTACHED: pleura,
         NoduleFlag.BLENDED: _find_blends(fit.position_mm, diameter),
@@ -148,12 +186,12 @@ def _collect_flags(
     }
     out = np.empty(len(index), dtype=object)
     for row in range(len(index)):
-        out[row] = ";".join(flag.value for flag, where in marks.items() if where[row])
+        out[row] = ";".join(flag.value for flag, where in conditions.items() if where[row])
     return out
 
 
 def _find_blends(position_mm: F64, diameter: F64) -> npt.NDArray[np.bool_]:
-    """Nodules whose blurred outlines overlap a neighbor's."""
+    """Which nodules have a blurred outline that overlaps that of a neighbor."""
     from scipy.spatial import cKDTree
 
     blended = np.zeros(len(position_mm), dtype=bool)

@@ -1,20 +1,22 @@
-"""What the neighborhood of a candidate looks like: attenuation along rays in all directions.
+"""Features of the neighborhood of a candidate: attenuation along rays in all directions.
 
-A nodule ends in every direction; a vessel goes on in one or two, a fissure or the pleura in a plane.
-Each candidate is sampled on 48 axes (96 directions) at ten radii in millimetres, so that the numbers
-mean the same on any grid. Contrast is taken over the quiet part of the surroundings.
+A nodule ends in every direction; a vessel continues in one or two, a fissure or the pleura in a plane. Each
+candidate is sampled on 48 axes (96 directions) at ten radii in millimeters, so that the features mean the
+same on any grid. They are normalized by the contrast over a low quantile of the surrounding attenuation.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import Candidates, LungBox
+from miliary.image.nodules.find import Candidates
 from miliary.model.ct_result import Noise, Psf
 
 F32 = npt.NDArray[np.float32]
@@ -24,7 +26,8 @@ N_AXES = 48
 RADII_MM = (0.6, 1.1, 1.6, 2.1, 2.7, 3.3, 4.0, 5.0, 6.5, 8.5)
 MOMENT_AT = (1, 2, 4, 6, 7)
 BRANCH_AT = (3, 5, 7)
-# What hangs together with the centre above these shares of its contrast: a vessel runs on round a bend.
+# Size of the region connected to the center above these shares of its contrast: rays miss a vessel that
+# bends.
 FLOOD_LEVELS = (0.5, 0.3)
 FLOOD_MM = 9.0
 FLOOD_VOXELS = 300
@@ -32,7 +35,7 @@ QUANTILES = ("max", "q90", "q75", "q50", "q25", "q10", "mean")
 
 
 def _axes() -> F64:
-    """Even directions over a half sphere (spherical Fibonacci), shape (48, 3) as (z, y, x)."""
+    """Even directions over a hemisphere (spherical Fibonacci lattice), shape (48, 3) as (z, y, x)."""
     k = np.arange(N_AXES) + 0.5
     z = k / N_AXES
     angle = math.pi * (1.0 + math.sqrt(5.0)) * k
@@ -50,7 +53,14 @@ NEAR = np.argsort(~_CLOSE, axis=1, kind="stable")[:, : N_NEAR.max()].astype(np.i
 
 
 def name_features() -> tuple[str, ...]:
-    """Names of the columns that `measure_features` returns, in order."""
+    """Names of the columns that `measure_features` returns, in order.
+
+    ``ray_<quantile>_<mm>``: quantile over directions at a radius; ``pair``: best pair of opposite rays;
+    ``through`` and ``branch``: the same for the minimum along the ray so far; ``pieces``, ``largest``,
+    ``covered``: connected groups of bright directions; ``linear``, ``planar``, ``dipole``: moments of the
+    brightness over the sphere; ``half`` and ``width``: radius and diameter at half of the contrast;
+    ``flood``: size of the connected region; ``log``: Laplacian-of-Gaussian responses.
+    """
     names = ["contrast_hu", "background_hu", "shell_sd_hu", "contrast_over_noise", "context_hu"]
     names += [f"ray_{q}_{r}" for r in RADII_MM for q in QUANTILES]
     names += [f"pair_{r}" for r in RADII_MM] + [f"through_{r}" for r in RADII_MM]
@@ -90,20 +100,20 @@ N_RAY_FEATURES = FEATURE_NAMES.index(f"flood_mm3_{FLOOD_LEVELS[0]}")
 
 
 def _offset_rays(directions: F64, radii_mm: tuple[float, ...], spacing_zyx_mm: F64) -> F32:
-    """Where rays are sampled, from the candidate [voxels], shape (3, radii, directions)."""
+    """Offsets [voxels] of the samples of all rays from the candidate, shape (3, radii, directions)."""
     offsets = np.asarray(radii_mm)[:, None, None] * directions / spacing_zyx_mm
     return np.ascontiguousarray(np.moveaxis(offsets, -1, 0), dtype=np.float32)
 
 
 @nb.njit(cache=True, fastmath=True)
 def _sample_rays(volume, point, offsets, rays):  # type: ignore[no-untyped-def]
-    """Attenuation at `point` + `offsets`, interpolated along all axes, into `rays`; single precision."""
+    """Trilinear attenuation at `point` + `offsets`, in single precision, into `rays`."""
     nz, ny, nx = volume.shape
     flat = volume.ravel()
     zero, edge = np.float32(0.0), np.float32(1.001)
     top_z, top_y, top_x = np.float32(nz) - edge, np.float32(ny) - edge, np.float32(nx) - edge
     z0, y0, x0 = np.float32(point[0]), np.float32(point[1]), np.float32(point[2])
-    # Unsigned, or numba checks each of the eight for being negative.
+    # Unsigned, since numba checks every index that may be negative.
     one, step_y, step_z = np.uint64(1), np.uint64(nx), np.uint64(ny * nx)
     for r in range(offsets.shape[1]):
         for d in range(offsets.shape[2]):
@@ -125,7 +135,7 @@ def _sample_rays(volume, point, offsets, rays):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def _count_pieces(bright, near, n_near, stack, seen):  # type: ignore[no-untyped-def]
-    """Connected groups among bright directions; returns number of groups and size of the largest."""
+    """Number of connected groups of bright directions, and size of the largest."""
     n = bright.shape[0]
     seen[:] = False
     pieces = 0
@@ -154,10 +164,10 @@ def _count_pieces(bright, near, n_near, stack, seen):  # type: ignore[no-untyped
 
 @nb.njit(cache=True)
 def _make_window(spacing, reach_mm):  # type: ignore[no-untyped-def]
-    """Work space of `_flood`: squared distance [mm2] from the middle, and the stamps of visited voxels.
+    """Work space of `_flood`: squared distance [mm2] from the center, stamps of visited voxels, half size.
 
-    What lies farther than `reach_mm` carries a stamp that no flood will ever reach, so that one comparison
-    tells both "visited" and "too far".
+    Voxels farther than `reach_mm` carry a stamp above any that a flood uses, so that one comparison covers
+    both "visited" and "too far".
     """
     half = np.empty(3, dtype=np.int64)
     for a in range(3):
@@ -180,18 +190,19 @@ def _make_window(spacing, reach_mm):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _flood(volume, point, level, distance, seen, half, stamp, places, cells):  # type: ignore[no-untyped-def]
-    """Volume [voxels] and farthest distance [mm] of what is connected to a point above a level.
+def _flood(volume, point, level, window, stamp, places, cells):  # type: ignore[no-untyped-def]
+    """Volume [voxels] and farthest distance [mm] of the region connected to a point above a level.
 
-    Face neighbors within the window of `_make_window`; stops when `places`, flat indices of the voxels
-    reached, is full. `cells` are the same in the window; `stamp` grows from flood to flood.
+    Connected through faces within the window of `_make_window`; stops when `places`, flat indices of the
+    voxels reached, is full. `cells` are the same voxels in the window; `stamp` grows from flood to flood.
     """
+    distance, seen, half = window
     nz, ny, nx = volume.shape
     flat = volume.ravel()
     cz, cy, cx = round(point[0]), round(point[1]), round(point[2])
     cz, cy, cx = min(max(cz, 0), nz - 1), min(max(cy, 0), ny - 1), min(max(cx, 0), nx - 1)
     wy, wx = 2 * half[1] + 1, 2 * half[2] + 1
-    # Unsigned, or numba checks each index for being negative; a step back goes round by the highest bit.
+    # Unsigned, since numba checks every index that may be negative; a step back wraps around.
     steps = np.array([ny * nx, -ny * nx, nx, -nx, 1, -1]).view(np.uint64)
     strides = np.array([wy * wx, -wy * wx, wx, -wx, 1, -1]).view(np.uint64)
     is_inner = half[0] <= cz < nz - half[0] and half[1] <= cy < ny - half[1] and half[2] <= cx < nx - half[2]
@@ -238,7 +249,7 @@ def _leaves(place, k, nz, ny, nx):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=True)
 def _moments(g, axes, out):  # type: ignore[no-untyped-def]
-    """Linear, planar and dipole parts of the brightness on a sphere; `axes` are the directions, (3, n)."""
+    """Linear, planar and dipole moments of brightness `g` (n,) over directions `axes` (3, n)."""
     az, ay, ax = axes[0], axes[1], axes[2]
     total = z = y = x = zz = zy = zx = yy = yx = xx = 0.0
     for d in range(g.shape[0]):
@@ -280,7 +291,7 @@ def _moments(g, axes, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def _find_in_three(columns, first, places, out):  # type: ignore[no-untyped-def]
-    """Values at ascending places of the order of three columns, each of them sorted, taken together."""
+    """Order statistics, at ascending ranks `places`, of three sorted columns taken together."""
     n = columns.shape[0]
     i, j, k, found = 0, 0, 0, 0
     for place in range(places[-1] + 1):
@@ -301,7 +312,7 @@ def _find_in_three(columns, first, places, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def _find_ranked(values, rank):  # type: ignore[no-untyped-def]
-    """The value of a rank among some dozens, from 0 for the least."""
+    """Order statistic of some dozens of values; rank 0 is the smallest."""
     found = values[0]
     for i in range(values.shape[0]):
         v = values[i]
@@ -314,11 +325,27 @@ def _find_ranked(values, rank):  # type: ignore[no-untyped-def]
     return found
 
 
+class _RayGeometry(NamedTuple):
+    """Directions (96 of them) and radii of the rays, and what follows from them.
+
+    `offsets` (3, radii, directions) [voxels], `axes` (3, directions), `cosine` between directions, `near` the
+    neighbors of each direction on the sphere and `n_near` their number, `comparators` to sort over
+    directions.
+    """
+
+    offsets: F32
+    axes: F64
+    radii_mm: F64
+    cosine: F32
+    near: npt.NDArray[np.int64]
+    n_near: npt.NDArray[np.int64]
+    comparators: npt.NDArray[np.uint32]
+
+
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _measure_rays(  # type: ignore[no-untyped-def]
-    begin, end, volume, index, offsets, axes, radii, cosine, near, n_near, comparators, noise_sd, out
-):  # fmt: skip
-    """All ray features of each candidate."""
+def _measure_rays(begin, end, volume, index, geometry, noise_sd, out):  # type: ignore[no-untyped-def]
+    """All ray features of candidates `begin` to `end`; `geometry` is a `_RayGeometry`."""
+    offsets, axes, radii, cosine, near, n_near, comparators = geometry
     n_dir, n_rad = axes.shape[1], radii.shape[0]
     half = n_dir // 2
     rays = np.empty((n_rad, n_dir), dtype=np.float32)
@@ -455,12 +482,21 @@ def _measure_rays(  # type: ignore[no-untyped-def]
         row[f + 7] = wide / max(narrow, 0.3)
 
 
+class _FloodSettings(NamedTuple):
+    """Levels as shares of the contrast, limits of a flood, and the first column it is written to."""
+
+    spacing_mm: F64
+    levels: F64
+    reach_mm: float
+    max_voxels: int
+    column: int
+
+
 @nb.njit(nogil=True, cache=True)
-def _measure_floods(  # type: ignore[no-untyped-def]
-    first, last, volume, index, spacing, levels, flood_mm, n_queue, place, out
-):  # fmt: skip
-    """What is connected to each candidate above some levels; its ray features are measured."""
-    distance, seen, half = _make_window(spacing, flood_mm)
+def _measure_floods(first, last, volume, index, settings, out):  # type: ignore[no-untyped-def]
+    """Size of the region connected to each candidate above some levels; needs its ray features in `out`."""
+    spacing, levels, flood_mm, n_queue, column = settings
+    window = _make_window(spacing, flood_mm)
     voxel_mm3 = spacing[0] * spacing[1] * spacing[2]
     places = np.empty(n_queue, dtype=np.uint64)
     cells = np.empty(n_queue, dtype=np.uint64)
@@ -469,13 +505,14 @@ def _measure_floods(  # type: ignore[no-untyped-def]
         for k in range(levels.shape[0]):
             stamp += 1
             level = out[m, 1] + levels[k] * out[m, 0]
-            n, far = _flood(volume, index[m], level, distance, seen, half, stamp, places, cells)
-            out[m, place + 2 * k] = n * voxel_mm3
-            out[m, place + 2 * k + 1] = far
+            n, far = _flood(volume, index[m], level, window, stamp, places, cells)
+            out[m, column + 2 * k] = n * voxel_mm3
+            out[m, column + 2 * k + 1] = far
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
 def _measure_quick(first, last, volume, index, offsets, out):  # type: ignore[no-untyped-def]
+    """Quick features of candidates `first` to `last`."""
     n_rad, n_dir = offsets.shape[1], offsets.shape[2]
     half = n_dir // 2
     rays = np.empty((n_rad, n_dir), dtype=np.float32)
@@ -519,18 +556,21 @@ def _measure_quick(first, last, volume, index, offsets, out):  # type: ignore[no
 
 
 def measure_quick_features(smooth_hu: F32, candidates: Candidates, box: LungBox) -> F32:
-    """A few features, cheap enough for every candidate: to drop those that are plainly no nodule.
+    """Measure a few features, cheap enough for every candidate, to drop those that are plainly no nodule.
 
     Parameters
     ----------
-    smooth_hu : ndarray of float32, shape of the box
-        Attenuation after the smallest Gaussian [HU].
+    smooth_hu : ndarray of float32, shape (z, y, x) of the box
+        From `find.smooth_finest` [HU].
     candidates : Candidates
+        The n candidates.
     box : LungBox
+        The lungs.
 
     Returns
     -------
     ndarray of float32, shape (n, len(QUICK_NAMES))
+        Columns as `QUICK_NAMES`; contrast and background in HU, the others without unit.
     """
     out = np.zeros((len(candidates), len(QUICK_NAMES)), dtype=np.float32)
     loops.run_rows(
@@ -541,7 +581,7 @@ def measure_quick_features(smooth_hu: F32, candidates: Candidates, box: LungBox)
         _offset_rays(QUICK_DIRECTIONS, QUICK_RADII_MM, np.asarray(box.spacing_zyx_mm)),
         out,
     )
-    out[:, -5:-1] = candidates.responses_hu / np.maximum(candidates.spread_hu, 1.0)
+    out[:, -5:-1] = candidates.responses_hu / np.maximum(candidates.response_sd_hu, 1.0)
     out[:, -1] = candidates.scale
     return out
 
@@ -549,58 +589,47 @@ def measure_quick_features(smooth_hu: F32, candidates: Candidates, box: LungBox)
 def measure_features(
     smooth_hu: F32, candidates: Candidates, box: LungBox, *, depth_mm: F64, noise: Noise, psf: Psf
 ) -> F32:
-    """Features of each candidate, shape (n, len(FEATURE_NAMES)), float32.
+    """Measure all features of each candidate.
 
     Parameters
     ----------
-    smooth_hu : ndarray of float32, shape of the box
-        Attenuation after the smallest Gaussian [HU].
+    smooth_hu : ndarray of float32, shape (z, y, x) of the box
+        From `find.smooth_finest` [HU].
     candidates : Candidates
+        The n candidates.
     box : LungBox
+        The lungs.
     depth_mm : ndarray, shape (n,)
-        Distance to the lung's outer surface, negative outside [mm].
+        Distance to the outer surface of the lung, negative outside [mm].
     noise : Noise
+        Noise of the scan.
     psf : Psf
+        Blur of the scan, before its calibration on nodules.
 
     Returns
     -------
-    ndarray of float32
-        Columns as `FEATURE_NAMES`; contrast-normalized unless the name ends in a unit.
+    ndarray of float32, shape (n, len(FEATURE_NAMES))
+        Columns as `FEATURE_NAMES`; normalized by the contrast unless the name ends in a unit.
     """
     n = len(candidates)
     out = np.zeros((n, len(FEATURE_NAMES)), dtype=np.float32)
     spacing = np.asarray(box.spacing_zyx_mm)
-    loops.run_rows(
-        _measure_rays,
-        n,
-        smooth_hu,
-        candidates.index_zyx,
-        _offset_rays(DIRECTIONS, RADII_MM, spacing),
-        np.ascontiguousarray(DIRECTIONS.T),
-        np.asarray(RADII_MM),
-        COSINE,
-        NEAR,
-        N_NEAR,
-        loops.list_comparators(len(DIRECTIONS)),
-        noise.sd_hu,
-        out,
+    geometry = _RayGeometry(
+        offsets=_offset_rays(DIRECTIONS, RADII_MM, spacing),
+        axes=np.ascontiguousarray(DIRECTIONS.T),
+        radii_mm=np.asarray(RADII_MM),
+        cosine=COSINE,
+        near=NEAR,
+        n_near=N_NEAR,
+        comparators=loops.list_comparators(len(DIRECTIONS)),
     )
-    # Two loops, not one: each is compiled in half the time, and the second in another process.
-    loops.run_rows(
-        _measure_floods,
-        n,
-        smooth_hu,
-        candidates.index_zyx,
-        spacing,
-        np.asarray(FLOOD_LEVELS),
-        FLOOD_MM,
-        FLOOD_VOXELS,
-        N_RAY_FEATURES,
-        out,
-    )
+    loops.run_rows(_measure_rays, n, smooth_hu, candidates.index_zyx, geometry, noise.sd_hu, out)
+    # Two kernels, not one: each compiles in half the time, and the second in another process.
+    floods = _FloodSettings(spacing, np.asarray(FLOOD_LEVELS), FLOOD_MM, FLOOD_VOXELS, N_RAY_FEATURES)
+    loops.run_rows(_measure_floods, n, smooth_hu, candidates.index_zyx, floods, out)
     f = N_RAY_FEATURES + 2 * len(FLOOD_LEVELS)
     out[:, f : f + 4] = candidates.responses_hu / out[:, :1]
-    out[:, f + 4 : f + 8] = candidates.responses_hu / np.maximum(candidates.spread_hu, 1.0)
+    out[:, f + 4 : f + 8] = candidates.responses_hu / np.maximum(candidates.response_sd_hu, 1.0)
     out[:, f + 8] = candidates.scale
     out[:, f + 9] = depth_mm
     out[:, f + 10] = noise.sd_hu

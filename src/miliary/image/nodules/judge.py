@@ -1,8 +1,8 @@
-"""Tell nodules from vessels: boosted trees on the features of each candidate, one operating point.
+"""Distinguish nodules from vessels: boosted trees on the features of each candidate, one operating point.
 
-The trees give a log-odds under the share of nodules they were trained with. A scan of a healthy lung and
-one with thousands of nodules have other shares, so the share is estimated from the scan itself
-(expectation-maximization over the candidates) and the log-odds are shifted by it before the threshold.
+The trees give log-odds for the share of nodules among candidates that they were trained with. That share
+differs between a healthy lung and one with thousands of nodules, so it is estimated from the scan itself
+(expectation- maximization over the candidates) and the log-odds are shifted accordingly before the threshold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -50,16 +50,16 @@ class Trees:
     roots: npt.NDArray[np.int32]
 
     def sum_leaves(self, features: F32) -> F64:
-        """Sum over the trees of the leaf each row falls into, shape (n,)."""
+        """Sum over all trees of the leaf that each row of features (n, features) reaches, shape (n,)."""
         out = np.empty(len(features))
-        # Unsigned: numba checks every index that may be negative. A leaf is told by its feature.
+        # Unsigned, since numba checks every index that may be negative; a leaf is marked by its feature.
         leaf = self.left < 0
         feature = np.where(leaf, LEAF, self.feature).astype(np.uint32)
         child = (
             np.where(leaf[:, None], 0, np.stack([self.left, self.right], axis=1)).astype(np.uint32).ravel()
         )
-        arrays = (feature, self.split, child, self.value, self.roots.astype(np.uint32))
-        loops.run_rows(_sum_trees, len(features), features, *arrays, out)
+        forest = _Forest(feature, self.split, child, self.value, self.roots.astype(np.uint32))
+        loops.run_rows(_sum_trees, len(features), features, forest, out)
         return out
 
 
@@ -130,10 +130,22 @@ def _parse_classifier(path: Path, card: dict[str, Any]) -> Classifier:
         )
 
 
+class _Forest(NamedTuple):
+    """`Trees` with unsigned indices: the children of node i are ``child[2 i]`` and ``child[2 i + 1]``."""
+
+    feature: npt.NDArray[np.uint32]
+    split: F32
+    child: npt.NDArray[np.uint32]
+    value: F32
+    roots: npt.NDArray[np.uint32]
+
+
 @nb.njit(nogil=True, cache=True)
-def _sum_trees(first, last, features, feature, split, child, value, roots, out):  # type: ignore[no-untyped-def]
-    # All rows of a block go down one tree side by side, a level at a time and without a branch: the walk of
-    # a single row waits at every level for the one before.
+def _sum_trees(first, last, features, forest, out):  # type: ignore[no-untyped-def]
+    """Sum of leaf values for rows `first` to `last` of the features."""
+    feature, split, child, value, roots = forest
+    # All rows of a block descend one tree together, a level at a time and without a branch: a single row
+    # would wait at every level for the result of the previous one.
     node = np.empty(TREE_BLOCK, dtype=np.uint32)
     active = np.empty(TREE_BLOCK, dtype=np.uint32)
     total = np.empty(TREE_BLOCK)
@@ -163,34 +175,63 @@ def _sum_trees(first, last, features, feature, split, child, value, roots, out):
 
 
 def screen_candidates(quick: F32, classifier: Classifier) -> npt.NDArray[np.int64]:
-    """Rows of the candidates that are worth a closer look, by their quick features."""
+    """Drop the candidates that are plainly no nodule, by their quick features.
+
+    Parameters
+    ----------
+    quick : ndarray of float32, shape (n, len(QUICK_NAMES))
+        From `features.measure_quick_features`.
+    classifier : Classifier
+        Its `screen` and `screen_floor` decide.
+
+    Returns
+    -------
+    ndarray of int64, shape (m,)
+        Rows that remain, ascending.
+    """
     return np.flatnonzero(classifier.screen.sum_leaves(quick) >= classifier.screen_floor)
 
 
 def estimate_score(features: F32, classifier: Classifier) -> F64:
-    """Calibrated log-odds of each candidate, shape (n,), at the classifier's own prior."""
+    """Calibrated log-odds of being a nodule, at the share of nodules that the classifier was calibrated for.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, len(FEATURE_NAMES))
+        From `features.measure_features`.
+    classifier : Classifier
+        Its `judge`, `slope` and `offset` are used.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
     return classifier.slope * classifier.judge.sum_leaves(features) + classifier.offset
 
 
 def estimate_probability(score: F64, prior: float, *, n_dropped: int = 0) -> tuple[F64, float]:
-    """Probability of each candidate with the share of nodules found in this scan.
+    """Probability of each candidate, given the share of nodules among the candidates of this scan [1]_.
 
     Parameters
     ----------
     score : ndarray, shape (n,)
         Log-odds at `prior`.
     prior : float
-        Share of nodules among candidates that the log-odds refer to.
+        Share of nodules among candidates that the log-odds refer to, 0 to 1.
     n_dropped : int
-        Candidates that were dropped before, taken as no nodules.
+        Number of candidates dropped by the screen; they count as no nodules.
 
     Returns
     -------
-    probability : ndarray, shape (n,)
+    probability : ndarray of float64, shape (n,)
+        Probability of being a nodule, 0 to 1.
     share : float
-        Estimated share in this scan (Saerens 2002, Neural Comput 14:21-41), kept within `PRIOR_LIMITS`:
-        where few nodules stand among very many candidates the estimate would run away to none, where
-        scores are poorly separated to far too many.
+        Estimated share of nodules in this scan, limited to `PRIOR_LIMITS`: with few nodules among very many
+        candidates the estimate would converge to none, with poorly separated scores to far too many.
+
+    References
+    ----------
+    .. [1] Saerens M, Latinne P, Decaestecker C, Neural Comput 2002;14:21-41.
     """
     share = prior
     probability = expit(score)
@@ -207,13 +248,22 @@ def estimate_probability(score: F64, prior: float, *, n_dropped: int = 0) -> tup
     return probability, share
 
 
-def select_marks(position_mm: F64, probability: F64, threshold: float) -> npt.NDArray[np.int64]:
-    """Candidates reported: above the threshold, and the likeliest of any closer than 1.6 mm.
+def select_reported(position_mm: F64, probability: F64, threshold: float) -> npt.NDArray[np.int64]:
+    """Select the candidates to report: above the threshold, the most probable of any close together.
+
+    Parameters
+    ----------
+    position_mm : ndarray, shape (n, 3)
+        Positions (z, y, x) [mm].
+    probability : ndarray, shape (n,)
+        Probability of being a nodule, 0 to 1.
+    threshold : float
+        Lowest probability that is reported.
 
     Returns
     -------
-    ndarray of int
-        Rows in order of position (z, y, x).
+    ndarray of int64, shape (m,)
+        Rows in order of position (z, y, x); no two are closer than `SEPARATION_MM`.
     """
     rows = np.flatnonzero(probability >= threshold)
     if len(rows) > 1:

@@ -1,22 +1,27 @@
 """Measure nodules: a blurred ball on a local background, fitted together with its neighbors.
 
-Below about three blur widths the size read off an image is the blur's; the integral is not. The free
-parameters are therefore the background, the integrated excess and the position; the ball's diameter
-follows from the excess at the reference density.
+Below about three blur widths, the apparent size of a nodule is that of the blur, but its integrated excess
+attenuation is preserved. The free parameters are therefore background, integrated excess and position, as in
+the photometry of stars [1]_; the diameter of the ball follows from the excess at the reference density.
+
+References
+----------
+.. [1] Stetson PB, Publ Astron Soc Pac 1987;99:191-222.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
-from miliary.image.nodules.find import LungBox
 from miliary.model.ct_result import Noise, Psf
 
 F32 = npt.NDArray[np.float32]
@@ -27,14 +32,14 @@ REFERENCE_HU = 40.0
 # (weights sum to one, variances per axis); found by least squares on the blurred profile.
 BALL_WEIGHTS = (89.51189173, -88.51189173)
 BALL_VARIANCES = (0.11363172, 0.11258081)
-# Share of the model that is its own error, texture of the lung, and how far background and place may go.
+# Error of the model as a share of it, texture of the lung, and priors on background and position (one sigma).
 MODEL_ERROR = 0.08
 TEXTURE_HU = 12.0
 BACKGROUND_SD_HU = 40.0
 POSITION_SD_MM = 0.5
 MAX_DIAMETER_MM = 8.0
 ROUNDS = 4
-TRIAL_ROUNDS = 3
+CALIBRATION_ROUNDS = 3
 STEPS = 3
 NEIGHBOR_MM = 7.0
 MIN_CALIBRATORS, ENOUGH_CALIBRATORS, MAX_CALIBRATORS = 10, 25, 100
@@ -42,26 +47,38 @@ CALIBRATOR_MAX_HU, CALIBRATOR_LEAST_HU = 60.0, 120.0
 # Contrast of a calibrator in standard deviations of the noise; the second where the first leaves too few.
 CALIBRATOR_NOISE = (8.0, 5.0)
 CALIBRATOR_SHARE = 0.8
+# The ring is the undershoot that a sharp kernel leaves around bright objects, as a share of the blur.
 RING_STEP, MAX_RING = 0.2, 1.6
 SHARP_RING, SHARP_GAIN = 0.8, 0.94
-# Share of the scatter by which a step of the ring must better the fit at this noise; the same mismatch is a
-# smaller share of more.
+# Share of the scatter by which a step of the ring must improve the fit at this noise; of a larger scatter the
+# same mismatch is a smaller share.
 RING_GAIN, RING_GAIN_HU = 0.0125, 20.0
 RING_FACTORS = (0.88, 1.0, 1.12, 1.24, 1.36)
 RING_WIDTH = 2.0
 CALIBRATION_FACTORS = (0.6, 0.75, 0.9, 1.05, 1.2, 1.35)
-# No scanner blurs as much as this [mm]: marks that ask for it are not nodules.
+# No scanner blurs as much as this [mm]: detections that require it are not nodules.
 MAX_SIGMA_MM = 1.7
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted values of n nodules; every array has shape (n,) unless said.
+    """Fitted values of n nodules.
 
-    `position_mm` (n, 3) is measured from the first voxel of the box; `excess_hu_mm3` is the integral of the
-    excess attenuation; `misfit` the weighted residual per voxel in units of the expected scatter;
-    `outlier_share` the share of voxels around the nodule that belong to something else. `peak_hu` is the
-    attenuation where the model is highest, neighbors taken off, `model_peak_hu` the model there.
+    Parameters
+    ----------
+    position_mm : ndarray of float64, shape (n, 3)
+        Center (z, y, x) from the first voxel of the box [mm].
+    background_hu : ndarray of float64, shape (n,)
+        Local background [HU].
+    excess_hu_mm3, excess_hu_mm3_err : ndarray of float64, shape (n,)
+        Integral of the attenuation above the background, and its one-sigma error [HU mm3].
+    misfit : ndarray of float64, shape (n,)
+        Root mean square weighted residual, in units of the expected scatter; about 1 for a good fit.
+    outlier_share : ndarray of float64, shape (n,)
+        Share of the voxels used that are much brighter than the model, 0 to 1: vessels, pleura.
+    peak_hu, model_peak_hu : ndarray of float64, shape (n,)
+        Attenuation at the highest voxel of the model with neighboring nodules subtracted, and the model
+        there [HU].
     """
 
     position_mm: F64
@@ -76,6 +93,7 @@ class Fit:
 
 @nb.njit(cache=True)
 def _gauss(out, n, start, step, center, variance):  # type: ignore[no-untyped-def]
+    """Gaussian at `n` samples from index `start`."""
     for i in range(n):
         d = (start + i) * step - center
         out[i] = np.exp(-0.5 * d * d / variance)
@@ -100,12 +118,21 @@ def _solve(a, b, n):  # type: ignore[no-untyped-def]
         b[i] /= a[i, i]
 
 
+class _BallModel(NamedTuple):
+    """Blurred ball as a sum of Gaussians: variances of the blur (z, y, x) [mm2], and `_mix` of the ball."""
+
+    sigma2: F64
+    weights: F64
+    variances: F64
+
+
 @nb.njit(cache=True)
-def _profile(out, low, size, spacing, position, diameter, sigma2, weights, variances, work):  # type: ignore[no-untyped-def]
+def _profile(out, low, size, spacing, position, diameter, ball, work):  # type: ignore[no-untyped-def]
     """Blurred ball of unit integral on the voxels of a window, and its three position derivatives.
 
     The derivatives only where `out`, shape (4 or 1, z, y, x), has room; `work` is (4, longest side) floats.
     """
+    sigma2, weights, variances = ball
     ez, ey, ex, slope_x = work[0], work[1], work[2], work[3]
     n = size[2]
     radius2 = 0.25 * diameter * diameter
@@ -139,27 +166,34 @@ def _profile(out, low, size, spacing, position, diameter, sigma2, weights, varia
                     by_x[i] += v * slope_x[i]
 
 
+class _FitData(NamedTuple):
+    """Voxels [HU] and spacing [mm] of the box, noise and density of a solid nodule [HU], steps per round."""
+
+    volume_hu: F32
+    spacing_mm: F64
+    noise_sd_hu: float
+    reference_hu: float
+    n_steps: int
+
+
+class _FitStart(NamedTuple):
+    """Starting positions (n, 3) [mm] and background (n,) [HU], and neighbors as offsets into a flat list."""
+
+    position_mm: F64
+    background_hu: F64
+    first: npt.NDArray[np.int64]
+    neighbors: npt.NDArray[np.int64]
+
+
 @nb.njit(nogil=True, cache=True)
-def _fit_round(  # type: ignore[no-untyped-def]
-    begin,
-    end,
-    volume,
-    spacing,
-    sigma2,
-    noise_sd,
-    weights,
-    variances,
-    first,
-    neighbors,
-    start_mm,
-    shell_hu,
-    old,
-    new,
-    quality,
-    steps,
-    reference_hu,
-):
-    """One round for each nodule, its neighbors held at `old`; parameters are z, y, x [mm], bg, excess."""
+def _fit_round(begin, end, data, ball, start, old, new, quality):  # type: ignore[no-untyped-def]
+    """One round for each nodule with its neighbors held at `old`.
+
+    Parameters of a nodule are z, y, x [mm], background [HU] and excess [HU mm3].
+    """
+    volume, spacing, noise_sd, reference_hu, steps = data
+    sigma2 = ball.sigma2
+    start_mm, shell_hu, first, neighbors = start
     reach = np.empty(3, dtype=np.int64)
     low = np.empty(3, dtype=np.int64)
     size = np.empty(3, dtype=np.int64)
@@ -182,12 +216,12 @@ def _fit_round(  # type: ignore[no-untyped-def]
         alone = np.empty((1, nz, ny, nx))
         other = np.zeros((nz, ny, nx))
         work = np.empty((5, max(nz, ny, nx)))
-        beside = work[4]
+        along_x = work[4]
         for q in range(first[m], first[m + 1]):
             o = neighbors[q]
             v = max(old[o, 4], 1.0) / max(reference_hu - old[o, 3], 100.0)
             d = min((6.0 * v / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-            _profile(alone, low, size, spacing, old[o, :3], d, sigma2, weights, variances, work)
+            _profile(alone, low, size, spacing, old[o, :3], d, ball, work)
             for k in range(nz):
                 for j in range(ny):
                     for i in range(nx):
@@ -198,10 +232,10 @@ def _fit_round(  # type: ignore[no-untyped-def]
         for _ in range(steps):
             volume_mm3 = max(p[4], 1.0) / max(reference_hu - p[3], 100.0)
             diameter = min((6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0), MAX_DIAMETER_MM)
-            _profile(model, low, size, spacing, p[:3], diameter, sigma2, weights, variances, work)
+            _profile(model, low, size, spacing, p[:3], diameter, ball, work)
             for i in range(nx):
                 ux = ((low[2] + i) * spacing[2] - p[2]) / (reach[2] * spacing[2] + 1e-9)
-                beside[i] = ux * ux
+                along_x[i] = ux * ux
             n_used = 0
             n_out = 0
             chi = 0.0
@@ -217,7 +251,7 @@ def _fit_round(  # type: ignore[no-untyped-def]
                         continue
                     seen = volume[low[0] + k, low[1] + j, low[2] : low[2] + nx]
                     for i in range(nx):
-                        if apart + beside[i] > 1.25:
+                        if apart + along_x[i] > 1.25:
                             continue
                         fit = p[4] * model[0, k, j, i]
                         r = seen[i] - other[k, j, i] - p[3] - fit
@@ -300,22 +334,26 @@ def fit_balls(
     psf: Psf,
     noise: Noise,
 ) -> Fit:
-    """Fit blurred balls at given places, neighbors within 7 mm together.
+    """Fit blurred balls at given positions, neighbors within 7 mm together.
 
     Parameters
     ----------
     box : LungBox
+        The lungs.
     position_mm : ndarray, shape (n, 3)
-        Starting centres (z, y, x) from the first voxel of the box [mm].
+        Starting centers (z, y, x) from the first voxel of the box [mm].
     background_hu, contrast_hu : ndarray, shape (n,)
-        Level of the quiet surroundings and height above it, as starting values.
+        Attenuation of the surroundings and height of the nodule above it, as starting values [HU].
     psf : Psf
+        Blur of the scan.
     noise : Noise
+        Noise of the scan.
 
     Returns
     -------
     Fit
-        Errors are from the curvature of the fit, widened for correlated noise and the model's own error.
+        Errors follow from the curvature of the fit, increased for correlated noise and the error of the
+        model.
     """
     start = _start_fit(box, position_mm, background_hu, contrast_hu, psf)
     old, quality = _fit_rounds(box, position_mm, background_hu, start, psf, noise, n_rounds=ROUNDS)
@@ -338,20 +376,20 @@ def fit_balls(
 def _start_fit(box: LungBox, position_mm: F64, background_hu: F64, contrast_hu: F64, psf: Psf) -> F64:
     """First parameters (n, 5): z, y, x [mm], background [HU], excess [HU mm3]."""
     sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
-    spread = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
+    blurred = np.prod(np.sqrt(2.0 * np.pi * (sigma2 + 0.2)))
     height = np.maximum(contrast_hu, 30.0)
-    # A large nodule's fit that starts small takes its rim for vessels, and stays small.
+    # The fit of a large nodule that starts small treats its rim as vessel, and stays small.
     radius = np.zeros(len(position_mm))
     spacing = np.asarray(box.spacing_zyx_mm)
     level = background_hu + 0.5 * height
     loops.run_rows(_measure_radius, len(radius), box.voxels_hu, spacing, position_mm, level, radius)
     ball = 4.0 / 3.0 * np.pi * radius**3
-    return np.column_stack([position_mm, background_hu, height * np.maximum(spread, ball)])
+    return np.column_stack([position_mm, background_hu, height * np.maximum(blurred, ball)])
 
 
 @nb.njit(nogil=True, cache=True)
 def _measure_radius(first, last, volume, spacing, position, level, out):  # type: ignore[no-untyped-def]
-    """Largest radius [mm] up to which most of every shell is above a level: vessels fill no shell."""
+    """Largest radius [mm] up to which every shell is mostly above a level, which vessels never fill."""
     n_shells = 10
     inside = np.empty(n_shells)
     total = np.empty(n_shells)
@@ -393,27 +431,12 @@ def _fit_rounds(
 ) -> tuple[F64, F64]:
     """Parameters (n, 5) and quality (n, 5) after some rounds from `start`, which stays as it is."""
     sigma2 = np.array([psf.sigma_z_mm, psf.sigma_xy_mm, psf.sigma_xy_mm]) ** 2
-    first, neighbors = _list_neighbors(position_mm)
+    data = _FitData(box.voxels_hu, np.asarray(box.spacing_zyx_mm), max(noise.sd_hu, 1.0), REFERENCE_HU, STEPS)
+    ball = _BallModel(sigma2, *_mix(psf.ring))
+    fixed = _FitStart(position_mm, background_hu, *_list_neighbors(position_mm))
     old, new, quality = start.copy(), np.empty_like(start), np.zeros((len(start), 5))
     for _ in range(n_rounds):
-        loops.run_rows(
-            _fit_round,
-            len(start),
-            box.voxels_hu,
-            np.asarray(box.spacing_zyx_mm),
-            sigma2,
-            max(noise.sd_hu, 1.0),
-            *_mix(psf.ring),
-            first,
-            neighbors,
-            position_mm,
-            background_hu,
-            old,
-            new,
-            quality,
-            STEPS,
-            REFERENCE_HU,
-        )
+        loops.run_rows(_fit_round, len(start), data, ball, fixed, old, new, quality)
         old, new = new, old
     return old, quality
 
@@ -421,35 +444,44 @@ def _fit_rounds(
 def calibrate_psf(
     box: LungBox, position_mm: F64, *, background_hu: F64, contrast_hu: F64, psf: Psf, noise: Noise
 ) -> Psf:
-    """Width of the blur from the nodules themselves, as a star field tells the seeing.
+    """Estimate the blur of a scan from its nodules, as the seeing is estimated from a field of stars.
 
-    Up to 100 clear, isolated nodules are fitted at several widths; those that leave the least scatter, in
-    plane and along z, replace the ones read off the skin and off the files.
+    Up to 100 clear, isolated nodules are fitted with blurs of several widths; the widths that leave the
+    smallest scatter, in plane and along z, replace those estimated from the skin edge and the slice
+    thickness.
 
     Parameters
     ----------
-    box, position_mm, background_hu, contrast_hu, psf, noise
-        As for `fit_balls`.
+    box : LungBox
+        The lungs.
+    position_mm : ndarray, shape (n, 3)
+        Centers (z, y, x) of the reported nodules from the first voxel of the box [mm].
+    background_hu, contrast_hu : ndarray, shape (n,)
+        Attenuation of their surroundings and height above it [HU].
+    psf : Psf
+        First estimate of the blur.
+    noise : Noise
+        Noise of the scan.
 
     Returns
     -------
     Psf
-        `psf` itself where fewer than 10 nodules serve, and with the source `unclear` where what serves is too
-        wide for any scanner.
+        With `source` ``nodules``. `psf` unchanged where fewer than 10 nodules are suitable; `psf` with
+        `source` ``unclear`` where the best width is larger than that of any scanner.
     """
     rows = _choose_calibrators(position_mm, background_hu, contrast_hu, noise)
     if len(rows) < MIN_CALIBRATORS:
         return psf
-    trials = _Trials(box, position_mm[rows], background_hu[rows], contrast_hu[rows], psf, noise)
-    best, scatter = _scan_width(trials, psf, CALIBRATION_FACTORS)
-    # Between a narrow core with much ring and one far too wide without any lies a ridge: both are tried.
-    sharp, its_scatter = _scan_width(trials, replace(psf, ring=SHARP_RING), CALIBRATION_FACTORS)
+    fits = _CalibrationFits(box, position_mm[rows], background_hu[rows], contrast_hu[rows], psf, noise)
+    best, scatter = _scan_width(fits, psf, CALIBRATION_FACTORS)
+    # A narrow core with much ring and a far too wide one without any are separated by a ridge: try both.
+    sharp, its_scatter = _scan_width(fits, replace(psf, ring=SHARP_RING), CALIBRATION_FACTORS)
     if its_scatter < SHARP_GAIN * scatter:
         best = sharp
-    best, scatter = _scan_slice(trials, best)
-    best, scatter = _scan_width(trials, best, RING_FACTORS)
-    # A wider core with a ring looks much like a narrow one without, and takes up to a fifth off every volume:
-    # a ring is believed only as far as each step of it clearly fits better.
+    best, scatter = _scan_slice(fits, best)
+    best, scatter = _scan_width(fits, best, RING_FACTORS)
+    # A wider core with a ring fits nearly as well as a narrow one without, and lowers every volume by up to a
+    # fifth: a ring is accepted only as far as each step of it clearly improves the fit.
     gain = _require_gain(noise)
     is_better = True
     while is_better:
@@ -459,17 +491,17 @@ def calibrate_psf(
             ring = best.ring + n_steps * RING_STEP
             if ring > MAX_RING + 1e-9:
                 break
-            wider, its_scatter = _scan_width(trials, replace(best, ring=ring), RING_FACTORS)
+            wider, its_scatter = _scan_width(fits, replace(best, ring=ring), RING_FACTORS)
             if its_scatter <= (1.0 - n_steps * gain) * scatter:
                 best, scatter, is_better = wider, its_scatter, True
                 break
     while best.ring >= RING_STEP - 1e-9:
-        smaller, its_scatter = _scan_width(trials, replace(best, ring=best.ring - RING_STEP), RING_FACTORS)
+        smaller, its_scatter = _scan_width(fits, replace(best, ring=best.ring - RING_STEP), RING_FACTORS)
         if its_scatter > (1.0 + gain) * scatter:
             break
         best, scatter = smaller, its_scatter
     if best.ring > 0.0:
-        best, _ = _scan_slice(trials, best)
+        best, _ = _scan_slice(fits, best)
     if best.sigma_xy_mm > MAX_SIGMA_MM:
         return replace(psf, source="unclear")
     return replace(best, source="nodules")
@@ -479,7 +511,7 @@ def _choose_calibrators(
     position_mm: F64, background_hu: F64, contrast_hu: F64, noise: Noise
 ) -> npt.NDArray[np.int64]:
     """The clearest isolated nodules; fainter ones only where there are too few clear ones."""
-    # Calcium is brighter than the ball that is fitted, and would pass for a sharper scan.
+    # Calcium is brighter than the fitted ball, and would make the scan appear sharper.
     usable = (background_hu + contrast_hu < CALIBRATOR_MAX_HU) & _is_isolated(position_mm)
     rows = np.empty(0, dtype=np.int64)
     for least in CALIBRATOR_NOISE:
@@ -490,30 +522,30 @@ def _choose_calibrators(
 
 
 def _require_gain(noise: Noise) -> float:
-    """Share of the scatter by which a ring must better the fit of a scan as noisy as this.
+    """Share of the scatter by which a ring must improve the fit of a scan as noisy as this.
 
-    Quiet scans ask for no more: what balls do not fit there is shape as often as blur.
+    Not more for quiet scans: what balls do not fit there is shape as often as blur.
     """
     usual, here = (sd * sd + TEXTURE_HU * TEXTURE_HU for sd in (RING_GAIN_HU, noise.sd_hu))
     return RING_GAIN * min(1.0, usual / here)
 
 
-def _scan_width(trials: _Trials, psf: Psf, factors: tuple[float, ...]) -> tuple[Psf, float]:
+def _scan_width(fits: _CalibrationFits, psf: Psf, factors: tuple[float, ...]) -> tuple[Psf, float]:
     """The in-plane width that fits the nodules best, within factors of the one given, and its scatter."""
-    factor, scatter = trials.scan([(f, replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f)) for f in factors])
+    factor, scatter = fits.scan([(f, replace(psf, sigma_xy_mm=psf.sigma_xy_mm * f)) for f in factors])
     return replace(psf, sigma_xy_mm=psf.sigma_xy_mm * factor), scatter
 
 
-def _scan_slice(trials: _Trials, psf: Psf) -> tuple[Psf, float]:
+def _scan_slice(fits: _CalibrationFits, psf: Psf) -> tuple[Psf, float]:
     """The same for the width along z."""
-    factor, scatter = trials.scan(
+    factor, scatter = fits.scan(
         [(f, replace(psf, sigma_z_mm=psf.sigma_z_mm * f)) for f in CALIBRATION_FACTORS]
     )
     return replace(psf, sigma_z_mm=psf.sigma_z_mm * factor), scatter
 
 
-class _Trials:
-    """Fits the same few nodules at one blur after another, each from where the last one ended."""
+class _CalibrationFits:
+    """Fits the same few nodules with one blur after another, each starting from the previous result."""
 
     def __init__(
         self, box: LungBox, position_mm: F64, background_hu: F64, contrast_hu: F64, psf: Psf, noise: Noise
@@ -524,14 +556,14 @@ class _Trials:
         start = _start_fit(box, position_mm, background_hu, contrast_hu, psf)
         self._last, _ = _fit_rounds(*self._data, start, psf, noise, n_rounds=ROUNDS)
 
-    def scan(self, trials: list[tuple[float, Psf]]) -> tuple[float, float]:
-        """Where among ascending, even values the scatter is least, and how much it is there.
+    def scan(self, candidates: list[tuple[float, Psf]]) -> tuple[float, float]:
+        """Value, among ascending evenly spaced ones, of the smallest scatter, and that scatter.
 
-        The scatter is the mean square misfit of the nodules that fit best to begin with: what sits on a
-        vessel fits no blur.
+        The scatter is the mean square misfit of the nodules that fit best at first: those attached to a
+        vessel fit no blur.
         """
-        at = np.array([value for value, _ in trials])
-        scatter = np.array([self._try(psf) for _, psf in trials])
+        at = np.array([value for value, _ in candidates])
+        scatter = np.array([self._measure_scatter(psf) for _, psf in candidates])
         k = int(np.clip(np.argmin(scatter), 1, len(at) - 2))
         low, mid, high = scatter[k - 1 : k + 2]
         bend = max(low - 2.0 * mid + high, 1e-9)
@@ -539,8 +571,10 @@ class _Trials:
         least = mid - 0.25 * (low - high) * shift
         return float(at[k] + shift * (at[1] - at[0])), float(min(least, scatter.min()))
 
-    def _try(self, psf: Psf) -> float:
-        self._last, quality = _fit_rounds(*self._data, self._last, psf, self._noise, n_rounds=TRIAL_ROUNDS)
+    def _measure_scatter(self, psf: Psf) -> float:
+        self._last, quality = _fit_rounds(
+            *self._data, self._last, psf, self._noise, n_rounds=CALIBRATION_ROUNDS
+        )
         square = quality[:, 1] ** 2
         if self._used is None:
             self._used = np.argsort(square, kind="stable")[: math.ceil(CALIBRATOR_SHARE * len(square))]
@@ -548,7 +582,7 @@ class _Trials:
 
 
 def _is_isolated(position_mm: F64) -> npt.NDArray[np.bool_]:
-    """No other mark within 5 mm."""
+    """Which nodules have no other within 5 mm."""
     if len(position_mm) < 2:
         return np.ones(len(position_mm), dtype=bool)
     distance, _ = cKDTree(position_mm).query(position_mm, k=2)
@@ -556,10 +590,10 @@ def _is_isolated(position_mm: F64) -> npt.NDArray[np.bool_]:
 
 
 def _mix(ring: float) -> tuple[F64, F64]:
-    """Weights, and variance of the ball with factor on the in-plane blur, of all Gaussians of the model.
+    """Gaussians of the model: weights (k,); variance of the ball and factor on that of the blur (k, 2).
 
-    A sharp kernel undershoots around what is bright: a share `ring` of the blur is taken away again at
-    `RING_WIDTH` times its width, the sum staying one.
+    A sharp kernel undershoots around bright objects: a share `ring` of the blur is subtracted again at
+    `RING_WIDTH` times its width, while the sum stays one.
     """
     weights, variances = np.asarray(BALL_WEIGHTS), np.asarray(BALL_VARIANCES)
     core = np.column_stack([variances, np.ones(2)])
@@ -570,7 +604,7 @@ def _mix(ring: float) -> tuple[F64, F64]:
 
 
 def _list_neighbors(position_mm: F64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """For each place the others within `NEIGHBOR_MM`, as offsets into one flat list."""
+    """For each position the others within `NEIGHBOR_MM`: offsets (n + 1,) into a flat list, and the list."""
     n = len(position_mm)
     if n < 2:
         return np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int64)

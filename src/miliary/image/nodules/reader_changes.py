@@ -1,4 +1,4 @@
-"""A reader's corrections in the table of nodules: false marks out, missed nodules measured and put in."""
+"""Apply a reader's corrections to the nodule table: remove false positives, add missed nodules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.nodules import describe, features, measure
-from miliary.image.nodules.find import SCALES_MM, Candidates, LungBox
+from miliary.image.nodules.find import SCALES_MM, Candidates
 from miliary.model.corrections import (
     NOT_PLACED_CODE,
     AppliedCorrections,
@@ -25,9 +26,9 @@ from miliary.model.scan import Grid, ScanWarning
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-# The scan measured anew gives the same marks; a new version of the program may shift them a little.
-SAME_MARK_MM = 1.5
-# A click is a voxel or two off the middle of what it means.
+# Measuring the scan again reports the same nodules; a new version of the program may shift them a little.
+SAME_NODULE_MM = 1.5
+# A click may be a voxel or two off the center of the nodule.
 CLICK_MM = 1.5
 OUTSIDE_LUNG_MM = 4.0
 
@@ -43,28 +44,35 @@ def correct_nodules(
     noise: Noise,
     is_clipped: bool,
 ) -> tuple[Nodules, AppliedCorrections]:
-    """The nodules as the reader wants them, and what of the corrections found its place.
+    """Apply a reader's corrections to the reported nodules.
 
     Parameters
     ----------
     nodules : Nodules
-        What the program reports.
+        Nodules that the program reports.
     corrections : CorrectionSet
+        What the reader changed.
     box : LungBox
-    smooth_hu : ndarray of float32
-        From `find.smooth_finest`.
+        The lungs.
+    smooth_hu : ndarray of float32, shape (z, y, x) of the box
+        From `find.smooth_finest` [HU].
     grid : Grid
-        Of the whole scan.
-    psf, noise, is_clipped
-        As for `describe.describe_nodules`.
+        Grid of the whole scan.
+    psf : Psf
+        Blur of the scan.
+    noise : Noise
+        Noise of the scan.
+    is_clipped : bool
+        Whether attenuation above that of soft tissue was cut off in the file.
 
     Returns
     -------
     nodules : Nodules
-        The numbers of the program's marks stay; added ones follow, flagged `reader_added`, measured like
-        all others, with probability 1.
+        Reported nodules keep their ids; rejected ones are removed. Added ones follow with new ids, measured
+        like all others, with probability 1 and the flag ``reader_added``.
     applied : AppliedCorrections
-        Of lesions it knows nothing: `n_lesions` is 0.
+        How many corrections were applied, and the numbers of those that could not be; `n_lesions` is 0, since
+        lesions are corrected elsewhere.
     """
     rejected = [c for c in corrections.active if c.kind is CorrectionKind.REJECT_NODULE]
     added = [c for c in corrections.active if c.kind is CorrectionKind.ADD_NODULE]
@@ -72,7 +80,7 @@ def correct_nodules(
     kept = nodules.select(keep)
     start = np.asarray(box.start_zyx)
     index = grid.index_from_lps(_positions(added)) - start
-    placed, at = _place_clicks(index, kept, box=box, smooth_hu=smooth_hu, grid=grid)
+    placed, at = _snap_clicks(index, kept, box=box, smooth_hu=smooth_hu, grid=grid)
     lost += [c.number for c, is_placed in zip(added, placed, strict=True) if not is_placed]
     new = _measure_added(
         at, kept, box=box, smooth_hu=smooth_hu, grid=grid, psf=psf, noise=noise, is_clipped=is_clipped
@@ -88,7 +96,18 @@ def correct_nodules(
 
 
 def list_warnings(applied: AppliedCorrections) -> tuple[ScanWarning, ...]:
-    """One warning per correction that this result cannot hold."""
+    """Warnings for corrections that could not be applied.
+
+    Parameters
+    ----------
+    applied : AppliedCorrections
+        From `correct_nodules`.
+
+    Returns
+    -------
+    tuple of ScanWarning
+        One for each number in `applied.not_placed`.
+    """
     return tuple(
         ScanWarning(
             NOT_PLACED_CODE,
@@ -106,26 +125,29 @@ def _positions(corrections: Sequence[Correction]) -> F64:
 def _find_rejected(
     nodules: Nodules, rejected: Sequence[Correction]
 ) -> tuple[npt.NDArray[np.bool_], list[int]]:
-    """Which rows stay, and the numbers of corrections that no row answers to."""
+    """Which rows to keep, and the numbers of the corrections that match no row."""
     keep = np.ones(len(nodules), dtype=bool)
     lost = []
     for correction, point in zip(rejected, _positions(rejected), strict=True):
         distance = np.linalg.norm(nodules.position_lps_mm - point, axis=1)
-        # Of two marks as near as each other the number tells which one was meant.
+        # Of two nodules at the same distance the id decides which one was meant.
         distance = np.where(nodules["id"] == correction.nodule_id, distance - 0.01, distance)
         distance = np.where(keep, distance, np.inf)
         row = int(np.argmin(distance)) if len(distance) else -1
-        if row >= 0 and distance[row] < SAME_MARK_MM:
+        if row >= 0 and distance[row] < SAME_NODULE_MM:
             keep[row] = False
         else:
             lost.append(correction.number)
     return keep, lost
 
 
-def _place_clicks(
+def _snap_clicks(
     index_zyx: F64, kept: Nodules, *, box: LungBox, smooth_hu: F32, grid: Grid
 ) -> tuple[list[bool], F64]:
-    """Each click moved to the peak near it; none outside the lungs or on a reported nodule."""
+    """Move each click to the nearest peak; which clicks are valid, and the peaks of those.
+
+    Clicks outside the lungs or on a reported nodule are not valid.
+    """
     spacing = np.asarray(box.spacing_zyx_mm)
     margin = np.maximum(1, np.round(OUTSIDE_LUNG_MM / spacing)).astype(int)
     taken = (grid.index_from_lps(kept.position_lps_mm) - np.asarray(box.start_zyx)) * spacing
@@ -139,7 +161,7 @@ def _place_clicks(
             placed.append(False)
             continue
         peak = _find_peak(center, spacing, smooth_hu)
-        is_free = not len(taken) or np.linalg.norm(taken - peak * spacing, axis=1).min() >= SAME_MARK_MM
+        is_free = not len(taken) or np.linalg.norm(taken - peak * spacing, axis=1).min() >= SAME_NODULE_MM
         placed.append(is_free)
         if is_free:
             at.append(peak.astype(np.float64))
@@ -150,7 +172,7 @@ def _place_clicks(
 def _find_peak(center: npt.NDArray[np.int_], spacing_mm: F64, smooth_hu: F32) -> npt.NDArray[np.int_]:
     """The brightest local maximum near a voxel; the voxel itself where there is none.
 
-    Not simply the brightest voxel: beside the pleura or a vessel that would be theirs.
+    Not simply the brightest voxel, which near the pleura or a vessel would belong to these.
     """
     near_mm = max(CLICK_MM, float(spacing_mm.max()))
     reach = np.floor(near_mm / spacing_mm + 1e-6).astype(int)
@@ -184,7 +206,7 @@ def _measure_added(
     noise: Noise,
     is_clipped: bool,
 ) -> Nodules:
-    """Rows of the added places, fitted together with the nodules around them."""
+    """Rows of the added nodules, fitted together with the reported nodules around them."""
     n = len(index_zyx)
     if not n:
         return Nodules.empty()
@@ -193,15 +215,15 @@ def _measure_added(
     gaps = np.linalg.norm((others[:, None] - index_zyx[None]) * spacing, axis=2)
     index = np.concatenate([index_zyx, others[(gaps < measure.NEIGHBOR_MM).any(axis=1)]])
     n_scales = len(SCALES_MM)
-    places = Candidates(
+    candidates = Candidates(
         index_zyx=index,
         scale=np.zeros(len(index), dtype=np.int64),
-        # What the classifier would want of the filters; nothing that is measured here uses it.
+        # Filter responses are for the classifier only; nothing measured here uses them.
         responses_hu=np.zeros((len(index), n_scales), dtype=np.float32),
-        spread_hu=np.ones(n_scales),
+        response_sd_hu=np.ones(n_scales),
     )
     depth = regions.measure_depth(box.labels, box.spacing_zyx_mm, index)
-    table = features.measure_features(smooth_hu, places, box, depth_mm=depth, noise=noise, psf=psf)
+    table = features.measure_features(smooth_hu, candidates, box, depth_mm=depth, noise=noise, psf=psf)
     start = {
         name: table[:, features.FEATURE_NAMES.index(name)].astype(np.float64)
         for name in ("background_hu", "contrast_hu")
@@ -221,7 +243,7 @@ def _measure_added(
 
 
 def _append(kept: Nodules, new: Nodules, first_id: int) -> Nodules:
-    """The kept rows, then the new ones with numbers of their own and the reader's flag."""
+    """The kept rows, then the new ones with new ids and the flag of the reader."""
     columns = {name: np.concatenate([kept[name], new[name]]) for name in kept.columns}
     n = len(kept)
     columns["id"][n:] = np.arange(first_id, first_id + len(new))

@@ -1,1 +1,1 @@
-"""Two scans of one patient: registration, matching, change of burden."""
+"""Two scans of one patient: registration, matching of nodules, change of the burden."""

@@ -1,4 +1,4 @@
-"""What two scans hold of disease, corrected for what each misses, and the ratio with its interval."""
+"""Burden of nodules on two scans, corrected for what each misses, and the ratio with its interval."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ _LEAST_COMPLETENESS = 0.2
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The nodules of one scan that enter a comparison, with how they were found.
+class ComparedNodules:
+    """The nodules of one scan that enter a comparison, n of them, with their completeness.
 
     Parameters
     ----------
-    volume_mm3, volume_mm3_err, diameter_mm, diameter_mm_err : ndarray, shape (n,)
-    completeness, completeness_err : ndarray, shape (n,)
-        Chance that a nodule of this size is reported on this scan, 1 where nothing is corrected, and its
+    volume_mm3, volume_mm3_err : ndarray of float64, shape (n,)
+        Volumes and their one-sigma errors [mm3].
+    diameter_mm, diameter_mm_err : ndarray of float64, shape (n,)
+        Diameters and their one-sigma errors [mm].
+    completeness, completeness_err : ndarray of float64, shape (n,)
+        Probability that a nodule of this size is reported on this scan, 1 where nothing is corrected, and its
         one-sigma error, which all nodules of the scan share.
-    part : ndarray of int, shape (n,)
-        Number of the part of the lung.
+    part : ndarray of int64, shape (n,)
+        Number of the part of the lungs.
     """
 
     volume_mm3: F64
@@ -41,17 +44,24 @@ class Sample:
     def __len__(self) -> int:
         return len(self.volume_mm3)
 
-    def select(self, keep: BoolArray) -> Sample:
-        """The nodules of a mask."""
-        return Sample(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+    def select(self, keep: BoolArray) -> ComparedNodules:
+        """The nodules for which `keep`, shape (n,), is true."""
+        return ComparedNodules(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
-class FalseMarks:
-    """What is expected of false marks: number per litre with its spread, and their sizes.
+class FalsePositiveRate:
+    """Expected false positives on a scan.
 
-    `per_litre` and `per_litre_sd` count marks of at least `min_diameter_mm`; `count_share` is the share of
-    them that reaches the diameter of the counts.
+    Parameters
+    ----------
+    per_litre, per_litre_sd : float
+        Number of at least the smallest diameter of the volume, per liter of lung, and its standard deviation
+        between patients.
+    volume_mm3, volume_mm3_sd : float
+        Mean and standard deviation of the volume of one [mm3].
+    count_share : float
+        Share of them that reaches the smallest diameter of the count, 0 to 1.
     """
 
     per_litre: float
@@ -62,64 +72,66 @@ class FalseMarks:
 
 
 def measure_burden(
-    sample: Sample,
+    sample: ComparedNodules,
     *,
     lung_ml: float,
     min_diameter_mm: float,
     count_diameter_mm: float,
-    false_marks: FalseMarks,
+    false_positives: FalsePositiveRate,
     common_err: float,
 ) -> Burden:
-    """Total volume and number in a part of the lung, corrected for what is missed and what is false.
+    """Total volume and number of nodules in a part of the lung, corrected.
 
-    Every reported nodule stands for ``1 / completeness`` of its kind; the volume of the false marks that
-    are expected in so much lung is taken off.
+    Every reported nodule represents ``1 / completeness`` nodules; the volume and number of false positives
+    expected in this volume of lung are subtracted.
 
     Parameters
     ----------
-    sample : Sample
+    sample : ComparedNodules
+        Nodules of this part.
     lung_ml : float
-        Lung that was searched [mL].
+        Volume of lung that was searched [mL].
     min_diameter_mm, count_diameter_mm : float
-        Smallest diameter that enters the volume, and the number.
-    false_marks : FalseMarks
+        Smallest diameter that enters the volume, and the number [mm].
+    false_positives : FalsePositiveRate
+        Expected false positives.
     common_err : float
         Relative error that all volumes of the scan share.
 
     Returns
     -------
     Burden
-        Values may fall a little below zero where fewer marks were found than false ones are expected.
+        Slightly negative where fewer nodules were reported than false positives are expected.
     """
     large = sample.select(sample.diameter_mm >= min_diameter_mm)
     share = np.clip(large.completeness, _LEAST_COMPLETENESS, 1.0)
     volume = large.volume_mm3 / share
     litres = lung_ml / 1000.0
-    n_false = false_marks.per_litre * litres
-    mean_size = false_marks.volume_mm3
-    # Their number varies by chance and between patients, their sizes by chance.
+    n_false = false_positives.per_litre * litres
+    mean_size = false_positives.volume_mm3
+    # Their number varies at random and between patients, their volumes at random.
     false_variance = (
-        n_false * (mean_size**2 + false_marks.volume_mm3_sd**2)
-        + (false_marks.per_litre_sd * litres * mean_size) ** 2
+        n_false * (mean_size**2 + false_positives.volume_mm3_sd**2)
+        + (false_positives.per_litre_sd * litres * mean_size) ** 2
     )
     total = float(volume.sum())
     own_variance = _find_own_variance(large, large.volume_mm3) + (common_err * total) ** 2
-    count, count_variance = _count(sample, count_diameter_mm, n_false * false_marks.count_share)
-    count_spread = false_marks.per_litre_sd * litres * false_marks.count_share
+    count, count_variance = _count(sample, count_diameter_mm, n_false * false_positives.count_share)
+    count_sd = false_positives.per_litre_sd * litres * false_positives.count_share
     return Burden(
         n_reported=len(large),
         volume_mm3=total - n_false * mean_size,
         volume_mm3_err=float(np.sqrt(own_variance + false_variance)),
         count=count,
-        count_err=float(np.hypot(np.sqrt(count_variance), count_spread)),
+        count_err=float(np.hypot(np.sqrt(count_variance), count_sd)),
         lung_ml=float(lung_ml),
         volume_mm3_own_err=float(np.sqrt(own_variance)),
         count_own_err=float(np.sqrt(count_variance)),
     )
 
 
-def _find_own_variance(sample: Sample, weight: F64) -> float:
-    """Variance of a corrected sum of `weight` by what one scan shows, measures and learns of itself."""
+def _find_own_variance(sample: ComparedNodules, weight: F64) -> float:
+    """Variance of a corrected sum of `weight` that is due to one scan alone."""
     share = np.clip(sample.completeness, _LEAST_COMPLETENESS, 1.0)
     relative = sample.volume_mm3_err / np.maximum(sample.volume_mm3, 1e-9)
     missed = np.sum((1.0 - share) * (weight / share) ** 2)
@@ -129,8 +141,8 @@ def _find_own_variance(sample: Sample, weight: F64) -> float:
 
 
 def share_burden(
-    part: Sample,
-    whole: Sample,
+    part: ComparedNodules,
+    whole: ComparedNodules,
     *,
     volume_mm3: tuple[float, float],
     count: tuple[float, float],
@@ -139,24 +151,25 @@ def share_burden(
     min_diameter_mm: float,
     count_diameter_mm: float,
 ) -> Burden:
-    """The part that some nodules have in the corrected numbers of their scan.
+    """Share of a part of the lung in the corrected numbers of its scan.
 
     Parameters
     ----------
-    part, whole : Sample
-        Nodules of a part of the lung, and all of the scan that the corrected numbers were made from.
+    part, whole : ComparedNodules
+        Nodules of the part, and all nodules of the scan that the corrected numbers were made from.
     volume_mm3, count : pair of float
-        Corrected total of the scan above the two diameters, and its one-sigma error.
+        Corrected volume [mm3] and number of the scan above the two diameters, each with its one-sigma error.
     lung_ml : float
-        Lung of the part [mL].
+        Volume of lung of the part [mL].
     lung_share : float
-        That lung over all lung of the scan.
+        That volume over the volume of the lungs, 0 to 1.
     min_diameter_mm, count_diameter_mm : float
+        Smallest diameter that enters the volume, and the number [mm].
 
     Returns
     -------
     Burden
-        Where the scan has no nodules to share by, the lung's share of what is left open.
+        In proportion to `lung_share` where the scan has no nodules.
     """
     values = []
     for (total, err), diameter, weight in (
@@ -169,7 +182,7 @@ def share_burden(
             values.append((total * lung_share, err * lung_share, err * lung_share))
             continue
         share = float(found.sum() / seen.sum())
-        # Which of the missed ones lie in this part is chance.
+        # Which of the missed nodules lie in this part is random.
         missed = np.sum((1.0 - np.clip(own.completeness, _LEAST_COMPLETENESS, 1.0)) * found**2)
         apart = float(np.sqrt(missed * (1.0 - share)))
         error = float(np.hypot(err * (share or lung_share), apart))
@@ -188,13 +201,13 @@ def share_burden(
     )
 
 
-def _count(sample: Sample, diameter_mm: float, n_false: float) -> tuple[float, float]:
+def _count(sample: ComparedNodules, diameter_mm: float, n_false: float) -> tuple[float, float]:
     """Corrected number of at least `diameter_mm` and its variance."""
     above = sample.diameter_mm >= diameter_mm
     share = np.clip(sample.completeness[above], _LEAST_COMPLETENESS, 1.0)
-    spread = np.maximum(sample.diameter_mm_err, 1e-3)
-    # A nodule near the limit may by its error be counted or not.
-    chance = 1.0 / (1.0 + np.exp(-1.702 * (sample.diameter_mm - diameter_mm) / spread))
+    error = np.maximum(sample.diameter_mm_err, 1e-3)
+    # A nodule near the limit is counted or not depending on its error; logistic approximation of the normal.
+    chance = 1.0 / (1.0 + np.exp(-1.702 * (sample.diameter_mm - diameter_mm) / error))
     variance = (
         np.sum((1.0 - share) / share**2)
         + np.sum(chance * (1.0 - chance))
@@ -205,8 +218,18 @@ def _count(sample: Sample, diameter_mm: float, n_false: float) -> tuple[float, f
 
 
 @dataclass(frozen=True)
-class Total:
-    """A sum with its one-sigma error, and the part of the error that is its scan's alone."""
+class TotalWithError:
+    """A total with its error.
+
+    Parameters
+    ----------
+    value : float
+        The total.
+    err : float
+        One-sigma error of it.
+    own_err : float
+        Part of the error that is independent of other scans of the patient.
+    """
 
     value: float
     err: float
@@ -214,25 +237,29 @@ class Total:
 
     @property
     def shared_share(self) -> float:
-        """Relative error that it may have in common with another scan of the patient."""
+        """Relative error that may be common to another scan of the patient; 0 for a total of 0 or less."""
         shared = max(self.err**2 - self.own_err**2, 0.0)
         return float(np.sqrt(shared)) / self.value if self.value > 0 else 0.0
 
 
-def estimate_ratio(before: Total, after: Total, *, correlation: float = 0.0, seed: int = 0) -> Interval:
-    """Ratio of two totals with its 95 % interval, by drawing both from what their errors allow.
+def estimate_ratio(
+    before: TotalWithError, after: TotalWithError, *, correlation: float = 0.0, seed: int = 0
+) -> Interval:
+    """Ratio of two totals with its 95 % interval, by Monte Carlo.
 
     Parameters
     ----------
-    before, after : Total
+    before, after : TotalWithError
+        Totals of baseline and follow-up.
     correlation : float
-        Of what the two scans may have in common; it cancels in the ratio as far as it is the same.
+        Correlation of the shared errors of the two scans, 0 to 1; correlated errors cancel in the ratio.
     seed : int
+        Seed of the draws.
 
     Returns
     -------
     Interval
-        Without a value where the first total cannot be told from nothing.
+        Without a value, and with the reason, where the first total is not significantly positive.
     """
     if before.value <= 0 or before.value < 2.0 * before.err:
         return Interval(None, reason="the baseline shows too little disease to divide by")
@@ -246,8 +273,8 @@ def estimate_ratio(before: Total, after: Total, *, correlation: float = 0.0, see
     return Interval(value, float(min(low, value)), float(max(high, value)))
 
 
-def _draw(rng: np.random.Generator, total: Total) -> F64:
-    """Non-negative values with this mean and own spread."""
+def _draw(rng: np.random.Generator, total: TotalWithError) -> F64:
+    """Non-negative draws with the mean and the own error of a total, from a gamma distribution."""
     if total.value <= 0:
         return np.abs(rng.normal(0.0, max(total.err, 1e-9), _N_DRAWS))
     if total.own_err <= 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from miliary.image.pair.common_lung import Place, locate_points
+from miliary.image.pair.common_lung import PointLocations, locate_points
 from miliary.image.pair.detectability import Detectability, read_detectability
 from miliary.image.pair.lesion_change import find_lesion_sphere
 from miliary.model.comparison import Exam
@@ -26,14 +26,14 @@ class ComparedSide:
     ----------
     nodules : Nodules
         Those that count, as of `list_burden`.
-    place : Place
+    place : PointLocations
         Where they lie in the commonly covered lung.
     detectability : Detectability
         How well the scan shows nodules.
     """
 
     nodules: Nodules
-    place: Place
+    place: PointLocations
     detectability: Detectability
 
 

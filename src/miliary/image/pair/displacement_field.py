@@ -1,4 +1,4 @@
-"""A smooth displacement field through scattered, uncertain displacements."""
+"""Fit a smooth displacement field to scattered, uncertain displacements."""
 
 from __future__ import annotations
 
@@ -18,25 +18,39 @@ _CORNERS = tuple((z, y, x) for z in (0, 1) for y in (0, 1) for x in (0, 1))
 
 
 def weigh_nodes(grid: Grid, points_lps_mm: F64) -> sparse.csr_array:
-    """Trilinear weights (n, number of nodes) of the nodes of a grid at points (n, 3)."""
+    """Trilinear weights of the nodes of a grid at points.
+
+    Parameters
+    ----------
+    grid : Grid
+        Nodes of the field.
+    points_lps_mm : ndarray, shape (n, 3)
+        Points (x, y, z) in LPS [mm]; those outside the grid count as on its border.
+
+    Returns
+    -------
+    sparse array, shape (n, number of nodes)
+    """
     shape = np.asarray(grid.shape_zyx)
-    place = np.clip(grid.index_from_lps(points_lps_mm), 0, shape - 1)
-    low = np.minimum(place.astype(np.int64), shape - 2)
-    part = place - low
+    index = np.clip(grid.index_from_lps(points_lps_mm), 0, shape - 1)
+    low = np.minimum(index.astype(np.int64), shape - 2)
+    part = index - low
     columns, weights = [], []
     for corner in _CORNERS:
         at = low + corner
         columns.append((at[:, 0] * shape[1] + at[:, 1]) * shape[2] + at[:, 2])
         weights.append(np.prod(np.where(corner, part, 1.0 - part), axis=1))
-    rows = np.tile(np.arange(len(place)), len(_CORNERS))
+    rows = np.tile(np.arange(len(index)), len(_CORNERS))
     data = (np.concatenate(weights), (rows, np.concatenate(columns)))
-    return sparse.csr_array(data, shape=(len(place), int(shape.prod())))
+    return sparse.csr_array(data, shape=(len(index), int(shape.prod())))
 
 
 def fit_field(
     grid: Grid, nodes: sparse.csr_array, target_mm: F64, precision: F64, *, start: F64, stiffness: float
 ) -> F64:
-    """Field that follows the targets where they are sure and bends little elsewhere.
+    """Fit a field that follows precise displacements and is smooth elsewhere.
+
+    Minimizes the weighted squared misfit plus the squared Laplacian, by preconditioned conjugate gradients.
 
     Parameters
     ----------
@@ -45,17 +59,18 @@ def fit_field(
     nodes : sparse array, shape (n, number of nodes)
         From `weigh_nodes`.
     target_mm : ndarray, shape (n, 3)
-        Wanted displacements (x, y, z).
+        Measured displacements (x, y, z) [mm].
     precision : ndarray, shape (n, 3, 3)
-        Inverse covariance of each [1/mm2].
+        Inverse covariance of each displacement [1/mm2].
     start : ndarray, shape (z, y, x, 3)
-        First guess.
+        First guess of the field [mm].
     stiffness : float
         Weight of the squared Laplacian, integrated over the grid [mm-1].
 
     Returns
     -------
-    ndarray, shape (z, y, x, 3)
+    ndarray of float64, shape (z, y, x, 3)
+        Displacement (x, y, z) at each node [mm].
     """
     bending = stiffness * grid.voxel_volume_mm3 * _squared_laplacian(grid)
     typical = float(np.trace(precision, axis1=1, axis2=2).sum()) / 3.0 / max(1, nodes.shape[1])
@@ -75,6 +90,7 @@ def fit_field(
 def _conjugate_gradients(
     act: Callable[[F64], F64], right: F64, start: F64, precondition: Callable[[F64], F64]
 ) -> F64:
+    """Solve ``act(x) = right`` for a symmetric positive operator, to `TOLERANCE` or `MAX_STEPS` steps."""
     solution = start.copy()
     residual = right - act(solution)
     eased = precondition(residual)

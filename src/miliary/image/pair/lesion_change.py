@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from miliary.image.lesions.large_lesions import find_lesions
 from miliary.model.comparison import Exam, LesionChange
-from miliary.model.ct_result import Psf
+from miliary.model.lesion import Lesion
 from miliary.model.nodules import Nodules
 from miliary.model.scan_summary import LesionSummary
 from miliary.model.summarize_scan import summarize_lesion
 from miliary.model.transform import Transform
 
 F64 = npt.NDArray[np.float64]
+# Lesions that begin at a point of the follow-up [LPS mm].
+LesionSearch = Callable[[tuple[float, float, float]], Iterable[Lesion]]
 
 # What is found where a lesion was is taken for it up to this multiple of its long axis.
 MOST_LESION_GROWTH = 2.0
@@ -80,6 +81,7 @@ def compare_lesions(
     *,
     transform: Transform,
     followup: Exam,
+    search: LesionSearch,
 ) -> LesionChange:
     """Find the dominant lesion of the baseline again on the follow-up.
 
@@ -90,7 +92,8 @@ def compare_lesions(
     transform : Transform
         Baseline points to follow-up points.
     followup : Exam
-        Searched once more at that point where no lesion was reported there.
+    search : callable
+        Searches the follow-up once more at a point where no lesion was reported.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def compare_lesions(
     center, radius = find_lesion_sphere(lesion)
     there = transform.apply(center[None])[0]
     near = [other for other in second if _is_at(other, there, radius)]
-    near = near or _search_again(followup, there, lesion)
+    near = near or _search_again(search, there, lesion)
     if near:
         return LesionChange(lesion.long_axis_mm, near[0].long_axis_mm, lesion, near[0])
     points = followup.nodules.position_lps_mm
@@ -121,21 +124,13 @@ def _is_at(lesion: LesionSummary, point_lps_mm: F64, reach_mm: float) -> bool:
     return bool(np.linalg.norm(center - point_lps_mm) <= reach_mm + radius)
 
 
-def _search_again(followup: Exam, there_lps_mm: F64, before: LesionSummary) -> list[LesionSummary]:
+def _search_again(search: LesionSearch, there_lps_mm: F64, before: LesionSummary) -> list[LesionSummary]:
     """What is dense where the lesion was, as long as it can be what is left of it."""
-    psf = followup.summary.psf
-    if psf.sigma_xy_mm is None or psf.sigma_z_mm is None:
-        return []
-    found = find_lesions(
-        followup.scan,
-        followup.lungs,
-        psf=Psf(psf.sigma_xy_mm, psf.sigma_z_mm),
-        seeds_lps_mm=[there_lps_mm.tolist()],
-    )
+    x, y, z = (float(value) for value in there_lps_mm)
     # A vessel or the chest wall at that place would be long or far off.
     return [
         row
-        for row in map(summarize_lesion, found.lesions)
+        for row in map(summarize_lesion, search((x, y, z)))
         if np.linalg.norm(find_lesion_sphere(row)[0] - there_lps_mm) <= 0.5 * _size(before)
         and _size(row) <= MOST_LESION_GROWTH * _size(before)
     ]

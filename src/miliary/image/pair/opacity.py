@@ -1,4 +1,4 @@
-"""New shadows: lung that is denser on the follow-up than its change in volume explains."""
+"""Find new opacities: lung that is denser on the follow-up than its change in volume explains."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.pair.common_lung import PARTS, find_parts
-from miliary.image.pair.resample import resample_volume
 from miliary.model.comparison import Opacity, OpacityKind
 from miliary.model.ct_result import Lungs
 from miliary.model.scan import Grid, Scan
@@ -33,32 +33,34 @@ def find_new_opacities(
     min_volume_ml: float,
     lesions_mm: Sequence[tuple[float, float, float, float]] = (),
 ) -> tuple[tuple[Opacity, ...], npt.NDArray[np.float64]]:
-    """Find ground glass, consolidation and effusion that were not there at baseline.
+    """Find ground glass, consolidation and effusion that were not present at baseline.
 
-    Both scans are averaged to 3 mm and smoothed by a median, so that nodules that came or went leave no
-    trace; what the lung gained or lost in volume is taken into account.
+    Both scans are averaged to 3 mm and median filtered, so that new or vanished nodules have no effect; the
+    expected density accounts for the local change in volume of the lung.
 
     Parameters
     ----------
     baseline, followup : Scan
+        The two scans.
     baseline_lungs : Lungs
-        A lung that filled with fluid is still in this mask.
+        Lung labels of the baseline, which include a lung that later filled with fluid.
     transform : Transform
+        Maps points of the baseline to points of the follow-up.
     min_rise_hu : float
         Smallest rise in attenuation [HU].
     consolidation_min_hu : float
-        Attenuation from which a shadow hides the vessels in it [HU].
+        Attenuation from which an opacity is consolidation, not ground glass [HU].
     min_volume_ml : float
-        Smallest shadow.
+        Smallest volume of an opacity [mL].
     lesions_mm : sequence of (x, y, z, radius)
-        Known lesions in the baseline's frame, left out.
+        Known lesions in the frame of the baseline [mm], excluded.
 
     Returns
     -------
-    tuple of Opacity
-        Largest first.
+    opacities : tuple of Opacity
+        In order of decreasing volume.
     share : ndarray, shape (6,)
-        Share of each of `PARTS` that is newly dense.
+        Share of each of `PARTS` that is newly dense, 0 to 1.
     """
     labels, grid = _coarse_labels(baseline_lungs.labels, baseline.grid)
     before = _smooth(_average(baseline), grid, None)
@@ -71,7 +73,7 @@ def find_new_opacities(
     rise = np.where(inside & (after > -1020.0), after - expected, 0.0)
     for x, y, z, radius in lesions_mm:
         _blank(rise, grid, (x, y, z), radius + 2.0 * PITCH_MM)
-    # Borders that do not match by a voxel or two are thinner than this.
+    # Borders misaligned by a voxel or two are thinner than this, and are removed by the opening.
     dense = ndimage.binary_opening(rise >= min_rise_hu, iterations=2)
     found, n = ndimage.label(dense)
     voxel_ml = grid.voxel_volume_mm3 / 1000.0
@@ -97,8 +99,8 @@ def _coarse_labels(labels: npt.NDArray[np.uint8], grid: Grid) -> tuple[npt.NDArr
     origin = grid.lps_from_index([b.start * s for b, s in zip(box, stride, strict=True)])
     cut = np.ascontiguousarray(small[box])
     nz, ny, nx = cut.shape
-    place = (float(origin[0]), float(origin[1]), float(origin[2]))
-    return cut, Grid((nz, ny, nx), (spacing[0], spacing[1], spacing[2]), place, grid.axes_lps)
+    origin_lps = (float(origin[0]), float(origin[1]), float(origin[2]))
+    return cut, Grid((nz, ny, nx), (spacing[0], spacing[1], spacing[2]), origin_lps, grid.axes_lps)
 
 
 def _average(scan: Scan) -> tuple[F32, Grid]:
@@ -112,12 +114,13 @@ def _average(scan: Scan) -> tuple[F32, Grid]:
         slab = cut[z * block[0] : (z + 1) * block[0]].mean(axis=0, dtype=np.float32)
         mean[z] = slab.reshape(n[1], block[1], n[2], block[2]).mean(axis=(1, 3))
     origin = grid.lps_from_index([(b - 1) / 2 for b in block])
-    place = (float(origin[0]), float(origin[1]), float(origin[2]))
+    origin_lps = (float(origin[0]), float(origin[1]), float(origin[2]))
     spacing = [s * b for s, b in zip(grid.spacing_zyx_mm, block, strict=True)]
-    return mean, Grid((n[0], n[1], n[2]), (spacing[0], spacing[1], spacing[2]), place, grid.axes_lps)
+    return mean, Grid((n[0], n[1], n[2]), (spacing[0], spacing[1], spacing[2]), origin_lps, grid.axes_lps)
 
 
 def _smooth(averaged: tuple[F32, Grid], target: Grid, transform: Transform | None) -> F32:
+    """Averaged scan on the grid of the coarse labels, median filtered."""
     volume = resample_volume(averaged[0], averaged[1], target, transform=transform)
     return np.asarray(ndimage.median_filter(volume, size=3), dtype=np.float32)
 
@@ -140,6 +143,7 @@ def _describe(
     grid: Grid,
     consolidation_min_hu: float,
 ) -> Opacity:
+    """Measure one opacity, given as a mask of the coarse grid."""
     index = np.argwhere(mask).astype(np.float64)
     center = index.mean(axis=0)
     nearest = index[np.argmin(((index - center) ** 2).sum(axis=1))]
@@ -158,7 +162,7 @@ def _describe(
 def _name_kind(
     mask: npt.NDArray[np.bool_], after: F32, labels: npt.NDArray[np.uint8], consolidation_min_hu: float
 ) -> OpacityKind:
-    """Fluid is even, as dense as water, and lies along the pleura in the back or below."""
+    """Kind of an opacity: fluid is homogeneous, as dense as water, and lies along the pleura."""
     level = float(np.median(after[mask]))
     if level < consolidation_min_hu:
         return OpacityKind.GROUND_GLASS

@@ -1,8 +1,8 @@
-"""Where a patch of one volume lies in another: correlation over a cube of offsets, and its peak."""
+"""Find patches of one volume in another: normalized correlation over a cube of offsets, and its peak."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -15,9 +15,18 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Search:
-    """Patches of ``2 * radius + 1`` voxels, every `stride`-th sampled, moved by up to `reach` voxels."""
+class PatchGeometry(NamedTuple):
+    """Size of patches and of their search.
+
+    Parameters
+    ----------
+    radius : int
+        Half of the side of a patch; the side is ``2 * radius + 1`` [voxels].
+    stride : int
+        Every how many voxels a patch is sampled along each axis.
+    reach : int
+        Largest offset along each axis [voxels].
+    """
 
     radius: int
     stride: int
@@ -25,44 +34,47 @@ class Search:
 
     @property
     def margin(self) -> int:
-        """Voxels needed around every center."""
+        """Voxels needed around every center along each axis."""
         return self.radius + self.reach
 
     @property
     def n_samples(self) -> int:
-        """Voxels compared per offset."""
+        """Number of voxels compared per offset."""
         return (2 * self.radius // self.stride + 1) ** 3
 
 
 def choose_centers(image: F32, inside: npt.NDArray[np.bool_], cell: int, *, start: int = 0) -> I64:
-    """The place of most local contrast in every cube of `cell` voxels that holds any of `inside`.
+    """Choose the voxel of highest local variance in every cube that contains any voxel of `inside`.
 
     Parameters
     ----------
     image : ndarray of float32, shape (z, y, x)
+        The volume that patches are taken from.
     inside : ndarray of bool, same shape
+        Where centers may be.
     cell : int
-        Side of the cubes in voxels.
+        Side of the cubes [voxels].
     start : int
-        Voxel at which the first cube starts; another start gives other places.
+        Index of the first voxel of the first cube along each axis; another start gives other centers.
 
     Returns
     -------
-    ndarray of int, shape (n, 3)
-        Indices (z, y, x).
+    ndarray of int64, shape (n, 3)
+        Indices (z, y, x), at most one per cube.
     """
     mean = loops.filter_gaussian(image, (1.0, 1.0, 1.0))
-    spread = loops.filter_gaussian(np.square(image - mean), (1.0, 1.0, 1.0))
+    variance = loops.filter_gaussian(np.square(image - mean), (1.0, 1.0, 1.0))
     shape = tuple(max(0, n - start) // cell + 1 for n in image.shape)
     out = np.full((*shape, 3), -1, dtype=np.int64)
-    loops.run_rows(_best_of_cells, shape[0], spread, inside, cell, start, out)
+    loops.run_rows(_best_of_cells, shape[0], variance, inside, cell, start, out)
     rows = out.reshape(-1, 3)
     return rows[rows[:, 0] >= 0]
 
 
 @nb.njit(nogil=True, cache=True)
-def _best_of_cells(first, last, spread, inside, cell, start, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = spread.shape
+def _best_of_cells(first, last, variance, inside, cell, start, out):  # type: ignore[no-untyped-def]
+    """Index of the highest variance in every cube; `out` stays -1 where there is none."""
+    nz, ny, nx = variance.shape
     for k in range(first, last):
         for j in range(out.shape[1]):
             for i in range(out.shape[2]):
@@ -70,38 +82,42 @@ def _best_of_cells(first, last, spread, inside, cell, start, out):  # type: igno
                 for z in range(start + k * cell, min(nz, start + (k + 1) * cell)):
                     for y in range(start + j * cell, min(ny, start + (j + 1) * cell)):
                         for x in range(start + i * cell, min(nx, start + (i + 1) * cell)):
-                            if inside[z, y, x] and spread[z, y, x] > best:
-                                best = spread[z, y, x]
+                            if inside[z, y, x] and variance[z, y, x] > best:
+                                best = variance[z, y, x]
                                 out[k, j, i, 0] = z
                                 out[k, j, i, 1] = y
                                 out[k, j, i, 2] = x
 
 
-def correlate(fixed: F32, moving: F32, centers: I64, search: Search, *, floor: float) -> F32:
-    """Normalized correlation of the patch around each center with the moving volume at every offset.
+def correlate(fixed: F32, moving: F32, centers: I64, search: PatchGeometry, *, floor: float) -> F32:
+    """Normalized correlation of the patch around each center with another volume, at every offset.
 
     Parameters
     ----------
     fixed, moving : ndarray of float32, shape (z, y, x)
         On one grid, at least `search.margin` voxels wider than the centers on every side.
-    centers : ndarray of int, shape (n, 3)
-    search : Search
+    centers : ndarray of int64, shape (n, 3)
+        Indices (z, y, x).
+    search : PatchGeometry
+        Size of the patches and of the search.
     floor : float
-        Variance of what means nothing (noise): flat patches correlate with nothing.
+        Variance of the noise, added to that of both patches, so that flat patches do not correlate.
 
     Returns
     -------
-    ndarray of float32, shape (n, k, k, k), k = 2 * reach + 1
+    ndarray of float32, shape (n, k, k, k)
+        Correlation at the offsets from -reach to reach along each axis, k = 2 * reach + 1.
     """
     k = 2 * search.reach + 1
     out = np.empty((len(centers), k, k, k), dtype=np.float32)
-    settings = (search.radius, search.stride, search.reach, np.float32(floor))
-    loops.run_rows(_correlate, len(centers), fixed, moving, centers, *settings, out)
+    loops.run_rows(_correlate, len(centers), fixed, moving, centers, search, np.float32(floor), out)
     return out
 
 
 @nb.njit(nogil=True, cache=True, fastmath=True)
-def _correlate(first, last, fixed, moving, centers, radius, stride, reach, floor, out):  # type: ignore[no-untyped-def]
+def _correlate(first, last, fixed, moving, centers, search, floor, out):  # type: ignore[no-untyped-def]
+    """Correlation of patches `first` to `last` at all offsets."""
+    radius, stride, reach = search
     side = 2 * radius // stride + 1
     n = side * side * side
     patch = np.empty((side, side, side), dtype=np.float32)
@@ -143,24 +159,25 @@ def _correlate(first, last, fixed, moving, centers, radius, stride, reach, floor
 
 
 def find_peaks(scores: F32, expected: F64, coupling: float) -> tuple[F64, F64, F64]:
-    """Best offset of each center, to a fraction of a voxel.
+    """Find the best offset of each center, to a fraction of a voxel.
 
     Parameters
     ----------
     scores : ndarray of float32, shape (n, k, k, k)
+        From `correlate`.
     expected : ndarray, shape (n, 3)
-        Offset [voxels] that the neighbors suggest.
+        Offset (z, y, x) expected from neighboring patches [voxels].
     coupling : float
-        Loss of score per square voxel away from it.
+        Penalty on the correlation per squared voxel of distance from it.
 
     Returns
     -------
     offset : ndarray, shape (n, 3)
-        In voxels (z, y, x).
+        Offset (z, y, x) [voxels].
     score : ndarray, shape (n,)
-        Correlation at the peak; 0 where the peak lies on the border of the cube, so that none was found.
+        Correlation at the peak; 0 where the maximum lies on the border of the cube, so that there is no peak.
     curvature : ndarray, shape (n, 3, 3)
-        Loss of correlation per square voxel around the peak, never negative in any direction.
+        Negative second derivatives of the correlation at the peak [1/voxel2], positive semidefinite.
     """
     n = len(scores)
     offset, score = np.empty((n, 3)), np.empty(n)
@@ -173,6 +190,7 @@ def find_peaks(scores: F32, expected: F64, coupling: float) -> tuple[F64, F64, F
 
 @nb.njit(nogil=True, cache=True)
 def _peak(first, last, scores, expected, coupling, offset, score, hessian):  # type: ignore[no-untyped-def]
+    """Penalized maximum of each cube, refined by one Newton step."""
     k = scores.shape[1]
     reach = k // 2
     for n in range(first, last):
@@ -216,7 +234,7 @@ def _peak(first, last, scores, expected, coupling, offset, score, hessian):  # t
                 0.5 * (cube[z, y, x + 1] - cube[z, y, x - 1]),
             ]
         )
-        # A little curvature of its own keeps the step finite along a straight vessel.
+        # Regularized, so that the step stays finite along a straight vessel.
         step = np.linalg.solve(np.eye(3) * 1e-3 - h, slope)
         for c in range(3):
             offset[n, c] += min(max(step[c], -0.75), 0.75)

@@ -53,7 +53,7 @@ class _Setting:
     """What the measurement of every region has in common."""
 
     sides: tuple[ComparedSide, ComparedSide]
-    samples: tuple[burden_ratio.Sample, burden_ratio.Sample]
+    samples: tuple[burden_ratio.ComparedNodules, burden_ratio.ComparedNodules]
     lung_ml: tuple[F64, F64]
     diameters_mm: tuple[float, float]
     has_totals: bool
@@ -142,12 +142,12 @@ def _measure_region(
     )
 
 
-def _total_volume(burden: Burden) -> burden_ratio.Total:
-    return burden_ratio.Total(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
+def _total_volume(burden: Burden) -> burden_ratio.TotalWithError:
+    return burden_ratio.TotalWithError(burden.volume_mm3, burden.volume_mm3_err, burden.volume_mm3_own_err)
 
 
-def _total_count(burden: Burden) -> burden_ratio.Total:
-    return burden_ratio.Total(burden.count, burden.count_err, burden.count_own_err)
+def _total_count(burden: Burden) -> burden_ratio.TotalWithError:
+    return burden_ratio.TotalWithError(burden.count, burden.count_err, burden.count_own_err)
 
 
 def _measure_side(setting: _Setting, which: int, parts: Sequence[int]) -> Burden:
@@ -167,7 +167,7 @@ def _measure_side(setting: _Setting, which: int, parts: Sequence[int]) -> Burden
             lung_ml=here_ml,
             min_diameter_mm=least,
             count_diameter_mm=counted,
-            false_marks=_expect_false_positives(counted),
+            false_positives=_expect_false_positives(counted),
             common_err=_COMMON_ERROR,
         )
     return burden_ratio.share_burden(
@@ -182,9 +182,9 @@ def _measure_side(setting: _Setting, which: int, parts: Sequence[int]) -> Burden
     )
 
 
-def _sample(side: ComparedSide) -> burden_ratio.Sample:
+def _sample(side: ComparedSide) -> burden_ratio.ComparedNodules:
     nodules, shown = side.nodules, side.detectability
-    return burden_ratio.Sample(
+    return burden_ratio.ComparedNodules(
         volume_mm3=nodules["volume_mm3"],
         volume_mm3_err=np.nan_to_num(nodules["volume_mm3_err"]),
         diameter_mm=nodules["diameter_mm"],
@@ -196,9 +196,9 @@ def _sample(side: ComparedSide) -> burden_ratio.Sample:
     )
 
 
-def _expect_false_positives(count_diameter_mm: float) -> burden_ratio.FalseMarks:
+def _expect_false_positives(count_diameter_mm: float) -> burden_ratio.FalsePositiveRate:
     share = float(np.clip(1.5 / max(count_diameter_mm, 0.1), 0.2, 1.0))
-    return burden_ratio.FalseMarks(
+    return burden_ratio.FalsePositiveRate(
         _FALSE_PER_LITRE, _FALSE_PER_LITRE_SD, _FALSE_VOLUME_MM3, _FALSE_VOLUME_MM3_SD, share
     )
 

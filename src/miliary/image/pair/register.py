@@ -1,10 +1,10 @@
 """Lung-to-lung registration of two scans of one patient: affine, then deformable.
 
-Small patches of the baseline are looked for in the follow-up; a smooth field goes through where they were
-found, stiff where nothing was found or the neighbors disagree, and the search is repeated on finer grids.
-Only what is inside the lungs is compared: everything denser than `CEILING_HU` looks alike, so the lungs are
-free to slide along the chest wall. Correlation does not see that a lung breathed out is denser; nodules and
-lesions, which come and go, are painted over.
+Small patches of the baseline are searched in the follow-up by normalized correlation; a smooth displacement
+field is fitted to the matches, stiff where there is none or where neighbors disagree, and the search is
+repeated on finer grids. Only the inside of the lungs is compared: everything denser than `CEILING_HU` looks
+the same, so the lungs are free to slide along the chest wall. Correlation is insensitive to the higher
+density of a lung in expiration; nodules and lesions, which may appear and vanish, are replaced by lung.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from miliary.image.kernels import loops
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.pair import displacement_field
-from miliary.image.pair.patch_search import Search, choose_centers, correlate, find_peaks
-from miliary.image.pair.resample import resample_volume
+from miliary.image.pair.patch_search import PatchGeometry, choose_centers, correlate, find_peaks
 from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
 from miliary.model.scan import Grid, Scan
 from miliary.model.transform import Transform
@@ -35,10 +35,10 @@ WORK_MM = 1.5
 FLOOR_HU, CEILING_HU = -1000.0, -250.0
 MARGIN_MM = 6.0
 NOISE_HU = 25.0
-MARK_RIM_MM = 1.0
+DISEASE_RIM_MM = 1.0
 PAINT_BLOCK = 3
 MIN_SCORE = 0.25
-# Share of the voxels of a patch that tell something of their own.
+# Share of the voxels of a patch that are statistically independent.
 INDEPENDENT_SHARE = 0.1
 PEAK_ERROR_VOXELS = 0.3
 MIN_JACOBIAN = 0.1
@@ -47,35 +47,36 @@ CLOSE_SHARE = 0.75
 MIN_CUT_MM2 = 100.0
 CUT_RIM_MM = 4.0
 MIN_SURFACE_POINTS = 50
-# Patches that are found again lie where the map is good: on four
-# pairs of known motion of two development lungs the true mean error was 1.6 to 2.0 times what they miss by.
+# Patches are found again mainly where the map is good: on four pairs of known motion of two development lungs
+# the true mean error was 1.6 to 2.0 times that at these patches.
 UNSEEN_FACTOR = 1.8
 
 
 @dataclass(frozen=True)
 class Registration:
-    """How baseline and follow-up lie to each other, and how well that is known.
+    """Map from baseline to follow-up, and how well it is known.
 
     Parameters
     ----------
     transform : Transform
-        From baseline to follow-up points.
+        From points of the baseline to points of the follow-up.
     tre_estimate_mm : float
-        Mean error of the map, from patches that it was not made from and that were found, times what those
-        leave out on average (`UNSEEN_FACTOR`).
+        Estimated mean target registration error [mm]: that at found patches that the map was not fitted to,
+        times `UNSEEN_FACTOR`. Infinite where no patch was found.
     agreement : float
-        Share of these patches found within 2 mm of where the map puts them; low for different patients.
+        Share of these patches found within 2 mm of the mapped position, 0 to 1; low for different patients.
     overlap : float
-        Dice coefficient of the mapped lungs.
+        Dice coefficient of the mapped lungs, 0 to 1.
     fixed_coverage, moving_coverage : float
-        Share of the lungs of each scan that lies inside the field of view of the other.
+        Share of the lungs of each scan inside the field of view of the other, 0 to 1.
     min_jacobian : float
-        Smallest local volume change inside the lungs' box.
+        Smallest Jacobian determinant in the box of the lungs.
     folded_share : float
-        Share of the nodes of the field where it folds; 0 by construction.
+        Share of the nodes of the field with a Jacobian determinant of 0 or less; 0 by construction.
     n_landmarks : int
-        Patches that the final field goes through.
+        Patches that the final field was fitted to.
     seconds : float
+        Computing time [s].
     """
 
     transform: Transform
@@ -91,36 +92,50 @@ class Registration:
 
 
 @dataclass(frozen=True)
-class Round:
-    """One search: voxels of how many working voxels, patch spacing in voxels, and the field through it."""
+class RegistrationRound:
+    """Settings of one search and fit.
+
+    Parameters
+    ----------
+    coarseness : int
+        Side of a voxel in working voxels.
+    cell : int
+        Distance of patches in these voxels.
+    search : PatchGeometry
+        Size of a patch and of its search.
+    stiff_mm : float
+        Length over which the field is stiff [mm].
+    node_mm : float
+        Distance of the nodes of the field [mm].
+    """
 
     coarseness: int
     cell: int
-    search: Search
+    search: PatchGeometry
     stiff_mm: float
     node_mm: float
 
 
 ROUNDS = (
-    Round(2, 6, Search(6, 2, 6), 20.0, 20.0),
-    Round(2, 4, Search(4, 1, 3), 10.0, 12.0),
-    Round(1, 6, Search(5, 2, 3), 6.0, 8.0),
-    Round(1, 5, Search(5, 2, 2), 4.0, 6.0),
-    Round(1, 4, Search(4, 2, 2), 4.0, 6.0),
+    RegistrationRound(2, 6, PatchGeometry(6, 2, 6), 20.0, 20.0),
+    RegistrationRound(2, 4, PatchGeometry(4, 1, 3), 10.0, 12.0),
+    RegistrationRound(1, 6, PatchGeometry(5, 2, 3), 6.0, 8.0),
+    RegistrationRound(1, 5, PatchGeometry(5, 2, 2), 4.0, 6.0),
+    RegistrationRound(1, 4, PatchGeometry(4, 2, 2), 4.0, 6.0),
 )
-CHECK = Round(1, 8, Search(4, 1, 3), 0.0, 0.0)
+CHECK = RegistrationRound(1, 8, PatchGeometry(4, 1, 3), 0.0, 0.0)
 COUPLINGS = (0.0, 0.002, 0.008)
 
 
 @dataclass(frozen=True)
 class _Cuts:
-    """Faces of the field of view that cut through a lung: grid of the scan, (axis, is at the far end)."""
+    """Faces of the field of view that cut through a lung, as (axis, whether at the far end)."""
 
     grid: Grid
     faces: tuple[tuple[int, bool], ...]
 
     def are_far(self, points_lps_mm: F64, margin_mm: float) -> npt.NDArray[np.bool_]:
-        """Whether points (n, 3) lie at least `margin_mm` inside every such face."""
+        """Which points (n, 3) lie at least `margin_mm` inside every such face."""
         index = self.grid.index_from_lps(points_lps_mm)
         far = np.ones(len(index), dtype=bool)
         for axis, is_far_end in self.faces:
@@ -130,15 +145,15 @@ class _Cuts:
 
 
 @dataclass(frozen=True)
-class _View:
-    """The lungs on a working grid: 0 for air to 1 for tissue and all that is outside."""
+class _WorkingVolume:
+    """The lungs on a working grid, from 0 for air to 1 for tissue and everything outside the lungs."""
 
     image: F32
     labels: Labels
     grid: Grid
     cuts: _Cuts
 
-    def coarsen(self, factor: int) -> _View:
+    def coarsen(self, factor: int) -> _WorkingVolume:
         """Means of blocks of `factor` voxels a side."""
         if factor == 1:
             return self
@@ -152,13 +167,13 @@ class _View:
         labels = self.labels[half : shape[0] : factor, half : shape[1] : factor, half : shape[2] : factor]
         spacing = np.asarray(self.grid.spacing_zyx_mm) * factor
         grid = _regrid(self.grid, np.full(3, (factor - 1) / 2.0), image.shape, spacing)
-        return _View(image, np.ascontiguousarray(labels), grid, self.cuts)
+        return _WorkingVolume(image, np.ascontiguousarray(labels), grid, self.cuts)
 
-    def pad(self, n: int) -> _View:
+    def pad(self, n: int) -> _WorkingVolume:
         """The same with `n` voxels of tissue around it."""
         grid = self.grid.crop((-n, -n, -n), [s + 2 * n for s in self.grid.shape_zyx])
         image = np.pad(self.image, n, constant_values=1.0)
-        return _View(image, np.pad(self.labels, n), grid, self.cuts)
+        return _WorkingVolume(image, np.pad(self.labels, n), grid, self.cuts)
 
 
 def register_lungs(
@@ -167,24 +182,24 @@ def register_lungs(
     moving: Scan,
     moving_lungs: Lungs,
     *,
-    fixed_marks: npt.ArrayLike | None = None,
-    moving_marks: npt.ArrayLike | None = None,
+    fixed_disease: npt.ArrayLike | None = None,
+    moving_disease: npt.ArrayLike | None = None,
 ) -> Registration:
-    """Find where every point of the lungs of one scan lies in another scan of the same patient.
+    """Register the lungs of two scans of one patient.
 
     Parameters
     ----------
     fixed, moving : Scan
         Baseline and follow-up.
     fixed_lungs, moving_lungs : Lungs
-    fixed_marks, moving_marks : array-like, shape (n, 4), optional
-        Places (x, y, z) in LPS mm and radius [mm] of nodules and lesions of either scan. They are painted
-        over, so that the map follows vessels and surface only and cannot explain what grew or vanished.
+        Their lung labels.
+    fixed_disease, moving_disease : array-like, shape (n, 4), optional
+        Center (x, y, z) in LPS [mm] and radius [mm] of nodules and lesions of either scan. They are replaced
+        by lung, so that the map follows vessels and surface only and does not compensate growth or shrinkage.
 
     Returns
     -------
     Registration
-        Runs on the threads numba is set to.
 
     Raises
     ------
@@ -192,8 +207,8 @@ def register_lungs(
         The labels of a scan are empty, or the scans show no lung of the same side.
     """
     began = time.perf_counter()
-    a = _view(fixed, fixed_lungs.labels, fixed_marks)
-    b = _view(moving, moving_lungs.labels, moving_marks)
+    a = _make_working_volume(fixed, fixed_lungs.labels, fixed_disease)
+    b = _make_working_volume(moving, moving_lungs.labels, moving_disease)
     transform = _align(a, b)
     n_landmarks = 0
     for settings in ROUNDS:
@@ -218,7 +233,7 @@ def register_lungs(
     )
 
 
-def _view(scan: Scan, labels: Labels, marks: npt.ArrayLike | None) -> _View:
+def _make_working_volume(scan: Scan, labels: Labels, disease: npt.ArrayLike | None) -> _WorkingVolume:
     """The box around the lungs at `WORK_MM`, averaged in plane."""
     filled = [np.flatnonzero(labels.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     if not len(filled[0]):
@@ -227,7 +242,7 @@ def _view(scan: Scan, labels: Labels, marks: npt.ArrayLike | None) -> _View:
     low = np.array([f[0] for f in filled]) * spacing - MARGIN_MM
     size = (np.array([f[-1] for f in filled]) * spacing + MARGIN_MM) - low
     n = np.ceil(size / WORK_MM).astype(int) + 1
-    # Half as wide in each direction first, then means of blocks: a filter that costs next to nothing.
+    # Resampled finer than needed, then averaged over blocks: a cheap anti-aliasing filter.
     fold = np.maximum(1, np.rint(WORK_MM / spacing)).astype(int)
     step = WORK_MM / fold
     grid = _regrid(scan.grid, (low - (WORK_MM - step) / 2.0) / spacing, n * fold, step)
@@ -239,13 +254,13 @@ def _view(scan: Scan, labels: Labels, marks: npt.ArrayLike | None) -> _View:
     own = resample_volume(labels, scan.grid, work, order=0, fill=0.0).astype(np.uint8)
     image = np.ascontiguousarray(image, dtype=np.float32)
     image[~ndimage.binary_dilation(own > 0, iterations=1)] = 1.0
-    if marks is not None and len(np.asarray(marks)):
-        image = _paint_over(image, own > 0, work, np.asarray(marks, dtype=np.float64))
-    return _View(image, own, work, _find_cuts(labels, scan.grid))
+    if disease is not None and len(np.asarray(disease)):
+        image = _replace_by_lung(image, own > 0, work, np.asarray(disease, dtype=np.float64))
+    return _WorkingVolume(image, own, work, _find_cuts(labels, scan.grid))
 
 
 def _find_cuts(labels: Labels, grid: Grid) -> _Cuts:
-    """Faces where the lung fills more than `MIN_CUT_MM2` of the outermost voxels."""
+    """Faces of the field of view where the lung fills more than `MIN_CUT_MM2` of the outermost voxels."""
     faces = []
     for axis in range(3):
         area = grid.voxel_volume_mm3 / grid.spacing_zyx_mm[axis]
@@ -256,16 +271,18 @@ def _find_cuts(labels: Labels, grid: Grid) -> _Cuts:
     return _Cuts(grid, tuple(faces))
 
 
-def _paint_over(image: F32, inside: npt.NDArray[np.bool_], grid: Grid, marks: F64) -> F32:
-    """Balls replaced by the mean of the lung around them, the surface of the lungs left as it is."""
+def _replace_by_lung(image: F32, inside: npt.NDArray[np.bool_], grid: Grid, disease: F64) -> F32:
+    """Replace balls by the mean of the lung around them, leaving the surface of the lungs as it is."""
     hidden = np.zeros(image.shape, dtype=bool)
-    for place, radius in zip(grid.index_from_lps(marks[:, :3]), marks[:, 3] + MARK_RIM_MM, strict=True):
+    for center, radius in zip(
+        grid.index_from_lps(disease[:, :3]), disease[:, 3] + DISEASE_RIM_MM, strict=True
+    ):
         reach = radius / WORK_MM
-        low = np.maximum(np.floor(place - reach).astype(int), 0)
-        high = np.minimum(np.ceil(place + reach).astype(int) + 1, image.shape)
+        low = np.maximum(np.floor(center - reach).astype(int), 0)
+        high = np.minimum(np.ceil(center + reach).astype(int) + 1, image.shape)
         if (high <= low).any():
             continue
-        axes = [np.arange(a, b) - p for a, b, p in zip(low, high, place, strict=True)]
+        axes = [np.arange(a, b) - p for a, b, p in zip(low, high, center, strict=True)]
         ball = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2 <= reach**2
         hidden[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] |= ball
     out = image.copy()
@@ -274,7 +291,7 @@ def _paint_over(image: F32, inside: npt.NDArray[np.bool_], grid: Grid, marks: F6
 
 
 def _lung_around(image: F32, known: npt.NDArray[np.bool_]) -> F32:
-    """Smooth mean of what is known, on blocks of voxels since it varies slowly."""
+    """Smooth mean of the known voxels, computed on blocks of voxels since it varies slowly."""
     n = PAINT_BLOCK
     shape = [-(-size // n) * n for size in image.shape]
     pad = [(0, wide - size) for wide, size in zip(shape, image.shape, strict=True)]
@@ -283,7 +300,7 @@ def _lung_around(image: F32, known: npt.NDArray[np.bool_]) -> F32:
         for part in (known.astype(np.float32), np.where(known, image, np.float32(0.0)))
     ]
     mean = np.full(blocks[0].shape, image[known].mean() if known.any() else 1.0, dtype=np.float32)
-    # Narrow means win where there is enough of the lung in them.
+    # Narrow means replace wide ones where they contain enough lung.
     for width in (6.0, 2.0, 0.8):
         share, total = (loops.filter_gaussian(np.ascontiguousarray(b), (width,) * 3) for b in blocks)
         enough = share > 0.2
@@ -301,24 +318,25 @@ def _regrid(grid: Grid, first_zyx: F64, shape_zyx: npt.ArrayLike, spacing_zyx_mm
     return Grid((nz, ny, nx), (dz, dy, dx), (x, y, z), grid.axes_lps)
 
 
-def _points_of(view: _View) -> F64:
-    """Every so many voxels of the lungs as LPS points."""
+def _points_of(view: _WorkingVolume) -> F64:
+    """Every fourth voxel of the lungs along each axis, as LPS points (n, 3) [mm]."""
     index = np.argwhere(view.labels[::4, ::4, ::4] > 0) * 4.0
     return view.grid.lps_from_index(index)
 
 
 def _covered(points: F64, grid: Grid) -> float:
+    """Share of points inside the field of view of a grid."""
     index = grid.index_from_lps(points)
     inside = (index >= -0.5) & (index <= np.asarray(grid.shape_zyx) - 0.5)
     return float(inside.all(axis=1).mean())
 
 
-def _align(fixed: _View, moving: _View, *, n_steps: int = 24) -> Transform:
-    """Affine map that brings the surfaces of the lungs onto each other, each side to its own.
+def _align(fixed: _WorkingVolume, moving: _WorkingVolume, *, n_steps: int = 24) -> Transform:
+    """Affine map that aligns the surfaces of the lungs, each side with its own, by iterative closest points.
 
-    Starts from equal centers and from equal tips and keeps what fits best. In the end the quarter of the
-    surface that fits worst has no say, so lungs cut off at different heights come together where both are
-    seen; tried with and without that quarter at first, since it also holds what tells a change of size.
+    Starts from equal centers and from equal apices and keeps the better fit. At the end, the worst quarter of
+    the surface is ignored, so that lungs cut off at different heights align where both are imaged; at the
+    start it is used in half of the attempts, since it also shows a change of size.
     """
     a, b = _surfaces(fixed), _surfaces(moving)
     sides = [side for side in a if side in b]
@@ -338,8 +356,8 @@ def _align(fixed: _View, moving: _View, *, n_steps: int = 24) -> Transform:
     return best[1]
 
 
-def _surfaces(view: _View) -> dict[int, F64]:
-    """Surface points (n, 3) per label, about 3 mm apart, without those where the scan ends."""
+def _surfaces(view: _WorkingVolume) -> dict[int, F64]:
+    """Surface points (n, 3) per label, about 3 mm apart, without those where the scan cuts the lung."""
     out = {}
     for side in (LABEL_RIGHT, LABEL_LEFT):
         own = np.asarray(view.labels[::2, ::2, ::2] == side)
@@ -354,6 +372,10 @@ def _surfaces(view: _View) -> dict[int, F64]:
 def _iterate_closest(
     fixed: Sequence[F64], moving: Sequence[F64], start: Transform, shares: Sequence[float]
 ) -> tuple[float, Transform]:
+    """Iterative closest points in both directions; `shares` is the share of pairs used in each step.
+
+    Returns the mean distance of the pairs used last [mm], and the map.
+    """
     matrix, offset = start.matrix, start.offset_lps_mm
     targets = [cKDTree(m) for m in moving]
     miss = np.inf
@@ -380,7 +402,7 @@ def _iterate_closest(
 
 
 def _fit_affine(p: F64, q: F64, *, ridge: float) -> tuple[F64, F64]:
-    """Least-squares affine map of p (n, 3) to q (n, 3), drawn a little towards no change of shape."""
+    """Least-squares affine map of p (n, 3) to q (n, 3), regularized towards the identity matrix."""
     center_p, center_q = p.mean(axis=0), q.mean(axis=0)
     x, y = p - center_p, q - center_q
     square = x.T @ x
@@ -389,10 +411,16 @@ def _fit_affine(p: F64, q: F64, *, ridge: float) -> tuple[F64, F64]:
     return matrix, center_q - matrix @ center_p
 
 
-def _match(
-    a: _View, b: _View, transform: Transform, settings: Round, *, start: int = 0, depth: int = 0
-) -> tuple[_View, npt.NDArray[np.int64], F32]:
-    """Padded baseline, patch centers (`depth` voxels below the surface) and their correlation around them."""
+def _search_patches(
+    a: _WorkingVolume,
+    b: _WorkingVolume,
+    transform: Transform,
+    settings: RegistrationRound,
+    *,
+    start: int = 0,
+    depth: int = 0,
+) -> tuple[_WorkingVolume, npt.NDArray[np.int64], F32]:
+    """Padded baseline, patch centers (`depth` voxels below the surface), and correlation at all offsets."""
     fixed = a.coarsen(settings.coarseness).pad(settings.search.margin + 1)
     other = b.coarsen(settings.coarseness)
     warped = resample_volume(other.image, other.grid, fixed.grid, transform=transform, fill=1.0)
@@ -400,7 +428,7 @@ def _match(
     if depth:
         inside = ndimage.distance_transform_cdt(inside, metric="chessboard") > depth
     centers = choose_centers(fixed.image, inside, settings.cell, start=start)
-    # Where a scan ends within a lung the lung seems to have a surface, which must not be matched.
+    # Where a scan cuts a lung, the lung appears to have a surface, which must not be matched.
     points = fixed.grid.lps_from_index(centers)
     margin_mm = settings.search.radius * WORK_MM * settings.coarseness
     far = a.cuts.are_far(points, margin_mm) & b.cuts.are_far(transform.apply(points), margin_mm)
@@ -409,17 +437,19 @@ def _match(
     return fixed, centers, correlate(fixed.image, warped, centers, settings.search, floor=floor)
 
 
-def _refine(a: _View, b: _View, transform: Transform, settings: Round) -> tuple[Transform, int]:
-    """One round: search around where the transform points, and a new field through what was found."""
-    fixed, centers, scores = _match(a, b, transform, settings)
+def _refine(
+    a: _WorkingVolume, b: _WorkingVolume, transform: Transform, settings: RegistrationRound
+) -> tuple[Transform, int]:
+    """One round: search around the mapped positions, and fit a new field to the matches."""
+    fixed, centers, scores = _search_patches(a, b, transform, settings)
     step = fixed.grid.step_lps_mm
     per_mm: F64 = np.linalg.inv(step).astype(np.float64)
     points = fixed.grid.lps_from_index(centers)
     nodes_grid = _nodes(a.grid, settings.node_mm)
     nodes = displacement_field.weigh_nodes(nodes_grid, points)
     index = np.moveaxis(np.indices(nodes_grid.shape_zyx), 0, -1).reshape(-1, 3)
-    places = nodes_grid.lps_from_index(index)
-    field = transform.displacement_at(places).reshape(*nodes_grid.shape_zyx, 3)
+    node_points = nodes_grid.lps_from_index(index)
+    field = transform.displacement_at(node_points).reshape(*nodes_grid.shape_zyx, 3)
     affine = points @ transform.matrix.T + transform.offset_lps_mm
     before = transform.displacement_at(points)
     lung_mm3 = float(np.count_nonzero(a.labels)) * a.grid.voxel_volume_mm3
@@ -443,8 +473,8 @@ def _refine(a: _View, b: _View, transform: Transform, settings: Round) -> tuple[
     return _unfold(transform, nodes_grid, field), used
 
 
-def _precision(score: F64, curvature: F64, settings: Round, per_mm: F64) -> F64:
-    """Inverse covariance [1/mm2] of the place of each peak, from how sharp and how high it is."""
+def _precision(score: F64, curvature: F64, settings: RegistrationRound, per_mm: F64) -> F64:
+    """Inverse covariance [1/mm2] of the position of each peak, from its curvature and height."""
     n = settings.search.n_samples * INDEPENDENT_SHARE
     sure = n * np.clip(score, 0.0, 0.99) / (1.0 - np.square(np.clip(score, 0.0, 0.99)))
     values, axes = np.linalg.eigh(curvature * sure[:, None, None])
@@ -455,7 +485,7 @@ def _precision(score: F64, curvature: F64, settings: Round, per_mm: F64) -> F64:
 
 
 def _nodes(grid: Grid, spacing_mm: float) -> Grid:
-    """Nodes of a field over a working grid and two cells more on every side."""
+    """Grid of nodes over a working grid and two cells more on every side."""
     size = (np.asarray(grid.shape_zyx) - 1) * np.asarray(grid.spacing_zyx_mm)
     n = np.ceil(size / spacing_mm).astype(int) + 1
     middle = (np.asarray(grid.shape_zyx) - 1) / 2.0
@@ -465,7 +495,7 @@ def _nodes(grid: Grid, spacing_mm: float) -> Grid:
 
 
 def _unfold(transform: Transform, grid: Grid, field: F64) -> Transform:
-    """The transform with a new field, smoothed until it folds nowhere."""
+    """The transform with a new field, smoothed until its Jacobian determinant is positive everywhere."""
     wanted = replace(transform, grid=grid, displacement_lps_mm=np.ascontiguousarray(field, dtype=np.float32))
     for _ in range(20):
         if wanted.min_jacobian() > MIN_JACOBIAN:
@@ -475,10 +505,10 @@ def _unfold(transform: Transform, grid: Grid, field: F64) -> Transform:
     return wanted
 
 
-def _check(a: _View, b: _View, transform: Transform) -> tuple[float, float]:
-    """Mean error [mm] told by patches that the map was not made from, and the share that agrees with it."""
-    # Away from the surface: that of one patient can be laid onto that of any other.
-    fixed, centers, scores = _match(a, b, transform, CHECK, start=-3, depth=CHECK.search.radius)
+def _check(a: _WorkingVolume, b: _WorkingVolume, transform: Transform) -> tuple[float, float]:
+    """Estimated mean error [mm] from patches that the map was not fitted to, and the share that agrees."""
+    # Away from the surface, which can be aligned between different patients too.
+    fixed, centers, scores = _search_patches(a, b, transform, CHECK, start=-3, depth=CHECK.search.radius)
     if not len(centers):
         return float("inf"), 0.0
     offset, score, _ = find_peaks(scores, np.zeros((len(centers), 3)), 0.0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from miliary.image.pair.resample import resample_volume
+from miliary.image.kernels.resample import resample_volume
 from miliary.model.comparison import Exam
 from miliary.model.scan import Grid
 from miliary.model.transform import Transform

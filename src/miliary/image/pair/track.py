@@ -1,4 +1,4 @@
-"""What became of each nodule: the rows of `Tracks` from pairs and those without a partner."""
+"""Make the table of tracks: what became of each nodule, from matched pairs and nodules without a partner."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TrackSide:
-    """Nodules of one scan in the commonly covered lung.
+    """Nodules of one scan in the common lung, n of them.
 
     Parameters
     ----------
     nodules : Nodules
-    baseline_mm : ndarray, shape (n, 3)
-        Their places in the baseline [LPS mm].
-    part : ndarray of int, shape (n,)
-        Number in `PARTS`.
-    seen : ndarray, shape (n,)
-        Chance that the other scan reports a nodule of this size.
+        Their table.
+    baseline_mm : ndarray of float64, shape (n, 3)
+        Positions in the frame of the baseline, LPS [mm].
+    part : ndarray of int64, shape (n,)
+        Number of the part of the lungs in `PARTS`.
+    seen : ndarray of float64, shape (n,)
+        Probability that the other scan reports a nodule of this size, 0 to 1.
     """
 
     nodules: Nodules
@@ -49,24 +50,26 @@ def make_tracks(
     min_sigmas: float,
     min_volume_change: float,
 ) -> Tracks:
-    """One row per nodule whose fate can be told; parts of the lung without identities have none.
+    """Make one row per nodule or pair of nodules whose fate is known.
 
     Parameters
     ----------
     first, second : TrackSide
         Baseline and follow-up.
-    partner : ndarray of int, one per nodule of the baseline
-        Row of the follow-up, negative where it has none.
+    partner : ndarray of int64, one per nodule of the baseline
+        Row of its partner in the follow-up, negative where it has none.
     probability : ndarray, one per nodule of the baseline
-        That this pairing, or its absence, is right.
-    is_uncertain : ndarray of bool
-        Nodules that may have a partner which is not certain enough to be named.
-    is_open : ndarray of bool, one per part of the lung
-        Parts in which identities are given.
+        Probability that this pairing, or its absence, is right, 0 to 1.
+    is_uncertain : ndarray of bool, one per nodule of the baseline
+        Nodules that may have a partner which is not certain enough; they get no row.
+    is_open : ndarray of bool, one per part of the lungs
+        Parts in which nodules are matched; without matching, nodules are neither new nor gone.
     share_found : float
-        Share of the nodules of the baseline that have a partner.
-    min_sigmas, min_volume_change : float
-        A nodule is called grown or shrunk where its relative change exceeds both.
+        Share of the nodules of the baseline that have a partner, 0 to 1.
+    min_sigmas : float
+        A nodule is grown or shrunk if its volume changes by more than this many standard errors,
+    min_volume_change : float
+        and by more than this fraction.
 
     Returns
     -------
@@ -80,20 +83,21 @@ def make_tracks(
     pairs = _compare_pairs(
         first.nodules.select(matched), second.nodules.select(partner[matched]), min_sigmas, min_volume_change
     )
-    # A nodule without a partner may have been missed: the likelier, the less the other scan shows.
+    # A nodule without a partner may have been missed on the other scan; this is its probability to be gone or
+    # new.
     missed = 1.0 - share_found
     p_gone = missed / np.maximum(1.0 - share_found * first.seen[gone], 1e-9) * probability[gone]
     p_new = missed / np.maximum(1.0 - share_found * second.seen[new], 1e-9)
     part = np.concatenate([first.part[matched], first.part[gone], second.part[new]])
     points = np.concatenate([first.baseline_mm[matched], first.baseline_mm[gone], second.baseline_mm[new]])
     before, after = first.nodules, second.nodules
-    nobody_gone, nobody_new = np.zeros(len(gone), dtype=np.int64), np.zeros(len(new), dtype=np.int64)
+    no_partner_gone, no_partner_new = np.zeros(len(gone), dtype=np.int64), np.zeros(len(new), dtype=np.int64)
     open_gone, open_new = np.full(len(gone), np.nan), np.full(len(new), np.nan)
     columns: dict[str, npt.NDArray[Any]] = {
         "id": np.arange(1, len(part) + 1),
         "fate": np.concatenate([pairs["fate"], _repeat(Fate.GONE, gone), _repeat(Fate.NEW, new)]),
-        "baseline_id": np.concatenate([before["id"][matched], before["id"][gone], nobody_new]),
-        "followup_id": np.concatenate([after["id"][partner[matched]], nobody_gone, after["id"][new]]),
+        "baseline_id": np.concatenate([before["id"][matched], before["id"][gone], no_partner_new]),
+        "followup_id": np.concatenate([after["id"][partner[matched]], no_partner_gone, after["id"][new]]),
         "probability": np.concatenate([probability[matched], p_gone, p_new * after["probability"][new]]),
         "x_mm": points[:, 0],
         "y_mm": points[:, 1],
@@ -111,7 +115,7 @@ def make_tracks(
 def _compare_pairs(
     before: Nodules, after: Nodules, min_sigmas: float, min_volume_change: float
 ) -> dict[str, npt.NDArray[Any]]:
-    """Change in volume of each pair with its error, and what it is called."""
+    """Relative change in volume of each pair with its error, and the fate that follows."""
     v1, v2 = before["volume_mm3"], after["volume_mm3"]
     change = v2 / v1 - 1.0
     error = np.hypot(before["volume_mm3_err"] / v1, after["volume_mm3_err"] / v2) * (change + 1.0)

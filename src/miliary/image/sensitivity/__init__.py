@@ -1,1 +1,1 @@
-"""What share of nodules a scan shows, and counts and volumes corrected for what it misses."""
+"""Share of nodules that a scan shows, and counts and volumes corrected for those it misses."""

@@ -1,4 +1,4 @@
-"""Completeness of one scan, and what its marks stand for: the steps from injection to corrected numbers."""
+"""Completeness of one scan: the steps from injected nodules to corrected counts and volumes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from miliary.image.nodules.detect import DetectionRun
 from miliary.image.sensitivity import excess, unfolding
-from miliary.image.sensitivity.false_positives import BAND, estimate_false_marks
-from miliary.image.sensitivity.injection import N_INJECTED, Detection, Recovery, inject_and_recover
-from miliary.image.sensitivity.placement import Crowding, estimate_place_factor, measure_crowding
-from miliary.image.sensitivity.unfolding import CENTERS_MM, EDGES_MM, VOLUMES_MM3, Corrected, Curve, Response
+from miliary.image.sensitivity.false_positives import BAND, estimate_false_positives
+from miliary.image.sensitivity.injection import N_INJECTED, Recovery, inject_and_recover
+from miliary.image.sensitivity.location_factor import Crowding, estimate_location_factor, measure_crowding
+from miliary.image.sensitivity.unfolding import (
+    CENTERS_MM,
+    EDGES_MM,
+    VOLUMES_MM3,
+    CompletenessCurve,
+    Corrected,
+    SizeResponse,
+)
 from miliary.model.completeness import LEAST_DIAMETER_MM, Completeness, Estimate, FalseMarks, Threshold
 from miliary.model.ct_result import Noise, Psf
 from miliary.model.nodules import Attenuation, Nodules
@@ -24,37 +32,41 @@ F64 = npt.NDArray[np.float64]
 CURVE_MM = np.round(np.geomspace(0.6, 10.0, 57), 3)
 STEP_MM = 0.1
 LAST_MM = 6.0
-# From this size on a mark is a lesion of its own, not one of many.
+# From this diameter a nodule is reported as a lesion and not corrected.
 LARGEST_MM = 8.0
-# Beyond this half of the nodules of a miliary disease are not seen, and what is seen does not tell of them.
+# With half of the nodules missed at a larger diameter, most of a miliary disease is not seen.
 MAX_DIAMETER_50_MM = 2.0
-# One-sigma uncertainties beyond sampling, from development scans: of all diameters together, and more
-# where too few nodules told the blur; and of the odds of detection, since real nodules are no balls.
+# One-sigma uncertainties beyond sampling, from development scans: relative, of all diameters together, larger
+# where the blur was not calibrated on nodules; and of the log-odds of detection, since real nodules are no
+# balls.
 SCALE_ERROR = 0.016
 ASSUMED_SCALE_ERROR = 0.07
 MODEL_ERROR = 0.2
 N_CURVES = 400
-# Where nodules of these sizes are measured as wrongly as this, sizes mean nothing.
+# Limits [mm] of typical nodules, and the relative error of their diameter beyond which nothing is corrected.
 TYPICAL_MM, MAX_BIAS = (2.0, 2.5), 0.2
-# Diameter for which the effect of the marks' places is stated.
-PLACE_MM = 2.0
+# Diameter for which the effect of the location of nodules is stated.
+LOCATION_MM = 2.0
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The reported marks that count as disease, and the candidates around the threshold.
+class ReportedNodules:
+    """The reported nodules that count as disease, and the candidates around the threshold.
 
     Parameters
     ----------
-    position_mm : ndarray, shape (n, 3)
-        (z, y, x) from the first voxel of the box [mm].
-    diameter_mm, probability : ndarray, shape (n,)
-    margin : ndarray, shape (m,)
-        Log-odds over the threshold of all candidates down to `injection.LOWEST_MARGIN`.
+    position_mm : ndarray of float64, shape (n, 3)
+        Centers (z, y, x) from the first voxel of the box [mm].
+    diameter_mm : ndarray of float64, shape (n,)
+        Measured diameters [mm].
+    probability : ndarray of float64, shape (n,)
+        Probability of being a nodule, 0 to 1.
+    margin : ndarray of float64, shape (m,)
+        Log-odds minus those of the threshold of all candidates down to `injection.LOWEST_MARGIN`.
     litres : float
-        Of lung.
+        Volume of the lungs [L].
     slice_mm : float
-        Thickness of a slice.
+        Slice thickness [mm].
     """
 
     position_mm: F64
@@ -65,34 +77,40 @@ class Marks:
     slice_mm: float
 
 
-def list_marks(nodules: Nodules, position_mm: F64, margin: F64, *, litres: float, slice_mm: float) -> Marks:
-    """The marks of a scan that are corrected: neither calcified, as large as a lesion, nor a reader's.
+def list_reported(
+    nodules: Nodules, position_mm: F64, margin: F64, *, litres: float, slice_mm: float
+) -> ReportedNodules:
+    """Select the nodules whose count is corrected: not calcified, no lesions, not added by a reader.
 
-    What a reader added is among what the program is already expected to miss.
+    Nodules that a reader added are left out, since the correction already estimates how many were missed.
 
     Parameters
     ----------
     nodules : Nodules
+        All n nodules of the scan.
     position_mm : ndarray, shape (n, 3)
-        Of all nodules, from the first voxel of the box [mm].
+        Their centers (z, y, x) from the first voxel of the box [mm].
     margin : ndarray, shape (m,)
-    litres, slice_mm : float
-        As for `Marks`.
+        From `injection.list_margins`.
+    litres : float
+        Volume of the lungs [L].
+    slice_mm : float
+        Slice thickness [mm].
 
     Returns
     -------
-    Marks
+    ReportedNodules
     """
     size = nodules["diameter_mm"]
     disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & np.isfinite(size)
     disease &= (size < LARGEST_MM) & ~nodules.is_reader_added
-    return Marks(
+    return ReportedNodules(
         position_mm[disease], size[disease], nodules["probability"][disease], margin, litres, slice_mm
     )
 
 
 def estimate_completeness(
-    detection: Detection,
+    detection: DetectionRun,
     nodules: Nodules,
     position_mm: F64,
     margin: F64,
@@ -103,36 +121,41 @@ def estimate_completeness(
     seed: int = 0,
     recovery: Recovery | None = None,
 ) -> Completeness:
-    """Inject, recover, and correct the numbers of one scan.
+    """Measure the completeness of one scan with injected nodules, and correct its count and volume.
 
     Parameters
     ----------
-    detection : Detection
-        How the marks were made.
+    detection : DetectionRun
+        The run that reported the nodules.
     nodules : Nodules
-        All marks, measured.
+        All n nodules, measured, including those that a reader added.
     position_mm : ndarray, shape (n, 3)
-        Where they are, from the first voxel of the box [mm].
+        Their centers (z, y, x) from the first voxel of the box [mm].
     margin : ndarray, shape (m,)
         From `injection.list_margins`.
     litres : float
-        Of lung.
+        Volume of the lungs [L].
     slice_mm : float
-        Thickness of a slice.
+        Slice thickness [mm].
     n_injected : int
+        Number of nodules to inject.
     seed : int
+        Seed of all random numbers.
     recovery : Recovery, optional
-        What was injected already, instead.
+        Result of an earlier injection into this scan, used instead of a new one.
 
     Returns
     -------
     Completeness
+        With the reason, and without corrected numbers, where the scan does not allow them.
     """
     recovery = recovery or inject_and_recover(detection, n=n_injected, seed=seed)
-    marks = list_marks(nodules, position_mm, margin, litres=litres, slice_mm=slice_mm)
+    reported = list_reported(nodules, position_mm, margin, litres=litres, slice_mm=slice_mm)
     background_hu = measure_background(detection)
-    crowding = compare_crowding(detection, recovery, marks, background_hu=background_hu)
-    found = correct_marks(recovery, marks, detection.noise, detection.psf, crowding=crowding, seed=seed)
+    crowding = compare_crowding(detection, recovery, reported, background_hu=background_hu)
+    found = correct_for_completeness(
+        recovery, reported, detection.noise, detection.psf, crowding=crowding, seed=seed
+    )
     check = excess.check_excess(
         found,
         excess.measure_blobness(detection.box, detection.smooth_hu),
@@ -141,24 +164,52 @@ def estimate_completeness(
         background_hu=background_hu,
     )
     found = replace(found, excess=check)
-    return hold_added(found, nodules) if nodules.is_reader_added.any() else found
+    return include_reader_added(found, nodules) if nodules.is_reader_added.any() else found
 
 
 def compare_crowding(
-    detection: Detection, recovery: Recovery, marks: Marks, *, background_hu: float
+    detection: DetectionRun, recovery: Recovery, reported: ReportedNodules, *, background_hu: float
 ) -> Crowding:
-    """How crowded the places of the injected nodules and of the marks are."""
-    places = ((recovery.position_mm, recovery.diameter_mm), (marks.position_mm, marks.diameter_mm))
+    """Measure how crowded the surroundings of the injected and of the reported nodules are.
+
+    Parameters
+    ----------
+    detection : DetectionRun
+        The lungs.
+    recovery : Recovery
+        The injected nodules.
+    reported : ReportedNodules
+        The reported nodules.
+    background_hu : float
+        Attenuation of the lung between vessels [HU].
+
+    Returns
+    -------
+    Crowding
+    """
+    groups = ((recovery.position_mm, recovery.diameter_mm), (reported.position_mm, reported.diameter_mm))
     return Crowding(
         *(
-            measure_crowding(detection.box, detection.smooth_hu, *place, background_hu=background_hu)
-            for place in places
+            measure_crowding(detection.box, detection.smooth_hu, *group, background_hu=background_hu)
+            for group in groups
         )
     )
 
 
 def list_warnings(completeness: Completeness | None, pattern: PatternLabel) -> tuple[ScanWarning, ...]:
-    """What a reader of the corrected numbers must know."""
+    """Warnings for whoever uses the corrected numbers.
+
+    Parameters
+    ----------
+    completeness : Completeness or None
+        None where it was not measured; then there are no warnings.
+    pattern : PatternLabel
+        Spatial pattern of the nodules.
+
+    Returns
+    -------
+    tuple of ScanWarning
+    """
     if completeness is None:
         return ()
     out = []
@@ -178,21 +229,36 @@ def list_warnings(completeness: Completeness | None, pattern: PatternLabel) -> t
     return tuple(out)
 
 
-def measure_background(detection: Detection) -> float:
-    """Attenuation of the lung between vessels."""
+def measure_background(detection: DetectionRun) -> float:
+    """Median attenuation of the lung.
+
+    Parameters
+    ----------
+    detection : DetectionRun
+        The lungs.
+
+    Returns
+    -------
+    float
+        Attenuation [HU]; -850 where there is no lung.
+    """
     inside = detection.smooth_hu[detection.box.labels > 0]
     return float(np.median(inside[:: max(1, len(inside) // 100_000)])) if len(inside) else -850.0
 
 
-def hold_added(found: Completeness, nodules: Nodules) -> Completeness:
-    """Corrected numbers that are never below what the program and the reader have counted.
+def include_reader_added(found: Completeness, nodules: Nodules) -> Completeness:
+    """Raise corrected numbers to at least what the program and a reader have counted together.
 
     Parameters
     ----------
     found : Completeness
-        From the program's marks alone.
+        Corrected numbers from the nodules that the program reported.
     nodules : Nodules
-        All marks, the reader's included.
+        All nodules, including those that a reader added.
+
+    Returns
+    -------
+    Completeness
     """
     size, volume = nodules["diameter_mm"], nodules["volume_mm3"]
     disease = (nodules["attenuation"] != Attenuation.CALCIFIED.value) & (size < LARGEST_MM)
@@ -213,31 +279,37 @@ def _raise_to(estimate: Estimate, least: float) -> Estimate:
     return Estimate(*(max(value, least) for value in (estimate.value, estimate.low, estimate.high)))
 
 
-def correct_marks(
+def correct_for_completeness(
     recovery: Recovery,
-    marks: Marks,
+    reported: ReportedNodules,
     noise: Noise,
     psf: Psf,
     *,
     crowding: Crowding | None = None,
     seed: int = 0,
 ) -> Completeness:
-    """Corrected numbers from injected nodules that were recovered.
+    """Correct count and volume of the reported nodules, from the recovery of injected ones.
 
     Parameters
     ----------
     recovery : Recovery
-    marks : Marks
+        Injected nodules and which of them were found.
+    reported : ReportedNodules
+        The reported nodules.
     noise : Noise
+        Noise of the scan.
     psf : Psf
+        Blur of the scan; its `source` decides the uncertainty of all diameters.
     crowding : Crowding, optional
-        Without it nodules are taken to lie as the injected ones do.
+        Without it the reported nodules are assumed to lie at random, like the injected ones.
     seed : int
+        Seed of all random numbers.
 
     Returns
     -------
     Completeness
-        Without corrected numbers, and with the reason, where half of the nodules are found only beyond 2 mm.
+        With the reason, and without corrected numbers, where half of the nodules are found only beyond 2 mm,
+        where too few injected nodules were found, or where diameters cannot be measured.
     """
     curve = unfolding.fit_curve(recovery)
     stated = _state_curve(recovery, curve, seed)
@@ -252,20 +324,22 @@ def correct_marks(
             f"{100 * np.expm1(typical.max()):.0f} % wrong on this scan, since its blur could not be told"
         )
         return replace(stated, reason=reason)
-    marked = unfolding.count_marks(marks.diameter_mm)
-    false_marks, spread, false = _estimate_false(recovery, marks, marked, curve, response, noise)
-    place = None
+    counted = unfolding.count_by_diameter(reported.diameter_mm)
+    false_positives, log_sd, false = _estimate_false(recovery, reported, counted, curve, response, noise)
+    location = None
     if crowding is not None:
-        place = estimate_place_factor(recovery, crowding, marks.diameter_mm, marks.probability, seed=seed)
+        location = estimate_location_factor(
+            recovery, crowding, reported.diameter_mm, reported.probability, seed=seed
+        )
     corrected = unfolding.correct_counts(
-        marked,
+        counted,
         false,
         curve,
         response,
-        false_spread=spread,
+        false_log_sd=log_sd,
         scale_error=SCALE_ERROR if psf.source == "nodules" else ASSUMED_SCALE_ERROR,
         model_error=MODEL_ERROR,
-        place=place,
+        location=location,
         seed=seed,
     )
     least = max(LEAST_DIAMETER_MM, float(stated.diameter_50_mm or LEAST_DIAMETER_MM))
@@ -273,16 +347,16 @@ def correct_marks(
         stated,
         size_bias=_row(np.expm1(np.interp(CURVE_MM, CENTERS_MM, response.bias))),
         size_scatter=_row(np.interp(CURVE_MM, CENTERS_MM, response.scatter)),
-        false_marks=false_marks,
+        false_marks=false_positives,
         at_least=_state_thresholds(corrected, least),
         edges_mm=_row(EDGES_MM),
         counts=_row(corrected.number),
-        place_factor=None if place is None else float(place.at(np.array([PLACE_MM]))[0]),
+        place_factor=None if location is None else float(location.at(np.array([LOCATION_MM]))[0]),
     )
 
 
-def _state_curve(recovery: Recovery, curve: Curve, seed: int) -> Completeness:
-    """Everything that injection alone tells."""
+def _state_curve(recovery: Recovery, curve: CompletenessCurve, seed: int) -> Completeness:
+    """The part of `Completeness` that follows from the injected nodules alone."""
     drawn = curve.draw(CURVE_MM, N_CURVES, np.random.default_rng([seed, 53]))
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     levels = np.unique(recovery.diameter_mm)
@@ -322,32 +396,37 @@ def _find_reason(recovery: Recovery, diameter_50_mm: float | None, psf: Psf) -> 
 
 
 def _estimate_false(
-    recovery: Recovery, marks: Marks, marked: F64, curve: Curve, response: Response, noise: Noise
+    recovery: Recovery,
+    reported: ReportedNodules,
+    counted: F64,
+    curve: CompletenessCurve,
+    response: SizeResponse,
+    noise: Noise,
 ) -> tuple[FalseMarks, float, F64]:
-    """False marks in all, spread of the logarithm, and per bin of measured diameter."""
-    weight = unfolding.count_marks(marks.diameter_mm, 1.0 - marks.probability)
+    """Expected false positives, one-sigma error of their logarithm, and number per bin, shape (bins,)."""
+    weight = unfolding.count_by_diameter(reported.diameter_mm, 1.0 - reported.probability)
     shape = weight / max(float(weight.sum()), 1e-9)
     in_band = _find_share_in_band(recovery)
     nodules_in_band = 0.0
-    # Missed nodules in the band follow from their number, which follows from the false marks.
+    # The missed nodules in the band depend on the number of false positives and the reverse: iterate.
     for _ in range(3):
-        found, spread = estimate_false_marks(
-            marks.margin,
-            marks.probability,
+        found, log_sd = estimate_false_positives(
+            reported.margin,
+            reported.probability,
             nodules_in_band=nodules_in_band,
-            n_marks=len(marks.diameter_mm),
-            litres=marks.litres,
-            slice_mm=marks.slice_mm,
+            n_reported=len(reported.diameter_mm),
+            litres=reported.litres,
+            slice_mm=reported.slice_mm,
             noise=noise,
         )
-        false = np.minimum(found.expected.value * shape, 0.95 * marked)
-        number = unfolding.unfold(marked, false, curve.at(CENTERS_MM), response.matrix)
+        false = np.minimum(found.expected.value * shape, 0.95 * counted)
+        number = unfolding.unfold(counted, false, curve.at(CENTERS_MM), response.matrix)
         nodules_in_band = float(number @ in_band)
-    return found, spread, false
+    return found, log_sd, false
 
 
 def _find_share_in_band(recovery: Recovery) -> F64:
-    """Share of nodules that become candidates in the band, per bin of true diameter."""
+    """Share of nodules that become candidates in `BAND`, per bin of true diameter, shape (bins,)."""
     margin = np.nan_to_num(recovery.margin, nan=-np.inf)
     inside = (margin >= BAND[0]) & (margin < BAND[1])
     weight = np.exp(-0.5 * ((np.log(recovery.diameter_mm) - np.log(CENTERS_MM)[:, None]) / 0.1) ** 2) + 1e-12
@@ -355,6 +434,7 @@ def _find_share_in_band(recovery: Recovery) -> F64:
 
 
 def _state_thresholds(corrected: Corrected, least_mm: float) -> tuple[Threshold, ...]:
+    """Corrected numbers of at least `least_mm`, and of at least each further 0.1 mm."""
     first = np.ceil(least_mm / STEP_MM + 1e-6) * STEP_MM
     at = [least_mm, *np.round(np.arange(first, LAST_MM + 1e-6, STEP_MM), 3)]
     return tuple(

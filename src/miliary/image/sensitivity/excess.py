@@ -1,11 +1,11 @@
-"""Nodular volume without detection: pooled blobness of the lung, beside what vessels would give.
+"""Total nodule volume without detection, as a check: blob-like attenuation summed over the lung.
 
-Every voxel of the lung is asked how much attenuation falls off in all directions (the smallest eigenvalue of
-the negative Hessian at one scale): tubes and sheets have a direction in which it does not. The sum over the
-lung is that of the nodules, each giving what a ball of its size gives, and of forks, bends and tips of
-vessels, known per litre from lungs without nodules, with a large spread between patients. No maximum is
-looked for and no candidate is judged, so what goes wrong there shows as a disagreement here. It is a check
-within a factor, not a second measurement.
+For every voxel of the lung, the smallest eigenvalue of the negative Hessian at one scale measures how much
+the attenuation falls off in all directions; in tubes and sheets there is a direction in which it does not.
+Its sum over the lung is that of the nodules, each contributing as a ball of its size, plus that of forks,
+bends and tips of vessels, which is known per liter from lungs without nodules and varies much between
+patients. No maximum is searched and no candidate is classified, so an error of either shows as a
+disagreement. It is a check within a factor, not a second measurement.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
 from miliary.image.nodules import measure
-from miliary.image.nodules.find import SCALES_MM, LungBox
+from miliary.image.nodules.find import SCALES_MM
 from miliary.model.completeness import Completeness, Estimate, ExcessCheck
 from miliary.model.ct_result import Psf
 
@@ -27,20 +28,31 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 SCALE_MM = 1.0
-# Nearer to the surface lies the edge of the chest wall; fissures and noise stay below the floor.
+# The edge of the chest wall disturbs the voxels nearer to the surface; fissures and noise stay below the
+# floor.
 RIM_MM = 3.0
 FLOOR_HU = 60.0
 REFERENCE_MM = np.geomspace(0.8, 6.0, 16)
-# From development crops of simulated lungs: forks, bends and tips of vessels in a litre give as much as this
-# many balls of 2 mm, and real nodules, no balls and between vessels, give this share of what balls would.
-# Beside each the spread of its logarithm.
-VESSELS_PER_LITRE, VESSELS_SPREAD, VESSEL_MM = 130.0, 0.6, 2.0
-SHARE_OF_BALL, SHARE_SPREAD = 0.5, 0.25
+# From development crops of simulated lungs, each with the standard deviation of its logarithm: forks, bends
+# and tips of the vessels in one liter contribute as much as this many balls of 2 mm, and nodules, which are
+# no balls and lie between vessels, contribute this share of what balls would.
+VESSELS_PER_LITRE, VESSELS_LOG_SD, VESSEL_MM = 130.0, 0.6, 2.0
+SHARE_OF_BALL, SHARE_LOG_SD = 0.5, 0.25
 
 
 @dataclass(frozen=True)
 class Blobness:
-    """Pooled blobness of a scan [HU mm3], the litres of lung it was taken over, and its share of the lung."""
+    """Sum of the blob-like attenuation of a scan.
+
+    Parameters
+    ----------
+    total : float
+        The sum over the inner lung [HU mm3].
+    litres : float
+        Volume of the inner lung [L].
+    lung_share : float
+        Share of the lung that the inner lung is, 0 to 1.
+    """
 
     total: float
     litres: float
@@ -48,17 +60,19 @@ class Blobness:
 
 
 def measure_blobness(box: LungBox, smooth_hu: F32) -> Blobness:
-    """Sum over the inner lung of what of the smallest curvature lies above a floor.
+    """Sum, over the inner lung, the part of the smallest curvature that exceeds a floor.
 
     Parameters
     ----------
     box : LungBox
-    smooth_hu : ndarray of float32
-        From `find.smooth_finest`.
+        The lungs.
+    smooth_hu : ndarray of float32, shape (z, y, x) of the box
+        From `find.smooth_finest` [HU].
 
     Returns
     -------
     Blobness
+        All zero where the lungs are thinner than twice the rim.
     """
     spacing = np.asarray(box.spacing_zyx_mm)
     inner = _erode(box.labels, spacing)
@@ -71,7 +85,7 @@ def measure_blobness(box: LungBox, smooth_hu: F32) -> Blobness:
 
 
 def _erode(labels: npt.NDArray[np.uint8], spacing: F64) -> npt.NDArray[np.uint8]:
-    """The lung without its rim: a box filter's share of lung around, one where all of it is lung."""
+    """The lung without its rim, as uint8: voxels with only lung in the box of `RIM_MM` around them."""
     out = (labels > 0).astype(np.uint8)
     for axis, step in enumerate(spacing):
         reach = max(1, round(RIM_MM / step))
@@ -89,6 +103,7 @@ def _pool(smooth_hu: F32, inner: npt.NDArray[np.uint8], spacing: F64) -> float:
 
 @nb.njit(nogil=True, cache=True)
 def _pool_slices(first, last, v, inner, spacing, scale2, floor, out):  # type: ignore[no-untyped-def]
+    """Sum per slice of what of the smallest eigenvalue of the negative Hessian exceeds `floor`."""
     nz, ny, nx = v.shape
     sz, sy, sx = spacing
     for z in range(max(1, first), min(nz - 1, last)):
@@ -131,7 +146,22 @@ def _smallest_eigenvalue(a, b, d, e, f, g):  # type: ignore[no-untyped-def]
 
 
 def measure_ball_blobness(psf: Psf, spacing_zyx_mm: tuple[float, float, float], background_hu: float) -> F64:
-    """Pooled blobness [HU mm3] of one ball of each of `REFERENCE_MM` on an even background."""
+    """Blob-like attenuation of one blurred ball of each diameter of `REFERENCE_MM`, on an even background.
+
+    Parameters
+    ----------
+    psf : Psf
+        Blur of the scan.
+    spacing_zyx_mm : tuple of float
+        Voxel spacing [mm].
+    background_hu : float
+        Attenuation of the lung [HU].
+
+    Returns
+    -------
+    ndarray of float64, shape (len(REFERENCE_MM),)
+        Sum as in `measure_blobness` [HU mm3].
+    """
     spacing = np.asarray(spacing_zyx_mm)
     half = np.ceil((3.0 + 4.0) / spacing).astype(int)
     fine = np.maximum(1, np.round(spacing / 0.25).astype(int)) | 1
@@ -167,22 +197,26 @@ def check_excess(
     spacing_zyx_mm: tuple[float, float, float],
     background_hu: float,
 ) -> ExcessCheck | None:
-    """Total nodular volume from pooled blobness, beside the corrected one.
+    """Estimate the total nodule volume from blob-like attenuation, and compare it with the corrected volume.
 
     Parameters
     ----------
     completeness : Completeness
-        With corrected numbers: sizes are taken from there, the total is not.
+        Corrected numbers; only the distribution of sizes is used for the estimate.
     blobness : Blobness
+        From `measure_blobness`.
     psf : Psf
+        Blur of the scan.
     spacing_zyx_mm : tuple of float
+        Voxel spacing [mm].
     background_hu : float
-        Attenuation of the lung.
+        Attenuation of the lung [HU].
 
     Returns
     -------
     ExcessCheck or None
-        None where nothing was corrected. The two agree where their intervals meet.
+        None where nothing was corrected or there is no inner lung. The two volumes agree where their 95 %
+        intervals overlap.
     """
     if not completeness.at_least or completeness.counts is None or blobness.litres <= 0.0:
         return None
@@ -197,9 +231,9 @@ def check_excess(
         return None
     like_vessel = float(np.interp(VESSEL_MM, REFERENCE_MM, per_ball_at))
     side = 1.96 * np.array([0.0, 1.0, -1.0])
-    vessels = VESSELS_PER_LITRE * like_vessel * blobness.litres * np.exp(VESSELS_SPREAD * side)
-    # Blobness of the inner lung stands for all of it; sizes turn it into volume.
-    mm3 = stated.value / predicted / blobness.lung_share * np.exp(-SHARE_SPREAD * side)
+    vessels = VESSELS_PER_LITRE * like_vessel * blobness.litres * np.exp(VESSELS_LOG_SD * side)
+    # Scaled from the inner lung to the whole, and to volume by the distribution of sizes.
+    mm3 = stated.value / predicted / blobness.lung_share * np.exp(-SHARE_LOG_SD * side)
     value, low, high = np.maximum(blobness.total - vessels, 0.0) * mm3
     agrees = bool(low <= stated.high and high >= stated.low)
     return ExcessCheck(Estimate(float(value), float(low), float(high)), agrees)

@@ -1,13 +1,14 @@
-"""Simulated nodules put into a scan's own voxels, and how many of them come back.
+"""Inject simulated nodules into the voxels of a scan and measure how many the detector finds.
 
-Every nodule is put into a copy of its surroundings of its own, so that none sees another: there, the chain
-runs as it did on the scan (same classifier, same share of nodules, same blur). What is missed is counted in
-this way; false marks are not, see `false_marks`.
+Each nodule is added to its own copy of its surroundings, so that injected nodules do not influence each
+other. There the detector runs as it did on the scan: same classifier, same share of nodules, same blur. This
+measures the nodules missed; for false positives see `false_positives`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -17,10 +18,11 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 from miliary.image.anatomy import regions
+from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
 from miliary.image.nodules import describe, features, find, judge, measure
-from miliary.image.nodules.find import LungBox
-from miliary.model.ct_result import Noise, Psf
+from miliary.image.nodules.detect import DetectionRun
+from miliary.model.ct_result import Psf
 from miliary.model.nodules import Attenuation
 
 F32 = npt.NDArray[np.float32]
@@ -29,63 +31,40 @@ I64 = npt.NDArray[np.int64]
 
 N_INJECTED = 600
 DIAMETERS_MM = np.geomspace(0.75, 5.5, 40)
-# Half a patch: what may be marked, and how far the features of such a mark see.
+# Radius around an injected nodule in which candidates count, and half a patch: how far their features reach.
 REACH_MM = 3.0
 PATCH_HALF_MM = 11.0
-# Marks farther from the middle of a patch than this meet those of the next patch in a fit.
+# Nodules farther from the center of a patch than this would be fitted together with those of the next patch.
 OTHERS_MM = 7.5
 CHUNK = 64
 HIT_MM = 1.5
-# How far below the threshold candidates are still told apart: those tell how many above it are false.
+# Lowest margin listed: the candidates just below the threshold determine the number of false positives.
 LOWEST_MARGIN = -3.0
-# A place as dense as this is inside a vessel or the chest wall: there is no room for a nodule.
+# A point as dense as this is inside a vessel or the chest wall, where no nodule can be.
 DENSE_HU = -400.0
 
 
 @dataclass(frozen=True)
-class Detection:
-    """How the marks of a scan were made: all that it takes to do the same to an injected nodule.
+class Recovery:
+    """Injected nodules, n of them, and whether the detector found them.
 
     Parameters
     ----------
-    box : LungBox
-    smooth_hu : ndarray of float32
-        From `find.smooth_finest`.
-    classifier : Classifier
-    share : float
-        Share of nodules among the candidates of this scan.
-    spread_hu : ndarray, shape (scales,)
-        Of the responses, from `find.find_candidates`.
-    noise : Noise
-    psf_assumed, psf : Psf
-        Blur as it was before the nodules themselves told it, and after.
-    position_mm : ndarray, shape (n, 3)
-        Marks of the scan (z, y, x) from the first voxel of the box [mm].
-    background_hu, contrast_hu, diameter_mm : ndarray, shape (n,)
-        Starting values of the fit at the marks, and fitted diameters.
-    """
-
-    box: LungBox
-    smooth_hu: F32
-    classifier: judge.Classifier
-    share: float
-    spread_hu: F64
-    noise: Noise
-    psf_assumed: Psf
-    psf: Psf
-    position_mm: F64
-    background_hu: F64
-    contrast_hu: F64
-    diameter_mm: F64
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """Injected nodules and what became of them, every array of shape (n,).
-
-    `diameter_mm` true; `is_found`; `measured_mm` NaN where missed; `margin` log-odds of its likeliest mark
-    over those of the threshold, NaN where there is none within `LOWEST_MARGIN`; `depth_mm` below the pleura;
-    `height` share of the lung's height, 0 at the base; `position_mm` (n, 3) from the first voxel of the box.
+    diameter_mm : ndarray of float64, shape (n,)
+        True diameters [mm].
+    is_found : ndarray of bool, shape (n,)
+        Whether the nodule was reported.
+    measured_mm : ndarray of float64, shape (n,)
+        Measured diameters [mm]; NaN where missed.
+    margin : ndarray of float64, shape (n,)
+        Log-odds of its most probable candidate minus those of the threshold; NaN where there is no candidate
+        down to `LOWEST_MARGIN`.
+    depth_mm : ndarray of float64, shape (n,)
+        Depth below the pleura [mm].
+    height : ndarray of float64, shape (n,)
+        Height in the lungs as a share of their height, 0 at the base.
+    position_mm : ndarray of float64, shape (n, 3)
+        Centers (z, y, x) from the first voxel of the box [mm].
     """
 
     diameter_mm: F64
@@ -99,53 +78,68 @@ class Recovery:
     def __len__(self) -> int:
         return len(self.diameter_mm)
 
-    def find_surer(self, probability: float, threshold: float) -> npt.NDArray[np.bool_]:
-        """Which are found by a mark of at least this probability, where `threshold` was that of reporting."""
+    def is_found_at(self, probability: float, threshold: float) -> npt.NDArray[np.bool_]:
+        """Which nodules would be found with a stricter threshold.
+
+        Parameters
+        ----------
+        probability : float
+            The stricter threshold, 0 to 1.
+        threshold : float
+            The threshold of reporting on the scan, 0 to 1.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
         margin = np.nan_to_num(self.margin, nan=-np.inf)
         return np.asarray(self.is_found & (margin >= measure_margin(np.asarray(probability), threshold)))
 
 
-def inject_and_recover(detection: Detection, *, n: int = N_INJECTED, seed: int = 0) -> Recovery:
-    """Put nodules of 0.75 to 5.5 mm at random places of the lungs and run the chain there.
+def inject_and_recover(detection: DetectionRun, *, n: int = N_INJECTED, seed: int = 0) -> Recovery:
+    """Inject nodules of 0.75 to 5.5 mm at random positions of the lungs and run the detector there.
 
     Parameters
     ----------
-    detection : Detection
+    detection : DetectionRun
+        The run on the scan itself.
     n : int
-        Number of nodules, spread evenly over the logarithm of the diameter.
+        Number of nodules, distributed evenly over the logarithm of the diameter.
     seed : int
+        Seed of the positions.
 
     Returns
     -------
     Recovery
-        A nodule is found when a mark lies within max(1.5 mm, its radius), nearer to it than to a mark that
-        was there without it, and is not taken for calcium.
+        A nodule is found where a nodule is reported within max(1.5 mm, its radius), nearer to it than any
+        that is reported without it, and not classified as calcified. Fewer than `n` rows where there is no
+        room.
     """
     box = detection.box
     rng = np.random.default_rng([seed, 51])
     level = rng.permutation(np.arange(n) % len(DIAMETERS_MM))
-    place = _draw_places(detection, DIAMETERS_MM[level], rng)
-    level = level[: len(place)]
+    index = _draw_positions(detection, DIAMETERS_MM[level], rng)
+    level = level[: len(index)]
     templates = _render_templates(detection.psf)
-    found = np.zeros(len(place), dtype=bool)
-    measured, margin = np.full(len(place), np.nan), np.full(len(place), np.nan)
-    depth = regions.measure_depth(box.labels, box.spacing_zyx_mm, place)
-    for first in range(0, len(place), CHUNK):
-        rows = slice(first, min(first + CHUNK, len(place)))
+    found = np.zeros(len(index), dtype=bool)
+    measured, margin = np.full(len(index), np.nan), np.full(len(index), np.nan)
+    depth = regions.measure_depth(box.labels, box.spacing_zyx_mm, index)
+    for first in range(0, len(index), CHUNK):
+        rows = slice(first, min(first + CHUNK, len(index)))
         found[rows], measured[rows], margin[rows] = _recover_chunk(
-            detection, place[rows], level[rows], templates
+            detection, index[rows], level[rows], templates
         )
     filled = np.flatnonzero(box.labels.any(axis=(1, 2)))
-    height = (place[:, 0] - filled[0]) / max(1, filled[-1] - filled[0]) if len(place) else np.empty(0)
-    position = place * np.asarray(box.spacing_zyx_mm)
+    height = (index[:, 0] - filled[0]) / max(1, filled[-1] - filled[0]) if len(index) else np.empty(0)
+    position = index * np.asarray(box.spacing_zyx_mm)
     return Recovery(DIAMETERS_MM[level], found, measured, margin, depth, height, position)
 
 
-def _draw_places(detection: Detection, diameter_mm: F64, rng: np.random.Generator) -> F64:
-    """Random places in the lungs as fractional indices of the box, shape (m, 3), m <= n.
+def _draw_positions(detection: DetectionRun, diameter_mm: F64, rng: np.random.Generator) -> F64:
+    """Random positions in the lungs as fractional indices of the box, shape (m, 3), m <= n.
 
-    Anywhere but inside what is as dense as a nodule, and inside marks that are there: two nodules in one
-    place are one.
+    Not inside tissue as dense as a nodule, except on a reported nodule, and not overlapping a reported
+    nodule: two nodules in one position are one.
     """
     box = detection.box
     spacing = np.asarray(box.spacing_zyx_mm)
@@ -170,9 +164,11 @@ def _draw_places(detection: Detection, diameter_mm: F64, rng: np.random.Generato
     return out[~np.isnan(out[:, 0])]
 
 
-@dataclass(frozen=True)
-class _Templates:
-    """Blurred balls of all diameters, one octant each, on a grid finer than the blur."""
+class _Templates(NamedTuple):
+    """Blurred balls of all diameters, one octant each, on a grid finer than the blur.
+
+    `share` holds all octants flat; that of diameter k starts at ``first[k]`` and has shape ``shape[k]``.
+    """
 
     share: F32
     first: I64
@@ -198,14 +194,14 @@ def _render_templates(psf: Psf) -> _Templates:
 
 
 def _render_octant(diameter: float, sigma: F64, widest: F64, step: F64, ring: float) -> F64:
-    """One octant of a ball blurred by the PSF, as share of the ball's own attenuation."""
+    """One octant of a ball blurred by the PSF, as a share of the attenuation of the ball."""
     radius = 0.5 * diameter
     half = np.ceil((radius + 4.0 * widest) / step).astype(int) + 1
     z, y, x = (np.arange(h) * s for h, s in zip(half, step, strict=True))
     distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
     ball = np.clip(0.5 - (distance - radius) / float(step.mean()), 0.0, 1.0)
     weight = np.ones(half[0])[:, None, None] * np.ones(half[1])[:, None] * np.ones(half[2])
-    # The planes through the centre are shared between octants.
+    # Octants share the planes through the center, so these count half.
     weight[0] *= 0.5
     weight[:, 0] *= 0.5
     weight[:, :, 0] *= 0.5
@@ -220,12 +216,39 @@ def _render_octant(diameter: float, sigma: F64, widest: F64, step: F64, ring: fl
     return (1.0 + ring) * blur(1.0) - ring * blur(measure.RING_WIDTH)
 
 
+class _PatchSource(NamedTuple):
+    """The box that patches are copied from: voxels and smoothed voxels [HU], labels, spacing [mm]."""
+
+    volume: F32
+    smooth: F32
+    labels: npt.NDArray[np.uint8]
+    spacing: F64
+
+
+class _Injected(NamedTuple):
+    """The nodules: center as fractional index, first voxel of the patch, number of the diameter."""
+
+    center: F64
+    corner: I64
+    level: I64
+
+
+class _PatchSettings(NamedTuple):
+    """Half a patch [voxels], radius in which a nodule may be found [mm], texture and nodule density [HU]."""
+
+    half: I64
+    reach: float
+    texture: float
+    density: float
+
+
 @nb.njit(nogil=True, cache=True)
-def _fill_patches(  # type: ignore[no-untyped-def]
-    begin, end, volume, smooth, labels, place, corner, half, spacing, level, octants, first, shape, step,
-    reach, texture, density, out, mask,
-):  # fmt: skip
-    """Copy the surroundings of each place and add its nodule; mark where it may be found."""
+def _fill_patches(begin, end, source, injected, templates, settings, out, mask):  # type: ignore[no-untyped-def]
+    """Copy the surroundings of each nodule and add it; set the mask where it may be found."""
+    volume, smooth, labels, spacing = source
+    center, corner, level = injected
+    octants, first, shape, step = templates
+    half, reach, texture, density = settings
     size = 2 * half + 1
     nz, ny, nx = volume.shape
     values = np.empty(13 * 13 * 13, dtype=np.float32)
@@ -234,27 +257,27 @@ def _fill_patches(  # type: ignore[no-untyped-def]
         k = level[m]
         octant = octants[first[k] : first[k + 1]]
         sz, sy, sx = shape[k]
-        # What is around: a low quantile of the smoothed neighborhood.
+        # The local background: a low quantile of the smoothed neighborhood.
         n = 0
         for dz in range(-6, 7):
-            z = min(max(round(place[m, 0] + dz * 0.8 / spacing[0]), 0), nz - 1)
+            z = min(max(round(center[m, 0] + dz * 0.8 / spacing[0]), 0), nz - 1)
             for dy in range(-6, 7):
-                y = min(max(round(place[m, 1] + dy * 0.8 / spacing[1]), 0), ny - 1)
+                y = min(max(round(center[m, 1] + dy * 0.8 / spacing[1]), 0), ny - 1)
                 for dx in range(-6, 7):
-                    x = min(max(round(place[m, 2] + dx * 0.8 / spacing[2]), 0), nx - 1)
+                    x = min(max(round(center[m, 2] + dx * 0.8 / spacing[2]), 0), nx - 1)
                     values[n] = smooth[z, y, x]
                     n += 1
         loops.sort_floats(values, sorting)
         around = values[int(0.35 * n)]
         for a in range(size[0]):
             z = min(max(corner[m, 0] + a, 0), nz - 1)
-            pz = abs(corner[m, 0] + a - place[m, 0]) * spacing[0]
+            pz = abs(corner[m, 0] + a - center[m, 0]) * spacing[0]
             for b in range(size[1]):
                 y = min(max(corner[m, 1] + b, 0), ny - 1)
-                py = abs(corner[m, 1] + b - place[m, 1]) * spacing[1]
+                py = abs(corner[m, 1] + b - center[m, 1]) * spacing[1]
                 for c in range(size[2]):
                     x = min(max(corner[m, 2] + c, 0), nx - 1)
-                    px = abs(corner[m, 2] + c - place[m, 2]) * spacing[2]
+                    px = abs(corner[m, 2] + c - center[m, 2]) * spacing[2]
                     value = volume[z, y, x]
                     row = m * size[0] + a
                     near = pz * pz + py * py + px * px < reach * reach
@@ -270,7 +293,7 @@ def _fill_patches(  # type: ignore[no-untyped-def]
                         high = (octant[q] * (1 - wx) + octant[q + 1] * wx) * (1 - wy)
                         high += (octant[q + sx] * (1 - wx) + octant[q + sx + 1] * wx) * wy
                         filled = low * (1 - wz) + high * wz
-                        # Noise is neither replaced nor scaled; what clearly stands above the lung is.
+                        # Noise is neither replaced nor scaled; tissue clearly denser than the lung is.
                         above = smooth[z, y, x] - around
                         weight = min(max((above - 3 * texture) / (2 * texture + 40.0), 0.0), 1.0)
                         value += filled * max(density - around - weight * above, 0.0)
@@ -278,62 +301,100 @@ def _fill_patches(  # type: ignore[no-untyped-def]
 
 
 def _recover_chunk(
-    detection: Detection, place: F64, level: I64, templates: _Templates
+    detection: DetectionRun, center: F64, level: I64, templates: _Templates
 ) -> tuple[npt.NDArray[np.bool_], F64, F64]:
-    """Which of the nodules are found, their measured diameters, and their margins."""
+    """Which of the nodules are found, their measured diameters [mm], and their margins."""
     spacing = np.asarray(detection.box.spacing_zyx_mm)
     half = np.ceil(PATCH_HALF_MM / spacing).astype(np.int64)
     size = 2 * half + 1
-    corner = np.rint(place).astype(np.int64) - half
-    shape = (len(place) * int(size[0]), int(size[1]), int(size[2]))
+    corner = np.rint(center).astype(np.int64) - half
+    shape = (len(center) * int(size[0]), int(size[1]), int(size[2]))
     voxels, mask = np.empty(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint8)
     texture = float(np.hypot(0.4 * detection.noise.sd_hu, 10.0))
-    loops.run_rows(
-        _fill_patches, len(place), detection.box.voxels_hu, detection.smooth_hu, detection.box.labels, place,
-        corner, half, spacing, level, templates.share, templates.first, templates.shape, templates.step_mm,
-        REACH_MM - find.MASK_MARGIN_MM, texture, measure.REFERENCE_HU, voxels, mask,
-    )  # fmt: skip
+    source = _PatchSource(detection.box.voxels_hu, detection.smooth_hu, detection.box.labels, spacing)
+    injected = _Injected(center, corner, level)
+    settings = _PatchSettings(half, REACH_MM - find.MASK_MARGIN_MM, texture, measure.REFERENCE_HU)
+    loops.run_rows(_fill_patches, len(center), source, injected, templates, settings, voxels, mask)
     # From an index of the box to one of the packed patches.
-    shift = np.arange(len(place))[:, None] * np.array([size[0], 0, 0]) - corner
+    shift = np.arange(len(center))[:, None] * np.array([size[0], 0, 0]) - corner
     packed = LungBox(voxels, mask, (0, 0, 0), detection.box.spacing_zyx_mm)
-    target_mm = (place + shift) * spacing
-    owner, index, table, probability = _judge(detection, packed, target_mm, shift)
+    target_mm = (center + shift) * spacing
+    owner, index, table, probability = _score(detection, packed, target_mm, shift)
     threshold = detection.classifier.threshold
-    rows = judge.select_marks(index * spacing, probability, lower_threshold(threshold))
+    rows = judge.select_reported(index * spacing, probability, lower_threshold(threshold))
     margin = measure_margin(probability[rows], threshold)
     distance = np.linalg.norm(index[rows] * spacing - target_mm[owner[rows]], axis=1)
     near = distance < np.maximum(HIT_MM, 0.5 * DIAMETERS_MM[level[owner[rows]]])
-    best = np.full(len(place), -np.inf)
+    best = np.full(len(center), -np.inf)
     np.maximum.at(best, owner[rows][near], margin[near])
     best[np.isinf(best)] = np.nan
     rows = rows[margin >= 0.0]
-    found, measured = _match(
+    found, measured = _match_injected(
         detection, packed, target_mm, shift, owner[rows], index[rows], table[rows], level
     )
     return found, measured, best
 
 
 def lower_threshold(threshold: float) -> float:
-    """Probability at the lowest margin that is looked at."""
+    """Probability that corresponds to `LOWEST_MARGIN` below a threshold.
+
+    Parameters
+    ----------
+    threshold : float
+        Probability from which candidates are reported, 0 to 1.
+
+    Returns
+    -------
+    float
+    """
     return float(expit(logit(threshold) + LOWEST_MARGIN))
 
 
 def list_margins(position_mm: F64, probability: F64, threshold: float) -> F64:
-    """Margins of all candidates of a scan down to the lowest one, those too near a likelier one left out."""
-    rows = judge.select_marks(position_mm, probability, lower_threshold(threshold))
+    """Margins of all candidates of a scan down to `LOWEST_MARGIN`.
+
+    Of candidates close together only the most probable counts, as in `judge.select_reported`.
+
+    Parameters
+    ----------
+    position_mm : ndarray, shape (n, 3)
+        Positions of the candidates [mm].
+    probability : ndarray, shape (n,)
+        Probability of being a nodule, 0 to 1.
+    threshold : float
+        Probability from which candidates are reported, 0 to 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        Log-odds minus those of the threshold.
+    """
+    rows = judge.select_reported(position_mm, probability, lower_threshold(threshold))
     return measure_margin(probability[rows], threshold)
 
 
 def measure_margin(probability: F64, threshold: float) -> F64:
-    """Log-odds over those of the threshold."""
+    """Log-odds of probabilities minus those of a threshold.
+
+    Parameters
+    ----------
+    probability : ndarray
+        Probabilities, 0 to 1; limited to 1e-9 from either end.
+    threshold : float
+        Probability from which candidates are reported, 0 to 1.
+
+    Returns
+    -------
+    ndarray of float64, shape of `probability`
+    """
     return np.asarray(logit(np.clip(probability, 1e-9, 1.0 - 1e-9)) - logit(threshold))
 
 
-def _judge(detection: Detection, packed: LungBox, target_mm: F64, shift: I64) -> tuple[I64, F64, F32, F64]:
-    """Candidates near the injected nodules: whose they are, index, features and probability."""
+def _score(detection: DetectionRun, packed: LungBox, target_mm: F64, shift: I64) -> tuple[I64, F64, F32, F64]:
+    """Candidates near the injected nodules: number of the nodule, index, features and probability."""
     spacing = np.asarray(packed.spacing_zyx_mm)
     smooth = find.smooth_finest(packed)
-    candidates = find.find_candidates(packed, smooth, spread_hu=detection.spread_hu)
+    candidates = find.find_candidates(packed, smooth, response_sd_hu=detection.response_sd_hu)
     distance, owner = cKDTree(target_mm).query(candidates.index_zyx * spacing) if len(candidates) else _none()
     near = np.flatnonzero(distance < REACH_MM)
     candidates, owner = candidates.select(near), owner[near]
@@ -355,8 +416,8 @@ def _none() -> tuple[F64, I64]:
     return np.empty(0), np.empty(0, dtype=np.int64)
 
 
-def _match(
-    detection: Detection,
+def _match_injected(
+    detection: DetectionRun,
     packed: LungBox,
     target_mm: F64,
     shift: I64,
@@ -365,7 +426,7 @@ def _match(
     table: F32,
     level: I64,
 ) -> tuple[npt.NDArray[np.bool_], F64]:
-    """Fit the marks and give each injected nodule its own, where there is one."""
+    """Fit what is reported in the patches; which nodules are found, and their measured diameters [mm]."""
     spacing = np.asarray(packed.spacing_zyx_mm)
     found, measured = np.zeros(len(target_mm), dtype=bool), np.full(len(target_mm), np.nan)
     others, others_owner = _list_others(detection, target_mm, shift)
@@ -395,7 +456,7 @@ def _match(
     if len(others.position):
         other_mm, _ = cKDTree(others.position).query(position)
         hit &= distance < other_mm
-    # The nearest hit of each comes last and stays.
+    # Sorted so that the nearest hit of each nodule is written last.
     for row in np.flatnonzero(hit)[np.argsort(-distance[hit], kind="stable")]:
         found[owner[row]] = True
         measured[owner[row]] = diameter[row]
@@ -404,14 +465,14 @@ def _match(
 
 @dataclass(frozen=True)
 class _Others:
-    """Marks that were in the scan before, as they lie in the packed patches."""
+    """Nodules reported on the scan itself, at their positions in the packed patches."""
 
     position: F64
     background: F64
     contrast: F64
 
 
-def _list_others(detection: Detection, target_mm: F64, shift: I64) -> tuple[_Others, I64]:
+def _list_others(detection: DetectionRun, target_mm: F64, shift: I64) -> tuple[_Others, I64]:
     spacing = np.asarray(detection.box.spacing_zyx_mm)
     if not len(detection.position_mm):
         return _Others(np.empty((0, 3)), np.empty(0), np.empty(0)), np.empty(0, dtype=np.int64)

@@ -1,9 +1,14 @@
-"""From marks to nodules: the completeness curve, and counts and sizes corrected by it.
+"""Fit the completeness curve, and correct counts and sizes by unfolding.
 
-What is marked is a thinned, smeared copy of what is there, plus false marks. The thinning and the smearing
-are known from the injected nodules, so the sizes that are there follow by maximum likelihood
-(Richardson 1972, J Opt Soc Am 62:55-59; Lucy 1974, Astron J 79:745-754), smoothed a little at every step.
-Intervals come from drawing the marks again from the result.
+Some nodules are missed, the diameters of the others are measured with error, and false positives are added.
+Completeness and measurement error are known from the injected nodules, so the distribution of true diameters
+follows by maximum likelihood (Richardson-Lucy deconvolution [1]_ [2]_), slightly smoothed at every step.
+Intervals come from a parametric bootstrap: reported nodules are simulated from the result and unfolded again.
+
+References
+----------
+.. [1] Richardson WH, J Opt Soc Am 1972;62:55-59.
+.. [2] Lucy LB, Astron J 1974;79:745-754.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
 from miliary.image.sensitivity.injection import Recovery
-from miliary.image.sensitivity.placement import PlaceFactor
+from miliary.image.sensitivity.location_factor import LocationFactor
 from miliary.model.completeness import Estimate
 
 F64 = npt.NDArray[np.float64]
@@ -27,70 +32,76 @@ STEP = 0.04
 EDGES_MM = np.exp(np.arange(np.log(0.5), np.log(14.0), STEP))
 CENTERS_MM = np.sqrt(EDGES_MM[:-1] * EDGES_MM[1:])
 VOLUMES_MM3 = np.pi / 6.0 * CENTERS_MM**3
-# Where hardly any nodule is found, nothing can be said of how many there are.
+# Below this completeness the number of nodules cannot be estimated.
 MIN_COMPLETENESS = 0.08
 ROUNDS = 30
 SMOOTHING = 0.02
-# Bins to either side over which the marks are spread to start with: twice the scatter of a size.
+# Bins to either side over which the first guess is smoothed: twice the scatter of a diameter.
 START = 3
 N_DRAWS = 300
 MIN_FOUND = 40
-# Fewer nodules than these have an interval by differences, as it may hold none.
+# Below this number the interval is made from differences instead of ratios, since it may include zero.
 FEW = 20.0
 RESPONSE_WIDTH = 0.18
-# Fits that went astray, in robust standard deviations; large nodules do not pass for many small ones.
+# Limit of a single error in robust standard deviations.
 OUTLIER = 3.0
+# Where diameters above the second are this biased, large nodules must not explain many smaller ones.
 ASTRAY, LARGE_MM = 0.2, 3.0
-# Nodules are at most this much larger than the largest mark.
+# Nodules are at most this much larger than the largest reported one.
 ROOM = 1.25
-# Weak expectations of the curve's parameters: place, width and skewness of the rise, height of its end.
+# Weak priors of the parameters: position, ln width, logit of the upper end, ln skewness.
 EXPECTED = np.array([0.3, -2.1, 4.0, 0.5])
 EXPECTED_SD = np.array([1.0, 0.7, 1.3, 0.8])
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Probability of detection against diameter.
+class CompletenessCurve:
+    """Probability of detection as a function of diameter, ``end * expit((ln d - position) / width) ** skew``.
 
-    ``end * expit((ln d - place) / width) ** skew``, the parameters being (place, ln width, logit end,
-    ln skew) with their covariance.
+    Parameters
+    ----------
+    parameters : ndarray of float64, shape (4,)
+        Position, ln width, logit of the end, ln skew.
+    covariance : ndarray of float64, shape (4, 4)
+        Covariance of the parameters.
     """
 
     parameters: F64
     covariance: F64
 
     def at(self, diameter_mm: npt.ArrayLike) -> F64:
-        """Completeness at diameters."""
+        """Completeness, 0 to 1, at diameters [mm]."""
         return _evaluate(self.parameters, np.log(np.asarray(diameter_mm, dtype=np.float64)))
 
     def draw(self, diameter_mm: F64, n: int, rng: np.random.Generator) -> F64:
-        """Curves as likely as this one, shape (n, diameters)."""
+        """Draw `n` curves from the posterior, evaluated at diameters [mm], shape (n, diameters)."""
         drawn = rng.multivariate_normal(self.parameters, self.covariance, size=n, method="eigh")
         drawn = np.clip(drawn, EXPECTED - 4.0 * EXPECTED_SD, EXPECTED + 4.0 * EXPECTED_SD)
         return np.stack([_evaluate(row, np.log(diameter_mm)) for row in drawn])
 
     def find_diameter_mm(self, share: float) -> float | None:
-        """Smallest diameter of which `share` are found; None where no diameter up to 14 mm is."""
+        """Smallest diameter [mm] of which `share` are found; None where that is not reached up to 14 mm."""
         fine = np.geomspace(EDGES_MM[0], EDGES_MM[-1], 2000)
         reached = np.flatnonzero(self.at(fine) >= share)
         return float(fine[reached[0]]) if len(reached) else None
 
 
 def _evaluate(parameters: F64, x: F64) -> F64:
-    place, width, end, skew = parameters
-    return np.asarray(np.exp(log_expit(end) + np.exp(skew) * log_expit((x - place) * np.exp(-width))))
+    position, width, end, skew = parameters
+    return np.asarray(np.exp(log_expit(end) + np.exp(skew) * log_expit((x - position) * np.exp(-width))))
 
 
-def fit_curve(recovery: Recovery) -> Curve:
-    """Completeness curve of maximum posterior probability, with the covariance of its parameters.
+def fit_curve(recovery: Recovery) -> CompletenessCurve:
+    """Fit the completeness curve of maximum posterior probability.
 
     Parameters
     ----------
     recovery : Recovery
+        Injected nodules and which of them were found.
 
     Returns
     -------
-    Curve
+    CompletenessCurve
     """
     x, found = np.log(recovery.diameter_mm), recovery.is_found
 
@@ -100,7 +111,9 @@ def fit_curve(recovery: Recovery) -> Curve:
         return float(0.5 * np.sum(((parameters - EXPECTED) / EXPECTED_SD) ** 2) - likelihood)
 
     best = np.asarray(minimize(loss, EXPECTED, method="BFGS", options={"gtol": 1e-4}).x, dtype=np.float64)
-    return Curve(best, np.asarray(np.linalg.inv(_measure_curvature(loss, best)), dtype=np.float64))
+    return CompletenessCurve(
+        best, np.asarray(np.linalg.inv(_measure_curvature(loss, best)), dtype=np.float64)
+    )
 
 
 def _measure_curvature(loss: Callable[[F64], float], at: F64, step: float = 1e-3) -> F64:
@@ -117,11 +130,16 @@ def _measure_curvature(loss: Callable[[F64], float], at: F64, step: float = 1e-3
 
 
 @dataclass(frozen=True)
-class Response:
-    """How a found nodule's diameter is measured: bias and scatter of its logarithm, and the whole smearing.
+class SizeResponse:
+    """Distribution of the measured diameter of a found nodule, per bin of true diameter.
 
-    `bias`, `scatter` per bin of true diameter; `matrix` (measured bin, true bin) has columns that sum to one,
-    or to nothing for sizes that this scan measures wrongly.
+    Parameters
+    ----------
+    bias, scatter : ndarray of float64, shape (bins,)
+        Mean and standard deviation of the logarithm of measured over true diameter.
+    matrix : ndarray of float64, shape (bins, bins)
+        Probability of a measured bin (row) given the true bin (column). Columns sum to one, or to zero for
+        large diameters that this scan measures with gross error.
     """
 
     bias: F64
@@ -129,8 +147,18 @@ class Response:
     matrix: F64
 
 
-def measure_response(recovery: Recovery) -> Response:
-    """Size bias and scatter from the injected nodules that were found."""
+def measure_response(recovery: Recovery) -> SizeResponse:
+    """Measure bias and scatter of the diameter from the injected nodules that were found.
+
+    Parameters
+    ----------
+    recovery : Recovery
+        At least one nodule must have been found.
+
+    Returns
+    -------
+    SizeResponse
+    """
     x = np.log(recovery.diameter_mm[recovery.is_found])
     error = np.log(recovery.measured_mm[recovery.is_found]) - x
     center = np.log(CENTERS_MM)
@@ -142,67 +170,79 @@ def measure_response(recovery: Recovery) -> Response:
     edges = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
     below = np.searchsorted(standard, (edges[:, None] - center - bias) / scatter) / len(standard)
     matrix = np.diff(below, axis=0)
-    # A size whose fit goes astray is not made to explain the marks that it would be mistaken for.
+    # A diameter whose fit fails must not be used to explain nodules of the size it is mistaken for.
     matrix[:, (np.abs(bias) > ASTRAY) & (CENTERS_MM > LARGE_MM)] = 0.0
-    return Response(bias, scatter, matrix)
+    return SizeResponse(bias, scatter, matrix)
 
 
 def _smooth(x: F64, values: F64, at: F64) -> tuple[F64, F64]:
-    """Weighted mean and standard deviation of values around each place, outliers drawn in."""
+    """Locally weighted mean and standard deviation of values at each of `at`, outliers limited."""
     weight = np.exp(-0.5 * ((x - at[:, None]) / RESPONSE_WIDTH) ** 2) + 1e-12
     weight /= weight.sum(axis=1, keepdims=True)
     middle = float(np.median(values))
     reach = OUTLIER * max(1.4826 * float(np.median(np.abs(values - middle))), 0.02)
-    drawn_in = np.clip(values, middle - reach, middle + reach)
-    mean = weight @ drawn_in
-    variance = weight @ drawn_in**2 - mean**2
+    limited = np.clip(values, middle - reach, middle + reach)
+    mean = weight @ limited
+    variance = weight @ limited**2 - mean**2
     return mean, np.sqrt(np.maximum(variance, 0.01**2))
 
 
 def _shift(counts: F64, bins: int) -> F64:
-    """Counts some bins higher, zeros from outside."""
+    """Counts shifted up by some bins, filled with zeros."""
     out = np.zeros_like(counts)
     n = counts.shape[-1]
     out[..., max(0, bins) : n + min(0, bins)] = counts[..., max(0, -bins) : n - max(0, bins)]
     return out
 
 
-def unfold(marked: F64, false: F64, completeness: F64, matrix: F64) -> F64:
-    """Number of nodules per bin of true diameter, shape (..., bins).
+def unfold(counted: F64, false: F64, completeness: F64, matrix: F64) -> F64:
+    """Unfold counts by measured diameter into numbers of nodules by true diameter.
 
     Parameters
     ----------
-    marked, false : ndarray, shape (..., bins)
-        Marks per bin of measured diameter, and how many of them are expected to be false.
+    counted, false : ndarray, shape (..., bins)
+        Reported nodules per bin of measured diameter, and how many of them are expected to be false
+        positives.
     completeness : ndarray, shape (..., bins)
+        Probability of detection per bin of true diameter, 0 to 1.
     matrix : ndarray, shape (bins, bins)
-        From `Response`.
+        From `SizeResponse`.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., bins)
+        Number of nodules per bin of true diameter; 0 where completeness is too low.
     """
-    filled = np.flatnonzero(marked.reshape(-1, marked.shape[-1]).any(axis=0))
+    filled = np.flatnonzero(counted.reshape(-1, counted.shape[-1]).any(axis=0))
     largest = EDGES_MM[filled[-1] + 1] if len(filled) else EDGES_MM[-1]
     known = (completeness >= MIN_COMPLETENESS) & (ROOM * largest >= CENTERS_MM)
-    # Starting from the marks where they are: large nodules that no mark is near are not called upon to
-    # explain small ones.
-    near = np.stack([_shift(np.maximum(marked - false, 0.0), k) for k in range(-START, START + 1)])
+    # Starting from the measured diameters: large nodules are not used to explain small ones far from them.
+    near = np.stack([_shift(np.maximum(counted - false, 0.0), k) for k in range(-START, START + 1)])
     there = np.where(known, near.mean(axis=0) / np.maximum(completeness, MIN_COMPLETENESS), 0.0)
     found = np.where(known, completeness, 0.0)
     for _ in range(ROUNDS):
         expected = (there * found) @ matrix.T + false + 1e-9
-        there = there * ((marked / expected) @ matrix)
+        there = there * ((counted / expected) @ matrix)
         wider = there * found
-        spread = np.zeros_like(wider)
-        spread[..., 1:] += SMOOTHING * wider[..., :-1]
-        spread[..., :-1] += SMOOTHING * wider[..., 1:]
-        there = np.where(known, ((1.0 - 2.0 * SMOOTHING) * wider + spread) / np.maximum(found, 1e-9), 0.0)
+        moved = np.zeros_like(wider)
+        moved[..., 1:] += SMOOTHING * wider[..., :-1]
+        moved[..., :-1] += SMOOTHING * wider[..., 1:]
+        there = np.where(known, ((1.0 - 2.0 * SMOOTHING) * wider + moved) / np.maximum(found, 1e-9), 0.0)
     return there
 
 
 @dataclass(frozen=True)
 class Corrected:
-    """Nodules per bin of true diameter.
+    """Corrected number of nodules per bin of true diameter, with bootstrap draws for its error.
 
-    `number` (bins,) is the estimate; `truths` (draws, bins) are worlds like it, and `estimates` (draws, bins)
-    what the same estimate makes of each: how far it errs there is how far it may err here.
+    Parameters
+    ----------
+    number : ndarray of float64, shape (bins,)
+        The estimate.
+    truths : ndarray of float64, shape (draws, bins)
+        Simulated true numbers.
+    estimates : ndarray of float64, shape (draws, bins)
+        Estimate from each simulation; its difference from the truth shows the error of `number`.
     """
 
     number: F64
@@ -210,7 +250,19 @@ class Corrected:
     estimates: F64
 
     def measure(self, at_least_mm: float, weight: F64 | None = None) -> Estimate:
-        """Weighted number of nodules of at least a diameter, with its 95 % interval."""
+        """Weighted number of nodules of at least a diameter, with its 95 % interval.
+
+        Parameters
+        ----------
+        at_least_mm : float
+            Smallest diameter [mm].
+        weight : ndarray, shape (bins,), optional
+            Weight of a nodule of each bin, such as its volume; 1 when not given.
+
+        Returns
+        -------
+        Estimate
+        """
         share = np.clip((np.log(EDGES_MM[1:]) - np.log(at_least_mm)) / STEP, 0.0, 1.0)
         weight = share if weight is None else share * weight
         value = float(self.number @ weight)
@@ -219,60 +271,75 @@ class Corrected:
             low, high = value - np.quantile(estimate - truth, [0.975, 0.025])
         else:
             ratio = estimate / np.maximum(truth, 1e-9)
-            # The smoothing shifts estimates and truths alike, and is taken back with the median.
+            # Smoothing biases all draws alike; dividing by the median ratio removes it.
             low, value, high = value / np.maximum(np.quantile(ratio, [0.975, 0.5, 0.025]), 0.05)
         return Estimate(value, max(0.0, min(low, value)), max(high, value))
 
 
-def count_marks(diameter_mm: F64, weights: F64 | None = None) -> F64:
-    """Marks per bin of measured diameter; those outside fall into the last bin on their side."""
+def count_by_diameter(diameter_mm: F64, weights: F64 | None = None) -> F64:
+    """Histogram of diameters over the bins `EDGES_MM`.
+
+    Parameters
+    ----------
+    diameter_mm : ndarray, shape (n,)
+        Measured diameters [mm]; those outside all bins count in the nearest.
+    weights : ndarray, shape (n,), optional
+        Weight of each nodule; 1 when not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (bins,)
+    """
     inside = np.clip(diameter_mm, CENTERS_MM[0], CENTERS_MM[-1])
     return np.histogram(inside, bins=EDGES_MM, weights=weights)[0].astype(np.float64)
 
 
 def correct_counts(
-    marked: F64,
+    counted: F64,
     false: F64,
-    curve: Curve,
-    response: Response,
+    curve: CompletenessCurve,
+    response: SizeResponse,
     *,
-    false_spread: float,
+    false_log_sd: float,
     scale_error: float,
     model_error: float,
-    place: PlaceFactor | None = None,
+    location: LocationFactor | None = None,
     seed: int = 0,
 ) -> Corrected:
-    """Unfold the marks, and draw what else might have given the same.
+    """Unfold the counts of one scan, and simulate the error of the result.
 
     Parameters
     ----------
-    marked, false : ndarray, shape (bins,)
-        Marks and expected false marks per bin of measured diameter.
-    curve : Curve
-    response : Response
-    false_spread : float
-        One-sigma uncertainty of the logarithm of the number of false marks.
+    counted, false : ndarray, shape (bins,)
+        Reported nodules, and expected false positives, per bin of measured diameter.
+    curve : CompletenessCurve
+        Probability of detection by true diameter.
+    response : SizeResponse
+        Distribution of measured diameters.
+    false_log_sd : float
+        One-sigma error of the logarithm of the number of false positives.
     scale_error : float
         Relative one-sigma error that all diameters share.
     model_error : float
-        One-sigma uncertainty of the log-odds of detection beyond that of the curve.
-    place : PlaceFactor, optional
-        By how much the chance of detection differs where the marks lie.
+        One-sigma error of the log-odds of detection beyond that of the curve.
+    location : LocationFactor, optional
+        Factor on completeness for the location of the reported nodules.
     seed : int
+        Seed of the simulations.
 
     Returns
     -------
     Corrected
     """
     rng = np.random.default_rng([seed, 52])
-    factor_there = np.ones_like(CENTERS_MM) if place is None else place.at(CENTERS_MM)
+    factor_there = np.ones_like(CENTERS_MM) if location is None else location.at(CENTERS_MM)
     estimated = np.clip(curve.at(CENTERS_MM) * factor_there, 0.0, 1.0)
-    number = unfold(marked, false, estimated, response.matrix)
+    number = unfold(counted, false, estimated, response.matrix)
     there = np.floor(number + rng.random((N_DRAWS, len(number)))).astype(np.int64)
     true_curves = curve.draw(CENTERS_MM, N_DRAWS, rng)
     true_curves = _shift_odds(true_curves, model_error * rng.standard_normal((N_DRAWS, 1)))
-    spread = 0.0 if place is None else place.spread_at(CENTERS_MM)
-    true_curves = true_curves * factor_there * np.exp(spread * rng.standard_normal((N_DRAWS, 1)))
+    log_sd = 0.0 if location is None else location.log_sd_at(CENTERS_MM)
+    true_curves = true_curves * factor_there * np.exp(log_sd * rng.standard_normal((N_DRAWS, 1)))
     true_curves = np.clip(true_curves, 0.0, 1.0)
     again = np.zeros((N_DRAWS, len(number)))
     for column in np.flatnonzero(there.any(axis=0)):
@@ -280,7 +347,7 @@ def correct_counts(
         chance = np.concatenate([chance, 1.0 - chance.sum(axis=1, keepdims=True)], axis=1)
         again += rng.multinomial(there[:, column], np.clip(chance, 0.0, 1.0))[:, :-1]
     again = _rescale(again, scale_error * rng.standard_normal((N_DRAWS, 1)))
-    factor = np.exp(false_spread * rng.standard_normal((N_DRAWS, 1)))
+    factor = np.exp(false_log_sd * rng.standard_normal((N_DRAWS, 1)))
     again += rng.poisson(false * factor)
     estimate = unfold(again, false + 0.0 * again, estimated + 0.0 * again, response.matrix)
     return Corrected(number, there.astype(np.float64), estimate)
@@ -292,7 +359,7 @@ def _shift_odds(chance: F64, by: F64) -> F64:
 
 
 def _rescale(counts: F64, log_factor: F64) -> F64:
-    """Counts (draws, bins) whose diameters are all larger by a factor, one for each draw (draws, 1)."""
+    """Counts (draws, bins) with all diameters multiplied by one factor per draw, its logarithm (draws, 1)."""
     n = counts.shape[1]
     bins = np.floor(log_factor / STEP)
     share = log_factor / STEP - bins

@@ -6,17 +6,17 @@ Everything is seeded; the same seed and parameters give the same scan bit for bi
 from __future__ import annotations
 
 from miliary.image.simulate.acquisition import ScanProtocol
-from miliary.image.simulate.anatomy import AnatomyParameters, HardNegatives, draw_anatomy
 from miliary.image.simulate.chest import TRUTH_COLUMN_NAMES, SimulatedScan, demo_case, simulate_scan
+from miliary.image.simulate.chest_anatomy import AnatomyParameters, HardNegatives, draw_anatomy
 from miliary.image.simulate.insertion import GaussianBlur, insert_nodules
-from miliary.image.simulate.nodules import (
+from miliary.image.simulate.nodule_population import (
     PATTERNS,
     SHAPES,
     DominantLesion,
     NodulePopulation,
     draw_positions,
 )
-from miliary.image.simulate.pair import DEMO_DAYS, Course, SimulatedPair, demo_pair, simulate_pair
+from miliary.image.simulate.scan_pair import DEMO_DAYS, Course, SimulatedPair, demo_pair, simulate_pair
 
 __all__ = [
     "DEMO_DAYS",

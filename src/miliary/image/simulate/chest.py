@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import InputError
-from miliary.image.pair.resample import resample_volume
+from miliary.image.kernels.resample import resample_volume
 from miliary.image.simulate.acquisition import ScanProtocol, acquire, average_slices
-from miliary.image.simulate.anatomy import (
+from miliary.image.simulate.chest_anatomy import (
     AnatomyParameters,
     CoarseField,
     HardNegatives,
@@ -21,7 +21,7 @@ from miliary.image.simulate.anatomy import (
     midline_x_mm,
 )
 from miliary.image.simulate.negatives import draw_sheets, paint_plaques, paint_sheets
-from miliary.image.simulate.nodules import (
+from miliary.image.simulate.nodule_population import (
     SHAPES,
     Body,
     DominantLesion,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.image.simulate.acquisition import blur_share
-from miliary.image.simulate.nodules import Body, draw_body, paste, render_body
+from miliary.image.simulate.nodule_population import Body, draw_body, paste, render_body
 from miliary.model.scan import Scan
 
 FloatArray = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from miliary.image.simulate.anatomy import AnatomyParameters, CoarseField, HardNegatives
+from miliary.image.simulate.chest_anatomy import AnatomyParameters, CoarseField, HardNegatives
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from miliary.image.simulate.anatomy import (
+from miliary.image.simulate.chest_anatomy import (
     AnatomyParameters,
     CoarseField,
     HardNegatives,

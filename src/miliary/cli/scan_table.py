@@ -1,0 +1,105 @@
+"""What was measured on one scan, as a table on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from miliary.model.scan_summary import (
+        CompletenessSummary,
+        CorrectedSummary,
+        CorrectionSummary,
+        DiameterSummary,
+        LesionSummary,
+        ScanSummary,
+    )
+
+
+def show_scan(summary: ScanSummary) -> None:
+    """Print what was measured on one scan as a table that a person can read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, text in _summary_rows(summary):
+        table.add_row(name, text)
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print()
+    console.print(table)
+
+
+def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
+    """Name and text of each line of the summary."""
+    nodules, lungs, blur = summary.nodules, summary.lungs, summary.psf
+    sides = [
+        f"{side}: {part.count} (" + ", ".join(f"{zone} {n}" for zone, n in part.by_zone.items()) + ")"
+        for side, part in nodules.by_side.items()
+    ]
+    volume = f"{_text(nodules.total_volume_mm3, ',.0f')} +- {_text(nodules.total_volume_mm3_err, ',.0f')}"
+    number = f"{_text(nodules.count, ',')}   {_text(nodules.count_per_litre, '.4g')} per litre of lung"
+    rows = [
+        ("nodules", number),
+        ("total volume", f"{volume} mm3 (solid-equivalent)"),
+        *_describe_corrected(summary.corrected, summary.completeness),
+        ("diameter", _describe_sizes(nodules.diameter_mm)),
+        *_describe_lesions(summary.lesions),
+        *(("" if place else "where", text) for place, text in enumerate(sides)),
+        ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules.by_attenuation.items())),
+        ("calcified, apart", _text(summary.calcified.count, "d")),
+        *_describe_corrections(summary.corrections),
+        ("lungs", f"right {_text(lungs.right_ml, ',.0f')} mL, left {_text(lungs.left_ml, ',.0f')} mL"),
+        ("noise", f"{_text(summary.noise.sd_hu, '.1f')} HU"),
+        (
+            "blur (FWHM)",
+            f"{_text(blur.fwhm_xy_mm, '.2f')} mm in plane, {_text(blur.fwhm_z_mm, '.2f')} mm along z",
+        ),
+    ]
+    return rows + [("warning", f"{w.message} [{w.code}]") for w in summary.warnings]
+
+
+def _describe_corrected(
+    corrected: CorrectedSummary, completeness: CompletenessSummary
+) -> list[tuple[str, str]]:
+    """What is there, not only what was found, and what size the scan shows at all."""
+    count, volume = corrected.count_ci95, corrected.total_volume_mm3_ci95
+    if corrected.count is None or corrected.total_volume_mm3 is None or count is None or volume is None:
+        return [("corrected", corrected.reason_of("count"))]
+    half, most = completeness.diameter_50_mm, completeness.diameter_90_mm
+    least = f"{_text(corrected.min_diameter_mm, '.2f')} mm"
+    number = f"{corrected.count:,.0f} ({count[0]:,.0f} to {count[1]:,.0f}) of {least} or more"
+    size = f"{corrected.total_volume_mm3:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
+    shares = f"half are found from {_text(half, '.2f')} mm, nine tenths from {_text(most, '.2f')} mm"
+    return [("corrected", f"{number}, {size}"), ("completeness", shares)]
+
+
+def _describe_lesions(lesions: Sequence[LesionSummary]) -> list[tuple[str, str]]:
+    """A line for each large lesion."""
+    rows = []
+    for lesion in lesions:
+        words = [f"{_text(lesion.long_axis_mm, '.1f')} x {_text(lesion.short_axis_mm, '.1f')} mm"]
+        if lesion.is_cavitary:
+            wall = (lesion.wall_thickness_mm, lesion.wall_thickness_min_mm, lesion.wall_thickness_max_mm)
+            words.append("cavitary, wall {} mm ({} to {})".format(*(_text(mm, ".1f") for mm in wall)))
+        words.append(f"{lesion.lobe or f'{lesion.side} lung'}, {lesion.zone} zone")
+        rows.append((f"lesion {lesion.id}", ", ".join(words)))
+    return rows
+
+
+def _describe_corrections(applied: CorrectionSummary | None) -> list[tuple[str, str]]:
+    """A line on what a reader changed, where a reader was asked."""
+    if applied is None:
+        return []
+    said = f"rejected {applied.n_rejected}, added {applied.n_added}"
+    return [("by a reader", f"{said}, lesions corrected {applied.n_lesions}")]
+
+
+def _text(value: float | None, style: str) -> str:
+    return "not known" if value is None else format(value, style)
+
+
+def _describe_sizes(sizes: DiameterSummary) -> str:
+    if not sizes.n:
+        return "no nodules"
+    low, high = _text(sizes.p10, ".2f"), _text(sizes.p90, ".2f")
+    return f"median {_text(sizes.median, '.2f')} mm, 10th to 90th percentile {low} to {high} mm"

@@ -1,1 +1,0 @@
-"""How nodules are distributed over the lungs, and how much lung they involve."""
