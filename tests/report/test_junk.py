@@ -1,4 +1,4 @@
-"""Saved results of any shape: whatever stands where something else belongs, the page is made."""
+"""Saved results of any shape: whatever a file holds where something else belongs, the page is made."""
 
 import copy
 import json

@@ -62,22 +62,66 @@ class AssessmentRow:
 
 
 def select_assessments(case: CaseSummary | None, start: str) -> list[Assessment]:
-    """Assessments of the rules whose id begins with `start`; none where there is no case."""
+    """Select assessments by rule.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+    start : str
+        First letters of the rules' ids, as ``tnm.``; empty for all.
+
+    Returns
+    -------
+    list of Assessment
+        In the order of the case; empty where there is no case.
+    """
     return [a for a in (case.assessments if case else ()) if a.rule_id.startswith(start)]
 
 
 def select_queries(case: CaseSummary | None, start: str) -> list[Assessment]:
-    """Assessments of some rules that are errors or ask for an answer."""
+    """Select what some rules ask the reader to correct or to answer.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+    start : str
+        First letters of the rules' ids, as ``therapy.``.
+
+    Returns
+    -------
+    list of Assessment
+        Those of severity error or query, in the order of the case.
+    """
     return [a for a in select_assessments(case, start) if a.severity in {Severity.ERROR, Severity.QUERY}]
 
 
 def sort_by_edition(assessments: Iterable[Assessment]) -> list[Assessment]:
-    """Assessments of the newest edition first."""
+    """Sort assessments by the edition of their rules.
+
+    Parameters
+    ----------
+    assessments : iterable of Assessment
+
+    Returns
+    -------
+    list of Assessment
+        The newest edition first; within an edition the order stays.
+    """
     return sorted(assessments, key=lambda a: a.edition, reverse=True)
 
 
 def group_by_severity(case: CaseSummary | None) -> dict[Severity, list[Assessment]]:
-    """Errors, queries and notes of a case, in this order; a severity without any is left out."""
+    """Group what a case asks of the reader.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+
+    Returns
+    -------
+    dict of Severity to list of Assessment
+        Errors, queries and notes, in this order; a severity without any is left out.
+    """
     groups = {
         severity: [a for a in select_assessments(case, "") if a.severity is severity]
         for severity in SEVERITIES
@@ -86,7 +130,18 @@ def group_by_severity(case: CaseSummary | None) -> dict[Severity, list[Assessmen
 
 
 def make_row(assessment: Assessment, catalog: Catalog) -> AssessmentRow:
-    """Turn one saved assessment into a row of the page."""
+    """Turn one saved assessment into a row of the page.
+
+    Parameters
+    ----------
+    assessment : Assessment
+    catalog : Catalog
+        Words before the statement; the statement itself stays as saved.
+
+    Returns
+    -------
+    AssessmentRow
+    """
     verdict, severity = assessment.verdict, assessment.severity
     reason = assessment.reason.rstrip(".")
     unknown = catalog("word.not_stated")
@@ -132,7 +187,18 @@ def make_rows(
 
 
 def cite_rule(assessment: Assessment, catalog: Catalog) -> str:
-    """Edition and first citations of the rule behind an assessment, and its basis where it was not read."""
+    """Say on whose authority a rule speaks.
+
+    Parameters
+    ----------
+    assessment : Assessment
+    catalog : Catalog
+
+    Returns
+    -------
+    str
+        Edition, the first citations, and how they were seen unless they were read.
+    """
     parts = [assessment.edition] if assessment.edition else []
     parts += [f"[{name}]" for name in assessment.citations[:_MAX_CITATIONS]]
     if assessment.basis is not Basis.READ:

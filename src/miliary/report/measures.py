@@ -19,17 +19,46 @@ ZONES = ("upper", "middle", "lower")
 
 
 def find_measured(study: StudyResult) -> list[tuple[SavedScan, ScanSummary]]:
-    """Scans whose summary could be read, with the summary."""
+    """Find the scans that have results.
+
+    Parameters
+    ----------
+    study : StudyResult
+
+    Returns
+    -------
+    list of (SavedScan, ScanSummary)
+        In the order of the study; a scan whose ``scan.json`` cannot be read is left out.
+    """
     return [(scan, scan.record) for scan in study.scans if scan.record is not None]
 
 
 def find_compared(study: StudyResult) -> list[tuple[SavedComparison, ComparisonSummary]]:
-    """Comparisons whose summary could be read, with the summary."""
+    """Find the comparisons that have results.
+
+    Parameters
+    ----------
+    study : StudyResult
+
+    Returns
+    -------
+    list of (SavedComparison, ComparisonSummary)
+        In the order of the study; one whose ``response.json`` cannot be read is left out.
+    """
     return [(one, one.record) for one in study.comparisons if one.record is not None]
 
 
 def locate(saved: SavedScan | SavedComparison) -> Member:
-    """The file that holds the summary of a scan or of a comparison."""
+    """Name the file that holds the summary of a scan or of a comparison.
+
+    Parameters
+    ----------
+    saved : SavedScan or SavedComparison
+
+    Returns
+    -------
+    Member
+    """
     folder = "" if saved.path == "." else f"{saved.path}/"
     if isinstance(saved, SavedScan):
         return Member(f"{folder}scan.json", ScanSummary)
@@ -94,7 +123,20 @@ def make_empty_cell(reason: str | None) -> Markup:
 
 
 def format_interval(interval: tuple[float, float] | None, style: str) -> Markup:
-    """A 95 % interval in brackets behind its number; empty where there is none."""
+    """Write a 95 % interval in brackets, to follow its number.
+
+    Parameters
+    ----------
+    interval : (float, float) or None
+        Lower and upper limit.
+    style : str
+        Format of `format_number`.
+
+    Returns
+    -------
+    Markup
+        Empty where there is no interval.
+    """
     if interval is None:
         return Markup("")
     low, high = (format_number(value, style) for value in interval)
@@ -104,6 +146,22 @@ def format_interval(interval: tuple[float, float] | None, style: str) -> Markup:
 def make_interval_cell(
     saved: SavedScan | SavedComparison, path: str, sources: Sources, *, style: str, interval: str
 ) -> Markup:
-    """One measured number with its 95 % interval, saved at a path of its own; empty for no interval."""
+    """One measured number with its 95 % interval, for a table.
+
+    Parameters
+    ----------
+    saved : SavedScan or SavedComparison
+    path, interval : str
+        Dotted paths of the number and of its interval in the member's summary; `interval` is empty for a
+        number without one.
+    sources : Sources
+        Cites the member.
+    style : str
+        Format of `format_number`, for both.
+
+    Returns
+    -------
+    Markup
+    """
     cell = make_cell(saved, path, sources, style=style)
     return cell + format_interval(follow(saved.record, interval) if interval else None, style)

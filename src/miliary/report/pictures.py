@@ -120,7 +120,18 @@ class PictureRenderer:
         )
 
     def render_kind(self, kind: str) -> tuple[PagePicture, ...]:
-        """Every saved picture of one kind, scan by scan, captioned with the name of its scan."""
+        """Render every saved picture of one kind.
+
+        Parameters
+        ----------
+        kind : str
+            As in ``figures.json``; for a file that no index lists, its name.
+
+        Returns
+        -------
+        tuple of PagePicture
+            Scan by scan, captioned with the name of the scan.
+        """
         return tuple(
             self.render(picture, scan, self.t.word(scan.label)).captioned(self.t.word(scan.label))
             for scan in self.study.scans
@@ -183,7 +194,19 @@ class PictureRenderer:
 
 
 def caption_radiograph(radiograph: Picture, catalog: Catalog) -> str:
-    """Number, view and side of a radiograph, as far as its file states them."""
+    """Describe a radiograph without the name of its file.
+
+    Parameters
+    ----------
+    radiograph : Picture
+        Of `StudyResult.radiographs`; its name ends in its number.
+    catalog : Catalog
+
+    Returns
+    -------
+    str
+        Its number, then view and side as far as its file states them.
+    """
     caption = catalog("radiograph.caption", n=radiograph.name.rpartition("_")[2])
     entry = radiograph.entry
     if not isinstance(entry, RadiographEntry):
@@ -219,7 +242,18 @@ def name_side(picture: Picture) -> str:
 
 
 def find_pictures(pictures: Iterable[Picture], kinds: Sequence[str]) -> list[Picture]:
-    """Pictures of some kinds that hold pixels."""
+    """Find pictures by kind.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+    kinds : sequence of str
+
+    Returns
+    -------
+    list of Picture
+        In their order; one without pixels, as a map, is left out.
+    """
     return [picture for picture in pictures if picture.data and find_entry(picture).kind in kinds]
 
 
