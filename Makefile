@@ -71,6 +71,7 @@ $(BUNDLE): web/webgl.js web/build.mjs web/package.json web/package-lock.json too
 lint: all
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python tools/count_json_reads.py
 
 types: all
 	@$(BIN)/mypy
