@@ -11,7 +11,10 @@ from miliary.cli.main import main
 from miliary.exchange.folders.ct_store import write_ct_result, write_figures
 from miliary.exchange.folders.study_file import read_study
 from miliary.image.figures.scan_figures import render_figures
+from miliary.model.codec import from_json, to_json
+from miliary.model.comparison_summary import ComparisonSummary
 from miliary.model.figure import Figure, Mark
+from miliary.model.scan_summary import ScanSummary
 from miliary.report import render_report
 
 CASE = """
@@ -53,6 +56,23 @@ claims: [{id: k, kind: miliary}]
 report: {items: {title: absent, timeline: absent, key_words: present}}
 """
 
+
+def measure_pattern(name, meaning, ratio, ci95):
+    """One measure of the pattern as ``scan.json`` holds it."""
+    known = {"name": name, "meaning": meaning, "ratio": ratio, "ratio_ci95": ci95}
+    return known | {"unit": "", "value": ratio, "expected": 1.0, "p_value": 0.5}
+
+
+def judge_definition(name, title, verdict, **more):
+    """One verdict on a definition as ``scan.json`` holds it."""
+    return {"id": name, "title": title, "verdict": verdict, "statement": f"{title}: {verdict}.", **more}
+
+
+def complete(cls, content):
+    """What a file of this version holds that says as much as a shorter one."""
+    return to_json(from_json(cls, content, name="made by hand").value)
+
+
 MORE_OF_SCAN = {
     "corrected": {
         "count": 4812.3,
@@ -69,6 +89,8 @@ MORE_OF_SCAN = {
             "probability": [0.02, 0.4, 0.85, 0.98],
             "ci95_low": [0.0, 0.35, 0.8, 0.95],
             "ci95_high": [0.05, 0.45, 0.9, 1.0],
+            "size_bias": [0.0, 0.0, 0.0, 0.0],
+            "size_scatter": [0.1, 0.1, 0.1, 0.1],
         },
     },
     "pattern": {
@@ -76,16 +98,14 @@ MORE_OF_SCAN = {
         "reason": "made up",
         "probabilities": {"random": 0.93, "perilymphatic": 0.04, "centrilobular": 0.02, "none": 0.01},
         "evidence": [
-            {"name": "pleura", "meaning": "touch the pleura", "ratio": 1.1, "ratio_ci95": [0.9, 1.3]},
-            {"name": "pairs", "meaning": "pairs close by", "ratio": 0.8, "ratio_ci95": [0.7, 1.0]},
+            measure_pattern("pleura", "touch the pleura", 1.1, [0.9, 1.3]),
+            measure_pattern("pairs", "pairs close by", 0.8, [0.7, 1.0]),
         ],
-        "gradients": [
-            {"name": "height", "meaning": "upper over lower", "ratio": 1.4, "ratio_ci95": [1.2, 1.6]}
-        ],
+        "gradients": [measure_pattern("height", "upper over lower", 1.4, [1.2, 1.6])],
     },
     "definitions": [
-        {"id": "fleischner_2008", "title": "Fleischner glossary 2008", "verdict": "met"},
-        {"id": "jin_2008", "title": "Jin 2008", "verdict": "not_assessable", "reason": "extent not told"},
+        judge_definition("fleischner_2008", "Fleischner glossary 2008", "met"),
+        judge_definition("jin_2008", "Jin 2008", "not_assessable", reason="extent not told"),
     ],
     "extent": {"lung_fraction_involved": 0.71},
     "lesions": [
@@ -136,7 +156,10 @@ RESPONSE = {
     },
     "lesion": {"baseline_mm": 19.2, "followup_mm": 11.4},
     "tracks": {"kept": 3, "gone": 40},
-    "new_opacities": [{"kind": "consolidation", "side": "left", "zone": "lower", "volume_ml": 12.0}],
+    "new_opacities": [
+        {"kind": "consolidation", "side": "left", "zone": "lower", "volume_ml": 12.0}
+        | {"rise_hu": 400.0, "center_lps_mm": [40.0, 20.0, 60.0], "message": "new consolidation"}
+    ],
 }
 
 
@@ -152,7 +175,7 @@ def _slab(name, scan):
 
 
 def _closeup():
-    facts = {"long_axis_px": [[10, 20], [60, 50]], "short_axis_px": [[40, 10], [30, 60]]}
+    facts = {"lesion_id": 1, "window_hu": [-1350, 150]}
     return Figure("lesion_1", "lesion", "lesion 1", np.full((70, 70), 90, dtype=np.uint8), 0.5, (), facts)
 
 
@@ -173,10 +196,12 @@ def study(make_result, small_scan, small_labels, case_folder, tmp_path):
     for label in ("baseline", "followup"):
         result = replace(make_result(), figures=pictures)
         write_ct_result(result, folder / "ct" / label)
-        add_to(folder / "ct" / label / "scan.json", **MORE_OF_SCAN)
+        scan = folder / "ct" / label / "scan.json"
+        add_to(scan, **MORE_OF_SCAN)
+        scan.write_text(json.dumps(complete(ScanSummary, json.loads(scan.read_text()))))
     pair = folder / "compare" / "baseline__followup"
     pair.mkdir(parents=True)
-    (pair / "response.json").write_text(json.dumps(RESPONSE))
+    (pair / "response.json").write_text(json.dumps(complete(ComparisonSummary, RESPONSE)))
     write_figures(
         [_slab("baseline_axial", "baseline"), _slab("followup_axial", "followup")], pair / "figures"
     )

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.chromium import Chromium
-from tests.report.conftest import add_to
+from tests.report.conftest import add_to, judge_definition
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def _put_on_paper(page):
 def test_the_answer_and_what_is_open_fit_the_first_sheet(study, open_page):
     title = "A published definition with a rather long name"
     for path in study.glob("ct/*/scan.json"):
-        add_to(path, definitions=[{"id": f"d{n}", "title": title, "verdict": "met"} for n in range(9)])
+        add_to(path, definitions=[judge_definition(f"d{n}", title, "met") for n in range(9)])
     paper = _put_on_paper(open_page())
     bottom = paper.evaluate("document.querySelector('.at-a-glance').getBoundingClientRect().bottom + scrollY")
     assert 100 < bottom < 1017

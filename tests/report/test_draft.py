@@ -105,10 +105,12 @@ def test_simulated_and_published_sentences_never_share_a_paragraph(study):
     for path in study.glob("ct/*/scan.json"):
         add_to(path, origin="simulated")
     abstract = part(write_draft(read_study(study)), "3. Abstract").paragraphs
-    simulated = [said for said in abstract if "[simulated]" in said]
-    assert any("4,812" in said for said in simulated)
-    assert not any("[recorded]" in said or "[measured]" in said for said in simulated)
-    (driver,) = [said for said in abstract if said.startswith("Driver and therapy: ALK is positive")]
+    simulated = [paragraph for paragraph in abstract if "[simulated]" in paragraph]
+    assert any("4,812" in paragraph for paragraph in simulated)
+    assert not any("[recorded]" in paragraph or "[measured]" in paragraph for paragraph in simulated)
+    (driver,) = [
+        paragraph for paragraph in abstract if paragraph.startswith("Driver and therapy: ALK is positive")
+    ]
     assert driver.endswith("[recorded]")
 
 

@@ -1,17 +1,21 @@
-"""Saved results of any shape: whatever stands where something else belongs, the page is made."""
+"""Saved results of any shape: whatever a file holds where something else belongs, the page is made."""
 
 import copy
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
+from miliary.exchange.folders.study_file import read_study
+from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.scan_summary import ScanSummary
+from miliary.model.study import StudyResult
 from miliary.report import render_report
 from miliary.report.care import render_markdown, write_draft
-from miliary.report.page import render_report as render
-from tests.report.conftest import MORE_OF_SCAN, RESPONSE
+from tests.report.conftest import MORE_OF_SCAN, RESPONSE, complete
 from tests.report.outline import Page
 from tests.report.test_board import RECIST, SERIES
 
@@ -40,6 +44,7 @@ SCAN = {
 FIGURES = [
     {
         "name": "axial_1_5mm",
+        "file": "axial_1_5mm.png",
         "kind": "slab",
         "plane": "axial",
         "level": 1,
@@ -49,6 +54,9 @@ FIGURES = [
     | {"marks": [[1, 2.0, 3.0, 1.0, "solid"]], "pixel_mm": 0.7, "window_hu": [-1000, 100]},
     {"name": "burden_map", "kind": "burden_map", "values": [[None, 1.0], [2.0, 0.0]]},
 ]
+FILM = {"name": "film", "file": "film.png", "kind": "radiograph", "view": "pa", "burned_in": None}
+WHOLE_SCAN = complete(ScanSummary, SCAN)
+WHOLE_RESPONSE = complete(ComparisonSummary, RESPONSE | {"recist": RECIST})
 PNG = b"\x89PNG\r\n\x1a\n" + b"IEND"
 
 
@@ -96,34 +104,57 @@ def spoil(content, changes):
 CHANGES = st.lists(st.tuples(st.floats(0, 0.9999), JUNK), min_size=1, max_size=12)
 
 
+def write_study(folder, parts):
+    """A study folder whose first scan, comparison, case, series and figures hold what is given."""
+    members = {
+        "ct/baseline/scan.json": parts["scan"],
+        "ct/followup/scan.json": WHOLE_SCAN,
+        "compare/baseline__followup/response.json": parts["response"],
+        "compare/series.json": parts["series"],
+        "case/case.json": parts["case"],
+        "ct/baseline/figures/figures.json": {
+            "schema_version": "1.0",
+            "kind": "miliary.figures",
+            "figures": parts["figures"],
+        },
+        "radiographs/figures.json": {
+            "schema_version": "1.0",
+            "kind": "miliary.figures",
+            "figures": [parts["radiograph"]],
+        },
+    }
+    for member, content in members.items():
+        (folder / member).parent.mkdir(parents=True, exist_ok=True)
+        (folder / member).write_text(json.dumps(content))
+    for picture in ("ct/baseline/figures/axial_1_5mm.png", "radiographs/film.png"):
+        (folder / picture).write_bytes(PNG)
+    return folder
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES, language=st.sampled_from(["en", "ja"]))
 def test_junk_anywhere_never_stops_the_page_or_the_draft(case, changes, language):
-    response = RESPONSE | {"recist": RECIST}
-    whole = {"scan": SCAN, "response": response, "case": case, "figures": FIGURES, "series": SERIES}
-    whole["radiograph"] = {"kind": "radiograph", "number": 1, "view": "pa", "burned_in": None}
-    parts = spoil(whole, changes)
-    figures = parts["figures"] if isinstance(parts["figures"], list) else []
-    pictures = tuple(Picture(str(f.get("name")), f, PNG) for f in figures if isinstance(f, dict))
-    film = parts["radiograph"] if isinstance(parts["radiograph"], dict) else {"kind": "radiograph"}
-    # The reader of a study lets only objects through as a member's summary.
-    summaries = [part if isinstance(part, dict) else {} for part in (parts["scan"], parts["response"])]
-    study = StudyResult(
-        "junk",
-        scans=(SavedScan("baseline", "ct/baseline", summaries[0], pictures),),
-        comparisons=(SavedComparison("baseline", "followup", "compare/x", summaries[1], pictures),),
-        case=parts["case"] if isinstance(parts["case"], dict) else {},
-        case_path="case.json",
-        series=parts["series"] if isinstance(parts["series"], dict) else {},
-        series_path="series.json",
-        radiographs=(Picture("radiograph_1", film, PNG),),
-    )
-    page = Page(render_report(study, language=language))
-    assert page.trouble == []
+    whole = {"scan": WHOLE_SCAN, "response": WHOLE_RESPONSE, "case": case, "figures": FIGURES}
+    whole |= {"series": complete(SeriesSummary, SERIES), "radiograph": FILM}
+    with tempfile.TemporaryDirectory() as name:
+        study = read_study(write_study(Path(name), spoil(whole, changes)))
+    html = render_report(study, language=language)
+    assert Page(html).trouble == []
+    # What could not be read is named, and the sound scan is shown whatever happened to the other.
+    named = {problem.member for problem in study.problems}
+    for member, record in (
+        ("ct/baseline/scan.json", study.scans[0].record),
+        ("compare/baseline__followup/response.json", study.comparisons[0].record),
+        ("compare/series.json", study.series_record),
+        ("case/case.json", study.case_record),
+    ):
+        assert record is not None or member in named
+    assert all(f"<code>{member}</code>" in html for member in named)
+    assert "4,812" in html
     draft = write_draft(study, language=language)
     assert render_markdown(draft).startswith("# ")
     assert all(isinstance(p, str) for section in draft.sections for p in section.paragraphs)
 
 
 def test_an_empty_study_is_a_page_too():
-    assert Page(render(StudyResult("nothing"))).trouble == []
+    assert Page(render_report(StudyResult("nothing"))).trouble == []

@@ -65,17 +65,17 @@ def test_nothing_is_fetched_from_anywhere_and_nothing_runs(draw):
 
 
 def test_the_answer_repeats_what_was_saved(draw):
-    said = section(draw(), "answer")
-    assert "4,812" in said
-    assert "(95 % interval 4,500–5,100)" in said
-    assert "pattern random, probability 93 %" in said
-    assert "1 met (Fleischner glossary 2008)" in said
-    assert "ALK is positive" in said
-    assert "0.123" in said
-    assert "(95 % interval 0.11–0.14)" in said
-    assert "decreased" in said
-    assert "19.2 mm before" in said
-    assert "11.4 mm after" in said
+    panel = section(draw(), "answer")
+    assert "4,812" in panel
+    assert "(95 % interval 4,500–5,100)" in panel
+    assert "pattern random, probability 93 %" in panel
+    assert "1 met (Fleischner glossary 2008)" in panel
+    assert "ALK is positive" in panel
+    assert "0.123" in panel
+    assert "(95 % interval 0.11–0.14)" in panel
+    assert "decreased" in panel
+    assert "19.2 mm before" in panel
+    assert "11.4 mm after" in panel
 
 
 def test_every_number_says_where_it_stands(draw):
@@ -105,17 +105,17 @@ def test_numbers_on_the_page_are_those_of_the_files(study, draw):
         assert float(shown[1].replace(",", "")) == scan[part][name]
 
 
-def test_queries_come_the_gravest_first_each_with_rule_and_source(draw):
-    said = section(draw(), "queries")
-    assert said.index("Errors:") < said.index("Queries:") < said.index("Notes:")
-    assert "T4a is not a category" in said
-    assert "tnm.asserted_category" in said
+def test_errors_come_before_queries_and_notes_each_with_rule_and_source(draw):
+    panel = section(draw(), "queries")
+    assert panel.index("Errors:") < panel.index("Queries:") < panel.index("Notes:")
+    assert "T4a is not a category" in panel
+    assert "tnm.asserted_category" in panel
 
 
 def test_the_gate_says_verdict_reason_and_what_was_left_out(draw):
-    said = section(draw(), "gate")
+    panel = section(draw(), "gate")
     for words in ("comparable: same protocol", "new consolidation", "New shadows", "not RECIST"):
-        assert words in said
+        assert words in panel
 
 
 def test_slabs_are_paired_in_one_frame_with_marks_to_toggle(draw):
@@ -145,10 +145,10 @@ def test_the_course_is_drawn_in_days_with_bars_bands_and_grades(draw):
     for part in ("bar-drug", "bar-event", "band", "Rash maculo-papular grade 2", "CEA", "A panel"):
         assert part in drawing
     assert "2024" not in drawing
-    said = section(html, "timeline")
-    assert "Day 0: start of alectinib" in said
-    assert "Without a day in the record" in said
-    assert "X-ray chest" in said
+    panel = section(html, "timeline")
+    assert "Day 0: start of alectinib" in panel
+    assert "Without a day in the record" in panel
+    assert "X-ray chest" in panel
 
 
 def test_what_was_stated_and_derived_stands_in_the_tables(draw):
@@ -238,16 +238,37 @@ class TestDamage:
     def test_a_missing_scan_is_named_and_its_numbers_not_invented(self, study, draw):
         for file in sorted((study / "ct/followup").rglob("*"), reverse=True):
             file.rmdir() if file.is_dir() else file.unlink()
-        said = section(draw(), "answer")
-        assert "ct/followup/scan.json: is not there" in said
-        assert said.count("4,812") == 1
+        panel = section(draw(), "answer")
+        assert "ct/followup/scan.json: is not there" in panel
+        assert panel.count("4,812") == 1
 
     def test_an_earlier_schema_version_is_shown_as_far_as_it_goes(self, study, draw):
-        old = {"schema_version": "0.9", "kind": "miliary.ct", "nodules": {"count": 77}, "lungs": "unknown"}
+        old = {"schema_version": "0.9", "kind": "miliary.ct", "nodules": {"count": 77}}
         (study / "ct/baseline/scan.json").write_text(json.dumps(old))
         html = draw()
         assert "written by an earlier version (schema 0.9)" in html
         assert ">77<" in html
+
+    @pytest.mark.parametrize(
+        ("member", "part"),
+        [
+            ("ct/baseline/scan.json", {"lungs": "unknown"}),
+            ("ct/baseline/scan.json", {"nodules": {"count": "many"}}),
+            ("compare/baseline__followup/response.json", {"tracks": {"kept": 1.5}}),
+            ("case/case.json", {"record": {"labs": [{"id": "a", "analyte": "cea", "value": "high"}]}}),
+        ],
+    )
+    def test_a_member_that_contradicts_its_types_is_left_out_as_damaged(self, study, draw, member, part):
+        add_to(study / member, **part)
+        html = draw()
+        panel = section(html, "answer")
+        assert f"{member}: is damaged" in panel
+        assert Page(html).trouble == []
+        assert ("4,812" in panel, "0.123" in panel, "ALK is positive" in panel) == (
+            True,
+            "compare" not in member,
+            "case" not in member,
+        )
 
     def test_corrections_that_are_not_applied_are_said(self, draw):
         assert "Corrections pending: a reader made 3 correction(s)" in words_of(draw(n_corrections=3))
@@ -309,9 +330,13 @@ def test_two_totals_that_disagree_and_what_cannot_be_measured_are_said(study, dr
     corrected = json.loads(path.read_text())["corrected"] | {
         "count_at_least_1_mm": None,
         "count_at_least_1_mm_reason": "not measurable on this scan",
-        "excess_check": {"total_volume_mm3": 999.0, "agrees": False},
+        "excess_check": {
+            "total_volume_mm3": 999.0,
+            "total_volume_mm3_ci95": [800.0, 1200.0],
+            "agrees": False,
+        },
     }
     add_to(path, corrected=corrected)
-    said = section(draw(), "burden")
-    assert "Two independent totals disagree; read the corrected numbers with care: Baseline" in said
-    assert "not measurable on this scan" in said
+    panel = section(draw(), "burden")
+    assert "Two independent totals disagree; read the corrected numbers with care: Baseline" in panel
+    assert "not measurable on this scan" in panel

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from miliary.model.assessment import Assessment, Basis, Severity, Verdict
+from miliary.model.case_summary import CaseSummary
 from miliary.report.catalog import Catalog
-from miliary.report.reading import JsonObject, find, items, text, words
 
-SEVERITIES = ("error", "query", "note")
+SEVERITIES = (Severity.ERROR, Severity.QUERY, Severity.NOTE)
 # Signs that need no color: an outcome is read in black and white too.
 SIGNS: Mapping[str, str] = {
-    "met": "\u25cf",
-    "not_met": "\u25cb",
-    "not_assessable": "?",
-    "error": "\u2716",
-    "query": "?",
-    "note": "i",
-    "info": "\u00b7",
+    Verdict.MET: "\u25cf",
+    Verdict.NOT_MET: "\u25cb",
+    Verdict.NOT_ASSESSABLE: "?",
+    Severity.ERROR: "\u2716",
+    Severity.QUERY: "?",
+    Severity.NOTE: "i",
+    Severity.INFO: "\u00b7",
 }
 _MAX_CITATIONS = 4
 
@@ -60,64 +61,115 @@ class AssessmentRow:
     inputs: str
 
 
-def select_assessments(case: JsonObject, start: str) -> list[JsonObject]:
-    """Assessments of the rules whose id begins with `start`."""
-    return [a for a in items(case, "assessments") if text(a, "rule_id").startswith(start)]
+def select_assessments(case: CaseSummary | None, start: str) -> list[Assessment]:
+    """Select assessments by rule.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+    start : str
+        First letters of the rules' ids, as ``tnm.``; empty for all.
+
+    Returns
+    -------
+    list of Assessment
+        In the order of the case; empty where there is no case.
+    """
+    return [a for a in (case.assessments if case else ()) if a.rule_id.startswith(start)]
 
 
-def select_queries(case: JsonObject, start: str) -> list[JsonObject]:
-    """Assessments of some rules that are errors or ask for an answer."""
-    return [a for a in select_assessments(case, start) if text(a, "severity") in {"error", "query"}]
+def select_queries(case: CaseSummary | None, start: str) -> list[Assessment]:
+    """Select what some rules ask the reader to correct or to answer.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+    start : str
+        First letters of the rules' ids, as ``therapy.``.
+
+    Returns
+    -------
+    list of Assessment
+        Those of severity error or query, in the order of the case.
+    """
+    return [a for a in select_assessments(case, start) if a.severity in {Severity.ERROR, Severity.QUERY}]
 
 
-def sort_by_edition(assessments: Iterable[JsonObject]) -> list[JsonObject]:
-    """Assessments of the newest edition first."""
-    return sorted(assessments, key=lambda a: text(a, "edition"), reverse=True)
+def sort_by_edition(assessments: Iterable[Assessment]) -> list[Assessment]:
+    """Sort assessments by the edition of their rules.
+
+    Parameters
+    ----------
+    assessments : iterable of Assessment
+
+    Returns
+    -------
+    list of Assessment
+        The newest edition first; within an edition the order stays.
+    """
+    return sorted(assessments, key=lambda a: a.edition, reverse=True)
 
 
-def group_by_severity(case: JsonObject) -> dict[str, list[JsonObject]]:
-    """Errors, queries and notes of a case, in this order; a severity without any is left out."""
+def group_by_severity(case: CaseSummary | None) -> dict[Severity, list[Assessment]]:
+    """Group what a case asks of the reader.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+
+    Returns
+    -------
+    dict of Severity to list of Assessment
+        Errors, queries and notes, in this order; a severity without any is left out.
+    """
     groups = {
-        severity: [a for a in items(case, "assessments") if text(a, "severity") == severity]
+        severity: [a for a in select_assessments(case, "") if a.severity is severity]
         for severity in SEVERITIES
     }
     return {severity: group for severity, group in groups.items() if group}
 
 
-def make_row(assessment: JsonObject, catalog: Catalog) -> AssessmentRow:
-    """Turn one saved assessment into a row of the page."""
-    verdict = text(assessment, "verdict") or "not_assessable"
-    severity = text(assessment, "severity") or "info"
-    statement, reason = text(assessment, "statement"), text(assessment, "reason").rstrip(".")
+def make_row(assessment: Assessment, catalog: Catalog) -> AssessmentRow:
+    """Turn one saved assessment into a row of the page.
+
+    Parameters
+    ----------
+    assessment : Assessment
+    catalog : Catalog
+        Words before the statement; the statement itself stays as saved.
+
+    Returns
+    -------
+    AssessmentRow
+    """
+    verdict, severity = assessment.verdict, assessment.severity
+    reason = assessment.reason.rstrip(".")
     unknown = catalog("word.not_stated")
-    inputs = [
-        f"{text(i, 'path')} = {unknown if find(i, 'value') is None else find(i, 'value')}"
-        for i in items(assessment, "inputs")
-    ]
+    inputs = [f"{i.path} = {unknown if i.value is None else i.value}" for i in assessment.inputs]
     return AssessmentRow(
-        sign=SIGNS.get(verdict, "?"),
-        lead_sign=SIGNS.get(severity if severity in SEVERITIES else verdict, "?"),
-        lead=_find_lead(assessment, severity, verdict, catalog),
+        sign=SIGNS[verdict],
+        lead_sign=SIGNS[severity if severity in SEVERITIES else verdict],
+        lead=_find_lead(assessment, catalog),
         verdict=verdict,
         severity=severity,
-        title=text(assessment, "title"),
-        statement=statement,
-        reason="" if reason.removeprefix("not stated: ") in statement else reason,
-        rule=text(assessment, "rule_id"),
-        origin=text(assessment, "origin"),
-        cited=_cite_rule(assessment, catalog),
+        title=assessment.title,
+        statement=assessment.statement,
+        reason="" if reason.removeprefix("not stated: ") in assessment.statement else reason,
+        rule=assessment.rule_id,
+        origin=assessment.origin,
+        cited=cite_rule(assessment, catalog),
         inputs="; ".join(inputs),
     )
 
 
 def make_rows(
-    case: JsonObject, start: str, catalog: Catalog, *, skip: Sequence[str] = ()
+    case: CaseSummary | None, start: str, catalog: Catalog, *, skip: Sequence[str] = ()
 ) -> tuple[AssessmentRow, ...]:
     """Rows of all assessments of some rules.
 
     Parameters
     ----------
-    case : mapping
+    case : CaseSummary or None
     start : str
         First letters of the rules' ids, as ``therapy.``.
     catalog : Catalog
@@ -130,24 +182,34 @@ def make_rows(
         In the order of the case.
     """
     return tuple(
-        make_row(a, catalog)
-        for a in select_assessments(case, start)
-        if not text(a, "rule_id").startswith(tuple(skip))
+        make_row(a, catalog) for a in select_assessments(case, start) if not a.rule_id.startswith(tuple(skip))
     )
 
 
-def _find_lead(assessment: JsonObject, severity: str, verdict: str, catalog: Catalog) -> str:
-    if severity in SEVERITIES:
-        return catalog(f"lead.{severity}")
-    # The statement of a plain fact that holds needs no word; a definition or an item that is met does.
-    is_judged = text(assessment, "rule_id").startswith(("definition.", "care."))
-    return catalog.word(verdict) if is_judged or verdict != "met" else ""
+def cite_rule(assessment: Assessment, catalog: Catalog) -> str:
+    """Say on whose authority a rule speaks.
 
+    Parameters
+    ----------
+    assessment : Assessment
+    catalog : Catalog
 
-def _cite_rule(assessment: JsonObject, catalog: Catalog) -> str:
-    edition, basis = text(assessment, "edition"), text(assessment, "basis")
-    parts = [edition] if edition else []
-    parts += [f"[{name}]" for name in words(assessment, "citations")[:_MAX_CITATIONS]]
-    if basis and basis != "read":
-        parts.append(catalog.word(basis))
+    Returns
+    -------
+    str
+        Edition, the first citations, and how they were seen unless they were read.
+    """
+    parts = [assessment.edition] if assessment.edition else []
+    parts += [f"[{name}]" for name in assessment.citations[:_MAX_CITATIONS]]
+    if assessment.basis is not Basis.READ:
+        parts.append(catalog.word(assessment.basis))
     return " ".join(parts)
+
+
+def _find_lead(assessment: Assessment, catalog: Catalog) -> str:
+    if assessment.severity in SEVERITIES:
+        return catalog(f"lead.{assessment.severity}")
+    # The statement of a plain fact that holds needs no word; a definition or an item that is met does.
+    is_judged = assessment.rule_id.startswith(("definition.", "care."))
+    is_plain = assessment.verdict is Verdict.MET and not is_judged
+    return "" if is_plain else catalog.word(assessment.verdict)

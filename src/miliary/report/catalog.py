@@ -13,29 +13,52 @@ LANGUAGES = ("en", "ja")
 
 @dataclass(frozen=True)
 class Catalog:
-    """Texts of one language by key, ``section.name``."""
+    """Texts of the page in one language.
+
+    Parameters
+    ----------
+    language : str
+        One of `LANGUAGES`.
+    texts : mapping of str to str
+        By key, ``section.name`` as in ``strings.toml``; ``{words}`` in braces are filled in by the caller.
+    """
 
     language: str
     texts: Mapping[str, str]
 
     def __call__(self, key: str, **facts: object) -> str:
-        """The text of a key, its ``{places}`` filled."""
+        """The text of a key, with its words in braces replaced by `facts`.
+
+        Raises
+        ------
+        KeyError
+            If the catalog has no such key.
+        """
         found = self.texts[key]
         return found.format(**facts) if facts else found
 
     def word(self, name: str) -> str:
-        """A word of the vocabulary as a reader says it; as it stands where the catalog has none."""
+        """A word of the vocabulary in the language of the page, or as saved where the catalog has none."""
         plain = str(name)
         return self.texts.get(f"word.{plain}", plain.replace("_", " "))
 
     def section(self, name: str) -> list[tuple[str, str]]:
-        """Key and text of a whole section, in the file's order."""
+        """Name and text of everything in one section of the file, in its order."""
         start = f"{name}."
         return [(key.removeprefix(start), text) for key, text in self.texts.items() if key.startswith(start)]
 
 
 def load_catalog(language: str) -> Catalog:
-    """The texts of one of `LANGUAGES`.
+    """Read the texts of one language.
+
+    Parameters
+    ----------
+    language : str
+        One of `LANGUAGES`.
+
+    Returns
+    -------
+    Catalog
 
     Raises
     ------
@@ -54,6 +77,6 @@ def load_catalog(language: str) -> Catalog:
 
 @cache
 def read_strings() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    """The file as it stands: section, name, language."""
+    """All texts as the file holds them: by section, name and language."""
     text = resources.files("miliary.report").joinpath("strings.toml").read_text("utf-8")
     return tomllib.loads(text)

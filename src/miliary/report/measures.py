@@ -4,30 +4,80 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from miliary.model.case_summary import CaseSummary
+from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.study import SavedComparison, SavedScan, StudyResult
+from miliary.model.vocabulary import Origin
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
-from miliary.report.reading import number, pair, text
+from miliary.report.paths import Member, find_reason, follow
 from miliary.report.sources import Sources
 
 SIDES = ("right", "left")
 ZONES = ("upper", "middle", "lower")
 
 
-def find_measured(study: StudyResult) -> list[SavedScan]:
-    """Scans whose summary could be read."""
-    return [scan for scan in study.scans if scan.summary]
+def find_measured(study: StudyResult) -> list[tuple[SavedScan, ScanSummary]]:
+    """Find the scans that have results.
+
+    Parameters
+    ----------
+    study : StudyResult
+
+    Returns
+    -------
+    list of (SavedScan, ScanSummary)
+        In the order of the study; a scan whose ``scan.json`` cannot be read is left out.
+    """
+    return [(scan, scan.record) for scan in study.scans if scan.record is not None]
 
 
-def locate_member(saved: SavedScan | SavedComparison) -> str:
-    """Path of a member's summary within the study folder."""
-    file = "scan.json" if isinstance(saved, SavedScan) else "response.json"
-    return file if saved.path == "." else f"{saved.path}/{file}"
+def find_compared(study: StudyResult) -> list[tuple[SavedComparison, ComparisonSummary]]:
+    """Find the comparisons that have results.
+
+    Parameters
+    ----------
+    study : StudyResult
+
+    Returns
+    -------
+    list of (SavedComparison, ComparisonSummary)
+        In the order of the study; one whose ``response.json`` cannot be read is left out.
+    """
+    return [(one, one.record) for one in study.comparisons if one.record is not None]
+
+
+def locate(saved: SavedScan | SavedComparison) -> Member:
+    """Name the file that holds the summary of a scan or of a comparison.
+
+    Parameters
+    ----------
+    saved : SavedScan or SavedComparison
+
+    Returns
+    -------
+    Member
+    """
+    folder = "" if saved.path == "." else f"{saved.path}/"
+    if isinstance(saved, SavedScan):
+        return Member(f"{folder}scan.json", ScanSummary)
+    return Member(f"{folder}response.json", ComparisonSummary)
+
+
+def locate_case(study: StudyResult) -> Member:
+    """The file that holds the case of a study."""
+    return Member(study.case_path, CaseSummary)
+
+
+def locate_series(study: StudyResult) -> Member:
+    """The file that holds the series of a study."""
+    return Member(study.series_path, SeriesSummary)
 
 
 def is_simulated(saved: SavedScan | SavedComparison) -> bool:
     """Whether a member was measured on simulated scans."""
-    return text(saved.summary, "origin") == "simulated"
+    return saved.record is not None and saved.record.origin == Origin.SIMULATED
 
 
 def title_scan(scan: SavedScan, catalog: Catalog) -> str:
@@ -50,7 +100,7 @@ def make_cell(
     ----------
     saved : SavedScan or SavedComparison
     path : str
-        Dotted path in the member's summary.
+        Dotted path in the member's summary, checked as by `follow`.
     sources : Sources
         Cites the member.
     style : str
@@ -61,10 +111,10 @@ def make_cell(
     Markup
         The number with its source on hover, else the saved reason why there is none, else a dash.
     """
-    value = number(saved.summary, path)
+    value = follow(saved.record, path)
     if value is None:
-        return make_empty_cell(text(saved.summary, f"{path}_reason"))
-    return sources.number(format_number(value, style), locate_member(saved), path, note=False)
+        return make_empty_cell(find_reason(saved.record, path))
+    return sources.number(format_number(value, style), locate(saved), path, note=False)
 
 
 def make_empty_cell(reason: str | None) -> Markup:
@@ -73,7 +123,20 @@ def make_empty_cell(reason: str | None) -> Markup:
 
 
 def format_interval(interval: tuple[float, float] | None, style: str) -> Markup:
-    """A 95 % interval in brackets behind its number; empty where there is none."""
+    """Write a 95 % interval in brackets, to follow its number.
+
+    Parameters
+    ----------
+    interval : (float, float) or None
+        Lower and upper limit.
+    style : str
+        Format of `format_number`.
+
+    Returns
+    -------
+    Markup
+        Empty where there is no interval.
+    """
     if interval is None:
         return Markup("")
     low, high = (format_number(value, style) for value in interval)
@@ -83,6 +146,22 @@ def format_interval(interval: tuple[float, float] | None, style: str) -> Markup:
 def make_interval_cell(
     saved: SavedScan | SavedComparison, path: str, sources: Sources, *, style: str, interval: str
 ) -> Markup:
-    """One measured number with its 95 % interval, saved at a path of its own; empty for no interval."""
+    """One measured number with its 95 % interval, for a table.
+
+    Parameters
+    ----------
+    saved : SavedScan or SavedComparison
+    path, interval : str
+        Dotted paths of the number and of its interval in the member's summary; `interval` is empty for a
+        number without one.
+    sources : Sources
+        Cites the member.
+    style : str
+        Format of `format_number`, for both.
+
+    Returns
+    -------
+    Markup
+    """
     cell = make_cell(saved, path, sources, style=style)
-    return cell + format_interval(pair(saved.summary, interval) if interval else None, style)
+    return cell + format_interval(follow(saved.record, interval) if interval else None, style)

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from miliary import __version__
 from miliary.model.study import StudyResult
+from miliary.model.vocabulary import Origin
 from miliary.report.catalog import Catalog, load_catalog
-from miliary.report.reading import items, text
 from miliary.report.sections import BUILDERS, Builder
 from miliary.report.sources import Sources
 
@@ -26,7 +26,7 @@ _PACKAGE = "miliary.report"
 def render_report(study: StudyResult, *, language: str = "en") -> str:
     """Render a study as a page.
 
-    Shows what was saved and computes nothing clinical. What is missing is named, the rest is shown.
+    Shows what was saved and computes nothing clinical. What is missing is named; everything else is shown.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def assemble_page(
         generator=GENERATOR,
         title=study.title,
         n_corrections=study.n_corrections,
-        is_simulated="simulated" in origins,
-        is_all_simulated=origins == {"simulated"},
+        is_simulated=Origin.SIMULATED in origins,
+        is_all_simulated=origins == {Origin.SIMULATED},
         sections=[section for section in built if section is not None],
     )
 
@@ -121,10 +121,10 @@ def _read_template(name: str) -> str:
     return resources.files(_PACKAGE).joinpath("templates").joinpath(name).read_text("utf-8")
 
 
-def list_origins(study: StudyResult) -> set[str]:
+def list_origins(study: StudyResult) -> set[Origin]:
     """Every origin (published, recorded, measured, simulated, corrected) that occurs in a study."""
-    found = [text(scan.summary, "origin") for scan in study.scans]
-    found += [text(compared.summary, "origin") for compared in study.comparisons]
-    found += [text(study.case, "origin")]
-    found += [text(a, "origin") for a in items(study.case, "assessments")]
-    return {origin for origin in found if origin}
+    found = [scan.record.origin for scan in study.scans if scan.record]
+    found += [compared.record.origin for compared in study.comparisons if compared.record]
+    if study.case_record is not None:
+        found += [study.case_record.origin, *(a.origin for a in study.case_record.assessments)]
+    return {origin for origin in found if origin is not None}

@@ -18,7 +18,7 @@ BROWSERS = (
 ENV_BROWSER = "MILIARY_CHROMIUM"
 _LIMIT_SECONDS = 120
 
-_HOW = (
+_REMEDY = (
     "a PDF needs Chromium (or Chrome) on this machine, named by MILIARY_CHROMIUM where it is not found, "
     "or WeasyPrint in this Python; without either, open the page in a browser and print it"
 )
@@ -33,12 +33,17 @@ def find_browser() -> str | None:
 
 
 def render_pdf(html: str) -> bytes:
-    """The page as PDF.
+    """Print a page as PDF.
 
     Parameters
     ----------
     html : str
-        A whole page that needs nothing beside it.
+        A whole page that needs no other file.
+
+    Returns
+    -------
+    bytes
+        A PDF file.
 
     Raises
     ------
@@ -51,7 +56,7 @@ def render_pdf(html: str) -> bytes:
     try:
         weasyprint = import_module("weasyprint")
     except (ImportError, OSError):
-        raise InputError(_HOW) from None
+        raise InputError(_REMEDY) from None
     pdf: bytes = weasyprint.HTML(string=html).write_pdf()
     return pdf
 
@@ -80,7 +85,7 @@ def _print_with_browser(browser: str, html: str) -> bytes:
                 command, capture_output=True, timeout=_LIMIT_SECONDS, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"the browser could not print ({type(error).__name__}); {_HOW}") from error
+            raise InputError(f"the browser could not print ({type(error).__name__}); {_REMEDY}") from error
         if not pdf.is_file():
-            raise InputError(f"the browser printed nothing (exit code {done.returncode}); {_HOW}")
+            raise InputError(f"the browser printed nothing (exit code {done.returncode}); {_REMEDY}")
         return pdf.read_bytes()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from miliary.model.figure_index import FigureEntry, RadiographEntry
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
 from miliary.report.measures import is_simulated, name_pair
-from miliary.report.reading import number, numbers, text
 
 # Kinds of slabs that a comparison saves, both scans in one frame.
 PAIRED_KINDS = ("slab", "compared_slab")
@@ -78,18 +78,18 @@ class PictureRenderer:
 
     def __init__(self, study: StudyResult, catalog: Catalog) -> None:
         self.study, self.t = study, catalog
-        groups: list[Sequence[Picture]] = [scan.pictures for scan in study.scans]
-        groups += [compared.pictures for compared in study.comparisons]
-        groups.append(study.radiographs)
-        self._is_lossy = sum(len(p.data) for group in groups for p in group) > _LOSSLESS_BYTES
+        pictures = [one for scan in study.scans for one in scan.pictures]
+        pictures += [one for compared in study.comparisons for one in compared.pictures]
+        n_bytes = sum(len(one.data) for one in (*pictures, *study.radiographs))
+        self._is_lossy = n_bytes > _LOSSLESS_BYTES
 
-    def render(self, picture: Picture, saved: SavedScan | SavedComparison | None, label: str) -> PagePicture:
+    def render(self, picture: Picture, saved: SavedScan | SavedComparison, label: str) -> PagePicture:
         """Render one picture.
 
         Parameters
         ----------
         picture : Picture
-        saved : SavedScan, SavedComparison or None
+        saved : SavedScan or SavedComparison
             The member that the picture belongs to; a simulated one gets a watermark.
         label : str
             Opens the alternative text, as the name of the scan.
@@ -98,42 +98,45 @@ class PictureRenderer:
         -------
         PagePicture
         """
-        about = picture.about
-        size = numbers(about, "size_px")
-        width, height = (int(size[0]), int(size[1])) if len(size) == 2 else _read_size(picture.data)
-        marks = about.get("marks")
-        n_marks = len(marks) if isinstance(marks, list) else 0
-        caption = self._caption(picture)
-        simulated = saved is not None and is_simulated(saved)
+        entry = find_entry(picture)
+        caption = self._caption(entry)
+        width, height = entry.size_px or _read_size(picture.data)
+        n_marks = len(entry.marks)
+        simulated = is_simulated(saved)
+        watermark = self.t("page.simulated") if simulated else ""
         alt = f"{label}: {caption}" + (f"; {self.t('slabs.n_marks', n=n_marks)}" if n_marks else "")
-        overlay = Markup("")
-        if about:
-            overlay = charts.draw_overlay(
-                {**about, "size_px": [width, height]},
-                scale_label="50 mm",
-                watermark=self.t("page.simulated") if simulated else "",
-            )
         return PagePicture(
             name=picture.name,
-            address=self._address(picture) if picture.data else "",
-            overlay=overlay,
+            address=self._address(picture),
+            overlay=charts.draw_overlay(entry, (width, height), watermark=watermark),
             alt=alt + (f" ({self.t('word.simulated')})" if simulated else ""),
             caption=caption,
             width=width,
             height=height,
-            plane=text(about, "plane"),
-            thickness=f"{number(about, 'thickness_mm') or 0:g}",
-            level=int(number(about, "level") or 0),
+            plane=entry.plane or "",
+            thickness=f"{entry.thickness_mm or 0:g}",
+            level=entry.level or 0,
             n_marks=n_marks,
         )
 
     def render_kind(self, kind: str) -> tuple[PagePicture, ...]:
-        """Every saved picture of one kind, scan by scan, captioned with the name of its scan."""
+        """Render every saved picture of one kind.
+
+        Parameters
+        ----------
+        kind : str
+            As in ``figures.json``; for a file that no index lists, its name.
+
+        Returns
+        -------
+        tuple of PagePicture
+            Scan by scan, captioned with the name of the scan.
+        """
         return tuple(
             self.render(picture, scan, self.t.word(scan.label)).captioned(self.t.word(scan.label))
             for scan in self.study.scans
             for picture in scan.pictures
-            if picture.data and (picture.kind == kind or (not picture.about and picture.name == kind))
+            if picture.data and find_entry(picture).kind == kind
         )
 
     def render_unpaired(self) -> tuple[PagePicture, ...]:
@@ -143,61 +146,115 @@ class PictureRenderer:
             for compared in self.study.comparisons
             if (label := name_pair(compared, self.t))
             for picture in compared.pictures
-            if picture.data and picture.kind not in PAIRED_KINDS
+            if picture.data and find_entry(picture).kind not in PAIRED_KINDS
         )
 
     def render_radiographs(self) -> tuple[PagePicture, ...]:
         """Radiographs that a person put into the study."""
-        rendered = (self.render(picture, None, "") for picture in self.study.radiographs)
-        return tuple(replace(one, alt=one.caption) for one in rendered)
+        rendered = []
+        for one in self.study.radiographs:
+            width, height = _read_size(one.data)
+            caption = caption_radiograph(one, self.t)
+            rendered.append(
+                PagePicture(one.name, self._address(one), Markup(""), caption, caption, width, height)
+            )
+        return tuple(rendered)
 
     def _address(self, picture: Picture) -> str:
         data, media_type = picture.data, picture.media_type
+        if not data:
+            return ""
         if self._is_lossy and media_type == "image/png" and len(data) > _SMALL_BYTES:
             # A picture with damaged pixels is embedded as it is: the browser shows its alternative text.
             with contextlib.suppress(OSError, SyntaxError, ValueError):
                 data, media_type = _encode_jpeg(data), "image/jpeg"
         return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
-    def _caption(self, picture: Picture) -> str:
-        about = picture.about
-        if picture.kind == "radiograph":
-            return caption_radiograph(about, self.t)
-        if picture.kind in PAIRED_KINDS:
-            window, position_mm = numbers(about, "window_hu"), number(about, "position_mm")
-            return self.t(
-                "slabs.caption",
-                plane=self.t.word(text(about, "plane")),
-                thickness=f"{number(about, 'thickness_mm') or 0:g}",
-                position="" if position_mm is None else self.t("slabs.position", mm=f"{position_mm:.0f}"),
-                low=f"{window[0]:g}".replace("-", "\u2212") if len(window) == 2 else "?",
-                high=f"{window[1]:g}".replace("-", "\u2212") if len(window) == 2 else "?",
-            )
-        key = f"figure.{picture.kind if about else picture.name}"
-        if picture.kind == "lesion" and text(about, "title"):
-            return f"{text(about, 'title')}; {self.t(key)}"
-        return self.t.texts.get(key) or text(about, "title") or picture.name.replace("_", " ")
+    def _caption(self, entry: FigureEntry) -> str:
+        if entry.kind in PAIRED_KINDS:
+            return self._caption_slab(entry)
+        key = f"figure.{entry.kind}"
+        if entry.kind == "lesion" and entry.title:
+            return f"{entry.title}; {self.t(key)}"
+        return self.t.texts.get(key) or entry.title or entry.name.replace("_", " ")
+
+    def _caption_slab(self, entry: FigureEntry) -> str:
+        position = ""
+        if entry.position_mm is not None:
+            position = self.t("slabs.position", mm=f"{entry.position_mm:.0f}")
+        low, high = (f"{v:g}".replace("-", "\u2212") for v in entry.window_hu) if entry.window_hu else "??"
+        return self.t(
+            "slabs.caption",
+            plane=self.t.word(entry.plane or ""),
+            thickness=f"{entry.thickness_mm or 0:g}",
+            position=position,
+            low=low,
+            high=high,
+        )
 
 
-def caption_radiograph(about: Mapping[str, object], catalog: Catalog) -> str:
-    """Number, view and side of a radiograph, as far as its file states them."""
+def caption_radiograph(radiograph: Picture, catalog: Catalog) -> str:
+    """Describe a radiograph without the name of its file.
+
+    Parameters
+    ----------
+    radiograph : Picture
+        Of `StudyResult.radiographs`; its name ends in its number.
+    catalog : Catalog
+
+    Returns
+    -------
+    str
+        Its number, then view and side as far as its file states them.
+    """
+    caption = catalog("radiograph.caption", n=radiograph.name.rpartition("_")[2])
+    entry = radiograph.entry
+    if not isinstance(entry, RadiographEntry):
+        return caption
     keys = (
-        f"radiograph.{text(about, 'view')}",
-        f"radiograph.left_is_{text(about, 'left_of_picture')}",
-        "radiograph.raw" if about.get("is_raw") is True else "",
+        f"radiograph.{entry.view}",
+        f"radiograph.left_is_{entry.left_of_picture}",
+        "radiograph.raw" if entry.is_raw else "",
     )
-    first = catalog("radiograph.caption", n=f"{number(about, 'number') or 1:g}")
-    return "; ".join([first, *(catalog(key) for key in keys if key in catalog.texts)])
+    return "; ".join([caption, *(catalog(key) for key in keys if key in catalog.texts)])
+
+
+def find_entry(picture: Picture) -> FigureEntry:
+    """Entry of a picture in the index of its folder.
+
+    Parameters
+    ----------
+    picture : Picture
+
+    Returns
+    -------
+    FigureEntry
+        For a file that no index lists, an entry whose kind is the name of the file.
+    """
+    if isinstance(picture.entry, FigureEntry):
+        return picture.entry
+    return FigureEntry(picture.name, kind=picture.name)
 
 
 def name_side(picture: Picture) -> str:
     """Which scan of its comparison a registered slab shows, from its entry or its name."""
-    return text(picture.about, "scan") or picture.name.partition("_")[0]
+    return find_entry(picture).scan or picture.name.partition("_")[0]
 
 
 def find_pictures(pictures: Iterable[Picture], kinds: Sequence[str]) -> list[Picture]:
-    """Pictures of some kinds that hold pixels."""
-    return [picture for picture in pictures if picture.kind in kinds and picture.data]
+    """Find pictures by kind.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+    kinds : sequence of str
+
+    Returns
+    -------
+    list of Picture
+        In their order; one without pixels, as a map, is left out.
+    """
+    return [picture for picture in pictures if picture.data and find_entry(picture).kind in kinds]
 
 
 def _encode_jpeg(data: bytes) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
+from miliary.report.paths import Member, check_path
+
 
 @dataclass(frozen=True)
 class Footnote:
@@ -32,22 +34,41 @@ class Sources:
 
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def cite(self, member: str, path: str) -> int:
-        """Number of the footnote for a path in a file of the study."""
-        part = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
-        return self.numbers.setdefault((member, part), len(self.numbers) + 1)
+    def cite(self, member: Member, path: str) -> int:
+        """Number of the footnote for a path in a file of the study.
 
-    def number(self, label: str, member: str, path: str, *, note: bool = True) -> Markup:
+        Parameters
+        ----------
+        member : Member
+        path : str
+            Dotted path in the file; a colon and words behind it name a part of a list, as in
+            ``assessments: tnm``.
+
+        Returns
+        -------
+        int
+            Counted from 1.
+
+        Raises
+        ------
+        ValueError
+            If the member's record has no such field.
+        """
+        check_path(member.record_type, path.partition(":")[0])
+        part = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+        return self.numbers.setdefault((member.path, part), len(self.numbers) + 1)
+
+    def number(self, label: str, member: Member, path: str, *, note: bool = True) -> Markup:
         """Write a number with its source on hover.
 
         Parameters
         ----------
         label : str
             The number as written on the page.
-        member : str
-            Path of the file within the study folder.
+        member : Member
+            The file that the number was read from.
         path : str
-            Dotted path in the file.
+            Dotted path in the file, checked as by `check_path`.
         note : bool
             Put a footnote behind the number; False in a table, where hovering is enough.
 
@@ -57,10 +78,10 @@ class Sources:
         """
         footnote = self.footnote(member, path)
         return Markup('<data class="num" value="{0}" title="{1}">{0}</data>{2}').format(
-            label, f"{member}: {path}", footnote if note else ""
+            label, f"{member.path}: {path}", footnote if note else ""
         )
 
-    def footnote(self, member: str, path: str) -> Markup:
+    def footnote(self, member: Member, path: str) -> Markup:
         """A footnote by itself, as for a caption."""
         return Markup('<sup class="note"><a href="#source-{0}">{0}</a></sup>').format(self.cite(member, path))
 

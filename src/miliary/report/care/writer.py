@@ -11,14 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from markupsafe import Markup
 
 from miliary import __version__
+from miliary.model.assessment import Assessment, Severity, Verdict
+from miliary.model.case_summary import EthicsSummary, EventSummary, LabSummary, RecordSummary
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
+from miliary.model.vocabulary import Presence
 from miliary.report.assessments import select_assessments, select_queries, sort_by_edition
 from miliary.report.care.draft import Draft, DraftFigure, DraftSection, DraftTable
 from miliary.report.catalog import Catalog, load_catalog
 from miliary.report.formatting import spell
 from miliary.report.measures import is_simulated
-from miliary.report.pictures import caption_radiograph
-from miliary.report.reading import JsonObject, find, items, number, text, words
+from miliary.report.paths import follow
+from miliary.report.pictures import caption_radiograph, find_entry
 from miliary.report.sections.answer import write_answer
 from miliary.report.sections.differential import rank_diagnoses
 from miliary.report.sections.methods import describe_methods
@@ -65,17 +68,16 @@ class DraftWriter:
 
     def __init__(self, study: StudyResult, catalog: Catalog) -> None:
         self.study, self.t = study, catalog
-        self.record: JsonObject = find(study.case, "record") or {}
-        self.events = items(self.record, "events")
+        self.record = study.case_record.record if study.case_record else RecordSummary()
         self.answer = {line.name: line for line in write_answer(study, catalog, Sources())}
 
     def write_sections(self) -> Iterator[DraftSection]:
         """Every heading in the order of CARE, then methods, figures and references."""
-        title = text(self.record, "title")
+        title = self.record.title
         yield self._section("title", (title,) if title else (), gaps=("title",))
         yield self._section("key_words", gaps=("key_words",))
         yield self._section("abstract", self._answers(), gaps=("abstract", "lesson"))
-        frequency = select_assessments(self.study.case, "differential.frequency")
+        frequency = select_assessments(self.study.case_record, "differential.frequency")
         yield self._section("introduction", self._statements(frequency), gaps=("introduction",))
         yield self._write_patient()
         yield self._section("findings", self._events("imaging"), gaps=("examination",))
@@ -83,7 +85,7 @@ class DraftWriter:
         yield self._write_diagnosis()
         yield self._write_therapy()
         yield self._write_outcome()
-        literature = select_assessments(self.study.case, "literature.")
+        literature = select_assessments(self.study.case_record, "literature.")
         yield self._section("discussion", self._statements(literature), gaps=("discussion", "limits"))
         yield self._section("perspective", gaps=("perspective",))
         yield self._write_consent()
@@ -118,47 +120,46 @@ class DraftWriter:
                 paragraphs.append(f"{line.title}: {' '.join(parts)} [{self.t.word(origin)}]")
         return tuple(paragraphs)
 
-    def _statements(self, assessments: Iterable[JsonObject]) -> tuple[str, ...]:
+    def _statements(self, assessments: Iterable[Assessment]) -> tuple[str, ...]:
         """Plain statements that hold, with what they cite."""
         statements = []
         for assessment in assessments:
-            if text(assessment, "verdict") == "met" and text(assessment, "severity") == "info":
-                cited = " ".join(f"[{name}]" for name in words(assessment, "citations")[:_MAX_CITATIONS])
-                statements.append(f"{text(assessment, 'statement')} {cited}".strip())
+            if assessment.verdict is Verdict.MET and assessment.severity is Severity.INFO:
+                cited = " ".join(f"[{name}]" for name in assessment.citations[:_MAX_CITATIONS])
+                statements.append(f"{assessment.statement} {cited}".strip())
         return tuple(statements)
 
     def _events(self, *kinds: str) -> tuple[str, ...]:
         """Events of some kinds, one sentence each."""
         sentences = []
-        for event in self.events:
-            if text(event, "kind") in kinds:
-                label, detail = spell(text(event, "label")), text(event, "detail")
-                what = f"{label}: {detail}" if detail else label
-                origin = self.t.word(text(event, "origin"))
+        for event in self.record.events:
+            if event.kind in kinds:
+                label = spell(event.label)
+                what = f"{label}: {event.detail}" if event.detail else label
+                origin = self.t.word(event.origin or "")
                 sentences.append(f"{what} ({self._when(event)}) [{origin}].")
         return tuple(sentences)
 
-    def _when(self, item: JsonObject) -> str:
-        day = number(item, "day")
-        if day is not None:
-            return self.t("timeline.day", n=f"{day:g}")
-        return text(item, "when") or self.t("draft.not_reported")
+    def _when(self, item: EventSummary | LabSummary) -> str:
+        if item.day is not None:
+            return self.t("timeline.day", n=f"{item.day:g}")
+        return item.when or self.t("draft.not_reported")
 
     def _write_patient(self) -> DraftSection:
-        patient = find(self.record, "patient")
         rows = [
-            (self.t(f"draft.p_{name}"), self._format_fact(find(patient, name))) for name in _PATIENT_FACTS
+            (self.t(f"draft.p_{name}"), self._format_fact(follow(self.record.patient, name)))
+            for name in _PATIENT_FACTS
         ]
         rows += [
-            (self.t.word(name), self.t.word(str(presence)))
-            for part in ("symptoms", "history")
-            for name, presence in (find(self.record, part) or {}).items()
+            (self.t.word(name), self.t.word(presence))
+            for part in (self.record.symptoms, self.record.history)
+            for name, presence in part.items()
         ]
         table = DraftTable((self.t("table.what"), self.t("table.value")), tuple(rows))
         return self._section("patient", gaps=("history", "family"), tables=(table,))
 
     def _format_fact(self, value: object) -> str:
-        if value is None:
+        if value in {None, ""}:
             return self.t("draft.not_reported")
         return f"{value:g}" if isinstance(value, int | float) else self.t.word(str(value))
 
@@ -166,14 +167,14 @@ class DraftWriter:
         rows = [
             (
                 self._when(event),
-                self.t.texts.get(f"timeline.{text(event, 'kind')}", text(event, "kind")),
-                spell(text(event, "label")),
-                text(event, "detail"),
+                self.t.texts.get(f"timeline.{event.kind}", event.kind),
+                spell(event.label),
+                event.detail,
             )
-            for event in self.events
+            for event in self.record.events
         ]
-        zero = text(self.record, "day_zero")
-        has_gap = not rows or any(number(event, "day") is None for event in self.events)
+        zero = self.record.day_zero
+        has_gap = not rows or any(event.day is None for event in self.record.events)
         return self._section(
             "timeline",
             (f"{self.t('timeline.day_zero')} {zero}",) if zero else (),
@@ -183,8 +184,8 @@ class DraftWriter:
 
     def _write_diagnosis(self) -> DraftSection:
         rows = [
-            (spell(text(lab, "analyte")), self._lab_value(lab), self._lab_range(lab), self._when(lab))
-            for lab in items(self.record, "labs")
+            (spell(lab.analyte), self._lab_value(lab), self._lab_range(lab), self._when(lab))
+            for lab in self.record.labs
         ]
         diagnoses = rank_diagnoses(self.study, self.t)[:_MAX_DIAGNOSES]
         ranked = "; ".join(f"{row.rank}. {row.name}" for row in diagnoses)
@@ -206,27 +207,25 @@ class DraftWriter:
             return ()
         return (DraftTable(tuple(self.t(f"table.{name}") for name in header), tuple(rows)),)
 
-    def _lab_value(self, lab: JsonObject) -> str:
-        value = number(lab, "value")
-        if value is None:
-            return self.t.word(text(lab, "change")) if text(lab, "change") else self.t("draft.not_reported")
-        return f"{text(lab, 'comparator')}{value:g} {text(lab, 'unit')}".strip()
+    def _lab_value(self, lab: LabSummary) -> str:
+        if lab.value is None:
+            return self.t.word(lab.change) if lab.change else self.t("draft.not_reported")
+        return f"{lab.comparator}{lab.value:g} {lab.unit}".strip()
 
-    def _lab_range(self, lab: JsonObject) -> str:
-        low, high = number(lab, "low"), number(lab, "high")
-        if low is None and high is None:
+    def _lab_range(self, lab: LabSummary) -> str:
+        if lab.low is None and lab.high is None:
             return self.t("draft.not_reported")
-        ends = ["" if end is None else f"{end:g}" for end in (low, high)]
-        return f"{ends[0]}\u2013{ends[1]} ({text(lab, 'range')})"
+        low, high = ("" if end is None else f"{end:g}" for end in (lab.low, lab.high))
+        return f"{low}\u2013{high} ({lab.range})"
 
     def _write_therapy(self) -> DraftSection:
-        queries = tuple(text(a, "statement") for a in select_queries(self.study.case, "therapy."))
+        queries = tuple(a.statement for a in select_queries(self.study.case_record, "therapy."))
         gaps = queries or (self.t("draft.gap_therapy"),)
         return DraftSection(self.t("draft.h_therapy"), self._events("treatment"), gaps)
 
     def _write_outcome(self) -> DraftSection:
-        graded = sort_by_edition(select_assessments(self.study.case, "ctcae."))
-        rows = [(text(row, "statement"), text(row, "reason") or "\u2013") for row in graded]
+        graded = sort_by_edition(select_assessments(self.study.case_record, "ctcae."))
+        rows = [(a.statement, a.reason or "\u2013") for a in graded]
         return self._section(
             "outcome",
             (*self._answers("burden", "response"), *self._events("response", "adverse_event")),
@@ -235,13 +234,18 @@ class DraftWriter:
         )
 
     def _write_consent(self) -> DraftSection:
-        ethics = find(self.record, "ethics")
-        paragraphs = []
-        for name in ("consent_written", "committee_approval", "committee_waiver"):
-            stated = text(ethics, name)
-            if stated and stated != "not_stated":
-                paragraphs.append(f"{self.t(f'draft.e_{name}')}: {self.t.word(stated)}.")
-        has_consent = text(ethics, "consent_written") == "present"
+        ethics = self.record.ethics or EthicsSummary()
+        stated = (
+            ("consent_written", ethics.consent_written),
+            ("committee_approval", ethics.committee_approval),
+            ("committee_waiver", ethics.committee_waiver),
+        )
+        paragraphs = [
+            f"{self.t(f'draft.e_{name}')}: {self.t.word(presence)}."
+            for name, presence in stated
+            if presence is not Presence.NOT_STATED
+        ]
+        has_consent = ethics.consent_written is Presence.PRESENT
         return self._section("consent", paragraphs, gaps=() if has_consent else ("consent",))
 
     def _write_figures(self) -> DraftSection:
@@ -256,18 +260,18 @@ class DraftWriter:
     def _choose_figures(self) -> Iterator[tuple[Picture, str]]:
         """Radiographs, a picture of every comparison, then slabs, projection and lesions of every scan."""
         for picture in self.study.radiographs:
-            yield picture, caption_radiograph(picture.about, self.t) + "."
+            yield picture, caption_radiograph(picture, self.t) + "."
         for compared in self.study.comparisons:
             scans = f"{self.t.word(compared.baseline)}, {self.t.word(compared.followup)}"
             for picture in compared.pictures:
-                if picture.data and not picture.about:
+                if picture.data and picture.entry is None:
                     title = self.t.texts.get(f"figure.{picture.name}", picture.name)
                     yield picture, self._caption(title, scans, compared)
         for scan in self.study.scans:
             for picture in scan.pictures:
-                kind = picture.kind if picture.about else picture.name
-                if picture.data and (picture.name in _SCAN_FIGURES or kind == "lesion"):
-                    title = self.t.texts.get(f"figure.{kind}") or text(picture.about, "title") or kind
+                entry = find_entry(picture)
+                if picture.data and (picture.name in _SCAN_FIGURES or entry.kind == "lesion"):
+                    title = self.t.texts.get(f"figure.{entry.kind}") or entry.title or entry.kind
                     yield picture, self._caption(title, self.t.word(scan.label), scan)
 
     def _caption(self, title: str, scans: str, saved: SavedScan | SavedComparison) -> str:
@@ -276,7 +280,7 @@ class DraftWriter:
         return f"{title.replace(simulated, '')}: {scans}{simulated if is_simulated(saved) else ''}."
 
     def _references(self) -> Iterator[str]:
-        yield from words(self.record, "sources")
+        yield from self.record.sources
         for cited in list_citations(self.study):
             basis = "" if cited.basis == "read" else f" ({self.t.word(cited.basis)})"
             yield f"[{cited.id}] {cited.text}" + (f", doi {cited.doi}" if cited.doi else "") + basis

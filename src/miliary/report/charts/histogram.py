@@ -51,7 +51,7 @@ def draw_histogram(
     Returns
     -------
     Markup
-        An ``<svg>``; at the right end of a bin that is open above stands ``+``.
+        An ``<svg>``; a bin that is open above ends in ``+``.
     """
     n_bins = max((len(s.counts) for s in series), default=0)
     peak = max((max(s.counts, default=0.0) for s in series), default=0.0) or 1.0

@@ -14,7 +14,22 @@ _TEXTURE_PATHS = ("", "M0 6L6 0", "M3 3h.01", "M0 0L6 6M0 6L6 0")
 
 
 def open_svg(width: float, height: float, title: str, *, css: str = "chart") -> str:
-    """Opening tag of a drawing that a screen reader announces as an image by its title."""
+    """Open a drawing that a screen reader announces as an image.
+
+    Parameters
+    ----------
+    width, height : float
+        Size of the drawing in its own units.
+    title : str
+        What the screen reader says.
+    css : str
+        Class of the element.
+
+    Returns
+    -------
+    str
+        The opening tag.
+    """
     return (
         f'<svg class="{css}" viewBox="0 0 {width:g} {height:g}" role="img" '
         f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">'
@@ -22,15 +37,40 @@ def open_svg(width: float, height: float, title: str, *, css: str = "chart") -> 
 
 
 def close_svg(parts: Iterable[str]) -> Markup:
-    """A whole drawing from its parts, the opening tag first.
+    """Join the parts of a drawing.
 
-    Every part must have escaped what it took from saved results.
+    Parameters
+    ----------
+    parts : iterable of str
+        The opening tag first; every part must have escaped what it took from saved results.
+
+    Returns
+    -------
+    Markup
+        A whole ``<svg>``.
     """
     return Markup("".join(parts) + "</svg>")  # noqa: S704  every text went through escape
 
 
 def write_text(x: float, y: float, label: object, *, anchor: str = "start", css: str = "") -> str:
-    """One line of text at a point, escaped."""
+    """Write one line of text.
+
+    Parameters
+    ----------
+    x, y : float
+        Where it starts, ends or has its middle, by `anchor`; `y` is its base line.
+    label : object
+        Escaped.
+    anchor : str
+        start, middle or end.
+    css : str
+        Class of the element; empty for none.
+
+    Returns
+    -------
+    str
+        A ``<text>`` element.
+    """
     style = f' class="{css}"' if css else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{escape(label)}</text>'
 
@@ -79,7 +119,24 @@ def define_textures(prefix: str) -> str:
 
 
 def draw_legend_entry(x: float, name: str, series: int, *, texture: str) -> list[str]:
-    """Box with the texture of a series, and its name, at the top of a drawing."""
+    """Draw the legend of one series at the top of a drawing.
+
+    Parameters
+    ----------
+    x : float
+        Left end of the entry.
+    name : str
+        Shortened to 26 letters.
+    series : int
+        Number of the series from 0.
+    texture : str
+        Prefix given to `define_textures`.
+
+    Returns
+    -------
+    list of str
+        A box with the texture, and the name.
+    """
     box = (
         f'<rect x="{x + 110:.1f}" y="5" width="12" height="12" fill="url(#{texture}{series % 4})" '
         'stroke="#222"/>'

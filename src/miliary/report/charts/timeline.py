@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from miliary.model.case_summary import EventSummary, LabSummary
 from miliary.report.catalog import Catalog
 from miliary.report.charts.svg import choose_ticks, close_svg, open_svg, write_text
 from miliary.report.formatting import spell
-from miliary.report.reading import JsonObject, number, text
 
 _LANES = (
     "imaging",
@@ -60,8 +60,8 @@ class _DayAxis:
 
 
 def draw_timeline(
-    events: Sequence[JsonObject],
-    labs: Sequence[JsonObject],
+    events: Sequence[EventSummary],
+    labs: Sequence[LabSummary],
     burdens: Sequence[BurdenPoint],
     *,
     catalog: Catalog,
@@ -70,7 +70,8 @@ def draw_timeline(
 
     Parameters
     ----------
-    events, labs : sequences of mapping
+    events : sequence of EventSummary
+    labs : sequence of LabSummary
         Of the record; those without a day are left out.
     burdens : sequence of BurdenPoint
     catalog : Catalog
@@ -80,20 +81,20 @@ def draw_timeline(
     Markup or None
         An ``<svg>``; None where nothing has a day.
     """
-    dated = [event for event in events if number(event, "day") is not None]
-    values = [lab for lab in labs if number(lab, "day") is not None and number(lab, "value") is not None]
+    dated = [event for event in events if event.day is not None]
+    values = [lab for lab in labs if lab.day is not None and lab.value is not None]
     axis = _make_axis(dated, values, burdens)
     if axis is None:
         return None
     parts: list[str] = []
     y = 26.0
     for lane in _LANES:
-        in_lane = [event for event in dated if text(event, "kind") == lane]
+        in_lane = [event for event in dated if event.kind == lane]
         if in_lane:
             shapes, y = _draw_lane(lane, in_lane, axis, y, catalog)
             parts += shapes
-    for name, group in _group_labs(values).items():
-        parts += _draw_lab(name, group, axis, y)
+    for (name, unit), group in _group_labs(values).items():
+        parts += _draw_lab(name, unit, group, axis, y)
         y += _PLOT_HEIGHT
     if burdens:
         points = [(point.day, point.volume_mm3, point.scan) for point in burdens]
@@ -105,12 +106,11 @@ def draw_timeline(
 
 
 def _make_axis(
-    events: Iterable[JsonObject], labs: Iterable[JsonObject], burdens: Iterable[BurdenPoint]
+    events: Iterable[EventSummary], labs: Iterable[LabSummary], burdens: Iterable[BurdenPoint]
 ) -> _DayAxis | None:
     """An axis that holds every day with a margin; None where there is no day."""
-    days = [number(event, name) for event in events for name in ("day", "end_day")]
-    days += [number(lab, "day") for lab in labs]
-    known = [day for day in days if day is not None] + [point.day for point in burdens]
+    days = [day for event in events for day in (event.day, event.end_day)] + [lab.day for lab in labs]
+    known = [float(day) for day in days if day is not None] + [point.day for point in burdens]
     if not known:
         return None
     margin = max((max(known) - min(known)) * 0.04, 2.0)
@@ -129,16 +129,15 @@ def _draw_axis(axis: _DayAxis, bottom: float, catalog: Catalog) -> list[str]:
 
 
 def _draw_lane(
-    lane: str, events: Sequence[JsonObject], axis: _DayAxis, top: float, catalog: Catalog
+    lane: str, events: Sequence[EventSummary], axis: _DayAxis, top: float, catalog: Catalog
 ) -> tuple[list[str], float]:
     """Events of one kind, each in the first row that is free at its day; also the lower edge of the lane."""
     parts = [write_text(6, top + 12, catalog(f"timeline.{lane}"), css="strong")]
     row_ends: list[float] = []
     for event in events:
-        x = axis.at(number(event, "day") or 0.0)
-        end_day = number(event, "end_day")
+        x = axis.at(event.day or 0)
         open_stop = _WIDTH - _RIGHT if lane == "treatment" else x
-        stop = open_stop if end_day is None else axis.at(end_day)
+        stop = open_stop if event.end_day is None else axis.at(event.end_day)
         label = _label_event(event, catalog)
         width = 7.0 * len(label) + 16
         # A label that would cross the right edge is written to the left of its sign.
@@ -149,7 +148,7 @@ def _draw_lane(
         y = top + row * _ROW_HEIGHT + 8
         hover = f"<title>{escape(_describe_event(event, catalog))}</title>"
         if lane in _LASTING and stop > x + 1:
-            parts += _draw_bar(lane, label, hover, (x, stop, y), is_open=end_day is None)
+            parts += _draw_bar(lane, label, hover, (x, stop, y), is_open=event.end_day is None)
         else:
             parts += _draw_sign(lane, label, hover, (x, y), is_left=is_left)
     return parts, top + max(len(row_ends), 1) * _ROW_HEIGHT + 8
@@ -179,33 +178,31 @@ def _draw_sign(lane: str, label: str, hover: str, place: tuple[float, float], *,
     return [sign, write_text(x + 9, y + 4, label)]
 
 
-def _label_event(event: JsonObject, catalog: Catalog) -> str:
-    label, grade = spell(text(event, "label")), number(event, "grade")
-    return label if grade is None else f"{label} {catalog('timeline.grade', n=int(grade))}"
+def _label_event(event: EventSummary, catalog: Catalog) -> str:
+    label = spell(event.label)
+    return label if event.grade is None else f"{label} {catalog('timeline.grade', n=event.grade)}"
 
 
-def _describe_event(event: JsonObject, catalog: Catalog) -> str:
-    day, end_day = number(event, "day"), number(event, "end_day")
-    days = catalog("timeline.day", n=f"{day:g}") if day is not None else text(event, "when")
-    days += f"\u2013{end_day:g}" if end_day is not None else ""
-    return " \u00b7 ".join(filter(None, (days, spell(text(event, "label")), text(event, "detail"))))
+def _describe_event(event: EventSummary, catalog: Catalog) -> str:
+    days = catalog("timeline.day", n=f"{event.day:g}") if event.day is not None else event.when
+    days += f"\u2013{event.end_day:g}" if event.end_day is not None else ""
+    return " \u00b7 ".join(filter(None, (days, spell(event.label), event.detail)))
 
 
-def _group_labs(labs: Iterable[JsonObject]) -> Mapping[str, list[JsonObject]]:
+def _group_labs(labs: Iterable[LabSummary]) -> Mapping[tuple[str, str], list[LabSummary]]:
     """Values by analyte and unit: different units never share an axis."""
-    groups: dict[str, list[JsonObject]] = {}
+    groups: dict[tuple[str, str], list[LabSummary]] = {}
     for lab in labs:
-        key = " ".join(filter(None, (spell(text(lab, "analyte")), f"[{text(lab, 'unit')}]")))
-        groups.setdefault(key, []).append(lab)
+        groups.setdefault((spell(lab.analyte), lab.unit), []).append(lab)
     return groups
 
 
-def _draw_lab(name: str, labs: Sequence[JsonObject], axis: _DayAxis, top: float) -> list[str]:
-    points = [(number(lab, "day") or 0.0, number(lab, "value") or 0.0, text(lab, "id")) for lab in labs]
-    bands = {(number(lab, "low"), number(lab, "high")) for lab in labs}
+def _draw_lab(name: str, unit: str, labs: Sequence[LabSummary], axis: _DayAxis, top: float) -> list[str]:
+    points = [(float(lab.day or 0), lab.value or 0.0, lab.id) for lab in labs]
+    bands = {(lab.low, lab.high) for lab in labs}
+    # Values with different reference ranges have no band in common.
     band = bands.pop() if len(bands) == 1 else None
-    title, _, unit = name.partition(" [")
-    return _draw_values(title, points, axis, top, unit=unit.rstrip("]"), band=band)
+    return _draw_values(name, points, axis, top, unit=unit, band=band)
 
 
 def _draw_values(

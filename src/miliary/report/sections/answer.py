@@ -11,17 +11,29 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.assessment import Assessment, Severity
+from miliary.model.case_summary import EventSummary
+from miliary.model.comparison_summary import ComparisonSummary
+from miliary.model.scan_summary import ScanSummary
 from miliary.model.study import SavedComparison, SavedScan, StudyResult
+from miliary.model.vocabulary import Origin, Result
 from miliary.report.assessments import group_by_severity, select_assessments, select_queries, sort_by_edition
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
-from miliary.report.measures import find_measured, locate_member, name_pair
-from miliary.report.reading import JsonObject, find, items, number, pair, text, words
+from miliary.report.measures import (
+    find_compared,
+    find_measured,
+    locate,
+    locate_case,
+    locate_series,
+    name_pair,
+)
+from miliary.report.paths import find_reason, follow
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources, join
 
-_POSITIVE = "positive"
-_OPEN_GENES = ("not_stated", "not_tested", "failed", "negative_method_insufficient")
+_MIN_TIME_POINTS = 2
+_OPEN_RESULTS = ("not_stated", "not_tested", "failed", "negative_method_insufficient")
 
 
 @dataclass(frozen=True)
@@ -91,15 +103,12 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Ans
     content = AnswerContent(
         lines=write_answer(study, catalog, sources),
         open_counts=tuple(
-            OpenCount(severity, len(group)) for severity, group in group_by_severity(study.case).items()
+            OpenCount(severity, len(group))
+            for severity, group in group_by_severity(study.case_record).items()
         ),
         gates=tuple(
-            GateVerdict(
-                name_pair(compared, catalog),
-                text(compared.summary, "comparability.verdict") or "not_assessable",
-            )
-            for compared in study.comparisons
-            if compared.summary
+            GateVerdict(name_pair(compared, catalog), summary.comparability.verdict or "not_assessable")
+            for compared, summary in find_compared(study)
         ),
     )
     return Section("answer", catalog("section.answer"), "sections/answer.html", content)
@@ -137,113 +146,105 @@ class AnswerWriter:
 
     def __init__(self, study: StudyResult, catalog: Catalog, sources: Sources) -> None:
         self.study, self.t, self.sources = study, catalog, sources
-        self.case_member = study.case_path
 
     def write_burden(self) -> Iterator[Sentence]:
         """Number and volume of the nodules, scan by scan; corrected for what the scan misses where known."""
-        for scan in find_measured(self.study):
-            yield Sentence(self._write_burden_of(scan), text(scan.summary, "origin") or "measured")
+        for scan, summary in find_measured(self.study):
+            yield Sentence(self._write_burden_of(scan, summary), summary.origin or Origin.MEASURED)
 
     def write_pattern(self) -> Iterator[Sentence]:
         """Pattern and definitions met, scan by scan, then the definitions by the record."""
-        for scan in self.study.scans:
-            label = text(scan.summary, "pattern.label")
-            origin = text(scan.summary, "origin") or "measured"
-            name = self.t.word(scan.label)
-            if label:
-                path = f"pattern.probabilities.{label}"
-                has_chance = number(scan.summary, path) is not None
+        for scan, summary in find_measured(self.study):
+            origin = summary.origin or Origin.MEASURED
+            name, label = self.t.word(scan.label), summary.pattern.label
+            if label is not None:
+                has_chance = summary.pattern.probabilities.get(label) is not None
                 key = "answer.pattern_chance" if has_chance else "answer.pattern_only"
-                chance = self._number(scan, path, ".0%") if has_chance else ""
+                chance = self._number(scan, f"pattern.probabilities.{label}", ".0%") if has_chance else ""
                 yield Sentence(self._say(key, scan=name, pattern=self.t.word(label), chance=chance), origin)
-            definitions = items(scan.summary, "definitions")
-            if definitions:
-                verdicts = [(text(d, "verdict"), text(d, "title") or text(d, "id")) for d in definitions]
-                note = self.sources.footnote(locate_member(scan), "definitions")
+            if summary.definitions:
+                verdicts = [(one.verdict, one.title) for one in summary.definitions]
+                note = self.sources.footnote(locate(scan), "definitions")
                 yield Sentence(self._tally_definitions(name, verdicts, note), origin)
         yield from self._write_case_definitions()
 
     def write_stage(self) -> Iterator[Sentence]:
         """Stage group of each edition, then how many queries the stage as written raised."""
-        for group in sort_by_edition(select_assessments(self.study.case, "tnm.group")):
-            edition = text(group, "edition")
+        for group in sort_by_edition(select_assessments(self.study.case_record, "tnm.group")):
             parts = [
-                str(find(a, "value"))
+                str(a.value)
                 for letter in ("t", "n", "m")
-                for a in select_assessments(self.study.case, f"tnm.{letter}")
-                if text(a, "rule_id") == f"tnm.{letter}"
-                and text(a, "edition") == edition
-                and find(a, "value")
+                for a in select_assessments(self.study.case_record, f"tnm.{letter}")
+                if a.rule_id == f"tnm.{letter}" and a.edition == group.edition and a.value
             ]
-            value = find(group, "value") or " / ".join(words(group, "values"))
+            value = group.value or " / ".join(group.values)
             if value:
                 sentence = self._say(
                     "answer.stage_group",
                     group=value,
-                    edition=edition.replace("tnm", "TNM"),
+                    edition=group.edition.replace("tnm", "TNM"),
                     parts=" ".join(parts),
-                    note=self.sources.footnote(self.case_member, "assessments: tnm"),
+                    note=self.sources.footnote(locate_case(self.study), "assessments: tnm"),
                 )
-                yield Sentence(sentence, text(group, "origin"))
-        queries = select_queries(self.study.case, "tnm.asserted")
+                yield Sentence(sentence, group.origin)
+        queries = select_queries(self.study.case_record, "tnm.asserted")
         if queries:
-            yield Sentence(self._say("answer.stage_queries", n=len(queries)), text(queries[0], "origin"))
+            yield Sentence(self._say("answer.stage_queries", n=len(queries)), queries[0].origin)
 
     def write_driver(self) -> Iterator[Sentence]:
         """Positive genes, genes without a usable result, drugs, and queries about the therapy."""
-        genes = select_assessments(self.study.case, "drivers.gene.")
-        note = self.sources.footnote(self.case_member, "assessments: drivers") if genes else ""
+        genes = select_assessments(self.study.case_record, "drivers.gene.")
+        note = self.sources.footnote(locate_case(self.study), "assessments: drivers") if genes else ""
         for gene in genes:
-            if find(gene, "value") == _POSITIVE:
-                detail = ", ".join(words(gene, "values"))
+            if gene.value == Result.POSITIVE:
+                detail = ", ".join(gene.values)
                 sentence = self._say(
                     "answer.positive",
                     gene=_name_gene(gene),
                     detail=f" ({detail})" if detail else "",
                     note=note,
                 )
-                yield Sentence(sentence, text(gene, "origin"))
-        unknown = [_name_gene(gene) for gene in genes if find(gene, "value") in _OPEN_GENES]
+                yield Sentence(sentence, gene.origin)
+        unknown = [_name_gene(gene) for gene in genes if gene.value in _OPEN_RESULTS]
         if unknown:
             sentence = self._say("answer.open_genes", genes=", ".join(unknown), note=note)
-            yield Sentence(sentence, text(genes[0], "origin"))
-        for drug in items(self.study.case, "record.events"):
-            if text(drug, "kind") == "treatment":
-                dose = text(drug, "detail")
-                sentence = self._say(
-                    "answer.drug", drug=text(drug, "label"), dose=f", {dose}" if dose else ""
-                )
-                yield Sentence(sentence, text(drug, "origin"))
-        queries = select_queries(self.study.case, "therapy.")
+            yield Sentence(sentence, genes[0].origin)
+        for drug in self._events("treatment"):
+            dose = f", {drug.detail}" if drug.detail else ""
+            yield self._quote(self._say("answer.drug", drug=drug.label, dose=dose), drug)
+        queries = select_queries(self.study.case_record, "therapy.")
         if queries:
-            yield Sentence(self._say("answer.therapy_queries", n=len(queries)), text(queries[0], "origin"))
+            yield Sentence(self._say("answer.therapy_queries", n=len(queries)), queries[0].origin)
 
     def write_response(self) -> Iterator[Sentence]:
         """Ratio of each comparison, the nadir, response by diameter, and response as recorded in words."""
-        for compared in self.study.comparisons:
-            if compared.summary:
-                yield from self._write_comparison(compared)
+        for compared, summary in find_compared(self.study):
+            yield from self._write_comparison(compared, summary)
         yield from self._write_nadir()
-        for best in select_assessments(self.study.case, "recist."):
-            if text(best, "rule_id") == "recist.best_response":
-                reason = text(best, "reason")
-                why = f" {self.t('answer.because', reason=reason)}" if reason else ""
-                note = self.sources.footnote(self.case_member, "assessments: recist")
-                yield Sentence(join([text(best, "statement"), why, note], ""), text(best, "origin"))
-        for event in items(self.study.case, "record.events"):
-            if text(event, "kind") == "response":
-                yield Sentence(
-                    self._say("answer.in_words", words=text(event, "label")), text(event, "origin")
-                )
+        for best in select_assessments(self.study.case_record, "recist."):
+            if best.rule_id == "recist.best_response":
+                why = f" {self.t('answer.because', reason=best.reason)}" if best.reason else ""
+                note = self.sources.footnote(locate_case(self.study), "assessments: recist")
+                yield Sentence(join([best.statement, why, note], ""), best.origin)
+        for event in self._events("response"):
+            yield self._quote(self._say("answer.in_words", words=event.label), event)
+
+    def _events(self, kind: str) -> list[EventSummary]:
+        """Events of one kind in the record; none where there is no case."""
+        events = self.study.case_record.record.events if self.study.case_record else ()
+        return [event for event in events if event.kind == kind]
+
+    def _quote(self, statement: Markup, event: EventSummary) -> Sentence:
+        return Sentence(statement, event.origin or "")
 
     def _number(self, saved: SavedScan | SavedComparison, path: str, style: str = ",.0f") -> Markup | str:
-        value = number(saved.summary, path)
+        value = follow(saved.record, path)
         if value is None:
             return self.t("answer.unknown")
-        return self.sources.number(format_number(value, style), locate_member(saved), path)
+        return self.sources.number(format_number(value, style), locate(saved), path)
 
     def _interval(self, saved: SavedScan | SavedComparison, path: str, style: str = ",.0f") -> str:
-        interval = pair(saved.summary, path)
+        interval = follow(saved.record, path)
         if interval is None:
             return ""
         low, high = (format_number(v, style) for v in interval)
@@ -252,9 +253,9 @@ class AnswerWriter:
     def _say(self, key: str, /, **facts: object) -> Markup:
         return Markup(self.t(key)).format(**facts)  # noqa: S704  the catalog is ours; format escapes the facts
 
-    def _write_burden_of(self, scan: SavedScan) -> Markup:
+    def _write_burden_of(self, scan: SavedScan, summary: ScanSummary) -> Markup:
         name = self.t.word(scan.label)
-        if number(scan.summary, "corrected.count") is not None:
+        if summary.corrected.count is not None:
             return self._say(
                 "answer.corrected",
                 scan=name,
@@ -288,45 +289,46 @@ class AnswerWriter:
         )
 
     def _write_case_definitions(self) -> Iterator[Sentence]:
-        by_origin: dict[str, list[JsonObject]] = {}
-        for assessment in select_assessments(self.study.case, "definition."):
-            if text(assessment, "severity") == "info":
-                by_origin.setdefault(text(assessment, "origin"), []).append(assessment)
+        by_origin: dict[Origin, list[Assessment]] = {}
+        for assessment in select_assessments(self.study.case_record, "definition."):
+            if assessment.severity is Severity.INFO:
+                by_origin.setdefault(assessment.origin, []).append(assessment)
         for origin, group in by_origin.items():
-            verdicts = [(text(a, "verdict"), text(a, "statement").partition(":")[0]) for a in group]
-            note = self.sources.footnote(self.case_member, "assessments: definition")
+            verdicts = [(a.verdict, a.statement.partition(":")[0]) for a in group]
+            note = self.sources.footnote(locate_case(self.study), "assessments: definition")
             yield Sentence(self._tally_definitions(self.t("answer.record"), verdicts, note), origin)
 
     def _write_nadir(self) -> Iterator[Sentence]:
         """The last of several follow-ups against the smallest burden so far."""
-        series, nadir = self.study.series, text(self.study.series, "nadir")
-        points = items(series, "time_points")
-        ratio = number(points[-1], "ratio_to_nadir") if points else None
-        if not nadir or len(points) < 2 or ratio is None:
+        series = self.study.series_record
+        if series is None or not series.nadir or len(series.time_points) < _MIN_TIME_POINTS:
             return
-        path = f"time_points[{len(points) - 1}].ratio_to_nadir"
+        last = series.time_points[-1]
+        if last.ratio_to_nadir is None:
+            return
+        path = f"time_points[{len(series.time_points) - 1}].ratio_to_nadir"
         sentence = self._say(
             "answer.nadir",
-            nadir=self.t.word(nadir),
-            last=self.t.word(text(points[-1], "followup")),
-            ratio=self.sources.number(format_number(ratio, ".3g"), self.study.series_path, path),
+            nadir=self.t.word(series.nadir),
+            last=self.t.word(last.followup),
+            ratio=self.sources.number(
+                format_number(last.ratio_to_nadir, ".3g"), locate_series(self.study), path
+            ),
         )
-        yield Sentence(sentence, text(series, "origin") or "measured")
+        yield Sentence(sentence, series.origin or Origin.MEASURED)
 
-    def _write_comparison(self, compared: SavedComparison) -> Iterator[Sentence]:
-        summary = compared.summary
-        origin = text(summary, "origin") or "measured"
-        yield Sentence(self._write_ratio(compared), origin)
+    def _write_comparison(self, compared: SavedComparison, summary: ComparisonSummary) -> Iterator[Sentence]:
+        origin = summary.origin or Origin.MEASURED
+        yield Sentence(self._write_ratio(compared, summary), origin)
         names = {"a": self.t.word(compared.baseline), "b": self.t.word(compared.followup)}
-        response = text(summary, "recist.target_response")
-        if response:
+        if summary.recist.target_response:
             change: Markup | str = ""
-            if number(summary, "recist.change_percent") is not None:
+            if summary.recist.change_percent is not None:
                 percent = self._number(compared, "recist.change_percent", "+.1f")
                 change = self._say("answer.target_change", change=percent)
-            sentence = self._say("answer.targets", **names, response=self.t.word(response), change=change)
-            yield Sentence(sentence, origin)
-        if number(summary, "lesion.baseline_mm") is not None:
+            response = self.t.word(summary.recist.target_response)
+            yield Sentence(self._say("answer.targets", **names, response=response, change=change), origin)
+        if summary.lesion.baseline_mm is not None:
             sentence = self._say(
                 "answer.lesion",
                 before=self._number(compared, "lesion.baseline_mm", ".1f"),
@@ -334,29 +336,26 @@ class AnswerWriter:
             )
             yield Sentence(sentence, origin)
 
-    def _write_ratio(self, compared: SavedComparison) -> Markup:
-        summary = compared.summary
+    def _write_ratio(self, compared: SavedComparison, summary: ComparisonSummary) -> Markup:
         names = {"a": self.t.word(compared.baseline), "b": self.t.word(compared.followup)}
-        verdict = text(summary, "comparability.verdict")
-        category = text(summary, "response.category")
-        if number(summary, "response.volume_ratio") is None:
-            reasons = words(summary, "comparability.reasons")
+        gate, response = summary.comparability, summary.response
+        if response.volume_ratio is None:
+            reason = find_reason(summary, "response.volume_ratio")
             return self._say(
                 "answer.no_ratio",
                 **names,
-                reason=text(summary, "response.volume_ratio_reason") or "; ".join(reasons),
-                gate=self.t.word(verdict or "not_assessable"),
+                reason=reason or "; ".join(gate.reasons),
+                gate=self.t.word(gate.verdict or "not_assessable"),
             )
         return self._say(
             "answer.ratio",
             **names,
             ratio=self._number(compared, "response.volume_ratio", ".3g"),
             ci=self._interval(compared, "response.volume_ratio_ci95", ".3g"),
-            category=self.t.word(category) if category else self.t("answer.unknown"),
-            gate=self.t.word(verdict) if verdict else self.t("answer.unknown"),
+            category=self.t.word(response.category) if response.category else self.t("answer.unknown"),
+            gate=self.t.word(gate.verdict) if gate.verdict else self.t("answer.unknown"),
         )
 
 
-def _name_gene(assessment: JsonObject) -> str:
-    statement = text(assessment, "statement")
-    return statement.partition(":")[0] or text(assessment, "rule_id").split(".")[-1].upper()
+def _name_gene(assessment: Assessment) -> str:
+    return assessment.statement.partition(":")[0] or assessment.rule_id.split(".")[-1].upper()

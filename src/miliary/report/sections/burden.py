@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.figure_index import FigureEntry
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
 from miliary.report.measures import SIDES, ZONES, find_measured, make_cell, make_interval_cell, title_scan
-from miliary.report.reading import as_number, find, number, text
+from miliary.report.paths import find_reason, follow
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -19,7 +20,7 @@ _EXCESS_CI = "corrected.excess_check.total_volume_mm3_ci95"
 MEASURES = (
     ("corrected_count", "corrected.count", ",.0f", "corrected.count_ci95"),
     ("corrected_volume", "corrected.total_volume_mm3", ",.0f", "corrected.total_volume_mm3_ci95"),
-    ("at_least_1", "corrected.count_at_least_1_mm", ",.0f", "corrected.count_at_least_1_mm_ci95"),
+    ("at_least_1", "corrected.count_at_least_1_mm", ",.0f", ""),
     ("false_marks", "corrected.false_marks.expected", ",.0f", "corrected.false_marks.expected_ci95"),
     ("excess", "corrected.excess_check.total_volume_mm3", ",.0f", _EXCESS_CI),
     ("count", "nodules.count", ",.0f", ""),
@@ -76,14 +77,14 @@ class BurdenContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[BurdenContent]:
     """The section on the burden."""
-    scans = find_measured(study)
+    scans = [scan for scan, _ in find_measured(study)]
     content = BurdenContent(
         scan_names=tuple(catalog.word(scan.label) for scan in scans),
         measures=_list_measures(scans, catalog, sources),
         disagreements=tuple(
             title_scan(scan, catalog)
-            for scan in scans
-            if find(scan.summary, "corrected.excess_check.agrees") is False
+            for scan, summary in find_measured(study)
+            if (check := summary.corrected.excess_check) is not None and not check.agrees
         ),
         zones=_list_zones(scans, catalog, sources),
         maps=_draw_maps(study, catalog),
@@ -98,7 +99,7 @@ def _list_measures(scans: list[SavedScan], catalog: Catalog, sources: Sources) -
             tuple(make_interval_cell(scan, path, sources, style=style, interval=interval) for scan in scans),
         )
         for key, path, style, interval in MEASURES
-        if any(find(s.summary, path) is not None or text(s.summary, f"{path}_reason") for s in scans)
+        if any(follow(scan.record, path) is not None or find_reason(scan.record, path) for scan in scans)
     )
 
 
@@ -112,16 +113,18 @@ def _list_zones(scans: list[SavedScan], catalog: Catalog, sources: Sources) -> t
     return tuple(
         ZoneRow(catalog.word(side), zone, tuple(make_cell(scan, path, sources) for scan in scans))
         for side, zone, path in rows
-        if any(number(scan.summary, path) is not None for scan in scans)
+        if any(follow(scan.record, path) is not None for scan in scans)
     )
 
 
 def _draw_maps(study: StudyResult, catalog: Catalog) -> tuple[MapDrawing, ...]:
     maps = [
-        (title_scan(scan, catalog), _read_rows(picture.about.get("values")))
+        (title_scan(scan, catalog), picture.entry.values)
         for scan in study.scans
         for picture in scan.pictures
-        if picture.kind == "burden_map"
+        if isinstance(picture.entry, FigureEntry)
+        and picture.entry.kind == "burden_map"
+        and picture.entry.values is not None
     ]
     peak = charts.find_map_peak(rows for _, rows in maps)
     sides = (catalog.word("right"), catalog.word("left"))
@@ -132,8 +135,3 @@ def _draw_maps(study: StudyResult, catalog: Catalog) -> tuple[MapDrawing, ...]:
         )
         for name, rows in maps
     )
-
-
-def _read_rows(values: object) -> charts.MapRows:
-    rows = [row for row in values if isinstance(row, list)] if isinstance(values, list) else []
-    return [[as_number(v) for v in row] for row in rows]

@@ -30,14 +30,14 @@ class CareContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[CareContent]:
     """The section on the checklist."""
-    scores = make_rows(study.case, "care.score", catalog)
+    scores = make_rows(study.case_record, "care.score", catalog)
     items = tuple(
         CareItem(
             row.statement.rpartition(":")[0] or row.statement,
             row.sign,
             catalog(f"care.{row.verdict}"),
         )
-        for row in make_rows(study.case, "care.item", catalog)
+        for row in make_rows(study.case_record, "care.item", catalog)
     )
     content = CareContent(scores[0].statement if scores else "", items)
     return Section("care", catalog("section.care"), "sections/care.html", content)

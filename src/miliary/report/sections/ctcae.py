@@ -20,5 +20,5 @@ class CtcaeContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[CtcaeContent]:
     """The section on adverse events."""
-    content = CtcaeContent(make_rows(study.case, "ctcae.", catalog))
+    content = CtcaeContent(make_rows(study.case_record, "ctcae.", catalog))
     return Section("ctcae", catalog("section.ctcae"), "sections/ctcae.html", content)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from miliary.model.assessment import Assessment
 from miliary.model.study import StudyResult
-from miliary.report.assessments import AssessmentRow, make_row, make_rows, select_assessments
+from miliary.report.assessments import AssessmentRow, cite_rule, make_row, make_rows, select_assessments
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import spell
-from miliary.report.reading import JsonObject, number, text, words
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -43,13 +43,13 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Dif
     """The section on other diagnoses."""
     notes = tuple(
         make_row(a, catalog)
-        for a in select_assessments(study.case, "differential.")
-        if number(a, "value") is None or not words(a, "values")
+        for a in select_assessments(study.case_record, "differential.")
+        if _find_rank(a) is None or not a.values
     )
     content = DifferentialContent(
         diagnoses=rank_diagnoses(study, catalog),
         notes=notes,
-        literature=make_rows(study.case, "literature.", catalog),
+        literature=make_rows(study.case_record, "literature.", catalog),
     )
     return Section("differential", catalog("section.differential"), "sections/differential.html", content)
 
@@ -68,24 +68,32 @@ def rank_diagnoses(study: StudyResult, catalog: Catalog) -> tuple[DiagnosisRow, 
         Empty where the case was not ranked.
     """
     rows = []
-    for assessment in select_assessments(study.case, "differential."):
-        rank = number(assessment, "value")
-        row = _make_diagnosis(assessment, int(rank or 0), catalog)
-        if rank is not None and any((row.supporting, row.against, row.not_stated, row.next_test)):
+    for assessment in select_assessments(study.case_record, "differential."):
+        rank = _find_rank(assessment)
+        if rank is None:
+            continue
+        row = _make_diagnosis(assessment, rank, catalog)
+        if any((row.supporting, row.against, row.not_stated, row.next_test)):
             rows.append(row)
     return tuple(sorted(rows, key=lambda row: row.rank))
 
 
-def _make_diagnosis(assessment: JsonObject, rank: int, catalog: Catalog) -> DiagnosisRow:
-    values = words(assessment, "values")
+def _find_rank(assessment: Assessment) -> int | None:
+    """Rank of a diagnosis; None for an assessment that ranks nothing."""
+    value = assessment.value
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _make_diagnosis(assessment: Assessment, rank: int, catalog: Catalog) -> DiagnosisRow:
+    values = assessment.values
 
     def find_part(start: str) -> str:
         return spell(next((v.removeprefix(start).strip() for v in values if v.startswith(start)), ""))
 
     return DiagnosisRow(
         rank=rank,
-        name=text(assessment, "statement").partition(", place")[0],
-        cited=make_row(assessment, catalog).cited,
+        name=assessment.statement.partition(", place")[0],
+        cited=cite_rule(assessment, catalog),
         supporting=find_part(_SUPPORTING),
         against=find_part(_AGAINST),
         not_stated=find_part(_NOT_STATED),

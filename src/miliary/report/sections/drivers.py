@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from miliary.model.assessment import Verdict
+from miliary.model.case_summary import MolecularSummary
 from miliary.model.study import StudyResult
 from miliary.report.assessments import SIGNS, AssessmentRow, make_rows, select_assessments
 from miliary.report.catalog import Catalog
-from miliary.report.reading import JsonObject, items, text
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -35,37 +36,33 @@ class DriversContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[DriversContent]:
     """The section on drivers and therapy."""
-    tests = items(study.case, "record.tests")
+    tests = study.case_record.record.tests if study.case_record else ()
     genes = []
-    for assessment in select_assessments(study.case, "drivers.gene."):
-        gene = text(assessment, "statement").partition(":")[0]
+    for assessment in select_assessments(study.case_record, "drivers.gene."):
+        gene = assessment.statement.partition(":")[0]
         genes.append(
             GeneRow(
                 gene=gene,
-                sign=SIGNS.get(text(assessment, "verdict"), "?"),
-                outcome=text(assessment, "value") or "not_assessable",
-                origin=text(assessment, "origin"),
+                sign=SIGNS[assessment.verdict],
+                outcome=str(assessment.value or Verdict.NOT_ASSESSABLE),
+                origin=assessment.origin,
                 cells=tuple(_describe_result(test, gene, catalog) for test in tests),
             )
         )
     content = DriversContent(
-        tests=tuple(text(test, "label") or text(test, "id") for test in tests),
+        tests=tuple(test.label or test.id for test in tests),
         genes=tuple(genes),
-        notes=make_rows(study.case, "drivers.", catalog, skip=("drivers.gene.", "drivers.frequency.")),
-        therapy=make_rows(study.case, "therapy.", catalog),
+        notes=make_rows(study.case_record, "drivers.", catalog, skip=("drivers.gene.", "drivers.frequency.")),
+        therapy=make_rows(study.case_record, "therapy.", catalog),
     )
     return Section("drivers", catalog("section.drivers"), "sections/drivers.html", content)
 
 
-def _describe_result(test: JsonObject, gene: str, catalog: Catalog) -> str:
+def _describe_result(test: MolecularSummary, gene: str, catalog: Catalog) -> str:
     """What one test said of one gene; empty where it did not look at it."""
     found = []
-    for result in items(test, "genes"):
-        if text(result, "gene").upper() == gene.upper():
-            parts = [
-                catalog.word(text(result, "result")),
-                text(result, "alteration"),
-                text(result, "partner"),
-            ]
+    for result in test.genes:
+        if result.gene.upper() == gene.upper():
+            parts = (catalog.word(result.result), result.alteration, result.partner)
             found.append(" ".join(filter(None, parts)))
     return "; ".join(found)

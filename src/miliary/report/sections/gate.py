@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
+from miliary.model.comparison_summary import ComparisonSummary, OpacitySummary, TimePointSummary
 from miliary.model.study import SavedComparison, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
 from miliary.report.measures import (
+    find_compared,
     format_interval,
     is_simulated,
-    locate_member,
+    locate,
+    locate_series,
     make_cell,
     make_empty_cell,
     make_interval_cell,
     name_pair,
 )
+from miliary.report.paths import find_reason, follow
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.reading import JsonObject, find, items, number, pair, text, words
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -117,7 +119,7 @@ class GateContent:
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[GateContent]:
     """The section on comparability and change."""
     gates = tuple(
-        _make_gate(compared, catalog, sources) for compared in study.comparisons if compared.summary
+        _make_gate(compared, summary, catalog, sources) for compared, summary in find_compared(study)
     )
     content = GateContent(
         series=_make_series(study, catalog, sources),
@@ -127,115 +129,118 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Gat
     return Section("gate", catalog("section.gate"), "sections/gate.html", content)
 
 
-def _make_gate(compared: SavedComparison, catalog: Catalog, sources: Sources) -> Gate:
-    summary = compared.summary
-    facts = _list_facts(compared, catalog, sources)
-    measures = _list_measures(compared, catalog, sources)
-    regions = _list_regions(compared, catalog, sources)
-    tracks = _list_tracks(compared, catalog, sources)
+def _make_gate(
+    compared: SavedComparison, summary: ComparisonSummary, catalog: Catalog, sources: Sources
+) -> Gate:
+    facts = _list_facts(compared, summary, catalog, sources)
+    measures = _list_measures(compared, summary, catalog, sources)
+    regions = _list_regions(compared, summary, catalog, sources)
+    tracks = tuple(
+        NamedCell(catalog.word(fate), make_cell(compared, f"tracks.{fate}", sources))
+        for fate in summary.tracks
+    )
     return Gate(
         title=name_pair(compared, catalog),
-        verdict=text(summary, "comparability.verdict") or "not_assessable",
-        reasons=tuple(words(summary, "comparability.reasons")),
+        verdict=summary.comparability.verdict or "not_assessable",
+        reasons=summary.comparability.reasons,
         measures=(*measures, *facts, *tracks),
-        category=text(summary, "response.category"),
-        category_kind=text(summary, "response.category_kind"),
-        category_reason=text(summary, "response.category_reason"),
+        category=summary.response.category or "",
+        category_kind=summary.response.category_kind,
+        category_reason=summary.response.category_reason,
         regions=regions,
-        opacities=tuple(_describe_opacity(o, catalog) for o in items(summary, "new_opacities")),
+        opacities=tuple(_describe_opacity(one, catalog) for one in summary.new_opacities),
         is_simulated=is_simulated(compared),
-        note=sources.footnote(locate_member(compared), "comparability"),
+        note=sources.footnote(locate(compared), "comparability"),
     )
 
 
-def _list_facts(compared: SavedComparison, catalog: Catalog, sources: Sources) -> tuple[NamedCell, ...]:
+def _list_facts(
+    compared: SavedComparison, summary: ComparisonSummary, catalog: Catalog, sources: Sources
+) -> tuple[NamedCell, ...]:
     """Numbers that the verdict rests on."""
-    facts = find(compared.summary, "comparability")
     return tuple(
         NamedCell(
-            catalog.texts.get(f"alike.{name}") or catalog.word(name),
-            make_cell(compared, f"comparability.{name}", sources, style=".3g"),
+            catalog(f"alike.{field.name}"),
+            make_cell(compared, f"comparability.{field.name}", sources, style=".3g"),
         )
-        for name in (facts if isinstance(facts, Mapping) else {})
-        if number(facts, name) is not None
+        for field in fields(summary.comparability)
+        if isinstance(getattr(summary.comparability, field.name), int | float)
     )
 
 
-def _list_measures(compared: SavedComparison, catalog: Catalog, sources: Sources) -> tuple[NamedCell, ...]:
+def _list_measures(
+    compared: SavedComparison, summary: ComparisonSummary, catalog: Catalog, sources: Sources
+) -> tuple[NamedCell, ...]:
     return tuple(
         NamedCell(
             catalog(f"gate.{key}"),
             make_interval_cell(compared, path, sources, style=style, interval=interval),
         )
         for key, path, style, interval in MEASURES
-        if find(compared.summary, path) is not None or text(compared.summary, f"{path}_reason")
+        if follow(summary, path) is not None or find_reason(summary, path)
     )
 
 
-def _list_tracks(compared: SavedComparison, catalog: Catalog, sources: Sources) -> tuple[NamedCell, ...]:
-    """Numbers of nodules by fate."""
-    tracks = find(compared.summary, "tracks")
-    return tuple(
-        NamedCell(catalog.word(name), make_cell(compared, f"tracks.{name}", sources))
-        for name in (tracks if isinstance(tracks, Mapping) else {})
-    )
-
-
-def _list_regions(compared: SavedComparison, catalog: Catalog, sources: Sources) -> tuple[RegionRow, ...]:
+def _list_regions(
+    compared: SavedComparison, summary: ComparisonSummary, catalog: Catalog, sources: Sources
+) -> tuple[RegionRow, ...]:
+    """Both lungs, then their thirds."""
     rows = []
-    found = items(compared.summary, "response.by_side") + items(compared.summary, "response.by_zone")
-    for index, region in enumerate(found):
-        where = " ".join(catalog.word(text(region, n)) for n in ("side", "zone") if text(region, n))
-        value, interval = number(region, "volume_ratio"), pair(region, "volume_ratio_ci95")
-        excluded = text(region, "excluded_because")
-        if value is None:
-            cell = make_empty_cell(text(region, "volume_ratio_reason") or excluded)
-        else:
-            label = f"{value:.3g}" + (f" ({interval[0]:.3g}\u2013{interval[1]:.3g})" if interval else "")
-            path = f"response.regions[{index}]"
-            cell = sources.number(label, locate_member(compared), path, note=False)
-        rows.append(RegionRow(where, cell, excluded))
+    for name, regions in (("by_side", summary.response.by_side), ("by_zone", summary.response.by_zone)):
+        for index, region in enumerate(regions):
+            where = " ".join(catalog.word(word) for word in (region.side, region.zone) if word)
+            if region.volume_ratio is None:
+                reason = find_reason(region, "volume_ratio")
+                cell = make_empty_cell(reason or region.excluded_because)
+            else:
+                ci = region.volume_ratio_ci95
+                interval = f" ({ci[0]:.3g}\u2013{ci[1]:.3g})" if ci else ""
+                path = f"response.{name}[{index}].volume_ratio"
+                label = f"{region.volume_ratio:.3g}{interval}"
+                cell = sources.number(label, locate(compared), path, note=False)
+            rows.append(RegionRow(where, cell, region.excluded_because))
     return tuple(rows)
 
 
-def _describe_opacity(opacity: JsonObject, catalog: Catalog) -> str:
+def _describe_opacity(opacity: OpacitySummary, catalog: Catalog) -> str:
     return catalog(
         "gate.opacity",
-        kind=catalog.word(text(opacity, "kind")),
-        side=catalog.word(text(opacity, "side")),
-        zone=catalog.word(text(opacity, "zone")),
-        ml=f"{number(opacity, 'volume_ml') or 0:.0f}",
+        kind=catalog.word(opacity.kind),
+        side=catalog.word(opacity.side),
+        zone=catalog.word(opacity.zone),
+        ml=f"{opacity.volume_ml:.0f}",
     )
 
 
 def _make_series(study: StudyResult, catalog: Catalog, sources: Sources) -> tuple[FollowupRow, ...]:
-    nadir = text(study.series, "nadir")
     rows = []
-    for index, point in enumerate(items(study.series, "time_points")):
+    for index, point in enumerate(study.series_record.time_points if study.series_record else ()):
+        nadir = study.series_record.nadir if study.series_record else None
         days, *cells = (
-            _make_series_cell(study, index, name, style=style, sources=sources)
+            _make_series_cell(study, point, f"time_points[{index}].{name}", style=style, sources=sources)
             for name, style in _SERIES_COLUMNS
         )
-        label = text(point, "followup")
         rows.append(
             FollowupRow(
-                name=catalog.word(label),
-                is_nadir=bool(nadir) and label == nadir,
+                name=catalog.word(point.followup),
+                is_nadir=point.followup == nadir,
                 days=days,
-                verdict=text(point, "comparability") or "not_assessable",
+                verdict=point.comparability or "not_assessable",
                 cells=tuple(cells),
-                category=text(point, "category"),
+                category=point.category or "",
             )
         )
     return tuple(rows)
 
 
-def _make_series_cell(study: StudyResult, index: int, name: str, *, style: str, sources: Sources) -> Markup:
-    """One number of one time point with its interval; a dash where it is not known."""
-    point = items(study.series, "time_points")[index]
-    value = number(point, name)
+def _make_series_cell(
+    study: StudyResult, point: TimePointSummary, path: str, *, style: str, sources: Sources
+) -> Markup:
+    """One number of one time point, a ratio with its interval; a dash where it is not known."""
+    name = path.rpartition(".")[2]
+    value = follow(point, name)
     cell = Markup("\u2013")
     if value is not None:
-        path = f"time_points[{index}].{name}"
-        cell = sources.number(format_number(value, style), study.series_path, path, note=False)
-    return cell + format_interval(pair(point, f"{name}_ci95"), ".3g")
+        cell = sources.number(format_number(value, style), locate_series(study), path, note=False)
+    interval = point.volume_ratio_ci95 if name == "volume_ratio" else None
+    return cell + format_interval(interval, ".3g")

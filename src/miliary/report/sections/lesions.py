@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.lesion import LOBE_NOT_DETERMINED
+from miliary.model.scan_summary import LesionSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
-from miliary.report.measures import find_measured, locate_member, title_scan
+from miliary.report.measures import find_measured, locate, title_scan
+from miliary.report.paths import follow
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.reading import JsonObject, find, items, number, text
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -58,28 +60,29 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Les
     content = LesionsContent(
         lesions=tuple(
             _make_table(scan, lesion, catalog, sources)
-            for scan in find_measured(study)
-            for lesion in items(scan.summary, "lesions")
+            for scan, summary in find_measured(study)
+            for lesion in summary.lesions
         ),
         pictures=PictureRenderer(study, catalog).render_kind("lesion"),
     )
     return Section("lesions", catalog("section.lesions"), "sections/lesions.html", content)
 
 
-def _make_table(scan: SavedScan, lesion: JsonObject, catalog: Catalog, sources: Sources) -> LesionTable:
+def _make_table(scan: SavedScan, lesion: LesionSummary, catalog: Catalog, sources: Sources) -> LesionTable:
     measures = []
     for name, style in MEASURES:
-        value = number(lesion, name)
+        value = follow(lesion, name)
         if value is not None:
-            path = f"lesions[{lesion.get('id', '?')}].{name}"
-            cell = sources.number(format_number(value, style), locate_member(scan), path, note=False)
+            path = f"lesions[{lesion.id}].{name}"
+            cell = sources.number(format_number(value, style), locate(scan), path, note=False)
             measures.append(LesionMeasure(catalog(f"lesion.{name}"), cell))
-    where = [catalog.word(text(lesion, n)) for n in ("side", "zone", "lobe") if text(lesion, n)]
+    lobe = lesion.lobe or LOBE_NOT_DETERMINED
+    where = [catalog.word(word) for word in (lesion.side, lesion.zone, lobe) if word]
     if where:
         measures.append(LesionMeasure(catalog("lesion.where"), Markup.escape(", ".join(where))))
     return LesionTable(
         scan=title_scan(scan, catalog),
-        id=str(find(lesion, "id") or "?"),
-        is_cavitary=find(lesion, "is_cavitary") is True,
+        id=str(lesion.id),
+        is_cavitary=bool(lesion.is_cavitary),
         measures=tuple(measures),
     )

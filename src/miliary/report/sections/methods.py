@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from miliary import __version__
-from miliary.model.study import SavedComparison, SavedScan, StudyResult
+from miliary.model.scan_summary import ScanSummary
+from miliary.model.study import StudyResult
 from miliary.report.catalog import Catalog
-from miliary.report.reading import JsonObject, find, items, number, text
+from miliary.report.measures import find_compared, find_measured
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -45,51 +46,45 @@ def describe_methods(study: StudyResult, catalog: Catalog) -> tuple[str, ...]:
 
 
 def _describe(study: StudyResult, catalog: Catalog) -> Iterator[str]:
-    for scan in study.scans:
-        if find(scan.summary, "provenance"):
-            yield _describe_scan(scan, catalog)
-    for compared in study.comparisons:
-        if compared.summary:
-            yield _describe_comparison(compared, catalog)
-    if study.case:
+    for scan, summary in find_measured(study):
+        if summary.provenance:
+            yield _describe_scan(catalog.word(scan.label), summary, catalog)
+    for compared, comparison in find_compared(study):
+        yield catalog(
+            "methods.compare",
+            a=catalog.word(compared.baseline),
+            b=catalog.word(compared.followup),
+            edition=comparison.comparability.edition or "?",
+            smallest=_format_setting(comparison.response.min_diameter_mm),
+        )
+    if study.case_record is not None:
+        editions = {a.edition for a in study.case_record.assessments if a.edition}
         yield catalog(
             "methods.case",
-            version=text(study.case, "provenance.version") or "?",
-            editions=", ".join(_list_editions(study.case)) or "?",
+            version=_find_setting(study.case_record.provenance, "version"),
+            editions=", ".join(sorted(editions)) or "?",
         )
     yield catalog("methods.report", version=__version__)
 
 
-def _describe_scan(scan: SavedScan, catalog: Catalog) -> str:
-    summary = scan.summary
-    provenance = find(summary, "provenance")
+def _describe_scan(name: str, summary: ScanSummary, catalog: Catalog) -> str:
     return catalog(
         "methods.scan",
-        scan=catalog.word(scan.label),
-        version=text(provenance, "miliary_version") or text(provenance, "version") or "?",
-        seed=_format_setting(find(provenance, "seed")),
-        threshold=_format_setting(number(summary, "operating_point.threshold")),
-        reference=_format_setting(number(summary, "operating_point.reference_hu")),
-        noise=_format_setting(number(summary, "noise.sd_hu")),
-        xy=_format_setting(number(summary, "psf.fwhm_xy_mm")),
-        z=_format_setting(number(summary, "psf.fwhm_z_mm")),
-        weights=text(provenance, "weights_sha256")[:_N_HASH_DIGITS] or "?",
+        scan=name,
+        version=_find_setting(summary.provenance, "miliary_version", "version"),
+        seed=_find_setting(summary.provenance, "seed"),
+        threshold=_format_setting(summary.operating_point.threshold),
+        reference=_format_setting(summary.operating_point.reference_hu),
+        noise=_format_setting(summary.noise.sd_hu),
+        xy=_format_setting(summary.psf.fwhm_xy_mm),
+        z=_format_setting(summary.psf.fwhm_z_mm),
+        weights=_find_setting(summary.provenance, "weights_sha256")[:_N_HASH_DIGITS],
     )
 
 
-def _describe_comparison(compared: SavedComparison, catalog: Catalog) -> str:
-    return catalog(
-        "methods.compare",
-        a=catalog.word(compared.baseline),
-        b=catalog.word(compared.followup),
-        edition=text(compared.summary, "comparability.edition") or "?",
-        smallest=_format_setting(number(compared.summary, "response.min_diameter_mm")),
-    )
-
-
-def _list_editions(case: JsonObject) -> list[str]:
-    """Every edition of a rule that an assessment used."""
-    return sorted({edition for a in items(case, "assessments") if (edition := text(a, "edition"))})
+def _find_setting(provenance: Mapping[str, object], *names: str) -> str:
+    """The first of some entries that a provenance holds; what it holds differs between versions."""
+    return _format_setting(next((provenance[name] for name in names if name in provenance), None))
 
 
 def _format_setting(value: object) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.scan_summary import DefinitionVerdict, PatternMeasure, ScanSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.assessments import SIGNS, AssessmentRow, make_rows
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_measured, make_cell, title_scan
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.reading import JsonObject, as_number, find, items, pair, text
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -75,59 +75,51 @@ class PatternContent:
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[PatternContent]:
     """The section on pattern and definitions."""
     scans = find_measured(study)
+    lines = [_make_line(scan, summary, catalog, sources) for scan, summary in scans]
     content = PatternContent(
-        lines=tuple(
-            line
-            for line in (_make_line(scan, catalog, sources) for scan in scans)
-            if line.shares or line.reason
-        ),
+        lines=tuple(line for line in lines if line.shares or line.reason),
         evidence=tuple(
-            _draw_evidence(scan, rows, catalog)
-            for scan in scans
-            if (rows := items(scan.summary, "pattern.evidence") + items(scan.summary, "pattern.gradients"))
+            _draw_evidence(title_scan(scan, catalog), measures, catalog)
+            for scan, summary in scans
+            if (measures := (*summary.pattern.evidence, *summary.pattern.gradients))
         ),
         pictures=PictureRenderer(study, catalog).render_kind("pattern"),
         definitions=tuple(
-            DefinitionTable(title_scan(scan, catalog), tuple(_make_definition(row) for row in rows))
-            for scan in scans
-            if (rows := items(scan.summary, "definitions"))
+            DefinitionTable(title_scan(scan, catalog), tuple(map(_make_definition, summary.definitions)))
+            for scan, summary in scans
+            if summary.definitions
         ),
-        record_definitions=make_rows(study.case, "definition.", catalog),
+        record_definitions=make_rows(study.case_record, "definition.", catalog),
     )
     return Section("pattern", catalog("section.pattern"), "sections/pattern.html", content)
 
 
-def _make_line(scan: SavedScan, catalog: Catalog, sources: Sources) -> PatternLine:
-    given = find(scan.summary, "pattern.probabilities")
+def _make_line(scan: SavedScan, summary: ScanSummary, catalog: Catalog, sources: Sources) -> PatternLine:
     shares = tuple(
         PatternShare(
-            catalog.word(name), make_cell(scan, f"pattern.probabilities.{name}", sources, style=".0%")
+            catalog.word(label), make_cell(scan, f"pattern.probabilities.{label}", sources, style=".0%")
         )
-        for name in (given if isinstance(given, Mapping) else {})
+        for label in summary.pattern.probabilities
     )
-    return PatternLine(title_scan(scan, catalog), shares, text(scan.summary, "pattern.reason"))
+    return PatternLine(title_scan(scan, catalog), shares, summary.pattern.reason)
 
 
-def _draw_evidence(scan: SavedScan, rows: list[JsonObject], catalog: Catalog) -> EvidenceDrawing:
-    effects = []
-    for row in rows:
-        ratio = as_number(row.get("ratio"))
-        low, high = pair(row, "ratio_ci95") or (None, None)
-        if ratio is not None and ratio > 0:
-            name = str(row.get("meaning") or row.get("name") or "")
-            effects.append(charts.Effect(name, ratio, low, high))
-    name = title_scan(scan, catalog)
+def _draw_evidence(name: str, measures: Iterable[PatternMeasure], catalog: Catalog) -> EvidenceDrawing:
+    effects = [
+        charts.Effect(one.meaning or one.name, one.ratio, *one.ratio_ci95)
+        for one in measures
+        if one.ratio is not None and one.ratio > 0
+    ]
     title = f"{name}: {catalog('pattern.alt')}"
     return EvidenceDrawing(
         name, charts.draw_effects(effects, title=title, label=catalog("pattern.as_random"))
     )
 
 
-def _make_definition(row: JsonObject) -> DefinitionRow:
-    title, verdict = text(row, "title"), text(row, "verdict")
+def _make_definition(definition: DefinitionVerdict) -> DefinitionRow:
     return DefinitionRow(
-        title=title or text(row, "id") or "?",
-        sign=SIGNS.get(verdict, "?"),
-        verdict=verdict or "not_assessable",
-        why=text(row, "reason") or text(row, "statement").replace(f"{title}: ", "", 1),
+        title=definition.title,
+        sign=SIGNS[definition.verdict],
+        verdict=definition.verdict,
+        why=definition.reason or definition.statement.replace(f"{definition.title}: ", "", 1),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from miliary.model.study import StudyResult
+from miliary.model.figure_index import RadiographEntry
+from miliary.model.study import Picture, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.pictures import PagePicture, PictureRenderer
 from miliary.report.sections.section import Section
@@ -24,6 +25,12 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Pro
     renderer = PictureRenderer(study, catalog)
     content = ProjectionContent(
         views=(*renderer.render_kind("frontal"), *renderer.render_radiographs()),
-        may_show_names=any(p.about.get("burned_in") is not False for p in study.radiographs),
+        may_show_names=any(map(_may_show_name, study.radiographs)),
     )
     return Section("projection", catalog("section.projection"), "sections/projection.html", content)
+
+
+def _may_show_name(radiograph: Picture) -> bool:
+    """Whether the file of a radiograph does not state that its pixels identify nobody."""
+    entry = radiograph.entry
+    return not isinstance(entry, RadiographEntry) or entry.burned_in is not False

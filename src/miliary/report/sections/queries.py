@@ -8,7 +8,6 @@ from miliary.model.study import StudyResult
 from miliary.report.assessments import SIGNS, AssessmentRow, group_by_severity, make_row
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_measured
-from miliary.report.reading import items, text
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -43,12 +42,12 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Que
     """The section on open queries."""
     groups = tuple(
         QueryGroup(severity, SIGNS[severity], tuple(make_row(a, catalog) for a in group))
-        for severity, group in group_by_severity(study.case).items()
+        for severity, group in group_by_severity(study.case_record).items()
     )
     warnings = tuple(
-        MeasurementWarning(catalog.word(scan.label), text(warning, "message"), text(warning, "code"))
-        for scan in find_measured(study)
-        for warning in items(scan.summary, "warnings")
+        MeasurementWarning(catalog.word(scan.label), warning.message, warning.code)
+        for scan, summary in find_measured(study)
+        for warning in summary.warnings
     )
     content = QueriesContent(groups, warnings)
     return Section("queries", catalog("section.queries"), "sections/queries.html", content)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.case_summary import RecordedLesionSummary
+from miliary.model.comparison import TargetSummary
+from miliary.model.comparison_summary import ComparisonSummary
 from miliary.model.study import SavedComparison, StudyResult
+from miliary.model.vocabulary import Origin
 from miliary.report.assessments import AssessmentRow, make_rows
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
-from miliary.report.measures import locate_member, make_cell, make_empty_cell, name_pair
-from miliary.report.reading import JsonObject, find, items, number, text
+from miliary.report.measures import find_compared, locate, make_cell, make_empty_cell, name_pair
+from miliary.report.paths import find_reason, follow
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -78,74 +81,71 @@ class RecistContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[RecistContent]:
     """The section on response by diameter."""
-    lesions = items(study.case, "record.lesions")
-    studies = tuple(
-        dict.fromkeys(text(m, "study") for lesion in lesions for m in items(lesion, "measurements"))
-    )
+    lesions = study.case_record.record.lesions if study.case_record else ()
+    studies = tuple(dict.fromkeys(size.study for lesion in lesions for size in lesion.measurements))
     content = RecistContent(
         targets=tuple(
-            _make_table(compared, catalog, sources)
-            for compared in study.comparisons
-            if isinstance(find(compared.summary, "recist"), Mapping)
+            _make_table(compared, summary, catalog, sources)
+            for compared, summary in find_compared(study)
+            # A comparison made by an earlier version holds neither an edition nor a reason.
+            if summary.recist.edition is not None or find_reason(summary, "recist.target_response")
         ),
         studies=studies,
         lesions=tuple(_make_lesion(lesion, studies, catalog) for lesion in lesions),
-        assessments=make_rows(study.case, "recist.", catalog),
+        assessments=make_rows(study.case_record, "recist.", catalog),
         source=f"{study.case_path}: record.lesions",
     )
     return Section("recist", catalog("section.recist"), "sections/recist.html", content)
 
 
-def _make_table(compared: SavedComparison, catalog: Catalog, sources: Sources) -> TargetTable:
-    summary = compared.summary
-    rows = tuple(
-        _make_target(compared, target, f"recist.targets[{index}]", catalog, sources)
-        for index, target in enumerate(items(summary, "recist.targets"))
-    )
+def _make_table(
+    compared: SavedComparison, summary: ComparisonSummary, catalog: Catalog, sources: Sources
+) -> TargetTable:
+    recist = summary.recist
     return TargetTable(
         title=name_pair(compared, catalog),
-        note=sources.footnote(locate_member(compared), "recist"),
-        origin=text(summary, "origin") or "measured",
-        rows=rows,
+        rows=tuple(
+            TargetRow(
+                catalog.texts.get(f"word.target_{target.id}", target.id),
+                _make_diameter(compared, target, f"recist.targets[{index}].baseline_mm", sources),
+                _make_diameter(compared, target, f"recist.targets[{index}].followup_mm", sources),
+            )
+            for index, target in enumerate(recist.targets)
+        ),
         change=make_cell(compared, "recist.change_percent", sources, style="+.1f"),
-        response=text(summary, "recist.target_response"),
-        reason=text(summary, "recist.target_response_reason"),
-        statement=text(summary, "recist.statement"),
+        response=recist.target_response or "",
+        reason=find_reason(recist, "target_response"),
+        statement=recist.statement or "",
+        origin=summary.origin or Origin.MEASURED,
+        note=sources.footnote(locate(compared), "recist"),
     )
 
 
-def _make_target(
-    compared: SavedComparison, target: JsonObject, path: str, catalog: Catalog, sources: Sources
-) -> TargetRow:
-    name = text(target, "id") or "?"
-    cells = []
-    for key in ("baseline_mm", "followup_mm"):
-        value = number(target, key)
-        if value is None:
-            cells.append(make_empty_cell(text(target, f"{key}_reason")))
-        else:
-            label = format_number(value, ".1f")
-            cells.append(sources.number(label, locate_member(compared), f"{path}.{key}", note=False))
-    return TargetRow(catalog.texts.get(f"word.target_{name}", name), cells[0], cells[1])
+def _make_diameter(compared: SavedComparison, target: TargetSummary, path: str, sources: Sources) -> Markup:
+    """Diameter of one target lesion [mm]; `path` is that in the file of the comparison."""
+    name = path.rpartition(".")[2]
+    value = follow(target, name)
+    if value is None:
+        return make_empty_cell(find_reason(target, name))
+    return sources.number(format_number(value, ".1f"), locate(compared), path, note=False)
 
 
-def _make_lesion(lesion: JsonObject, studies: tuple[str, ...], catalog: Catalog) -> RecordedLesion:
-    parts = (text(lesion, "organ"), text(lesion, "kind").replace("_", " "), text(lesion, "lobe"))
-    role = text(lesion, "role")
+def _make_lesion(lesion: RecordedLesionSummary, studies: tuple[str, ...], catalog: Catalog) -> RecordedLesion:
+    parts = (lesion.organ, lesion.kind.replace("_", " "), lesion.lobe)
     return RecordedLesion(
-        id=text(lesion, "id") or "?",
+        id=lesion.id,
         kind=", ".join(filter(None, parts)),
-        role=catalog.word(role) if role else catalog("word.not_stated"),
-        cells=tuple(_describe_measurement(lesion, study, catalog) for study in studies),
+        role=catalog.word(lesion.role) if lesion.role else catalog("word.not_stated"),
+        cells=tuple(_describe_size(lesion, study, catalog) for study in studies),
     )
 
 
-def _describe_measurement(lesion: JsonObject, study: str, catalog: Catalog) -> str:
+def _describe_size(lesion: RecordedLesionSummary, study: str, catalog: Catalog) -> str:
     """Diameters of a lesion in one study, else its state; a dash where it was not looked at."""
-    for measurement in items(lesion, "measurements"):
-        if text(measurement, "study") == study:
-            diameters_mm = (number(measurement, "longest_mm"), number(measurement, "short_axis_mm"))
-            sizes = " \u00d7 ".join(f"{v:g}" for v in diameters_mm if v is not None)
-            state = text(measurement, "state")
-            return f"{sizes} mm" if sizes else catalog.word(state) if state else ""
+    for size in lesion.measurements:
+        if size.study == study:
+            diameters_mm = [d for d in (size.longest_mm, size.short_axis_mm) if d is not None]
+            if diameters_mm:
+                return " \u00d7 ".join(f"{d:g}" for d in diameters_mm) + " mm"
+            return catalog.word(size.state) if size.state else ""
     return "\u2013"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from miliary.model.study import StudyResult
 from miliary.report.catalog import Catalog
-from miliary.report.reading import find, items, text, words
 from miliary.report.sections.section import Section
 from miliary.report.sources import Footnote, Sources
 
@@ -47,7 +45,7 @@ class ReferencesContent:
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[ReferencesContent]:
     """The section on references; comes after every section that cites a number."""
     content = ReferencesContent(
-        record_sources=tuple(words(study.case, "record.sources")),
+        record_sources=study.case_record.record.sources if study.case_record else (),
         citations=list_citations(study),
         footnotes=sources.list_footnotes(),
     )
@@ -66,18 +64,19 @@ def list_citations(study: StudyResult) -> tuple[CitedWork, ...]:
     tuple of CitedWork
         In the order of the case; empty where there is none.
     """
+    if study.case_record is None:
+        return ()
     rules: dict[str, list[str]] = {}
-    for assessment in items(study.case, "assessments"):
-        for name in words(assessment, "citations"):
-            rules.setdefault(name, []).append(text(assessment, "rule_id").partition(".")[0])
-    cited = find(study.case, "citations")
+    for assessment in study.case_record.assessments:
+        for name in assessment.citations:
+            rules.setdefault(name, []).append(assessment.rule_id.partition(".")[0])
     return tuple(
         CitedWork(
             id=name,
-            text=text(about, "text"),
-            doi=text(about, "doi"),
-            basis=text(about, "basis"),
+            text=cited.text,
+            doi=cited.doi,
+            basis=cited.basis,
             rules=", ".join(dict.fromkeys(rules.get(name, []))),
         )
-        for name, about in (cited.items() if isinstance(cited, Mapping) else ())
+        for name, cited in study.case_record.citations.items()
     )

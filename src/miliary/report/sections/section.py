@@ -46,7 +46,9 @@ class Section(Generic[ContentT_co]):
 
 
 Builder = Callable[[StudyResult, Catalog, Sources], Section[Any] | None]
-"""What makes a section of a study; returns None where the page does without the section.
+"""What makes a section of the page: ``build(study, catalog, sources)``.
 
-A builder cites its numbers in the `Sources` it is given, so builders run in the order of the page.
+It takes the study, the words of the page, and the `Sources` that collect where numbers were read from; it
+returns the section, or None where the page does without it. Builders run in the order of the page, so that
+footnotes count up.
 """

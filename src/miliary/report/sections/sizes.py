@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from miliary.model.scan_summary import CompletenessSummary
 from miliary.model.study import StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_measured, title_scan
+from miliary.report.paths import find_reason
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.reading import find, items, number, numbers, text
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -39,16 +39,16 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Siz
 
 
 def _draw_histogram(study: StudyResult, catalog: Catalog) -> Markup | None:
-    edges: list[float] = []
+    edges: tuple[float, ...] = ()
     series: list[charts.BarSeries] = []
-    for scan in find_measured(study):
-        here = numbers(scan.summary, "nodules.diameter_mm.histogram.edges")
-        counts = numbers(scan.summary, "nodules.diameter_mm.histogram.counts")
-        if not here or len(counts) != len(here) - 1 or (edges and here != edges):
-            continue
-        edges = here
-        above = number(scan.summary, "nodules.diameter_mm.histogram.n_above") or 0.0
-        series.append(charts.BarSeries(title_scan(scan, catalog), [*counts, above]))
+    for scan, summary in find_measured(study):
+        histogram = summary.nodules.diameter_mm.histogram
+        is_whole = len(histogram.counts) == len(histogram.edges) - 1
+        # Bars of different bins cannot be drawn side by side: the bins of the first scan decide.
+        if histogram.edges and is_whole and edges in {(), histogram.edges}:
+            edges = histogram.edges
+            counts = [*histogram.counts, histogram.n_above or 0]
+            series.append(charts.BarSeries(title_scan(scan, catalog), counts))
     if not series:
         return None
     last = next((i for i in range(len(edges) - 1, -1, -1) if any(s.counts[i] for s in series)), 0)
@@ -63,13 +63,10 @@ def _draw_histogram(study: StudyResult, catalog: Catalog) -> Markup | None:
 
 def _draw_completeness(study: StudyResult, catalog: Catalog) -> Markup | None:
     lines = []
-    for scan in find_measured(study):
-        d50, d90 = (number(scan.summary, f"completeness.diameter_{n}_mm") for n in (50, 90))
-        curve = _read_curve(scan.summary)
-        if curve is not None or d50 is not None or d90 is not None:
-            lines.append(
-                charts.CompletenessLine(title_scan(scan, catalog), **(curve or {}), d50_mm=d50, d90_mm=d90)
-            )
+    for scan, summary in find_measured(study):
+        line = _make_line(title_scan(scan, catalog), summary.completeness)
+        if line.diameter_mm or line.d50_mm is not None or line.d90_mm is not None:
+            lines.append(line)
     if not lines:
         return None
     return charts.draw_completeness(
@@ -80,37 +77,27 @@ def _draw_completeness(study: StudyResult, catalog: Catalog) -> Markup | None:
     )
 
 
-def _read_curve(summary: object) -> Mapping[str, Sequence[float]] | None:
-    """The completeness curve of ``scan.json``, whichever of its forms it has."""
-    for name in ("completeness.curve", "completeness"):
-        part = find(summary, name)
-        x = numbers(part, "diameter_mm")
-        y = numbers(part, "probability") or numbers(part, "detected") or numbers(part, "completeness")
-        if len(x) > 1 and len(x) == len(y):
-            low, high = (
-                numbers(part, f"ci95_{end}") or numbers(part, f"probability_{end}") or numbers(part, end)
-                for end in ("low", "high")
-            )
-            fits = len(low) == len(high) == len(x)
-            return {
-                "diameter_mm": x,
-                "probability": y,
-                "low": low if fits else [],
-                "high": high if fits else [],
-            }
-    rows = items(summary, "completeness.curve")
-    points = [(number(r, "diameter_mm"), number(r, "probability")) for r in rows]
-    known = [(x, y) for x, y in points if x is not None and y is not None]
-    if len(known) > 1:
-        return {"diameter_mm": [x for x, _ in known], "probability": [y for _, y in known]}
-    return None
+def _make_line(name: str, completeness: CompletenessSummary) -> charts.CompletenessLine:
+    line = charts.CompletenessLine(
+        name, d50_mm=completeness.diameter_50_mm, d90_mm=completeness.diameter_90_mm
+    )
+    curve = completeness.curve
+    if curve is None:
+        return line
+    return replace(
+        line,
+        diameter_mm=curve.diameter_mm,
+        probability=curve.probability,
+        low=curve.ci95_low,
+        high=curve.ci95_high,
+    )
 
 
 def _list_uncorrected(study: StudyResult, catalog: Catalog) -> tuple[str, ...]:
     """Names of the scans whose counts are as found, with the reason if one was saved."""
     found = []
-    for scan in find_measured(study):
-        if number(scan.summary, "corrected.count") is None:
-            reason = text(scan.summary, "corrected.count_reason") or text(scan.summary, "corrected_reason")
+    for scan, summary in find_measured(study):
+        if summary.corrected.count is None:
+            reason = find_reason(summary, "corrected.count")
             found.append(title_scan(scan, catalog) + (f" ({reason})" if reason else ""))
     return tuple(found)

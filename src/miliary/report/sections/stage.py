@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from miliary.model.assessment import Assessment, Severity
 from miliary.model.study import StudyResult
 from miliary.report.assessments import AssessmentRow, make_row, select_assessments, sort_by_edition
 from miliary.report.catalog import Catalog
-from miliary.report.reading import JsonObject, text, words
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -54,11 +54,11 @@ class StageContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[StageContent]:
     """The section on the stage."""
-    found = sort_by_edition(select_assessments(study.case, "tnm."))
-    editions = tuple(dict.fromkeys(text(a, "edition") for a in found if text(a, "rule_id") == "tnm.group"))
+    found = sort_by_edition(select_assessments(study.case_record, "tnm."))
+    editions = tuple(dict.fromkeys(a.edition for a in found if a.rule_id == "tnm.group"))
     rows = []
     for part in _PARTS:
-        by_edition = {text(a, "edition"): a for a in reversed(found) if text(a, "rule_id") == f"tnm.{part}"}
+        by_edition = {a.edition: a for a in reversed(found) if a.rule_id == f"tnm.{part}"}
         cells = tuple(
             _make_cell(by_edition[edition], study.case_path, catalog) if edition in by_edition else None
             for edition in editions
@@ -67,19 +67,18 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Sta
             rows.append(StageRow(catalog("tnm.group") if part == "group" else part.upper(), cells))
     asserted = tuple(
         make_row(a, catalog)
-        for a in select_assessments(study.case, "tnm.asserted")
-        if text(a, "severity") != "info"
+        for a in select_assessments(study.case_record, "tnm.asserted")
+        if a.severity is not Severity.INFO
     )
     content = StageContent(tuple(e.replace("tnm", "TNM") for e in editions), tuple(rows), asserted)
     return Section("stage", catalog("section.stage"), "sections/stage.html", content)
 
 
-def _make_cell(assessment: JsonObject, member: str, catalog: Catalog) -> StageCell:
-    values = words(assessment, "values")
+def _make_cell(assessment: Assessment, member: str, catalog: Catalog) -> StageCell:
     return StageCell(
-        value=text(assessment, "value") or catalog("word.not_assessable"),
-        source=f"{member}: {text(assessment, 'rule_id')}",
-        possible=", ".join(values) if len(values) > 1 else "",
-        statement=text(assessment, "statement"),
-        reason=text(assessment, "reason"),
+        value=str(assessment.value or "") or catalog("word.not_assessable"),
+        source=f"{member}: {assessment.rule_id}",
+        possible=", ".join(assessment.values) if len(assessment.values) > 1 else "",
+        statement=assessment.statement,
+        reason=assessment.reason,
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from miliary.model.study import SavedScan, StudyResult
+from miliary.model.case_summary import EventSummary, LabSummary, RecordSummary
+from miliary.model.study import StudyResult
+from miliary.model.vocabulary import Origin
 from miliary.report import charts
 from miliary.report.assessments import AssessmentRow, make_rows
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import spell
-from miliary.report.measures import find_measured
-from miliary.report.reading import JsonObject, items, number, text
+from miliary.report.measures import find_compared, find_measured, is_simulated
 from miliary.report.sections.section import Section
 from miliary.report.sources import Sources
 
@@ -95,107 +96,99 @@ class TimelineContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[TimelineContent]:
     """The section on the course."""
-    events, labs = items(study.case, "record.events"), items(study.case, "record.labs")
-    drawing, burden_drawing = _draw_courses(study, events, labs, catalog)
+    record = study.case_record.record if study.case_record else RecordSummary()
+    drawing, burden_drawing = _draw_courses(study, record, catalog)
     content = TimelineContent(
-        day_zero=text(study.case, "record.day_zero"),
+        day_zero=record.day_zero,
         drawing=drawing,
-        has_events=bool(events),
+        has_events=bool(record.events),
         burden_drawing=burden_drawing,
-        dated=tuple(make_event(e, catalog) for e in events if number(e, "day") is not None),
-        undated=tuple(make_event(e, catalog) for e in events if number(e, "day") is None),
-        labs=tuple(_make_lab(lab, study.case_path, catalog) for lab in labs),
-        lab_assessments=make_rows(study.case, "labs.", catalog),
+        dated=tuple(_make_event(e, catalog) for e in record.events if e.day is not None),
+        undated=tuple(_make_event(e, catalog) for e in record.events if e.day is None),
+        labs=tuple(_make_lab(lab, study.case_path, catalog) for lab in record.labs),
+        lab_assessments=make_rows(study.case_record, "labs.", catalog),
     )
     return Section("timeline", catalog("section.timeline"), "sections/timeline.html", content)
 
 
-def make_event(event: JsonObject, catalog: Catalog) -> EventRow:
-    """One event of the record as the page lists it."""
-    day, end_day = number(event, "day"), number(event, "end_day")
-    days = "" if day is None else f"{day:g}" + (f"\u2013{end_day:g}" if end_day is not None else "")
-    kind = text(event, "kind")
+def _make_event(event: EventSummary, catalog: Catalog) -> EventRow:
+    days = ""
+    if event.day is not None:
+        days = f"{event.day:g}" + (f"\u2013{event.end_day:g}" if event.end_day is not None else "")
     return EventRow(
         day=days,
-        kind=catalog.texts.get(f"timeline.{kind}", kind),
-        label=spell(text(event, "label")),
-        origin=text(event, "origin"),
-        detail=text(event, "detail"),
-        when=text(event, "when") or catalog("word.not_stated"),
+        kind=catalog.texts.get(f"timeline.{event.kind}", event.kind),
+        label=spell(event.label),
+        origin=event.origin or "",
+        detail=event.detail,
+        when=event.when or catalog("word.not_stated"),
     )
 
 
-def _make_lab(lab: JsonObject, member: str, catalog: Catalog) -> LabRow:
-    value, day = number(lab, "value"), number(lab, "day")
+def _make_lab(lab: LabSummary, member: str, catalog: Catalog) -> LabRow:
     unknown = catalog("word.not_stated")
-    written = catalog.word(text(lab, "change")) if text(lab, "change") else unknown
+    written = catalog.word(lab.change) if lab.change else unknown
     return LabRow(
-        analyte=spell(text(lab, "analyte")),
-        origin=text(lab, "origin"),
-        number="" if value is None else str(value),
-        source=f"{member}: record.labs[{text(lab, 'id') or '?'}]",
-        value=text(lab, "comparator") + (written if value is None else f"{value:g}"),
-        unit=text(lab, "unit"),
+        analyte=spell(lab.analyte),
+        origin=lab.origin or "",
+        number="" if lab.value is None else str(lab.value),
+        source=f"{member}: record.labs[{lab.id}]",
+        value=lab.comparator + (written if lab.value is None else f"{lab.value:g}"),
+        unit=lab.unit,
         reference_range=_format_range(lab, unknown),
-        when=catalog("timeline.day", n=f"{day:g}") if day is not None else text(lab, "when") or unknown,
+        when=catalog("timeline.day", n=f"{lab.day:g}") if lab.day is not None else lab.when or unknown,
     )
 
 
-def _format_range(lab: JsonObject, unknown: str) -> str:
-    low, high = number(lab, "low"), number(lab, "high")
-    if low is not None and high is not None:
-        limits = f"{low:g}\u2013{high:g}"
-    elif high is not None:
-        limits = f"\u2264 {high:g}"
-    elif low is not None:
-        limits = f"\u2265 {low:g}"
+def _format_range(lab: LabSummary, unknown: str) -> str:
+    if lab.low is not None and lab.high is not None:
+        limits = f"{lab.low:g}\u2013{lab.high:g}"
+    elif lab.high is not None:
+        limits = f"\u2264 {lab.high:g}"
+    elif lab.low is not None:
+        limits = f"\u2265 {lab.low:g}"
     else:
         return unknown
-    return f"{limits}; {text(lab, 'range')}"
+    return f"{limits}; {lab.range}"
 
 
 def _draw_courses(
-    study: StudyResult, events: Sequence[JsonObject], labs: Sequence[JsonObject], catalog: Catalog
+    study: StudyResult, record: RecordSummary, catalog: Catalog
 ) -> tuple[Markup | None, Markup | None]:
     """The course of the record, and the measured burden where it needs an axis of its own.
 
     Both share one axis where the record states the days of the scans, and both are simulated or neither is.
     """
-    days = {text(event, "id"): number(event, "day") for event in events}
-    is_same_origin = (text(study.case, "origin") == "simulated") == any(
-        text(scan.summary, "origin") == "simulated" for scan in study.scans
-    )
+    days: dict[str, float | None] = {event.id: event.day for event in record.events}
+    is_simulated_case = study.case_record is not None and study.case_record.origin is Origin.SIMULATED
+    is_same_origin = is_simulated_case == any(is_simulated(scan) for scan in study.scans)
     burdens = _find_burdens(study, days, catalog)
     if burdens and is_same_origin:
-        return charts.draw_timeline(events, labs, burdens, catalog=catalog), None
+        return charts.draw_timeline(record.events, record.labs, burdens, catalog=catalog), None
     alone = _find_burdens(study, _count_days(study), catalog)
     burden_drawing = charts.draw_timeline([], [], alone, catalog=catalog) if len(alone) > 1 else None
-    return charts.draw_timeline(events, labs, [], catalog=catalog), burden_drawing
+    return charts.draw_timeline(record.events, record.labs, [], catalog=catalog), burden_drawing
 
 
 def _count_days(study: StudyResult) -> dict[str, float | None]:
     """Days from the first baseline to each of its follow-ups, by label; those of the baseline are 0."""
     baselines = [compared.baseline for compared in study.comparisons[:1]]
     days: dict[str, float | None] = dict.fromkeys(baselines, 0.0)
-    for compared in study.comparisons:
+    for compared, summary in find_compared(study):
         if compared.baseline in baselines:
-            days[compared.followup] = number(compared.summary, "days_between")
+            days[compared.followup] = summary.days_between
     return days
 
 
 def _find_burdens(
-    study: StudyResult, days: dict[str, float | None], catalog: Catalog
+    study: StudyResult, days: Mapping[str, float | None], catalog: Catalog
 ) -> list[charts.BurdenPoint]:
-    """Total volume of every scan whose day is known."""
+    """Total volume of every scan whose day is known; corrected for what the scan misses where possible."""
     points = []
-    for scan in find_measured(study):
-        day, volume_mm3 = days.get(scan.label), _find_volume_mm3(scan)
+    for scan, summary in find_measured(study):
+        day, volume_mm3 = days.get(scan.label), summary.corrected.total_volume_mm3
+        if volume_mm3 is None:
+            volume_mm3 = summary.nodules.total_volume_mm3
         if day is not None and volume_mm3 is not None:
             points.append(charts.BurdenPoint(day, volume_mm3, catalog.word(scan.label)))
     return points
-
-
-def _find_volume_mm3(scan: SavedScan) -> float | None:
-    """Total volume of the nodules, corrected for what the scan misses where that is known."""
-    corrected = number(scan.summary, "corrected.total_volume_mm3")
-    return corrected if corrected is not None else number(scan.summary, "nodules.total_volume_mm3")
