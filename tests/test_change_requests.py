@@ -227,7 +227,7 @@ assert "<p>0 scans, counted</p>" in render_report(StudyResult("toys"))
 
 from dataclasses import dataclass
 
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 
 
 @dataclass(frozen=True)
@@ -247,8 +247,8 @@ def build(study, catalog, sources):
         """
 import pathlib, tempfile, pydicom
 from miliary.exchange.dicom.objects.toy_note import write_note
-from miliary.model.scan_summary import NoduleSummary, ScanSummary
-from miliary.model.codec import from_json
+from miliary.model.saved.scan_summary import NoduleSummary, ScanSummary
+from miliary.model.saved.codec import from_json
 saved = from_json(ScanSummary, {"kind": "miliary.ct", "nodules": {"count": 7}}, name="scan.json").value
 with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / "note.dcm"

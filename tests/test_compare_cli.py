@@ -15,9 +15,9 @@ from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.kinds import COMPARISON_FILES, read_schema
 from miliary.exchange.folders.open_result import open_comparison
 from miliary.exchange.folders.volume_store import read_stored_volume
-from miliary.model.codec import to_json
 from miliary.model.comparison import Identity
 from miliary.model.ct_result import Lungs
+from miliary.model.saved.codec import to_json
 from miliary.model.scan import Acquisition, Grid, Scan, SourceOrder
 from miliary.model.transform import Transform
 from miliary.workflow.series_summary import summarize_saved_series

@@ -10,10 +10,10 @@ import pytest
 
 from miliary.image.figures.completeness_figure import render_completeness
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
-from miliary.model.codec import to_json
 from miliary.model.completeness import Completeness, Estimate, FalseMarks, Threshold
 from miliary.model.ct_result import Lungs
-from miliary.model.summarize_scan import summarize, summarize_corrected
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize, summarize_corrected
 from miliary.pipeline import find_nodules
 
 

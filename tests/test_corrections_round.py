@@ -13,10 +13,10 @@ from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.kinds import read_schema
 from miliary.exchange.folders.saved_scan import read_saved_scan
 from miliary.exchange.folders.study_file import read_study
-from miliary.model.codec import to_json
 from miliary.model.corrections import AppliedCorrections
 from miliary.model.nodules import Nodules
-from miliary.model.summarize_scan import summarize
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize
 from miliary.pipeline import find_nodules
 
 APPLIED = AppliedCorrections(applied_through=2, n_rejected=1, n_added=1)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from miliary.exchange.folders.kinds import read_schema
-from miliary.model.codec import to_json
 from miliary.model.ct_result import COMMON_VOLUME_ERROR
-from miliary.model.summarize_scan import summarize
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize
 
 
 def _mixed(make_nodules):

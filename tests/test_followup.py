@@ -10,13 +10,13 @@ from miliary import followup
 from miliary.errors import InputError
 from miliary.exchange.folders.kinds import read_schema
 from miliary.image.pair import region_response
-from miliary.model.codec import from_json, to_json
 from miliary.model.comparison import Category, ComparabilityVerdict
 from miliary.model.ct_result import Lungs
 from miliary.model.nodules import Fate
+from miliary.model.saved.codec import from_json, to_json
+from miliary.model.saved.scan_summary import ScanSummary
+from miliary.model.saved.summarize_comparison import summarize_comparison, summarize_series
 from miliary.model.scan import Grid, Scan, ScanWarning
-from miliary.model.scan_summary import ScanSummary
-from miliary.model.summarize_comparison import summarize_comparison, summarize_series
 from miliary.model.transform import Transform
 
 SHIFT_LPS_MM = np.array([4.0, -3.0, 6.0])

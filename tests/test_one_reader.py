@@ -36,11 +36,16 @@ def test_a_planted_read_is_counted(counter, text, keys):
 
 
 def test_a_planted_read_in_a_module_that_is_checked_is_found(counter, tmp_path):
-    for file in ("followup.py", "viewer/study.py", "clinical/miliary/bridge.py", "exchange/fhir/bundle.py"):
+    for file in (
+        "followup.py",
+        "viewer/viewed_study.py",
+        "clinical/miliary/bridge.py",
+        "exchange/fhir/bundle.py",
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text('x = summary["lungs"]\n')
     found = {read.file for read in counter.count(tmp_path)}
-    assert found == {"followup.py", "viewer/study.py", "clinical/miliary/bridge.py"}
+    assert found == {"followup.py", "viewer/viewed_study.py", "clinical/miliary/bridge.py"}
 
 
 def test_every_place_that_is_allowed_exists(counter):

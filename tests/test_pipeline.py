@@ -11,8 +11,8 @@ from miliary import pipeline
 from miliary.errors import NoLungsError
 from miliary.image.simulate import ScanProtocol, simulate_scan
 from miliary.model.ct_result import CtResult
-from miliary.model.figure_index import summarize_figure
 from miliary.model.nodules import COLUMN_NAMES
+from miliary.model.saved.figure_index import summarize_figure
 from miliary.model.scan import Grid, Scan, ScanWarning
 from miliary.pipeline import find_nodules
 

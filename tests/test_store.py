@@ -15,9 +15,9 @@ from miliary.exchange.folders.atomic_folder import check_output
 from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.kinds import CT_FILES
 from miliary.exchange.folders.tables import write_nodules_csv
-from miliary.model.codec import to_json
 from miliary.model.nodules import COLUMN_NAMES, COLUMNS
-from miliary.model.summarize_scan import summarize
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize
 
 WITHOUT_VOLUME = sorted(name for name in CT_FILES if name != "volume.zarr")
 

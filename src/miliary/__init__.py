@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
     from miliary.model.assessment import Assessment
     from miliary.model.case import Case
-    from miliary.model.codec import to_json
     from miliary.model.ct_result import CtResult
     from miliary.model.nodules import Nodules
+    from miliary.model.saved.codec import to_json
+    from miliary.model.saved.summarize_scan import summarize
     from miliary.model.scan import Grid, Scan
-    from miliary.model.summarize_scan import summarize
     from miliary.pipeline import find_nodules
     from miliary.workflow.case_derivation import derive_case
     from miliary.workflow.comparison_run import ComparisonSettings, compare
@@ -85,8 +85,8 @@ _HOMES = {
     "read_ct": "miliary.exchange.ct_read",
     "run_study": "miliary.workflow.study_run",
     "simulate_scan": "miliary.image.simulate",
-    "summarize": "miliary.model.summarize_scan",
-    "to_json": "miliary.model.codec",
+    "summarize": "miliary.model.saved.summarize_scan",
+    "to_json": "miliary.model.saved.codec",
     "write_comparison": "miliary.exchange.folders.compare_store",
     "write_ct_result": "miliary.exchange.folders.ct_store",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -23,7 +24,6 @@ from miliary.image.pair.region_response import MeasuredResponse, list_warnings, 
 from miliary.image.pair.register import register_lungs
 from miliary.image.pair.registered_volume import bring_to_baseline
 from miliary.image.pair.zone_matching import MatchingLimits, match_by_zone
-from miliary.model.codec import from_json
 from miliary.model.comparison import (
     Comparability,
     ComparabilityVerdict,
@@ -35,9 +35,10 @@ from miliary.model.comparison import (
 )
 from miliary.model.ct_result import CtResult, Psf, StageClock
 from miliary.model.lesion import Lesion, PointLpsMm
+from miliary.model.saved.codec import from_json
+from miliary.model.saved.scan_summary import LesionSummary
+from miliary.model.saved.summarize_scan import summarize
 from miliary.model.scan import Scan, ScanWarning
-from miliary.model.scan_summary import LesionSummary
-from miliary.model.summarize_scan import summarize
 from miliary.model.transform import Transform
 
 Progress = Callable[[str], None]
@@ -137,23 +138,16 @@ def _compare(
     with clock.stage("new shadows"):
         opacities, is_dense = _find_opacities(baseline, followup, transform, lesions, book)
     with clock.stage("match"):
-        tracks, zones, error_mm = match_by_zone(
-            (first, second),
-            common,
-            transform,
-            error_mm=registration["tre_estimate_mm"] or 1.0,
-            limits=MatchingLimits.from_rules(book.row("matching").data, book.row("change").data),
-        )
+        limits = MatchingLimits.from_rules(book.row("matching").data, book.row("change").data)
+        error = registration["tre_estimate_mm"] or 1.0
+        matched = match_by_zone((first, second), common, transform, error_mm=error, limits=limits)
+        tracks, zones, error_mm = matched
     with clock.stage("response"):
         measured = _respond((first, second), common, gate, is_dense, book)
     with clock.stage("registered volume"):
         registered, grid = bring_to_baseline(baseline, followup, transform)
-    lesion = lesion_change.compare_lesions(
-        *lesions,
-        transform=transform,
-        followup=followup,
-        search=lambda point: _search_lesion(followup, point),
-    )
+    search = functools.partial(_search_lesion, followup)
+    lesion = lesion_change.compare_lesions(*lesions, transform=transform, followup=followup, search=search)
     category, reason = rules.name_change(measured.total.volume_ratio, gate.verdict, book)
     return Comparison(
         baseline=baseline,

@@ -31,7 +31,8 @@ from miliary.model.completeness import Completeness
 from miliary.model.corrections import CorrectionSet
 from miliary.model.ct_result import CtResult, Lungs, StageClock
 from miliary.model.extent import Extent, TrueSizes
-from miliary.model.lesion import PointLpsMm
+from miliary.model.figure import Figure
+from miliary.model.lesion import Lesion, PointLpsMm
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import Pattern
 from miliary.model.scan import Scan, Side
@@ -139,6 +140,7 @@ def _find_nodules(
     with clock.stage("lungs"):
         lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else segmentation.find_lungs(scan)
         right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
+        litres = (right_ml + left_ml) / 1000.0
     with clock.stage("noise and blur"):
         noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
     lesions_found = beside(
@@ -161,7 +163,7 @@ def _find_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
         )
         psf = detection.psf
-        place_mm, applied, lesions = fit.position_mm, None, large.lesions
+        position_mm, applied, lesions = fit.position_mm, None, large.lesions
         if corrections is not None:
             nodules, applied = reader_changes.correct_nodules(
                 nodules,
@@ -175,47 +177,34 @@ def _find_nodules(
             )
             lesions, applied = reader_diameters.correct_lesions(lesions, corrections, applied)
             warnings = (*warnings, *reader_changes.list_warnings(applied))
-            place_mm = _place_in_box(scan, box, nodules)
-    looked_around = beside(surroundings.find_surroundings, box, smooth, place_mm, nodules["diameter_mm"])
-    shown = recovery = None
+            position_mm = _place_in_box(scan, box, nodules)
+    looked_around = beside(surroundings.find_surroundings, box, smooth, position_mm, nodules["diameter_mm"])
+    completeness = recovery = None
     if with_completeness:
         with clock.stage("completeness"):
             recovery = injection.inject_and_recover(detection, seed=seed)
-            threshold = judged.classifier.threshold
-            margin = injection.list_margins(judged.position_mm, judged.probability, threshold)
-            shown = estimate.estimate_completeness(
-                detection,
-                nodules,
-                place_mm,
-                margin,
-                litres=(right_ml + left_ml) / 1000.0,
-                slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
-                seed=seed,
-                recovery=recovery,
+            completeness = _estimate_completeness(
+                scan, detection, judged, nodules, position_mm, recovery=recovery, litres=litres, seed=seed
             )
     with clock.stage("pattern"):
         around = looked_around()
         injected = _list_injected(recovery, judged.classifier.threshold)
-        spread = _estimate_pattern(around, nodules, place_mm, injected=injected, seed=seed)
+        pattern = _estimate_pattern(around, nodules, position_mm, injected=injected, seed=seed)
     with clock.stage("definitions"):
         spans, sizes, definitions = _judge(
-            scan, box, nodules, shown=shown, spread=spread, n_lesions=len(lesions)
+            scan, box, nodules, completeness=completeness, pattern=pattern, n_lesions=len(lesions)
         )
     with clock.stage("preview"):
         preview = _render_preview(scan, lung_mask, nodules)
     with clock.stage("figures"):
-        pictures = (
-            *scan_figures.render_figures(scan, lung_mask.labels, nodules),
-            pattern_figure.render_pattern(spread),
-            *completeness_figure.render_completeness(shown, nodules["diameter_mm"]),
-            *lesion_figure.render_lesions(scan, lesions),
+        pictures = _render_figures(
+            scan, lung_mask, nodules, lesions=lesions, pattern=pattern, completeness=completeness
         )
-        pictures = scan_figures.label_simulated(pictures) if _is_simulated(scan) else pictures
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,
         source_order=scan.source_order,
-        warnings=(*scan.warnings, *warnings, *estimate.list_warnings(shown, spread.label)),
+        warnings=(*scan.warnings, *warnings, *estimate.list_warnings(completeness, pattern.label)),
         lungs=lung_mask,
         right_ml=right_ml,
         left_ml=left_ml,
@@ -229,14 +218,58 @@ def _find_nodules(
         provenance=_state_provenance(judged.classifier, judged.share, seed),
         preview_rgb=preview,
         figures=pictures,
-        pattern=spread,
+        pattern=pattern,
         corrections=applied,
         lesions=lesions,
         extent=spans,
         true_sizes=sizes,
         definitions=definitions,
-        completeness=shown,
+        completeness=completeness,
     )
+
+
+def _estimate_completeness(
+    scan: Scan,
+    detection: detect.DetectionRun,
+    judged: detect.ScoredCandidates,
+    nodules: Nodules,
+    position_mm: F64,
+    *,
+    recovery: injection.Recovery,
+    litres: float,
+    seed: int,
+) -> Completeness:
+    """What share of nodules is found on this scan, from those injected."""
+    margin = injection.list_margins(judged.position_mm, judged.probability, judged.classifier.threshold)
+    return estimate.estimate_completeness(
+        detection,
+        nodules,
+        position_mm,
+        margin,
+        litres=litres,
+        slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
+        seed=seed,
+        recovery=recovery,
+    )
+
+
+def _render_figures(
+    scan: Scan,
+    lung_mask: Lungs,
+    nodules: Nodules,
+    *,
+    lesions: Sequence[Lesion],
+    pattern: Pattern,
+    completeness: Completeness | None,
+) -> tuple[Figure, ...]:
+    """Pictures that are saved with the result."""
+    pictures = (
+        *scan_figures.render_figures(scan, lung_mask.labels, nodules),
+        pattern_figure.render_pattern(pattern),
+        *completeness_figure.render_completeness(completeness, nodules["diameter_mm"]),
+        *lesion_figure.render_lesions(scan, lesions),
+    )
+    return scan_figures.label_simulated(pictures) if _is_simulated(scan) else pictures
 
 
 def _place_in_box(scan: Scan, box: LungBox, nodules: Nodules) -> F64:
@@ -250,16 +283,16 @@ def _judge(
     box: LungBox,
     nodules: Nodules,
     *,
-    shown: Completeness | None,
-    spread: Pattern,
+    completeness: Completeness | None,
+    pattern: Pattern,
     n_lesions: int,
 ) -> tuple[Extent, TrueSizes, tuple[dict[str, Any], ...]]:
     """Extent and true sizes of the burden, and what they mean to the published definitions."""
     burden = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
     litres = np.count_nonzero(box.labels) * scan.grid.voxel_volume_mm3 / 1e6
     expected_false = float(np.sum(1.0 - burden["probability"]))
-    if shown is not None and shown.false_marks is not None:
-        expected_false = shown.false_marks.expected.value
+    if completeness is not None and completeness.false_marks is not None:
+        expected_false = completeness.false_marks.expected.value
     spans = involvement.measure_extent(
         box,
         burden,
@@ -278,10 +311,10 @@ def _judge(
         size_reason=sizes.reason,
         lung_fraction=spans.lung_fraction_involved,
         lung_fraction_ci95=spans.ci95,
-        pattern=spread.label.value,
-        pattern_reason=spread.reason,
-        cv=spread.size.cv,
-        cv_err=spread.size.cv_err,
+        pattern=pattern.label.value,
+        pattern_reason=pattern.reason,
+        cv=pattern.size.cv,
+        cv_err=pattern.size.cv_err,
         slice_thickness_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
         is_simulated=_is_simulated(scan),
     )

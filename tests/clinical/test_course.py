@@ -7,8 +7,8 @@ from scipy.stats import spearmanr
 from miliary.clinical.labs.course import assess_course, correlate_ranks
 from miliary.clinical.registry import assess_case
 from miliary.model.assessment import Verdict
-from miliary.model.codec import from_json
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.codec import from_json
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.vocabulary import Origin
 from tests.clinical.cases import make_case
 

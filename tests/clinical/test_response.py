@@ -10,7 +10,16 @@ import pytest
 from miliary.clinical.recist.criteria import CavityReading, RecistOptions, SumsAfterResponse
 from miliary.clinical.recist.response import assess
 from miliary.model.assessment import Assessment, Severity, Verdict
-from miliary.model.case import AssertedResponse, Case, LabResult, Lesion, Measurement, Study, Treatment, When
+from miliary.model.case import (
+    AssertedResponse,
+    Case,
+    LabResult,
+    Measurement,
+    RecordedLesion,
+    Study,
+    Treatment,
+    When,
+)
 from miliary.model.vocabulary import LesionState, Modality
 
 ABSENT, PRESENT, EQUIVOCAL = LesionState.ABSENT, LesionState.PRESENT, LesionState.EQUIVOCAL
@@ -22,8 +31,8 @@ STUDIES = tuple(
 DRUG = Treatment(id="t", name="alectinib", start=When(day=0))
 
 
-def mass(name: str, *sizes: float | LesionState | None, **kwargs: Any) -> Lesion:
-    return Lesion(
+def mass(name: str, *sizes: float | LesionState | None, **kwargs: Any) -> RecordedLesion:
+    return RecordedLesion(
         **{"id": name, "organ": "lung", "kind": "mass", "role": "target", **kwargs},
         measurements=measure(*sizes),
     )
@@ -39,11 +48,11 @@ def measure(*sizes: float | LesionState | None) -> tuple[Measurement, ...]:
     )
 
 
-def nothing_new(n: int = 3) -> Lesion:
+def nothing_new(n: int = 3) -> RecordedLesion:
     return mass("new", *([ABSENT] * n), role="new")
 
 
-def build(*lesions: Lesion, **kwargs: Any) -> Case:
+def build(*lesions: RecordedLesion, **kwargs: Any) -> Case:
     return Case(**{"id": "c", "studies": STUDIES, "lesions": lesions, "treatments": (DRUG,), **kwargs})
 
 
@@ -91,7 +100,7 @@ def test_studies_are_ordered_by_date_and_the_last_one_before_treatment_is_the_ba
 
 
 def test_nodes_are_read_by_their_short_axis() -> None:
-    node = Lesion(
+    node = RecordedLesion(
         id="n",
         organ="node",
         role="target",
@@ -104,7 +113,7 @@ def test_nodes_are_read_by_their_short_axis() -> None:
 
 
 def test_a_merged_lesion_counts_with_its_host() -> None:
-    b = Lesion(
+    b = RecordedLesion(
         id="b",
         organ="liver",
         kind="mass",
@@ -118,7 +127,7 @@ def test_a_merged_lesion_counts_with_its_host() -> None:
 
 
 def test_fragments_are_added_and_the_too_small_count_five() -> None:
-    split = Lesion(
+    split = RecordedLesion(
         id="a",
         organ="lung",
         kind="mass",
@@ -173,7 +182,7 @@ def test_a_target_without_a_baseline_size_is_named() -> None:
         (mass("a", 30.0, 30.0, kind="cyst"), Verdict.NOT_ASSESSABLE),
     ],
 )
-def test_targets_that_cannot_be_targets(lesion: Lesion, verdict: Verdict | None) -> None:
+def test_targets_that_cannot_be_targets(lesion: RecordedLesion, verdict: Verdict | None) -> None:
     found = pick(assess(build(lesion, nothing_new())), "recist.baseline")
     assert [a.verdict for a in found] == ([] if verdict is None else [verdict])
 
@@ -207,7 +216,7 @@ def test_the_strict_reading_is_an_option() -> None:
 
 
 def test_the_cavity_reading_is_second_and_labeled() -> None:
-    hollow = Lesion(
+    hollow = RecordedLesion(
         id="a",
         organ="lung",
         kind="mass",
@@ -241,7 +250,7 @@ def test_a_scan_on_the_day_treatment_starts_is_the_baseline() -> None:
 
 @pytest.mark.parametrize(("size", "expected"), [(9.9, "CR"), (10.0, "NON_CR_NON_PD")])
 def test_a_non_target_node_is_disease_from_ten_millimeters(size: float, expected: str) -> None:
-    node = Lesion(
+    node = RecordedLesion(
         id="n",
         organ="node",
         role="non_target",
@@ -251,7 +260,7 @@ def test_a_non_target_node_is_disease_from_ten_millimeters(size: float, expected
 
 
 def test_a_merged_lesion_is_not_gone_while_its_host_is_seen() -> None:
-    node = Lesion(
+    node = RecordedLesion(
         id="a",
         organ="lung",
         kind="mass",
@@ -308,7 +317,7 @@ def test_what_would_confirm_progression_too_late_is_left_open_with_its_reason() 
 
 def test_a_study_in_which_no_followed_lesion_was_read_is_no_visit() -> None:
     undated = Study(id="old", modality=Modality.CT)
-    other = Lesion("seen", organ="bone", measurements=(Measurement("old", state=PRESENT),))
+    other = RecordedLesion("seen", organ="bone", measurements=(Measurement("old", state=PRESENT),))
     case = build(mass("a", 50.0, 25.0), nothing_new(2), other, studies=(undated, *STUDIES))
     assert responses(case) == ["PR"]
     followed = replace(other, role="non_target")

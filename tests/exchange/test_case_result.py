@@ -15,8 +15,8 @@ from miliary.exchange.case.days import count_days
 from miliary.exchange.case.encode import encode_case
 from miliary.exchange.folders.kinds import read_schema
 from miliary.model.case import Case, LabResult, Study, Treatment, When
-from miliary.model.case_summary import CitationSummary
-from miliary.model.codec import to_json
+from miliary.model.saved.case_summary import CitationSummary
+from miliary.model.saved.codec import to_json
 from validation.sound_cases import make_sound_cases
 
 

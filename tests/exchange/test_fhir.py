@@ -14,7 +14,7 @@ from miliary.exchange.codes import ANALYTE_LOINC
 from miliary.exchange.fhir.bundle import decode_fhir, encode_fhir
 from miliary.exchange.fhir.fhir_tables import KINDS, RECORDS
 from miliary.model.case import Case, Patient, Study
-from miliary.model.scan_summary import LungSummary, NoduleSummary, ScanSummary
+from miliary.model.saved.scan_summary import LungSummary, NoduleSummary, ScanSummary
 from miliary.model.vocabulary import Sex
 from validation.sound_cases import make_sound_cases
 

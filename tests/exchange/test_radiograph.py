@@ -220,7 +220,7 @@ def test_dicom_put_into_a_study_by_hand_is_shown_too(case, tmp_path, capsys):
     for file in (case / "radiographs").iterdir():
         file.rename(out / "radiographs" / file.name)
     study = read_study(out)
-    assert [p.about["number"] for p in study.radiographs] == [1, 2, 4]
+    assert [p.name for p in study.radiographs] == ["radiograph_1", "radiograph_2", "radiograph_4"]
     html = render_report(study)
     assert "MUSTER" not in html
     assert "radiographs, file 3 by name" in html

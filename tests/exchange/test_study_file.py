@@ -41,7 +41,7 @@ def test_a_folder_made_by_hand_is_read_by_its_places(study):
     read = read_study(study)
     assert [scan.label for scan in read.scans] == ["baseline", "followup"]
     assert [(c.baseline, c.followup) for c in read.comparisons] == [("baseline", "followup")]
-    assert read.case["case_id"] == "p1"
+    assert read.case.case_id == "p1"
     assert read.problems == ()
     assert {p.name for p in read.scans[0].pictures} >= {"axial_1_5mm", "frontal", "burden_map"}
 
@@ -85,7 +85,7 @@ def test_a_summary_that_is_not_as_expected_is_named_and_the_rest_is_read(study, 
     (study / "ct" / "baseline" / "scan.json").write_text(content)
     read = read_study(study)
     assert codes(read) == {("ct/baseline/scan.json", code)}
-    assert read.scans[1].summary
+    assert read.scans[1].record
     assert read.case
 
 

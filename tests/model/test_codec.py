@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from miliary.errors import InputError, RecordError
-from miliary.model.codec import NOT_IN_FILE, SavedRecord, from_json, plain, saved, to_json
+from miliary.model.saved.codec import NOT_IN_FILE, SavedRecord, from_json, plain, saved, to_json
 
 
 class Color(enum.StrEnum):

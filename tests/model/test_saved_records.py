@@ -23,13 +23,13 @@ from miliary.errors import RecordError
 from miliary.exchange.folders.kinds import read_schema
 from miliary.exchange.folders.tables import read_nodules_csv, read_tracks_csv
 from miliary.model.assessment import Assessment
-from miliary.model.case_summary import CaseSummary, EventSummary
-from miliary.model.codec import NOT_IN_FILE, REASON_SUFFIX, from_json, to_json
-from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
-from miliary.model.figure_index import FigureIndex, RadiographIndex
 from miliary.model.nodules import COLUMN_NAMES, TRACK_COLUMN_NAMES
-from miliary.model.scan_summary import PatternSummary, ScanSummary
-from miliary.model.study_index import StudyIndex
+from miliary.model.saved.case_summary import CaseSummary, EventSummary
+from miliary.model.saved.codec import NOT_IN_FILE, REASON_SUFFIX, from_json, to_json
+from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.saved.figure_index import FigureIndex, RadiographIndex
+from miliary.model.saved.scan_summary import PatternSummary, ScanSummary
+from miliary.model.saved.study_index import StudyIndex
 
 SAVED = Path(__file__).parent / "saved_1_0"
 RECORDS = {

@@ -11,10 +11,10 @@ from miliary.cli.main import main
 from miliary.exchange.folders.ct_store import write_ct_result, write_figures
 from miliary.exchange.folders.study_file import read_study
 from miliary.image.figures.scan_figures import render_figures
-from miliary.model.codec import from_json, to_json
-from miliary.model.comparison_summary import ComparisonSummary
 from miliary.model.figure import Figure, Mark
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.codec import from_json, to_json
+from miliary.model.saved.comparison_summary import ComparisonSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.report import render_report
 
 CASE = """

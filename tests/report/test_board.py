@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from miliary.model.comparison_summary import ComparabilitySummary, SeriesSummary
+from miliary.model.saved.comparison_summary import ComparabilitySummary, SeriesSummary
 from miliary.report.formatting import spell
 from tests.report.conftest import RESPONSE, add_to, complete, measure_pattern
 from tests.report.test_page import section, words_of

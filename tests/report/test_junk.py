@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miliary.exchange.folders.study_file import read_study
-from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.study import StudyResult
 from miliary.report import render_report
 from miliary.report.care import render_markdown, write_draft
@@ -145,8 +145,8 @@ def test_junk_anywhere_never_stops_the_page_or_the_draft(case, changes, language
     for member, record in (
         ("ct/baseline/scan.json", study.scans[0].record),
         ("compare/baseline__followup/response.json", study.comparisons[0].record),
-        ("compare/series.json", study.series_record),
-        ("case/case.json", study.case_record),
+        ("compare/series.json", study.series),
+        ("case/case.json", study.case),
     ):
         assert record is not None or member in named
     assert all(f"<code>{member}</code>" in html for member in named)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from miliary.model.codec import from_json
-from miliary.model.comparison_summary import ComparisonSummary
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.codec import from_json
+from miliary.model.saved.comparison_summary import ComparisonSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.report.paths import Member, check_path, find_reason, follow
 from miliary.report.sections import burden, gate
 from miliary.report.sources import Sources

@@ -11,11 +11,11 @@ from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.exchange.folders.saved_scan import read_saved_scan
 from miliary.exchange.folders.volume_store import read_stored_volume
 from miliary.model.corrections import AppliedCorrections
-from miliary.model.scan_summary import LesionSummary, ScanSummary
+from miliary.model.saved.scan_summary import LesionSummary, ScanSummary
 from miliary.model.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
-from miliary.viewer.study import list_lesions, read_shown_study
+from miliary.viewer.viewed_study import list_lesions, read_shown_study
 
 ADDED = {"reader": "AB", "scan": "baseline", "kind": "add_nodule", "position_lps_mm": [1.0, 2.0, 120.0]}
 

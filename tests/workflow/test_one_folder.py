@@ -9,7 +9,7 @@ import pytest
 import miliary
 from miliary.errors import InputError, OutputError, RunCancelled
 from miliary.exchange.folders.kinds import CT_FILES
-from miliary.model.codec import to_json
+from miliary.model.saved.codec import to_json
 from miliary.workflow.case_derivation import derive_case
 from miliary.workflow.comparison_run import ComparisonSettings, compare
 from miliary.workflow.scan_measurement import MeasurementSettings, measure

@@ -48,7 +48,7 @@ def test_a_simulated_patient_becomes_a_study(patient, capsys):
     study = read_study(out)
     assert [scan.label for scan in study.scans] == ["baseline", "followup"]
     assert study.problems == ()
-    assert study.comparisons[0].summary["response"]["volume_ratio"] < 0.6
+    assert study.comparisons[0].record.response.volume_ratio < 0.6
     assert "nodules" in (out / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json") if path.name != "study.json"}
     assert main(["study", str(patient)]) == 0

@@ -43,8 +43,8 @@ def test_a_patient_becomes_a_study(patient, measured):
     assert found.is_complete
     study = read_study(out)
     assert [scan.label for scan in study.scans] == ["baseline", "followup"]
-    assert study.comparisons[0].summary["days_between"] == 91
-    assert study.case["case_id"] == "p1"
+    assert study.comparisons[0].record.days_between == 91
+    assert study.case.case_id == "p1"
     assert (study.title, study.problems) == ("A made-up patient", ())
     assert sorted(path.name for path in out.iterdir()) == [
         *("case", "compare", "ct", "inputs.json", "report.html", "study.json")
@@ -255,7 +255,7 @@ def test_three_scans_have_a_series(patient, measured, add_scan):
     series = json.loads((patient / "result/compare/series.json").read_text())
     assert [point["days_between"] for point in series["time_points"]] == [91, 183]
     assert [point["path"] for point in series["time_points"]] == [PAIR, f"{PAIR}-2"]
-    assert read_study(patient / "result").series["baseline"] == "baseline"
+    assert read_study(patient / "result").series.baseline == "baseline"
 
 
 def test_an_earlier_result_is_taken_as_it_is_unless_another_version_made_it(patient, measured, make_result):

@@ -72,7 +72,7 @@ def case_run(
     reason.
     """
     from miliary.clinical.recist.criteria import CavityReading, RecistOptions, SumsAfterResponse
-    from miliary.model.codec import to_json
+    from miliary.model.saved.codec import to_json
     from miliary.workflow.case_derivation import derive_case
 
     options = RecistOptions(

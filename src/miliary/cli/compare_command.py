@@ -53,8 +53,8 @@ def compare(
     still, each is compared with the baseline, and the smallest ratio so far is the nadir. DIR must be new,
     or hold an earlier comparison, which is then replaced.
     """
-    from miliary.model.codec import to_json
-    from miliary.model.comparison_summary import SeriesSummary
+    from miliary.model.saved.codec import to_json
+    from miliary.model.saved.comparison_summary import SeriesSummary
     from miliary.workflow.comparison_run import ComparisonSettings
     from miliary.workflow.comparison_run import compare as compare_scans
 

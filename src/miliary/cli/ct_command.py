@@ -71,8 +71,8 @@ def ct(
     which is then replaced; with an earlier result as SCAN it is that one by default.
     """
     from miliary.exchange.folders.exam_read import is_ct_result
-    from miliary.model.codec import to_json
-    from miliary.model.summarize_scan import summarize
+    from miliary.model.saved.codec import to_json
+    from miliary.model.saved.summarize_scan import summarize
     from miliary.workflow.scan_measurement import MeasurementSettings, measure
 
     if out is None and not is_ct_result(scan):

@@ -36,8 +36,8 @@ def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int
     study folder with both scans, their comparison, the published case that the simulation is modelled on,
     and report.html, which keeps the two apart.
     """
-    from miliary.model.codec import to_json
-    from miliary.model.summarize_comparison import summarize_comparison
+    from miliary.model.saved.codec import to_json
+    from miliary.model.saved.summarize_comparison import summarize_comparison
     from miliary.workflow.demo_patient import write_demo
 
     progress = Progress(progress_style(quiet=quiet, as_json=as_json))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from miliary.model.scan_summary import (
+    from miliary.model.saved.scan_summary import (
         CompletenessSummary,
         CorrectedSummary,
         CorrectionSummary,

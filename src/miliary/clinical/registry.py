@@ -16,7 +16,7 @@ from miliary.model.case import Case
 from miliary.model.vocabulary import Origin
 
 if TYPE_CHECKING:
-    from miliary.model.scan_summary import ScanSummary
+    from miliary.model.saved.scan_summary import ScanSummary
 
 # Modules with `assess(case) -> tuple[Assessment, ...]`, in the order a reader would ask.
 RULES: tuple[str, ...] = (

@@ -93,7 +93,7 @@ _WORDS: Mapping[str, Iterable[str]] = {
     "symptom": vocabulary.Symptom,
     "tumor_pattern": vocabulary.TumorPattern,
     "unit": vocabulary.UNITS,
-    "zone": vocabulary.Zone,
+    "zone": vocabulary.PrevailingZone,
 }
 VOCABULARIES = MappingProxyType({name: frozenset(map(str, words)) for name, words in _WORDS.items()})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from miliary.model.codec import saved
+from miliary.model.saved.codec import saved
 from miliary.model.vocabulary import Origin
 
 Plain = str | int | float | bool | None

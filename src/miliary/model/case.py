@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from miliary.model.vocabulary import (
+    BodySide,
     ChildPugh,
     Count,
     Distribution,
@@ -24,14 +25,13 @@ from miliary.model.vocabulary import (
     Modality,
     Origin,
     Presence,
+    PrevailingZone,
     Result,
     Sex,
-    Side,
     Smoking,
     Structure,
     Symptom,
     TumorPattern,
-    Zone,
 )
 
 SCHEMA_VERSION = "1.0"
@@ -95,7 +95,7 @@ class NodulePattern:
     is_diffuse: Presence = Presence.NOT_STATED
     is_bilateral: Presence = Presence.NOT_STATED
     is_uniform: Presence = Presence.NOT_STATED
-    zone: Zone | None = None
+    zone: PrevailingZone | None = None
     lung_fraction: float | None = None
 
 
@@ -144,7 +144,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Lesion:
+class RecordedLesion:
     """One lesion followed over studies.
 
     `organ` as in lung, node, bone, liver, brain, pleura...; `kind` as in mass, node, miliary_nodules,
@@ -155,7 +155,7 @@ class Lesion:
     organ: str = ""
     kind: str = ""
     lobe: Lobe | None = None
-    side: Side | None = None
+    side: BodySide | None = None
     role: str = ""  # target, non_target, new or ""
     is_irradiated: Presence = Presence.NOT_STATED
     soft_tissue_mm: float | None = None
@@ -280,7 +280,7 @@ class Node:
 
     id: str
     station: str = ""
-    side: Side | None = None
+    side: BodySide | None = None
     involved: Presence = Presence.NOT_STATED
     short_axis_mm: float | None = None
     proof: str = ""  # imaging, cytology, histology or ""
@@ -295,7 +295,7 @@ class SeparateNodules:
     """
 
     id: str
-    side: Side | None = None
+    side: BodySide | None = None
     lobe: Lobe | None = None
     is_diffuse: Presence = Presence.NOT_STATED
     presence: Presence = Presence.PRESENT
@@ -327,7 +327,7 @@ class Tumor:
     """A further tumor beside the primary, where there are several primaries or lepidic foci. Sizes [mm]."""
 
     id: str
-    side: Side | None = None
+    side: BodySide | None = None
     lobe: Lobe | None = None
     size_mm: float | None = None
     solid_mm: float | None = None
@@ -358,7 +358,7 @@ class Staging:
     """
 
     primary: Presence = Presence.NOT_STATED
-    side: Side | None = None
+    side: BodySide | None = None
     lobe: Lobe | None = None
     size_mm: float | None = None
     solid_mm: float | None = None
@@ -531,7 +531,7 @@ class Case:
     symptoms: Mapping[Symptom, Presence] = field(default_factory=lambda: _NOTHING)
     history: Mapping[History, Presence] = field(default_factory=lambda: _NOTHING)
     studies: tuple[Study, ...] = ()
-    lesions: tuple[Lesion, ...] = ()
+    lesions: tuple[RecordedLesion, ...] = ()
     specimens: tuple[Specimen, ...] = ()
     immunostains: tuple[Immunostain, ...] = ()
     molecular: tuple[MolecularReport, ...] = ()

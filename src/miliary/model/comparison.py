@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.model.codec import SavedRecord, saved
 from miliary.model.ct_result import Lungs, Stage
 from miliary.model.figure import Figure
 from miliary.model.nodules import Nodules, Tracks
+from miliary.model.saved.codec import SavedRecord, saved
+from miliary.model.saved.scan_summary import LesionSummary, ScanSummary
 from miliary.model.scan import Grid, Scan, ScanWarning
-from miliary.model.scan_summary import LesionSummary, ScanSummary
 from miliary.model.transform import Transform
 from miliary.model.vocabulary import Origin
 

@@ -5,14 +5,12 @@ Nothing is derived here. What is missing or damaged is named in `problems`; the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from miliary.model.case_summary import CaseSummary
-from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
-from miliary.model.figure_index import FigureEntry, RadiographEntry
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.case_summary import CaseSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.saved.figure_index import FigureEntry, RadiographEntry
+from miliary.model.saved.scan_summary import ScanSummary
 
 
 @dataclass(frozen=True)
@@ -30,46 +28,31 @@ class StudyProblem:
 
 @dataclass(frozen=True)
 class Picture:
-    """A saved picture: its entry in ``figures.json`` (or only a name) and the file's bytes.
-
-    `about` is the entry as plain JSON values, for readers that do not use `entry` yet.
-    """
+    """A saved picture: the file's bytes, and its entry in ``figures.json``, None where it is not listed."""
 
     name: str
-    about: Mapping[str, Any] = field(default_factory=dict)
     data: bytes = b""
     media_type: str = "image/png"
     entry: FigureEntry | RadiographEntry | None = None
 
-    @property
-    def kind(self) -> str:
-        """Word for what it shows."""
-        return str(self.about.get("kind", "other"))
-
 
 @dataclass(frozen=True)
 class SavedScan:
-    """What `miliary ct` wrote for one scan.
-
-    `record` is what ``scan.json`` holds, None if it cannot be read; `summary` the same as plain JSON values,
-    for readers that do not use `record` yet.
-    """
+    """What `miliary ct` wrote for one scan; `record` is what ``scan.json`` holds, None if not readable."""
 
     label: str
     path: str
-    summary: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
     record: ScanSummary | None = None
 
 
 @dataclass(frozen=True)
 class SavedComparison:
-    """What `miliary compare` wrote for two scans: `record` and `summary` of ``response.json``."""
+    """What `miliary compare` wrote for two scans: `record` is what ``response.json`` holds, or None."""
 
     baseline: str
     followup: str
     path: str
-    summary: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
     record: ComparisonSummary | None = None
 
@@ -85,32 +68,26 @@ class StudyResult:
     scans : tuple of SavedScan
         In the order of the study.
     comparisons : tuple of SavedComparison
-    series : mapping
-        ``series.json`` of several follow-ups with one baseline; empty where there is none.
+    series : SeriesSummary or None
+        ``series.json`` of several follow-ups with one baseline; None where there is none.
     series_path : str
-    case : mapping
-        ``case.json``; empty where there is none.
+    case : CaseSummary or None
+        ``case.json``; None where there is none.
     case_path : str
         Its path in the study.
     radiographs : tuple of Picture
     n_corrections : int
         A reader's corrections that some saved number does not hold yet.
     problems : tuple of StudyProblem
-    series_record : SeriesSummary or None
-        What ``series.json`` holds; `series` is the same as plain JSON values.
-    case_record : CaseSummary or None
-        What ``case.json`` holds; `case` is the same as plain JSON values.
     """
 
     title: str
     scans: tuple[SavedScan, ...] = ()
     comparisons: tuple[SavedComparison, ...] = ()
-    series: Mapping[str, Any] = field(default_factory=dict)
+    series: SeriesSummary | None = None
     series_path: str = ""
-    case: Mapping[str, Any] = field(default_factory=dict)
+    case: CaseSummary | None = None
     case_path: str = ""
     radiographs: tuple[Picture, ...] = ()
     n_corrections: int = 0
     problems: tuple[StudyProblem, ...] = ()
-    series_record: SeriesSummary | None = None
-    case_record: CaseSummary | None = None

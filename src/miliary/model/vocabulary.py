@@ -47,8 +47,8 @@ class Smoking(StrEnum):
     NON_SMOKER = "non_smoker"
 
 
-class Side(StrEnum):
-    """Side of the body."""
+class BodySide(StrEnum):
+    """BodySide of the body."""
 
     RIGHT = "right"
     LEFT = "left"
@@ -64,9 +64,9 @@ class Lobe(StrEnum):
     LLL = "LLL"
 
     @property
-    def side(self) -> Side:
-        """Side this lobe is on."""
-        return Side.RIGHT if self.value.startswith("R") else Side.LEFT
+    def side(self) -> BodySide:
+        """BodySide this lobe is on."""
+        return BodySide.RIGHT if self.value.startswith("R") else BodySide.LEFT
 
 
 class Result(StrEnum):
@@ -273,7 +273,7 @@ class Distribution(StrEnum):
     CENTRILOBULAR = "centrilobular"
 
 
-class Zone(StrEnum):
+class PrevailingZone(StrEnum):
     """Where in the lungs nodules prevail."""
 
     UPPER = "upper"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from miliary.model.assessment import Assessment, Basis, Severity, Verdict
-from miliary.model.case_summary import CaseSummary
+from miliary.model.saved.case_summary import CaseSummary
 from miliary.report.catalog import Catalog
 
 SEVERITIES = (Severity.ERROR, Severity.QUERY, Severity.NOTE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from miliary.model.case_summary import CaseSummary
-from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.case_summary import CaseSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.study import SavedComparison, SavedScan, StudyResult
 from miliary.model.vocabulary import Origin
 from miliary.report.catalog import Catalog

@@ -125,6 +125,6 @@ def list_origins(study: StudyResult) -> set[Origin]:
     """Every origin (published, recorded, measured, simulated, corrected) that occurs in a study."""
     found = [scan.record.origin for scan in study.scans if scan.record]
     found += [compared.record.origin for compared in study.comparisons if compared.record]
-    if study.case_record is not None:
-        found += [study.case_record.origin, *(a.origin for a in study.case_record.assessments)]
+    if study.case is not None:
+        found += [study.case.origin, *(a.origin for a in study.case.assessments)]
     return {origin for origin in found if origin is not None}

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from miliary.model.codec import NOT_IN_FILE, SavedRecord
+from miliary.model.saved.codec import NOT_IN_FILE, SavedRecord
 
 _STEP = re.compile(r"(?P<name>[\w]+)(?P<indices>(?:\[[^\]]*\])*)")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from miliary.model.figure_index import FigureEntry, RadiographEntry
+from miliary.model.saved.figure_index import FigureEntry, RadiographEntry
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import numpy.typing as npt
 
-from miliary.viewer.study import LazyVolume
+from miliary.viewer.viewed_study import LazyVolume
 
 PLANES = ("axial", "coronal", "sagittal")
 # Center and width in HU.

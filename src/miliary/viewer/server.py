@@ -32,7 +32,7 @@ from miliary.errors import InputError
 from miliary.exchange.folders.corrections_file import append_correction, read_corrections
 from miliary.model.corrections import Correction, correction_to_dict, select_active, select_pending
 from miliary.viewer.render import PLANES, WINDOWS, encode_png, render_slab
-from miliary.viewer.study import (
+from miliary.viewer.viewed_study import (
     MAX_WHOLE,
     LazyVolume,
     ShownScan,

@@ -12,7 +12,7 @@ from miliary.workflow.run_control import CancelCheck, StageCallback, StageReport
 if TYPE_CHECKING:
     from miliary.clinical.recist.criteria import RecistOptions
     from miliary.model.case import Case
-    from miliary.model.case_summary import CaseSummary
+    from miliary.model.saved.case_summary import CaseSummary
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def assess_case_folder(folder: str | Path, *, options: RecistOptions | None = No
     from miliary.exchange.case.case_file import read_case, read_scans
     from miliary.exchange.case.case_folder import render_summary, summarize_case
     from miliary.exchange.case.days import count_days
-    from miliary.model.case_summary import CitationSummary
+    from miliary.model.saved.case_summary import CitationSummary
 
     facts = read_case(folder)
     found = count_days(
@@ -119,7 +119,7 @@ def derive_case(
     from miliary.exchange.case.case_folder import write_case_result
     from miliary.exchange.folders.atomic_folder import check_output
     from miliary.exchange.folders.picture_files import find_radiographs
-    from miliary.model.case_summary import CASE_KIND
+    from miliary.model.saved.case_summary import CASE_KIND
 
     source, target = Path(folder), Path(out)
     check_output(target, kind=CASE_KIND)

@@ -14,7 +14,7 @@ from miliary.errors import CaseError, InputError, OutputError
 
 if TYPE_CHECKING:
     from miliary.model.case import Case
-    from miliary.model.scan_summary import ScanSummary
+    from miliary.model.saved.scan_summary import ScanSummary
 
 _MAX_BYTES = 64_000_000
 

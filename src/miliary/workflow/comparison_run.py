@@ -13,7 +13,7 @@ from miliary.workflow.run_control import CancelCheck, StageCallback, StageReport
 
 if TYPE_CHECKING:
     from miliary.model.comparison import Comparison, Exam, Identity, SeriesFacts
-    from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
+    from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
     from miliary.model.scan import ScanWarning
 
 
@@ -108,7 +108,7 @@ def compare(
     from miliary.exchange.folders.atomic_folder import check_output
     from miliary.exchange.folders.exam_read import is_ct_result
     from miliary.image.kernels.compile_ahead import compiling_ahead, name_stages
-    from miliary.model.comparison_summary import COMPARISON_KIND, SERIES_KIND
+    from miliary.model.saved.comparison_summary import COMPARISON_KIND, SERIES_KIND
 
     paths, target = [Path(scan) for scan in scans], Path(out)
     if len(paths) < 2:
@@ -361,7 +361,7 @@ def _read_exam(
 def _write(found: Sequence[Comparison], out: Path) -> ComparisonSummary | SeriesSummary:
     """Write one comparison, or a series of them; returns what the main file holds."""
     from miliary.exchange.folders.compare_store import write_comparison, write_series
-    from miliary.model.summarize_comparison import summarize_comparison, summarize_series
+    from miliary.model.saved.summarize_comparison import summarize_comparison, summarize_series
 
     if len(found) == 1:
         write_comparison(found[0], out)

@@ -70,7 +70,7 @@ def write_demo(
     """
     from miliary.exchange.folders.atomic_folder import check_output, writing
     from miliary.image.kernels.compile_ahead import STAGES, compiling_ahead
-    from miliary.model.study_index import STUDY_KIND
+    from miliary.model.saved.study_index import STUDY_KIND
 
     check_output(out, kind=STUDY_KIND)
     report = StageReporter(progress, cancel)

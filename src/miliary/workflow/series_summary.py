@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary, TimePointSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary, TimePointSummary
 from miliary.model.vocabulary import Origin
 
 
@@ -20,8 +20,7 @@ def summarize_saved_series(found: Sequence[tuple[str, ComparisonSummary]]) -> Se
     Returns
     -------
     SeriesSummary
-        As `miliary.model.summarize_comparison.summarize_series` gives for the comparisons themselves, to the
-        six digits that the files hold.
+        As `summarize_series` gives for the comparisons themselves, to the six digits that the files hold.
     """
     from miliary.clinical.comparability import find_nadir
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miliary.errors import InputError, MiliaryError
+from miliary.model.saved.study_inputs import StudyRecord
 from miliary.workflow.comparison_run import (
     PairTiming,
     check_identities,
@@ -19,7 +20,6 @@ from miliary.workflow.comparison_run import (
 from miliary.workflow.scan_measurement import MeasurementSettings
 from miliary.workflow.study_record import (
     INPUTS_NAME,
-    StudyRecord,
     digest_files,
     digest_member,
     digest_scan,
@@ -196,7 +196,7 @@ def _check_place(folder: Path, out: Path, found: FoundStudy) -> None:
     """Refuse to write among a patient's own files, or over anything but an earlier study of this command."""
     from miliary.errors import OutputError
     from miliary.exchange.folders.atomic_folder import check_output
-    from miliary.model.study_index import STUDY_KIND
+    from miliary.model.saved.study_index import STUDY_KIND
 
     inside, place = out.resolve(), folder.resolve()
     if place == inside or place.is_relative_to(inside):

@@ -18,18 +18,20 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from miliary import __version__
+from miliary.exchange.folders.kinds import ResultFile
+from miliary.exchange.folders.result_file import ResultFileError, load_result_file
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.study_inputs import INPUTS_KIND, StudyRecord
 from miliary.model.study import StudyProblem
 
 INPUTS_NAME = "inputs.json"
-INPUTS_KIND = "miliary.inputs"
-INPUTS_VERSION = "1.0"
 STALE, NOT_MADE = "stale", "not_made"
 
 # What a reader is shown for a part of `rests_on` that is not what it was.
@@ -54,66 +56,25 @@ _MAIN_FILES = {
 _BLOCK = 2**20
 
 
-@dataclass(frozen=True)
-class MemberRecord:
-    """What one member of a study rests on.
-
-    Parameters
-    ----------
-    rests_on : mapping of str to str
-    result_sha256 : str
-        Of its main files; empty where it is not there.
-    """
-
-    rests_on: Mapping[str, str]
-    result_sha256: str
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """The content of `inputs.json`.
-
-    Parameters
-    ----------
-    members : mapping of str to MemberRecord
-    problems : tuple of StudyProblem
-    """
-
-    members: Mapping[str, MemberRecord]
-    problems: tuple[StudyProblem, ...] = ()
-
-
 def read_record(study: str | Path) -> StudyRecord:
     """Read what the members of a study rest on; empty where there is no such file or it is damaged."""
+    path = Path(study) / INPUTS_NAME
     try:
-        content = json.loads((Path(study) / INPUTS_NAME).read_text("utf-8"))
-        if content["kind"] != INPUTS_KIND:
-            return StudyRecord({})
-        members = {
-            str(name): MemberRecord(
-                {str(key): str(value) for key, value in row["rests_on"].items()}, str(row["result_sha256"])
-            )
-            for name, row in content["members"].items()
-        }
-        problems = tuple(
-            StudyProblem(str(p["member"]), str(p["code"]), str(p["detail"])) for p in content["problems"]
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        loaded = load_result_file(path, ResultFile(INPUTS_KIND, StudyRecord, "miliary study"))
+    except ResultFileError:
+        # Nothing is known then: every member counts as out of date and is made anew.
         return StudyRecord({})
-    return StudyRecord(members, problems)
+    record: StudyRecord = loaded.record
+    return record
 
 
 def write_record(study: str | Path, record: StudyRecord) -> None:
     """Write `inputs.json`, whole or not at all."""
-    content = {
-        "schema_version": INPUTS_VERSION,
-        "kind": INPUTS_KIND,
-        "members": {
-            name: {"rests_on": dict(sorted(row.rests_on.items())), "result_sha256": row.result_sha256}
-            for name, row in sorted(record.members.items())
-        },
-        "problems": [{"member": p.member, "code": p.code, "detail": p.detail} for p in record.problems],
+    members = {
+        name: replace(row, rests_on=dict(sorted(row.rests_on.items())))
+        for name, row in sorted(record.members.items())
     }
+    content = to_json(replace(record, members=members))
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     descriptor, draft = tempfile.mkstemp(prefix=".inputs.", dir=study)
     try:

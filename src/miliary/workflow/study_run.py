@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from miliary.errors import InputError
+from miliary.model.saved.study_inputs import MemberRecord, StudyRecord
 from miliary.model.study import StudyProblem
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter, count_cores
 from miliary.workflow.study_plan import (
@@ -31,8 +32,6 @@ from miliary.workflow.study_plan import (
 from miliary.workflow.study_record import (
     NOT_MADE,
     STALE,
-    MemberRecord,
-    StudyRecord,
     check_saved_study,
     digest_member,
     digest_values,
@@ -308,7 +307,7 @@ class _Run:
         from miliary.exchange.case.case_folder import write_case_files
         from miliary.exchange.dicom.radiograph_picture import keep_radiographs
         from miliary.exchange.folders.atomic_folder import writing
-        from miliary.model.case_summary import CASE_KIND
+        from miliary.model.saved.case_summary import CASE_KIND
         from miliary.workflow.case_derivation import assess_case_folder
 
         assert self.plan.found.case is not None
@@ -362,7 +361,7 @@ class _Run:
     def write_series(self) -> None:
         from miliary.exchange.folders.ct_store import write_json
         from miliary.exchange.folders.open_result import open_comparison
-        from miliary.model.codec import to_json
+        from miliary.model.saved.codec import to_json
         from miliary.workflow.series_summary import summarize_saved_series
 
         path = self.out / "compare" / "series.json"
@@ -489,7 +488,7 @@ def _copy_result(source: Path, target: Path) -> None:
     """Keep an earlier result as part of a study."""
     from miliary.exchange.folders.atomic_folder import writing
     from miliary.exchange.folders.kinds import CT_FILES
-    from miliary.model.scan_summary import SCAN_KIND
+    from miliary.model.saved.scan_summary import SCAN_KIND
 
     with writing(target, kind=SCAN_KIND) as draft:
         for name in CT_FILES:

@@ -14,9 +14,9 @@ from miliary.image.distribution.evidence import MEASURES
 from miliary.image.distribution.locations import CONTACT_MM, ZONES, measure_locations
 from miliary.image.figures.pattern_figure import render_pattern
 from miliary.image.kernels import point_counts
-from miliary.model.codec import to_json
 from miliary.model.pattern import CLASSES, PatternLabel
-from miliary.model.summarize_scan import summarize_pattern
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize_pattern
 
 N, RADIUS, MIDDLE = 100, 44.0, 49.5
 SPACING = (1.0, 0.7, 0.7)

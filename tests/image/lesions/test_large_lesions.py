@@ -12,12 +12,12 @@ from miliary.image.figures.lesion_figure import render_lesions
 from miliary.image.lesions.large_lesions import LesionsFound, find_lesions, list_directions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
-from miliary.model.codec import to_json
 from miliary.model.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
 from miliary.model.ct_result import Lungs, Psf
 from miliary.model.lesion import Attachment
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize_lesion
 from miliary.model.scan import Grid, Scan, Side, Zone
-from miliary.model.summarize_scan import summarize_lesion
 from miliary.model.vocabulary import Origin
 
 SHAPE, SPACING = (60, 100, 110), (1.25, 0.8, 0.8)

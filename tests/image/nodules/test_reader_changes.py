@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from miliary.image.sensitivity import estimate
-from miliary.model.codec import to_json
 from miliary.model.completeness import Completeness, Estimate, Threshold
 from miliary.model.corrections import Correction, CorrectionKind, collect_corrections
 from miliary.model.nodules import COLUMN_NAMES
-from miliary.model.summarize_scan import summarize
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_scan import summarize
 from miliary.pipeline import find_nodules
 
 CLICK_OFF_MM = np.array([1.0, -1.0, 0.8])

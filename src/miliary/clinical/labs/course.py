@@ -20,7 +20,7 @@ from miliary.model.case import Case, LabResult, Study, When, days_between, path_
 from miliary.model.vocabulary import Origin
 
 if TYPE_CHECKING:
-    from miliary.model.scan_summary import ScanSummary
+    from miliary.model.saved.scan_summary import ScanSummary
 
 
 class Pair(NamedTuple):

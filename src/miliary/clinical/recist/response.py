@@ -41,7 +41,16 @@ from miliary.clinical.recist.measurable import (
 )
 from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
-from miliary.model.case import Case, LabResult, Lesion, Measurement, Study, When, days_between, path_of
+from miliary.model.case import (
+    Case,
+    LabResult,
+    Measurement,
+    RecordedLesion,
+    Study,
+    When,
+    days_between,
+    path_of,
+)
 from miliary.model.vocabulary import LesionState, Modality, Presence
 
 _NAMES = {
@@ -167,7 +176,7 @@ def _is_not_after(study: Study, start: When) -> bool:
     return days is not None and days >= 0
 
 
-def _is_node(lesion: Lesion) -> bool:
+def _is_node(lesion: RecordedLesion) -> bool:
     return lesion.kind == "node" or lesion.organ == "node"
 
 
@@ -247,12 +256,12 @@ def _is_above(case: Case, lab: LabResult) -> bool | None:
     return None if lab.comparator == ">" else False
 
 
-def _measurement(lesion: Lesion, study: Study) -> Measurement | None:
+def _measurement(lesion: RecordedLesion, study: Study) -> Measurement | None:
     return next((m for m in lesion.measurements if m.study == study.id), None)
 
 
 def _read_size(
-    case: Case, lesion: Lesion, study: Study, options: RecistOptions, limits: RecistLimits
+    case: Case, lesion: RecordedLesion, study: Study, options: RecistOptions, limits: RecistLimits
 ) -> TargetReading:
     read = _measurement(lesion, study)
     if read is None or read.state is LesionState.NOT_EVALUATED:
@@ -273,7 +282,7 @@ def _read_size(
     return read_target(size, cavity_mm=read.cavity_mm, has_cavity=has_cavity, cavity=options.cavity)
 
 
-def _read_state(lesion: Lesion, study: Study, limits: RecistLimits) -> NonTargetStatus:
+def _read_state(lesion: RecordedLesion, study: Study, limits: RecistLimits) -> NonTargetStatus:
     read = _measurement(lesion, study)
     if read is None:
         return NonTargetStatus.NOT_EVALUATED
@@ -291,7 +300,7 @@ def _read_state(lesion: Lesion, study: Study, limits: RecistLimits) -> NonTarget
     return NonTargetStatus.PRESENT if is_seen else NonTargetStatus.NOT_EVALUATED
 
 
-def _read_new(lesions: Sequence[Lesion], study: Study) -> NewLesionStatus:
+def _read_new(lesions: Sequence[RecordedLesion], study: Study) -> NewLesionStatus:
     reads = [read for lesion in lesions if (read := _measurement(lesion, study)) is not None]
     states = {read.state for read in reads}
     sure = {LesionState.PRESENT, LesionState.PROGRESSED, LesionState.TOO_SMALL}
@@ -352,7 +361,9 @@ def _assess_baseline(
         )
 
 
-def _read_baseline_lesion(lesion: Lesion, read: Measurement | None, study: Study | None) -> BaselineLesion:
+def _read_baseline_lesion(
+    lesion: RecordedLesion, read: Measurement | None, study: Study | None
+) -> BaselineLesion:
     irradiated = {Presence.PRESENT: True, Presence.ABSENT: False}.get(lesion.is_irradiated)
     return BaselineLesion(
         kind="node" if _is_node(lesion) else lesion.kind or "mass",
@@ -365,7 +376,9 @@ def _read_baseline_lesion(lesion: Lesion, read: Measurement | None, study: Study
     )
 
 
-def _describe_target(lesion: Lesion, measurability: Measurability, why: str, book: RuleBook) -> Assessment:
+def _describe_target(
+    lesion: RecordedLesion, measurability: Measurability, why: str, book: RuleBook
+) -> Assessment:
     is_open = measurability is Measurability.NOT_ASSESSABLE
     verdict_words = "cannot be told to be measurable" if is_open else "is no measurable lesion"
     return Assessment(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from miliary.clinical.record.plausibility import assess_plausibility, raise_finding
 from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.model.assessment import Assessment
-from miliary.model.case import AdverseEvent, Case, Lesion, Metastasis, When, days_between, path_of
+from miliary.model.case import AdverseEvent, Case, Metastasis, RecordedLesion, When, days_between, path_of
 from miliary.model.vocabulary import Finding, Origin, Presence, Result, Smoking
 
 
@@ -105,12 +105,12 @@ def _check_follow_up_value(case: Case, book: RuleBook) -> Iterator[Assessment]:
             )
 
 
-def is_measured_twice(lesion: Lesion) -> bool:
+def is_measured_twice(lesion: RecordedLesion) -> bool:
     """Whether a lesion has a size, or was seen to be gone, in two studies.
 
     Parameters
     ----------
-    lesion : Lesion
+    lesion : RecordedLesion
 
     Returns
     -------

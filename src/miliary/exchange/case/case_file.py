@@ -18,7 +18,7 @@ import yaml
 from miliary.errors import CaseError, OutputError
 from miliary.exchange.case.decode import Decoder, Problem, suggest
 from miliary.model.case import Case, LabResult
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
 
 CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"

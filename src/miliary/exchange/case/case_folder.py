@@ -16,8 +16,8 @@ from miliary.exchange.folders.kinds import CASE_NAME, RADIOGRAPHS_NAME
 from miliary.exchange.folders.study_file import write_study_file
 from miliary.model.assessment import Assessment, Basis, Severity, Verdict
 from miliary.model.case import Case
-from miliary.model.case_summary import CaseSummary, CitationSummary, OutcomeCounts
-from miliary.model.codec import plain, to_json
+from miliary.model.saved.case_summary import CaseSummary, CitationSummary, OutcomeCounts
+from miliary.model.saved.codec import plain, to_json
 
 _HEADINGS = {
     Severity.ERROR: "Errors",

@@ -10,8 +10,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from miliary.model.case import AdverseEvent, Case, LabResult, Lesion, Treatment, When
-from miliary.model.case_summary import (
+from miliary.model.case import AdverseEvent, Case, LabResult, RecordedLesion, Treatment, When
+from miliary.model.saved.case_summary import (
     EthicsSummary,
     EventSummary,
     GeneSummary,
@@ -240,7 +240,7 @@ def _summarize_lab(lab: LabResult, zero: dt.date | None, band: Band | None) -> L
     )
 
 
-def _summarize_lesion(lesion: Lesion) -> RecordedLesionSummary:
+def _summarize_lesion(lesion: RecordedLesion) -> RecordedLesionSummary:
     sizes = (
         LesionSizeSummary(m.study, m.longest_mm, m.short_axis_mm, m.state, m.origin)
         for m in lesion.measurements

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import ScanReadError
-from miliary.model.codec import to_json
-from miliary.model.figure_index import RadiographEntry, RadiographIndex
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.figure_index import RadiographEntry, RadiographIndex
 
 if TYPE_CHECKING:
     from pydicom import Dataset

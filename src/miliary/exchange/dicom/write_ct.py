@@ -60,20 +60,9 @@ def write_dicom_series(
         ) from None
 
 
-def _template(grid: Grid, acquisition: Acquisition, seed: int) -> Dataset:
-    """What all slices share."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = _CT_IMAGE_STORAGE  # type: ignore[assignment]
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = Dataset()
-    dataset.file_meta = meta
-    z_axis, y_axis, x_axis = grid.axes_lps
-    del z_axis
-    step_mm, row_mm, column_mm = grid.spacing_zyx_mm
-    shared: dict[str, Any] = {
+def _describe_series(acquisition: Acquisition, seed: int) -> dict[str, Any]:
+    """Elements that say whose series it is and how it was made, the same on all slices."""
+    return {
         "SpecificCharacterSet": "ISO_IR 192",
         "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
         "SOPClassUID": _CT_IMAGE_STORAGE,
@@ -90,7 +79,6 @@ def _template(grid: Grid, acquisition: Acquisition, seed: int) -> Dataset:
         "PatientBirthDate": "",
         "PatientSex": "",
         "BodyPartExamined": "CHEST",
-        "SliceThickness": _decimal(acquisition.slice_thickness_mm or step_mm),
         "KVP": "" if acquisition.kvp is None else _decimal(acquisition.kvp),
         "ConvolutionKernel": acquisition.kernel or "SIMULATED",
         "PatientPosition": acquisition.patient_position or "HFS",
@@ -101,8 +89,17 @@ def _template(grid: Grid, acquisition: Acquisition, seed: int) -> Dataset:
         "AcquisitionNumber": 1,
         "FrameOfReferenceUID": _uid(seed, "frame"),
         "PositionReferenceIndicator": "",
-        "ImageOrientationPatient": [_decimal(value) for value in (*x_axis, *y_axis)],
         "ImageComments": "Simulated by miliary; not a patient",
+    }
+
+
+def _describe_pixels(grid: Grid, acquisition: Acquisition) -> dict[str, Any]:
+    """Elements that say where the pixels of a slice lie and what they mean, the same on all slices."""
+    _, y_axis, x_axis = grid.axes_lps
+    step_mm, row_mm, column_mm = grid.spacing_zyx_mm
+    return {
+        "SliceThickness": _decimal(acquisition.slice_thickness_mm or step_mm),
+        "ImageOrientationPatient": [_decimal(value) for value in (*x_axis, *y_axis)],
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
         "Rows": grid.shape_zyx[1],
@@ -116,6 +113,19 @@ def _template(grid: Grid, acquisition: Acquisition, seed: int) -> Dataset:
         "RescaleSlope": 1,
         "RescaleType": "HU",
     }
+
+
+def _template(grid: Grid, acquisition: Acquisition, seed: int) -> Dataset:
+    """What all slices share."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = _CT_IMAGE_STORAGE  # type: ignore[assignment]
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = Dataset()
+    dataset.file_meta = meta
+    shared = {**_describe_series(acquisition, seed), **_describe_pixels(grid, acquisition)}
     if acquisition.exposure_mas is not None:
         shared["Exposure"] = round(acquisition.exposure_mas)
     if acquisition.contrast_agent:

@@ -51,7 +51,7 @@ from miliary.exchange.fhir.fhir_tables import (
 )
 from miliary.model.assessment import Assessment, Verdict
 from miliary.model.case import Case
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.vocabulary import UNITS, Origin, Smoking
 
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # that of URLs, as RFC 4122 gives it

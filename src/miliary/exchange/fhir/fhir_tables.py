@@ -309,7 +309,7 @@ KINDS: tuple[Kind, ...] = (
 RECORDS: Mapping[str, type] = {
     "studies": nouns.Study,
     "studies.nodules": nouns.NodulePattern,
-    "lesions": nouns.Lesion,
+    "lesions": nouns.RecordedLesion,
     "lesions.measurements": nouns.Measurement,
     "specimens": nouns.Specimen,
     "immunostains": nouns.Immunostain,

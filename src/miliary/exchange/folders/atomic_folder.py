@@ -16,7 +16,7 @@ from pathlib import Path
 
 from miliary.errors import OutputError
 from miliary.exchange.folders.kinds import FILES, REPORT_FILES
-from miliary.model.scan_summary import SCAN_KIND
+from miliary.model.saved.scan_summary import SCAN_KIND
 
 
 def check_output(folder: str | Path, *, kind: str = SCAN_KIND) -> None:

@@ -33,11 +33,11 @@ from miliary.exchange.folders.kinds import (
 )
 from miliary.exchange.folders.tables import write_matches_csv, write_tracks_csv
 from miliary.exchange.folders.volume_store import write_stored_volume
-from miliary.model.codec import to_json
 from miliary.model.comparison import Comparison
-from miliary.model.comparison_summary import COMPARISON_KIND, SERIES_KIND
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.comparison_summary import COMPARISON_KIND, SERIES_KIND
+from miliary.model.saved.summarize_comparison import summarize_comparison, summarize_series
 from miliary.model.scan import Scan
-from miliary.model.summarize_comparison import summarize_comparison, summarize_series
 
 
 def write_comparison(found: Comparison, folder: str | Path) -> None:

@@ -34,13 +34,13 @@ from miliary.exchange.folders.kinds import (
 )
 from miliary.exchange.folders.tables import write_nodules_csv, write_nodules_parquet
 from miliary.exchange.folders.volume_store import write_stored_volume
-from miliary.model.codec import to_json
 from miliary.model.ct_result import CtResult
 from miliary.model.figure import Figure
-from miliary.model.figure_index import FigureIndex, summarize_figure
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.figure_index import FigureIndex, summarize_figure
+from miliary.model.saved.scan_summary import SCAN_KIND
+from miliary.model.saved.summarize_scan import summarize
 from miliary.model.scan import Scan
-from miliary.model.scan_summary import SCAN_KIND
-from miliary.model.summarize_scan import summarize
 
 
 def write_ct_result(result: CtResult, folder: str | Path, *, scan: Scan | None = None) -> None:

@@ -12,8 +12,8 @@ from miliary.exchange.dicom.series import is_sharp_kernel
 from miliary.exchange.folders.open_result import is_ct_result, open_ct_result
 from miliary.model.comparison import Exam, SeriesFacts
 from miliary.model.ct_result import Lungs
+from miliary.model.saved.scan_summary import AcquisitionSummary
 from miliary.model.scan import Acquisition, Scan
-from miliary.model.scan_summary import AcquisitionSummary
 
 __all__ = ["is_ct_result", "read_exam", "read_series_facts"]
 

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from miliary.model.case_summary import CASE_KIND, CaseSummary
-from miliary.model.comparison_summary import COMPARISON_KIND, SERIES_KIND, ComparisonSummary, SeriesSummary
-from miliary.model.figure_index import FIGURES_KIND, FigureIndex, RadiographIndex
-from miliary.model.scan_summary import SCAN_KIND, ScanSummary
-from miliary.model.study_index import STUDY_KIND, StudyIndex
+from miliary.model.saved.case_summary import CASE_KIND, CaseSummary
+from miliary.model.saved.comparison_summary import (
+    COMPARISON_KIND,
+    SERIES_KIND,
+    ComparisonSummary,
+    SeriesSummary,
+)
+from miliary.model.saved.figure_index import FIGURES_KIND, FigureIndex, RadiographIndex
+from miliary.model.saved.scan_summary import SCAN_KIND, ScanSummary
+from miliary.model.saved.study_index import STUDY_KIND, StudyIndex
 
 SIMULATION_KIND = "miliary.simulation"
 

@@ -22,14 +22,14 @@ from miliary.exchange.folders.tables import read_matches_csv, read_nodules_csv, 
 from miliary.exchange.folders.volume_store import CroppedVolume, read_stored_volume
 from miliary.exchange.volumes.nifti import read_nifti
 from miliary.exchange.volumes.orientation import find_source_order, source_view
-from miliary.model.case_summary import CaseSummary
-from miliary.model.codec import Decoded, FileWarning
-from miliary.model.comparison_summary import ComparisonSummary, SeriesSummary
 from miliary.model.nodules import Nodules, Tracks
+from miliary.model.saved.case_summary import CaseSummary
+from miliary.model.saved.codec import Decoded, FileWarning
+from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
+from miliary.model.saved.scan_summary import ScanSummary
+from miliary.model.saved.study_index import StudyIndex
 from miliary.model.scan import SourceOrder
-from miliary.model.scan_summary import ScanSummary
 from miliary.model.study import Picture
-from miliary.model.study_index import StudyIndex
 from miliary.model.transform import Transform
 
 # What makes a folder a study, also one made by hand.

@@ -9,8 +9,7 @@ from typing import Any
 from miliary.errors import InputError
 from miliary.exchange.folders.kinds import FIGURES_FILE, INDEX_NAME, RADIOGRAPHS_FILE, RADIOGRAPHS_NAME
 from miliary.exchange.folders.result_file import VERSION_CODES, ResultFileError, load_result_file
-from miliary.model.codec import to_json
-from miliary.model.figure_index import FigureEntry, FigureIndex, RadiographEntry, RadiographIndex
+from miliary.model.saved.figure_index import FigureEntry, FigureIndex, RadiographEntry, RadiographIndex
 from miliary.model.study import Picture
 
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
@@ -52,7 +51,7 @@ def read_figures(folder: Path, member: str, note: Note, *, is_needed: bool = Tru
     pictures: list[Picture] = []
     for entry in found.figures if found else ():
         if entry.file is None:
-            pictures.append(Picture(entry.name, to_json(entry), entry=entry))
+            pictures.append(Picture(entry.name, entry=entry))
         elif PurePosixPath(entry.file).name == entry.file:
             file = folder / entry.file
             pictures += _read_picture(file, f"{member}/{entry.file}", entry.name, note, entry=entry)
@@ -98,24 +97,23 @@ def read_radiographs(study: Path, note: Note) -> Iterator[Picture]:
     for number, file in enumerate(find_radiographs(study), start=1):
         member = f"{RADIOGRAPHS_NAME}, file {number} by name"
         entry = listed.get(file.name)
-        about = {"kind": "radiograph", **(to_json(entry) if entry else {}), "number": number}
+        name = f"radiograph_{number}"
         if file.suffix.lower() in PICTURE_TYPES:
-            yield from _read_picture(file, member, f"radiograph_{number}", note, entry=entry, about=about)
+            yield from _read_picture(file, member, name, note, entry=entry or RadiographEntry(name=name))
         else:
-            yield from _read_dicom(file, member, note, about)
+            yield from _read_dicom(file, member, note, name)
 
 
-def _read_dicom(file: Path, member: str, note: Note, about: Mapping[str, Any]) -> Iterator[Picture]:
+def _read_dicom(file: Path, member: str, note: Note, name: str) -> Iterator[Picture]:
     from miliary.exchange.dicom.radiograph_picture import read_radiograph
 
-    name = f"radiograph_{about['number']}"
     try:
         found = read_radiograph(file, name="it")
     except InputError as error:
         note(member, "radiograph", str(error).removeprefix("it: "))
         return
     entry = RadiographEntry(name=name, **found.about)
-    yield Picture(name, {**about, **found.about}, found.png, entry=entry)
+    yield Picture(name, found.png, entry=entry)
 
 
 def _read_picture(
@@ -125,7 +123,6 @@ def _read_picture(
     note: Note,
     *,
     entry: FigureEntry | RadiographEntry | None = None,
-    about: Mapping[str, Any] | None = None,
 ) -> list[Picture]:
     media_type = PICTURE_TYPES.get(file.suffix.lower(), "image/png")
     try:
@@ -136,8 +133,7 @@ def _read_picture(
     if not data.startswith(_SIGNATURES[media_type]) or not _is_whole(data, media_type):
         note(member, "damaged", "")
         return []
-    facts = about if about is not None else to_json(entry) if entry else {}
-    return [Picture(name, facts, data, media_type, entry)]
+    return [Picture(name, data, media_type, entry)]
 
 
 def _is_whole(data: bytes, media_type: str) -> bool:

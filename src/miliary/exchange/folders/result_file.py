@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from miliary.errors import RecordError
 from miliary.exchange.folders.kinds import KNOWN_MAJOR, ResultFile
-from miliary.model.codec import Decoded, FileWarning, from_json
+from miliary.model.saved.codec import Decoded, FileWarning, from_json
 
 T = TypeVar("T")
 

@@ -38,10 +38,10 @@ from miliary.exchange.folders.kinds import (
 from miliary.exchange.folders.open_result import find_series
 from miliary.exchange.folders.picture_files import read_figures, read_loose_pictures, read_radiographs
 from miliary.exchange.folders.result_file import LoadedFile, ResultFileError, load_result_file
-from miliary.model.codec import to_json
 from miliary.model.corrections import select_pending
+from miliary.model.saved.codec import to_json
+from miliary.model.saved.study_index import StudyComparisonEntry, StudyIndex, StudyScanEntry
 from miliary.model.study import SavedComparison, SavedScan, StudyProblem, StudyResult
-from miliary.model.study_index import StudyComparisonEntry, StudyIndex, StudyScanEntry
 
 _FIRST = ("baseline", "initial", "before")
 
@@ -122,7 +122,7 @@ class _StudyReader:
         series = self._load(series_path, SERIES_FILE) if series_path else _NOTHING
         case_path = self._find_case(index)
         case = self._load(case_path, CASE_FILE) if case_path else _NOTHING
-        if not (any(s.summary for s in scans) or any(c.summary for c in compared) or case.content):
+        if not (any(s.record for s in scans) or any(c.record for c in compared) or case.record):
             raise InputError(
                 f"{self.name}: holds no readable result (scan.json, response.json or case.json); "
                 "give a study folder, or one that 'miliary ct', 'compare' or 'case run' wrote"
@@ -131,15 +131,13 @@ class _StudyReader:
             title=index.title or self.name,
             scans=tuple(scans),
             comparisons=tuple(compared),
-            series=series.content,
+            series=series.record,
             series_path=series_path,
-            case=case.content,
+            case=case.record,
             case_path=case_path,
             radiographs=tuple(read_radiographs(self.folder, self._note)),
             n_corrections=self._count_pending(scans, compared),
             problems=tuple(self.problems),
-            series_record=series.record,
-            case_record=case.record,
         )
 
     def _note(self, member: str, code: str, detail: str = "") -> None:
@@ -197,7 +195,7 @@ class _StudyReader:
         listed = read_figures(here / FIGURES_NAME, f"{prefix}{FIGURES_NAME}", self._note)
         member, skip = prefix.rstrip("/") or ".", {"preview"} if listed else set()
         loose = read_loose_pictures(here, member, self._note, skip=skip)
-        return SavedScan(label, path, found.content, (*listed, *loose), found.record)
+        return SavedScan(label, path, (*listed, *loose), found.record)
 
     def _list_comparisons(self, index: StudyIndex) -> list[tuple[str, str, str]]:
         if (self.folder / RESPONSE_NAME).exists():
@@ -223,7 +221,7 @@ class _StudyReader:
         found = self._load(f"{prefix}{RESPONSE_NAME}", COMPARISON_FILE)
         listed = read_figures(here / FIGURES_NAME, f"{prefix}{FIGURES_NAME}", self._note, is_needed=False)
         loose = read_loose_pictures(here, prefix.rstrip("/") or ".", self._note)
-        return SavedComparison(first, second, path, found.content, (*listed, *loose), found.record)
+        return SavedComparison(first, second, path, (*listed, *loose), found.record)
 
     def _find_case(self, index: StudyIndex) -> str:
         """Path of the case; empty where there is none."""

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import RecordError
-from miliary.model.codec import Decoded, FileWarning
 from miliary.model.nodules import COLUMNS, TRACK_COLUMNS, Column, Nodules, Tracks
+from miliary.model.saved.codec import Decoded, FileWarning
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from miliary.image.pair.detectability import Detectability, read_detectability
 from miliary.image.pair.lesion_change import find_lesion_sphere
 from miliary.model.comparison import Exam
 from miliary.model.nodules import Attenuation, Nodules
-from miliary.model.scan_summary import LesionSummary
+from miliary.model.saved.scan_summary import LesionSummary
 from miliary.model.transform import Transform
 
 LESION_MARGIN_MM = 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from miliary.model.scan_summary import CorrectedTotal, ScanSummary
+from miliary.model.saved.scan_summary import CorrectedTotal, ScanSummary
 
 F64 = npt.NDArray[np.float64]
 

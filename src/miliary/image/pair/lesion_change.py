@@ -10,8 +10,8 @@ import numpy.typing as npt
 from miliary.model.comparison import Exam, LesionChange
 from miliary.model.lesion import Lesion
 from miliary.model.nodules import Nodules
-from miliary.model.scan_summary import LesionSummary
-from miliary.model.summarize_scan import summarize_lesion
+from miliary.model.saved.scan_summary import LesionSummary
+from miliary.model.saved.summarize_scan import summarize_lesion
 from miliary.model.transform import Transform
 
 F64 = npt.NDArray[np.float64]

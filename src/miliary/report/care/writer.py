@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from miliary import __version__
 from miliary.model.assessment import Assessment, Severity, Verdict
-from miliary.model.case_summary import EthicsSummary, EventSummary, LabSummary, RecordSummary
+from miliary.model.saved.case_summary import EthicsSummary, EventSummary, LabSummary, RecordSummary
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.model.vocabulary import Presence
 from miliary.report.assessments import select_assessments, select_queries, sort_by_edition
@@ -23,7 +23,7 @@ from miliary.report.measures import is_simulated
 from miliary.report.paths import follow
 from miliary.report.pictures import caption_radiograph, find_entry
 from miliary.report.sections.answer import write_answer
-from miliary.report.sections.differential import rank_diagnoses
+from miliary.report.sections.diagnoses import rank_diagnoses
 from miliary.report.sections.methods import describe_methods
 from miliary.report.sections.references import list_citations
 from miliary.report.sources import Sources
@@ -68,7 +68,7 @@ class DraftWriter:
 
     def __init__(self, study: StudyResult, catalog: Catalog) -> None:
         self.study, self.t = study, catalog
-        self.record = study.case_record.record if study.case_record else RecordSummary()
+        self.record = study.case.record if study.case else RecordSummary()
         self.answer = {line.name: line for line in write_answer(study, catalog, Sources())}
 
     def write_sections(self) -> Iterator[DraftSection]:
@@ -77,7 +77,7 @@ class DraftWriter:
         yield self._section("title", (title,) if title else (), gaps=("title",))
         yield self._section("key_words", gaps=("key_words",))
         yield self._section("abstract", self._answers(), gaps=("abstract", "lesson"))
-        frequency = select_assessments(self.study.case_record, "differential.frequency")
+        frequency = select_assessments(self.study.case, "differential.frequency")
         yield self._section("introduction", self._statements(frequency), gaps=("introduction",))
         yield self._write_patient()
         yield self._section("findings", self._events("imaging"), gaps=("examination",))
@@ -85,7 +85,7 @@ class DraftWriter:
         yield self._write_diagnosis()
         yield self._write_therapy()
         yield self._write_outcome()
-        literature = select_assessments(self.study.case_record, "literature.")
+        literature = select_assessments(self.study.case, "literature.")
         yield self._section("discussion", self._statements(literature), gaps=("discussion", "limits"))
         yield self._section("perspective", gaps=("perspective",))
         yield self._write_consent()
@@ -219,12 +219,12 @@ class DraftWriter:
         return f"{low}\u2013{high} ({lab.range})"
 
     def _write_therapy(self) -> DraftSection:
-        queries = tuple(a.statement for a in select_queries(self.study.case_record, "therapy."))
+        queries = tuple(a.statement for a in select_queries(self.study.case, "therapy."))
         gaps = queries or (self.t("draft.gap_therapy"),)
         return DraftSection(self.t("draft.h_therapy"), self._events("treatment"), gaps)
 
     def _write_outcome(self) -> DraftSection:
-        graded = sort_by_edition(select_assessments(self.study.case_record, "ctcae."))
+        graded = sort_by_edition(select_assessments(self.study.case, "ctcae."))
         rows = [(a.statement, a.reason or "\u2013") for a in graded]
         return self._section(
             "outcome",

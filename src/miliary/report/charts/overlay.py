@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
-from miliary.model.figure_index import FigureEntry, MarkEntry
+from miliary.model.saved.figure_index import FigureEntry, MarkEntry
 from miliary.report.charts.svg import close_svg, write_text
 
 _SCALE_BAR_MM = 50.0

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from miliary.model.assessment import Assessment, Severity
-from miliary.model.case_summary import EventSummary
-from miliary.model.comparison_summary import ComparisonSummary
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.case_summary import EventSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.study import SavedComparison, SavedScan, StudyResult
 from miliary.model.vocabulary import Origin, Result
 from miliary.report.assessments import group_by_severity, select_assessments, select_queries, sort_by_edition
@@ -29,7 +29,7 @@ from miliary.report.measures import (
     name_pair,
 )
 from miliary.report.paths import find_reason, follow
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources, join
 
 _MIN_TIME_POINTS = 2
@@ -103,8 +103,7 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Ans
     content = AnswerContent(
         lines=write_answer(study, catalog, sources),
         open_counts=tuple(
-            OpenCount(severity, len(group))
-            for severity, group in group_by_severity(study.case_record).items()
+            OpenCount(severity, len(group)) for severity, group in group_by_severity(study.case).items()
         ),
         gates=tuple(
             GateVerdict(name_pair(compared, catalog), summary.comparability.verdict or "not_assessable")
@@ -170,11 +169,11 @@ class AnswerWriter:
 
     def write_stage(self) -> Iterator[Sentence]:
         """Stage group of each edition, then how many queries the stage as written raised."""
-        for group in sort_by_edition(select_assessments(self.study.case_record, "tnm.group")):
+        for group in sort_by_edition(select_assessments(self.study.case, "tnm.group")):
             parts = [
                 str(a.value)
                 for letter in ("t", "n", "m")
-                for a in select_assessments(self.study.case_record, f"tnm.{letter}")
+                for a in select_assessments(self.study.case, f"tnm.{letter}")
                 if a.rule_id == f"tnm.{letter}" and a.edition == group.edition and a.value
             ]
             value = group.value or " / ".join(group.values)
@@ -187,13 +186,13 @@ class AnswerWriter:
                     note=self.sources.footnote(locate_case(self.study), "assessments: tnm"),
                 )
                 yield Sentence(sentence, group.origin)
-        queries = select_queries(self.study.case_record, "tnm.asserted")
+        queries = select_queries(self.study.case, "tnm.asserted")
         if queries:
             yield Sentence(self._say("answer.stage_queries", n=len(queries)), queries[0].origin)
 
     def write_driver(self) -> Iterator[Sentence]:
         """Positive genes, genes without a usable result, drugs, and queries about the therapy."""
-        genes = select_assessments(self.study.case_record, "drivers.gene.")
+        genes = select_assessments(self.study.case, "drivers.gene.")
         note = self.sources.footnote(locate_case(self.study), "assessments: drivers") if genes else ""
         for gene in genes:
             if gene.value == Result.POSITIVE:
@@ -212,7 +211,7 @@ class AnswerWriter:
         for drug in self._events("treatment"):
             dose = f", {drug.detail}" if drug.detail else ""
             yield self._quote(self._say("answer.drug", drug=drug.label, dose=dose), drug)
-        queries = select_queries(self.study.case_record, "therapy.")
+        queries = select_queries(self.study.case, "therapy.")
         if queries:
             yield Sentence(self._say("answer.therapy_queries", n=len(queries)), queries[0].origin)
 
@@ -221,7 +220,7 @@ class AnswerWriter:
         for compared, summary in find_compared(self.study):
             yield from self._write_comparison(compared, summary)
         yield from self._write_nadir()
-        for best in select_assessments(self.study.case_record, "recist."):
+        for best in select_assessments(self.study.case, "recist."):
             if best.rule_id == "recist.best_response":
                 why = f" {self.t('answer.because', reason=best.reason)}" if best.reason else ""
                 note = self.sources.footnote(locate_case(self.study), "assessments: recist")
@@ -231,7 +230,7 @@ class AnswerWriter:
 
     def _events(self, kind: str) -> list[EventSummary]:
         """Events of one kind in the record; none where there is no case."""
-        events = self.study.case_record.record.events if self.study.case_record else ()
+        events = self.study.case.record.events if self.study.case else ()
         return [event for event in events if event.kind == kind]
 
     def _quote(self, statement: Markup, event: EventSummary) -> Sentence:
@@ -290,7 +289,7 @@ class AnswerWriter:
 
     def _write_case_definitions(self) -> Iterator[Sentence]:
         by_origin: dict[Origin, list[Assessment]] = {}
-        for assessment in select_assessments(self.study.case_record, "definition."):
+        for assessment in select_assessments(self.study.case, "definition."):
             if assessment.severity is Severity.INFO:
                 by_origin.setdefault(assessment.origin, []).append(assessment)
         for origin, group in by_origin.items():
@@ -300,7 +299,7 @@ class AnswerWriter:
 
     def _write_nadir(self) -> Iterator[Sentence]:
         """The last of several follow-ups against the smallest burden so far."""
-        series = self.study.series_record
+        series = self.study.series
         if series is None or not series.nadir or len(series.time_points) < _MIN_TIME_POINTS:
             return
         last = series.time_points[-1]

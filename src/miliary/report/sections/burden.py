@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from miliary.model.figure_index import FigureEntry
+from miliary.model.saved.figure_index import FigureEntry
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
 from miliary.report.measures import SIDES, ZONES, find_measured, make_cell, make_interval_cell, title_scan
 from miliary.report.paths import find_reason, follow
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 _EXCESS_CI = "corrected.excess_check.total_volume_mm3_ci95"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
-from miliary.model.comparison_summary import ComparisonSummary, OpacitySummary, TimePointSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary, OpacitySummary, TimePointSummary
 from miliary.model.study import SavedComparison, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
@@ -23,7 +23,7 @@ from miliary.report.measures import (
 )
 from miliary.report.paths import find_reason, follow
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 # Word of the catalog, path in response.json, format, path of the 95 % interval.
@@ -214,8 +214,8 @@ def _describe_opacity(opacity: OpacitySummary, catalog: Catalog) -> str:
 
 def _make_series(study: StudyResult, catalog: Catalog, sources: Sources) -> tuple[FollowupRow, ...]:
     rows = []
-    for index, point in enumerate(study.series_record.time_points if study.series_record else ()):
-        nadir = study.series_record.nadir if study.series_record else None
+    for index, point in enumerate(study.series.time_points if study.series else ()):
+        nadir = study.series.nadir if study.series else None
         days, *cells = (
             _make_series_cell(study, point, f"time_points[{index}].{name}", style=style, sources=sources)
             for name, style in _SERIES_COLUMNS

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from miliary.model.lesion import LOBE_NOT_DETERMINED
-from miliary.model.scan_summary import LesionSummary
+from miliary.model.saved.scan_summary import LesionSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
 from miliary.report.measures import find_measured, locate, title_scan
 from miliary.report.paths import follow
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 MEASURES = (

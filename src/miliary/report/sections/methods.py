@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from miliary import __version__
-from miliary.model.scan_summary import ScanSummary
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.study import StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_compared, find_measured
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 _N_HASH_DIGITS = 12
@@ -57,11 +57,11 @@ def _describe(study: StudyResult, catalog: Catalog) -> Iterator[str]:
             edition=comparison.comparability.edition or "?",
             smallest=_format_setting(comparison.response.min_diameter_mm),
         )
-    if study.case_record is not None:
-        editions = {a.edition for a in study.case_record.assessments if a.edition}
+    if study.case is not None:
+        editions = {a.edition for a in study.case.assessments if a.edition}
         yield catalog(
             "methods.case",
-            version=_find_setting(study.case_record.provenance, "version"),
+            version=_find_setting(study.case.provenance, "version"),
             editions=", ".join(sorted(editions)) or "?",
         )
     yield catalog("methods.report", version=__version__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from miliary.model.study import StudyResult
 from miliary.report.catalog import Catalog
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from miliary.model.figure_index import RadiographEntry
+from miliary.model.saved.figure_index import RadiographEntry
 from miliary.model.study import Picture, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 

@@ -8,7 +8,7 @@ from miliary.model.study import StudyResult
 from miliary.report.assessments import SIGNS, AssessmentRow, group_by_severity, make_row
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_measured
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -42,7 +42,7 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Que
     """The section on open queries."""
     groups = tuple(
         QueryGroup(severity, SIGNS[severity], tuple(make_row(a, catalog) for a in group))
-        for severity, group in group_by_severity(study.case_record).items()
+        for severity, group in group_by_severity(study.case).items()
     )
     warnings = tuple(
         MeasurementWarning(catalog.word(scan.label), warning.message, warning.code)

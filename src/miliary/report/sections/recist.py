@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from miliary.model.case_summary import RecordedLesionSummary
 from miliary.model.comparison import TargetSummary
-from miliary.model.comparison_summary import ComparisonSummary
+from miliary.model.saved.case_summary import RecordedLesionSummary
+from miliary.model.saved.comparison_summary import ComparisonSummary
 from miliary.model.study import SavedComparison, StudyResult
 from miliary.model.vocabulary import Origin
 from miliary.report.assessments import AssessmentRow, make_rows
@@ -16,7 +16,7 @@ from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
 from miliary.report.measures import find_compared, locate, make_cell, make_empty_cell, name_pair
 from miliary.report.paths import find_reason, follow
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -59,7 +59,7 @@ class TargetTable:
 
 
 @dataclass(frozen=True)
-class RecordedLesion:
+class LesionReadings:
     """One lesion of the record; a cell for each study in which any lesion was measured."""
 
     id: str
@@ -74,14 +74,14 @@ class RecistContent:
 
     targets: tuple[TargetTable, ...]
     studies: tuple[str, ...]
-    lesions: tuple[RecordedLesion, ...]
+    lesions: tuple[LesionReadings, ...]
     assessments: tuple[AssessmentRow, ...]
     source: str
 
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[RecistContent]:
     """The section on response by diameter."""
-    lesions = study.case_record.record.lesions if study.case_record else ()
+    lesions = study.case.record.lesions if study.case else ()
     studies = tuple(dict.fromkeys(size.study for lesion in lesions for size in lesion.measurements))
     content = RecistContent(
         targets=tuple(
@@ -92,7 +92,7 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Rec
         ),
         studies=studies,
         lesions=tuple(_make_lesion(lesion, studies, catalog) for lesion in lesions),
-        assessments=make_rows(study.case_record, "recist.", catalog),
+        assessments=make_rows(study.case, "recist.", catalog),
         source=f"{study.case_path}: record.lesions",
     )
     return Section("recist", catalog("section.recist"), "sections/recist.html", content)
@@ -130,9 +130,9 @@ def _make_diameter(compared: SavedComparison, target: TargetSummary, path: str, 
     return sources.number(format_number(value, ".1f"), locate(compared), path, note=False)
 
 
-def _make_lesion(lesion: RecordedLesionSummary, studies: tuple[str, ...], catalog: Catalog) -> RecordedLesion:
+def _make_lesion(lesion: RecordedLesionSummary, studies: tuple[str, ...], catalog: Catalog) -> LesionReadings:
     parts = (lesion.organ, lesion.kind.replace("_", " "), lesion.lobe)
-    return RecordedLesion(
+    return LesionReadings(
         id=lesion.id,
         kind=", ".join(filter(None, parts)),
         role=catalog.word(lesion.role) if lesion.role else catalog("word.not_stated"),

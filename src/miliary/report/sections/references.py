@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from miliary.model.study import StudyResult
 from miliary.report.catalog import Catalog
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Footnote, Sources
 
 
@@ -45,7 +45,7 @@ class ReferencesContent:
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[ReferencesContent]:
     """The section on references; comes after every section that cites a number."""
     content = ReferencesContent(
-        record_sources=study.case_record.record.sources if study.case_record else (),
+        record_sources=study.case.record.sources if study.case else (),
         citations=list_citations(study),
         footnotes=sources.list_footnotes(),
     )
@@ -64,10 +64,10 @@ def list_citations(study: StudyResult) -> tuple[CitedWork, ...]:
     tuple of CitedWork
         In the order of the case; empty where there is none.
     """
-    if study.case_record is None:
+    if study.case is None:
         return ()
     rules: dict[str, list[str]] = {}
-    for assessment in study.case_record.assessments:
+    for assessment in study.case.assessments:
         for name in assessment.citations:
             rules.setdefault(name, []).append(assessment.rule_id.partition(".")[0])
     return tuple(
@@ -78,5 +78,5 @@ def list_citations(study: StudyResult) -> tuple[CitedWork, ...]:
             basis=cited.basis,
             rules=", ".join(dict.fromkeys(rules.get(name, []))),
         )
-        for name, cited in study.case_record.citations.items()
+        for name, cited in study.case.citations.items()
     )

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from miliary.model.scan_summary import CompletenessSummary
+from miliary.model.saved.scan_summary import CompletenessSummary
 from miliary.model.study import StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_measured, title_scan
 from miliary.report.paths import find_reason
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 

@@ -8,7 +8,7 @@ from miliary.model.assessment import Assessment, Severity
 from miliary.model.study import StudyResult
 from miliary.report.assessments import AssessmentRow, make_row, select_assessments, sort_by_edition
 from miliary.report.catalog import Catalog
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 _PARTS = ("t", "n", "m", "group")
@@ -54,7 +54,7 @@ class StageContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[StageContent]:
     """The section on the stage."""
-    found = sort_by_edition(select_assessments(study.case_record, "tnm."))
+    found = sort_by_edition(select_assessments(study.case, "tnm."))
     editions = tuple(dict.fromkeys(a.edition for a in found if a.rule_id == "tnm.group"))
     rows = []
     for part in _PARTS:
@@ -67,7 +67,7 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Sta
             rows.append(StageRow(catalog("tnm.group") if part == "group" else part.upper(), cells))
     asserted = tuple(
         make_row(a, catalog)
-        for a in select_assessments(study.case_record, "tnm.asserted")
+        for a in select_assessments(study.case, "tnm.asserted")
         if a.severity is not Severity.INFO
     )
     content = StageContent(tuple(e.replace("tnm", "TNM") for e in editions), tuple(rows), asserted)

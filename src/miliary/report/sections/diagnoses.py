@@ -9,7 +9,7 @@ from miliary.model.study import StudyResult
 from miliary.report.assessments import AssessmentRow, cite_rule, make_row, make_rows, select_assessments
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import spell
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 # How the values of a ranked assessment begin.
@@ -43,15 +43,15 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Dif
     """The section on other diagnoses."""
     notes = tuple(
         make_row(a, catalog)
-        for a in select_assessments(study.case_record, "differential.")
+        for a in select_assessments(study.case, "differential.")
         if _find_rank(a) is None or not a.values
     )
     content = DifferentialContent(
         diagnoses=rank_diagnoses(study, catalog),
         notes=notes,
-        literature=make_rows(study.case_record, "literature.", catalog),
+        literature=make_rows(study.case, "literature.", catalog),
     )
-    return Section("differential", catalog("section.differential"), "sections/differential.html", content)
+    return Section("differential", catalog("section.differential"), "sections/diagnoses.html", content)
 
 
 def rank_diagnoses(study: StudyResult, catalog: Catalog) -> tuple[DiagnosisRow, ...]:
@@ -68,7 +68,7 @@ def rank_diagnoses(study: StudyResult, catalog: Catalog) -> tuple[DiagnosisRow, 
         Empty where the case was not ranked.
     """
     rows = []
-    for assessment in select_assessments(study.case_record, "differential."):
+    for assessment in select_assessments(study.case, "differential."):
         rank = _find_rank(assessment)
         if rank is None:
             continue

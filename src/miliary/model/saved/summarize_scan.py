@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from miliary.model.codec import from_json, plain
 from miliary.model.completeness import (
     LEAST_DIAMETER_MM,
     SKIPPED_REASON,
@@ -29,8 +28,8 @@ from miliary.model.extent import Extent, TrueSizes
 from miliary.model.lesion import Lesion
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import CLASSES, REJECTED_AT, Evidence, Pattern
-from miliary.model.scan import Acquisition, Grid, Side, Zone
-from miliary.model.scan_summary import (
+from miliary.model.saved.codec import from_json, plain
+from miliary.model.saved.scan_summary import (
     AcquisitionSummary,
     BlurSummary,
     CalcifiedSummary,
@@ -63,6 +62,7 @@ from miliary.model.scan_summary import (
     TrueSizeSummary,
     UniformitySummary,
 )
+from miliary.model.scan import Acquisition, Grid, Side, Zone
 from miliary.model.vocabulary import Origin
 
 W = TypeVar("W", bound=StrEnum)

@@ -31,11 +31,11 @@ from miliary.exchange.folders.result_file import VERSION_CODES, ResultFileError
 from miliary.exchange.folders.tables import read_matches_csv, read_nodules_csv
 from miliary.exchange.folders.volume_store import CroppedVolume, read_stored_volume
 from miliary.exchange.volumes.nifti import read_nifti
-from miliary.model.codec import plain
 from miliary.model.nodules import COLUMNS, Nodules
+from miliary.model.saved.codec import plain
+from miliary.model.saved.scan_summary import ScanSummary
+from miliary.model.saved.study_index import StudyIndex
 from miliary.model.scan import Grid
-from miliary.model.scan_summary import ScanSummary
-from miliary.model.study_index import StudyIndex
 from miliary.model.transform import Transform
 
 I16 = npt.NDArray[np.int16]

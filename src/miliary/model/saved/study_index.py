@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from miliary.model.codec import saved
+from miliary.model.saved.codec import saved
 
 STUDY_KIND = "miliary.study"
 STUDY_VERSION = "1.0"

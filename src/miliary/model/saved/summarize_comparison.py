@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from miliary.model.codec import plain
 from miliary.model.comparison import (
     Burden,
     Comparability,
@@ -22,7 +21,9 @@ from miliary.model.comparison import (
     RegionResponse,
     ZoneMatching,
 )
-from miliary.model.comparison_summary import (
+from miliary.model.nodules import Fate
+from miliary.model.saved.codec import plain
+from miliary.model.saved.comparison_summary import (
     BurdenSummary,
     ComparabilitySummary,
     ComparedScanSummary,
@@ -37,10 +38,9 @@ from miliary.model.comparison_summary import (
     TimePointSummary,
     ZoneMatchingSummary,
 )
-from miliary.model.nodules import Fate
+from miliary.model.saved.scan_summary import LesionSummary, Range95
+from miliary.model.saved.summarize_scan import round_digits, round_stage
 from miliary.model.scan import Side, Zone
-from miliary.model.scan_summary import LesionSummary, Range95
-from miliary.model.summarize_scan import round_digits, round_stage
 from miliary.model.vocabulary import Origin
 
 _NOT_ON_BOTH = "the lesion is not measured on both scans"

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary.model.assessment import Basis, Input, Verdict
-from miliary.model.codec import SavedRecord, saved
 from miliary.model.ct_result import Stage
 from miliary.model.lesion import LOBE_NOT_DETERMINED, Attachment
 from miliary.model.nodules import Attenuation
 from miliary.model.pattern import PatternLabel
+from miliary.model.saved.codec import SavedRecord, saved
 from miliary.model.scan import ScanWarning, Side, Zone
 from miliary.model.vocabulary import Lobe, Origin
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from miliary.model.case_summary import EventSummary, LabSummary, RecordSummary
+from miliary.model.saved.case_summary import EventSummary, LabSummary, RecordSummary
 from miliary.model.study import StudyResult
 from miliary.model.vocabulary import Origin
 from miliary.report import charts
@@ -15,7 +15,7 @@ from miliary.report.assessments import AssessmentRow, make_rows
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import spell
 from miliary.report.measures import find_compared, find_measured, is_simulated
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -96,7 +96,7 @@ class TimelineContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[TimelineContent]:
     """The section on the course."""
-    record = study.case_record.record if study.case_record else RecordSummary()
+    record = study.case.record if study.case else RecordSummary()
     drawing, burden_drawing = _draw_courses(study, record, catalog)
     content = TimelineContent(
         day_zero=record.day_zero,
@@ -106,9 +106,9 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Tim
         dated=tuple(_make_event(e, catalog) for e in record.events if e.day is not None),
         undated=tuple(_make_event(e, catalog) for e in record.events if e.day is None),
         labs=tuple(_make_lab(lab, study.case_path, catalog) for lab in record.labs),
-        lab_assessments=make_rows(study.case_record, "labs.", catalog),
+        lab_assessments=make_rows(study.case, "labs.", catalog),
     )
-    return Section("timeline", catalog("section.timeline"), "sections/timeline.html", content)
+    return Section("timeline", catalog("section.timeline"), "sections/course_in_days.html", content)
 
 
 def _make_event(event: EventSummary, catalog: Catalog) -> EventRow:
@@ -160,7 +160,7 @@ def _draw_courses(
     Both share one axis where the record states the days of the scans, and both are simulated or neither is.
     """
     days: dict[str, float | None] = {event.id: event.day for event in record.events}
-    is_simulated_case = study.case_record is not None and study.case_record.origin is Origin.SIMULATED
+    is_simulated_case = study.case is not None and study.case.origin is Origin.SIMULATED
     is_same_origin = is_simulated_case == any(is_simulated(scan) for scan in study.scans)
     burdens = _find_burdens(study, days, catalog)
     if burdens and is_same_origin:

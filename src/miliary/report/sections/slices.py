@@ -11,7 +11,7 @@ from miliary.model.study import Picture, SavedComparison, StudyResult
 from miliary.report.catalog import Catalog
 from miliary.report.measures import name_pair
 from miliary.report.pictures import PAIRED_KINDS, PagePicture, PictureRenderer, find_pictures, name_side
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 _SIDE_ORDER = {"baseline": 0, "followup": 1}
@@ -98,7 +98,7 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Pic
         )
         for one in sets
     )
-    return Section("pictures", catalog("section.pictures"), "sections/pictures.html", content, style=style)
+    return Section("pictures", catalog("section.pictures"), "sections/slices.html", content, style=style)
 
 
 def _render_pairs(

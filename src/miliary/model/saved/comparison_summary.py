@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from miliary.model.codec import SavedRecord, saved
 from miliary.model.comparison import Category, ComparabilityVerdict, OpacityKind, RecistSummary
 from miliary.model.ct_result import Stage
 from miliary.model.nodules import Fate
+from miliary.model.saved.codec import SavedRecord, saved
+from miliary.model.saved.scan_summary import LesionSummary, PointLps, Range95
 from miliary.model.scan import ScanWarning, Side, Zone
-from miliary.model.scan_summary import LesionSummary, PointLps, Range95
 from miliary.model.vocabulary import Origin
 
 COMPARISON_KIND = "miliary.compare"

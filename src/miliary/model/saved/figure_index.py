@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from miliary.model.codec import SavedRecord, from_json, plain, saved
 from miliary.model.figure import Figure
+from miliary.model.saved.codec import SavedRecord, from_json, plain, saved
 
 FIGURES_KIND = "miliary.figures"
 FIGURES_VERSION = "1.0"

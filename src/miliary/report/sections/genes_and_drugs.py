@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from miliary.model.assessment import Verdict
-from miliary.model.case_summary import MolecularSummary
+from miliary.model.saved.case_summary import MolecularSummary
 from miliary.model.study import StudyResult
 from miliary.report.assessments import SIGNS, AssessmentRow, make_rows, select_assessments
 from miliary.report.catalog import Catalog
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -36,9 +36,9 @@ class DriversContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[DriversContent]:
     """The section on drivers and therapy."""
-    tests = study.case_record.record.tests if study.case_record else ()
+    tests = study.case.record.tests if study.case else ()
     genes = []
-    for assessment in select_assessments(study.case_record, "drivers.gene."):
+    for assessment in select_assessments(study.case, "drivers.gene."):
         gene = assessment.statement.partition(":")[0]
         genes.append(
             GeneRow(
@@ -52,10 +52,10 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Dri
     content = DriversContent(
         tests=tuple(test.label or test.id for test in tests),
         genes=tuple(genes),
-        notes=make_rows(study.case_record, "drivers.", catalog, skip=("drivers.gene.", "drivers.frequency.")),
-        therapy=make_rows(study.case_record, "therapy.", catalog),
+        notes=make_rows(study.case, "drivers.", catalog, skip=("drivers.gene.", "drivers.frequency.")),
+        therapy=make_rows(study.case, "therapy.", catalog),
     )
-    return Section("drivers", catalog("section.drivers"), "sections/drivers.html", content)
+    return Section("drivers", catalog("section.drivers"), "sections/genes_and_drugs.html", content)
 
 
 def _describe_result(test: MolecularSummary, gene: str, catalog: Catalog) -> str:

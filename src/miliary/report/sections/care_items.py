@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from miliary.model.study import StudyResult
 from miliary.report.assessments import make_rows
 from miliary.report.catalog import Catalog
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -30,14 +30,14 @@ class CareContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[CareContent]:
     """The section on the checklist."""
-    scores = make_rows(study.case_record, "care.score", catalog)
+    scores = make_rows(study.case, "care.score", catalog)
     items = tuple(
         CareItem(
             row.statement.rpartition(":")[0] or row.statement,
             row.sign,
             catalog(f"care.{row.verdict}"),
         )
-        for row in make_rows(study.case_record, "care.item", catalog)
+        for row in make_rows(study.case, "care.item", catalog)
     )
     content = CareContent(scores[0].statement if scores else "", items)
-    return Section("care", catalog("section.care"), "sections/care.html", content)
+    return Section("care", catalog("section.care"), "sections/care_items.html", content)

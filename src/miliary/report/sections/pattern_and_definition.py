@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from miliary.model.scan_summary import DefinitionVerdict, PatternMeasure, ScanSummary
+from miliary.model.saved.scan_summary import DefinitionVerdict, PatternMeasure, ScanSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.assessments import SIGNS, AssessmentRow, make_rows
 from miliary.report.catalog import Catalog
 from miliary.report.measures import find_measured, make_cell, title_scan
 from miliary.report.pictures import PagePicture, PictureRenderer
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -89,9 +89,9 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Pat
             for scan, summary in scans
             if summary.definitions
         ),
-        record_definitions=make_rows(study.case_record, "definition.", catalog),
+        record_definitions=make_rows(study.case, "definition.", catalog),
     )
-    return Section("pattern", catalog("section.pattern"), "sections/pattern.html", content)
+    return Section("pattern", catalog("section.pattern"), "sections/pattern_and_definition.html", content)
 
 
 def _make_line(scan: SavedScan, summary: ScanSummary, catalog: Catalog, sources: Sources) -> PatternLine:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary.model.assessment import Assessment, Basis
-from miliary.model.codec import saved
-from miliary.model.vocabulary import LesionState, Lobe, Origin, Presence, Result, Sex, Smoking
-from miliary.model.vocabulary import Side as BodySide
+from miliary.model.saved.codec import saved
+from miliary.model.vocabulary import BodySide, LesionState, Lobe, Origin, Presence, Result, Sex, Smoking
 
 CASE_KIND = "miliary.case"
 CASE_VERSION = "1.0"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from miliary.model.study import StudyResult
 from miliary.report.assessments import AssessmentRow, make_rows
 from miliary.report.catalog import Catalog
-from miliary.report.sections.section import Section
+from miliary.report.section import Section
 from miliary.report.sources import Sources
 
 
@@ -20,5 +20,5 @@ class CtcaeContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[CtcaeContent]:
     """The section on adverse events."""
-    content = CtcaeContent(make_rows(study.case_record, "ctcae.", catalog))
-    return Section("ctcae", catalog("section.ctcae"), "sections/ctcae.html", content)
+    content = CtcaeContent(make_rows(study.case, "ctcae.", catalog))
+    return Section("ctcae", catalog("section.ctcae"), "sections/graded_events.html", content)

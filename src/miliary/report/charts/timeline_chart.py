@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from miliary.model.case_summary import EventSummary, LabSummary
+from miliary.model.saved.case_summary import EventSummary, LabSummary
 from miliary.report.catalog import Catalog
 from miliary.report.charts.svg import choose_ticks, close_svg, open_svg, write_text
 from miliary.report.formatting import spell

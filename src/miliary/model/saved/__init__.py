@@ -1,0 +1,1 @@
+"""What the saved files hold, field for field, and the codec between these records and JSON."""
