@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numba as nb
@@ -28,14 +29,14 @@ from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
 from miliary.model.completeness import Completeness
-from miliary.model.corrections import CorrectionSet
-from miliary.model.ct_result import CtResult, Lungs, StageClock
+from miliary.model.corrections import AppliedCorrections, CorrectionSet
+from miliary.model.ct_result import CtResult, Lungs, Noise, StageClock
 from miliary.model.extent import Extent, TrueSizes
 from miliary.model.figure import Figure
 from miliary.model.lesion import Lesion, PointLpsMm
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import Pattern
-from miliary.model.scan import Scan, Side
+from miliary.model.scan import Scan, ScanWarning, Side
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -126,6 +127,30 @@ def _working_beside(n_threads: int) -> Iterator[_Beside]:
         yield begin
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What was found and measured on a scan before anything is inferred from it.
+
+    `position_mm` are the centers (z, y, x) of the nodules from the first voxel of the lung box [mm].
+    """
+
+    lung_mask: Lungs
+    warnings: tuple[ScanWarning, ...]
+    noise: Noise
+    search: detect.CandidateSearch
+    judged: detect.ScoredCandidates
+    detection: detect.DetectionRun
+    nodules: Nodules
+    position_mm: F64
+    lesions: tuple[Lesion, ...]
+    applied: AppliedCorrections | None
+
+    @property
+    def litres(self) -> float:
+        """Volume of both lungs [L]."""
+        return sum(self.lung_mask.volume_ml(side) for side in Side) / 1000.0
+
+
 def _find_nodules(
     scan: Scan,
     clock: StageClock,
@@ -137,116 +162,138 @@ def _find_nodules(
     lesion_seeds_lps_mm: Sequence[PointLpsMm],
     with_completeness: bool,
 ) -> CtResult:
-    with clock.stage("lungs"):
-        lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else segmentation.find_lungs(scan)
-        right_ml, left_ml = (lung_mask.volume_ml(side) for side in (Side.RIGHT, Side.LEFT))
-        litres = (right_ml + left_ml) / 1000.0
-    with clock.stage("noise and blur"):
-        noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
-    lesions_found = beside(
-        large_lesions.find_lesions, scan, lung_mask, psf=psf, seeds_lps_mm=lesion_seeds_lps_mm
+    found = _measure(scan, clock, beside, seed, lung_mask=lung_mask, seeds_lps_mm=lesion_seeds_lps_mm)
+    if corrections is not None:
+        found = _correct(scan, found, corrections)
+    box, nodules, classifier = found.search.box, found.nodules, found.judged.classifier
+    looked_around = beside(
+        surroundings.find_surroundings, box, found.search.smooth_hu, found.position_mm, nodules["diameter_mm"]
     )
-    with clock.stage("find"):
-        search = detect.search_lungs(scan, lung_mask)
-        box, smooth = search.box, search.smooth_hu
-    with clock.stage("classify"):
-        judged = detect.score_candidates(search, noise=noise, psf=psf)
-    # What was not done meanwhile.
-    with clock.stage("lesions"):
-        large = lesions_found()
-        # What lies in a lesion is part of it, not a nodule.
-        reported = judged.index_zyx[judged.rows] + np.asarray(box.start_zyx)
-        judged = judged.exclude(large.contains(reported))
-    is_clipped = any(w.code == CLIPPED_CODE for w in scan.warnings)
-    with clock.stage("measure"):
-        detection, fit, nodules = detect.measure_nodules(
-            search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
-        )
-        psf = detection.psf
-        position_mm, applied, lesions = fit.position_mm, None, large.lesions
-        if corrections is not None:
-            nodules, applied = reader_changes.correct_nodules(
-                nodules,
-                corrections,
-                box=box,
-                smooth_hu=smooth,
-                grid=scan.grid,
-                psf=psf,
-                noise=noise,
-                is_clipped=is_clipped,
-            )
-            lesions, applied = reader_diameters.correct_lesions(lesions, corrections, applied)
-            warnings = (*warnings, *reader_changes.list_warnings(applied))
-            position_mm = _place_in_box(scan, box, nodules)
-    looked_around = beside(surroundings.find_surroundings, box, smooth, position_mm, nodules["diameter_mm"])
     completeness = recovery = None
     if with_completeness:
         with clock.stage("completeness"):
-            recovery = injection.inject_and_recover(detection, seed=seed)
-            completeness = _estimate_completeness(
-                scan, detection, judged, nodules, position_mm, recovery=recovery, litres=litres, seed=seed
-            )
+            recovery = injection.inject_and_recover(found.detection, seed=seed)
+            completeness = _estimate_completeness(scan, found, recovery, seed=seed)
     with clock.stage("pattern"):
         around = looked_around()
-        injected = _list_injected(recovery, judged.classifier.threshold)
-        pattern = _estimate_pattern(around, nodules, position_mm, injected=injected, seed=seed)
+        injected = _list_injected(recovery, classifier.threshold)
+        pattern = _estimate_pattern(around, nodules, found.position_mm, injected=injected, seed=seed)
     with clock.stage("definitions"):
-        spans, sizes, definitions = _judge(
-            scan, box, nodules, completeness=completeness, pattern=pattern, n_lesions=len(lesions)
-        )
+        extent, sizes, definitions = _judge(scan, found, completeness=completeness, pattern=pattern)
     with clock.stage("preview"):
-        preview = _render_preview(scan, lung_mask, nodules)
+        preview = _render_preview(scan, found.lung_mask, nodules)
     with clock.stage("figures"):
-        pictures = _render_figures(
-            scan, lung_mask, nodules, lesions=lesions, pattern=pattern, completeness=completeness
-        )
+        pictures = _render_figures(scan, found, pattern=pattern, completeness=completeness)
     return CtResult(
         grid=scan.grid,
         acquisition=scan.acquisition,
         source_order=scan.source_order,
-        warnings=(*scan.warnings, *warnings, *estimate.list_warnings(completeness, pattern.label)),
-        lungs=lung_mask,
-        right_ml=right_ml,
-        left_ml=left_ml,
-        noise=noise,
-        psf=psf,
+        warnings=(*scan.warnings, *found.warnings, *estimate.list_warnings(completeness, pattern.label)),
+        lungs=found.lung_mask,
+        right_ml=found.lung_mask.volume_ml(Side.RIGHT),
+        left_ml=found.lung_mask.volume_ml(Side.LEFT),
+        noise=found.noise,
+        psf=found.detection.psf,
         nodules=nodules,
-        threshold=judged.classifier.threshold,
-        n_candidates=len(search.candidates),
+        threshold=classifier.threshold,
+        n_candidates=len(found.search.candidates),
         reference_hu=measure.REFERENCE_HU,
         stages=tuple(clock.stages),
-        provenance=_state_provenance(judged.classifier, judged.share, seed),
+        provenance=_state_provenance(classifier, found.judged.share, seed),
         preview_rgb=preview,
         figures=pictures,
         pattern=pattern,
-        corrections=applied,
-        lesions=lesions,
-        extent=spans,
+        corrections=found.applied,
+        lesions=found.lesions,
+        extent=extent,
         true_sizes=sizes,
         definitions=definitions,
         completeness=completeness,
     )
 
 
-def _estimate_completeness(
+def _measure(
     scan: Scan,
-    detection: detect.DetectionRun,
-    judged: detect.ScoredCandidates,
-    nodules: Nodules,
-    position_mm: F64,
-    *,
-    recovery: injection.Recovery,
-    litres: float,
+    clock: StageClock,
+    beside: _Beside,
     seed: int,
+    *,
+    lung_mask: Lungs | None,
+    seeds_lps_mm: Sequence[PointLpsMm],
+) -> _Measured:
+    """Lungs, noise, blur, lesions and nodules of a scan, as the program sees them without a reader."""
+    with clock.stage("lungs"):
+        lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else segmentation.find_lungs(scan)
+    with clock.stage("noise and blur"):
+        noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
+    lesions_found = beside(large_lesions.find_lesions, scan, lung_mask, psf=psf, seeds_lps_mm=seeds_lps_mm)
+    with clock.stage("find"):
+        search = detect.search_lungs(scan, lung_mask)
+    with clock.stage("classify"):
+        judged = detect.score_candidates(search, noise=noise, psf=psf)
+    # What was not done meanwhile.
+    with clock.stage("lesions"):
+        large = lesions_found()
+        # What lies in a lesion is part of it, not a nodule.
+        reported = judged.index_zyx[judged.rows] + np.asarray(search.box.start_zyx)
+        judged = judged.exclude(large.contains(reported))
+    with clock.stage("measure"):
+        detection, fit, nodules = detect.measure_nodules(
+            search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=_is_clipped(scan)
+        )
+    return _Measured(
+        lung_mask=lung_mask,
+        warnings=warnings,
+        noise=noise,
+        search=search,
+        judged=judged,
+        detection=detection,
+        nodules=nodules,
+        position_mm=fit.position_mm,
+        lesions=large.lesions,
+        applied=None,
+    )
+
+
+def _correct(scan: Scan, found: _Measured, corrections: CorrectionSet) -> _Measured:
+    """What was measured, with a reader's corrections in it."""
+    nodules, applied = reader_changes.correct_nodules(
+        found.nodules,
+        corrections,
+        box=found.search.box,
+        smooth_hu=found.search.smooth_hu,
+        grid=scan.grid,
+        psf=found.detection.psf,
+        noise=found.noise,
+        is_clipped=_is_clipped(scan),
+    )
+    lesions, applied = reader_diameters.correct_lesions(found.lesions, corrections, applied)
+    return replace(
+        found,
+        warnings=(*found.warnings, *reader_changes.list_warnings(applied)),
+        nodules=nodules,
+        position_mm=_place_in_box(scan, found.search.box, nodules),
+        lesions=lesions,
+        applied=applied,
+    )
+
+
+def _is_clipped(scan: Scan) -> bool:
+    """Whether attenuation above that of soft tissue was cut off in the file."""
+    return any(w.code == CLIPPED_CODE for w in scan.warnings)
+
+
+def _estimate_completeness(
+    scan: Scan, found: _Measured, recovery: injection.Recovery, *, seed: int
 ) -> Completeness:
-    """What share of nodules is found on this scan, from those injected."""
-    margin = injection.list_margins(judged.position_mm, judged.probability, judged.classifier.threshold)
+    """What share of nodules is found on this scan, from those injected, and the corrected numbers."""
+    judged = found.judged
     return estimate.estimate_completeness(
-        detection,
-        nodules,
-        position_mm,
-        margin,
-        litres=litres,
+        found.detection,
+        found.nodules,
+        found.position_mm,
+        injection.list_margins(judged.position_mm, judged.probability, judged.classifier.threshold),
+        litres=found.litres,
         slice_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
         seed=seed,
         recovery=recovery,
@@ -254,20 +301,14 @@ def _estimate_completeness(
 
 
 def _render_figures(
-    scan: Scan,
-    lung_mask: Lungs,
-    nodules: Nodules,
-    *,
-    lesions: Sequence[Lesion],
-    pattern: Pattern,
-    completeness: Completeness | None,
+    scan: Scan, found: _Measured, *, pattern: Pattern, completeness: Completeness | None
 ) -> tuple[Figure, ...]:
     """Pictures that are saved with the result."""
     pictures = (
-        *scan_figures.render_figures(scan, lung_mask.labels, nodules),
+        *scan_figures.render_figures(scan, found.lung_mask.labels, found.nodules),
         pattern_figure.render_pattern(pattern),
-        *completeness_figure.render_completeness(completeness, nodules["diameter_mm"]),
-        *lesion_figure.render_lesions(scan, lesions),
+        *completeness_figure.render_completeness(completeness, found.nodules["diameter_mm"]),
+        *lesion_figure.render_lesions(scan, found.lesions),
     )
     return scan_figures.label_simulated(pictures) if _is_simulated(scan) else pictures
 
@@ -279,16 +320,11 @@ def _place_in_box(scan: Scan, box: LungBox, nodules: Nodules) -> F64:
 
 
 def _judge(
-    scan: Scan,
-    box: LungBox,
-    nodules: Nodules,
-    *,
-    completeness: Completeness | None,
-    pattern: Pattern,
-    n_lesions: int,
+    scan: Scan, found: _Measured, *, completeness: Completeness | None, pattern: Pattern
 ) -> tuple[Extent, TrueSizes, tuple[dict[str, Any], ...]]:
     """Extent and true sizes of the burden, and what they mean to the published definitions."""
-    burden = nodules.select(nodules["attenuation"] != Attenuation.CALCIFIED.value)
+    box = found.search.box
+    burden = found.nodules.select(found.nodules["attenuation"] != Attenuation.CALCIFIED.value)
     litres = np.count_nonzero(box.labels) * scan.grid.voxel_volume_mm3 / 1e6
     expected_false = float(np.sum(1.0 - burden["probability"]))
     if completeness is not None and completeness.false_marks is not None:
@@ -305,7 +341,7 @@ def _judge(
         n_left=int(np.count_nonzero(burden["side"] == Side.LEFT.value)),
         expected_false=expected_false,
         by_third=tuple(spans.counts.values()),
-        n_lesions=n_lesions,
+        n_lesions=len(found.lesions),
         p90_mm=sizes.p90_mm,
         p90_ci95_mm=sizes.p90_ci95_mm,
         size_reason=sizes.reason,

@@ -16,7 +16,7 @@ from miliary.model.case import Case, NodulePattern, SeparateNodules, Staging, St
 from miliary.model.saved.codec import from_json, to_json
 from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.saved.summarize_scan import summarize
-from miliary.model.vocabulary import BodySide, Distribution, Lobe, Origin, Presence
+from miliary.model.vocabulary import Distribution, Lobe, Origin, Presence, Side
 
 
 def scan(right, left, *, p90=2.5, origin="measured", **more):
@@ -61,7 +61,7 @@ def test_nodules_of_the_other_lung_are_a_proposal_and_change_no_stage():
 @pytest.mark.parametrize("said", [Presence.PRESENT, Presence.ABSENT])
 def test_a_case_that_says_what_they_are_is_not_asked(said):
     facts = case(
-        lobe=Lobe.LUL, separate_nodules=(SeparateNodules("s", side=BodySide.RIGHT, are_metastases=said),)
+        lobe=Lobe.LUL, separate_nodules=(SeparateNodules("s", side=Side.RIGHT, are_metastases=said),)
     )
     assert not outcomes(facts, scan(400, 300))["bridge.proposed_m"].is_raised
 
@@ -137,8 +137,8 @@ def test_the_size_of_the_primary_against_the_measured_one(size, differs):
         ({"lobe": Lobe.LUL}, {"lobe": "LLL"}, True),
         ({"lobe": Lobe.LUL}, {"lobe": "not_determined"}, False),
         ({"lobe": Lobe.LUL}, {"lobe": "not_determined", "side": "right"}, True),
-        ({"side": BodySide.LEFT}, {"lobe": "LLL"}, False),
-        ({"side": BodySide.RIGHT}, {"lobe": "LLL"}, True),
+        ({"side": Side.LEFT}, {"lobe": "LLL"}, False),
+        ({"side": Side.RIGHT}, {"lobe": "LLL"}, True),
     ],
 )
 def test_the_place_of_the_primary_against_the_measured_one(staging, lesion, differs):

@@ -20,7 +20,7 @@ from miliary.clinical.tnm.staging import (
 )
 from miliary.model.assessment import Severity, Verdict
 from miliary.model.case import AssertedStage, Case, Metastasis, Node, SeparateNodules, Staging, Study
-from miliary.model.vocabulary import BodySide, Count, Lobe, Modality, Origin, Presence, Structure
+from miliary.model.vocabulary import Count, Lobe, Modality, Origin, Presence, Side, Structure
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT
 T_ROWS = ("T1a", "T1b", "T1c", "T2a", "T2b", "T3", "T4")
@@ -264,8 +264,7 @@ def test_nodules_count_only_where_somebody_called_them_metastases():
 
 def test_diffuse_nodules_of_both_lungs_give_t4_and_m1a():
     both = tuple(
-        SeparateNodules(side.value, side=side, is_diffuse=PRESENT, are_metastases=PRESENT)
-        for side in BodySide
+        SeparateNodules(side.value, side=side, is_diffuse=PRESENT, are_metastases=PRESENT) for side in Side
     )
     staging = complete(separate_nodules=both)
     assert derive_t(staging, book=book("8")).values == ("T4",)
@@ -300,7 +299,7 @@ def test_a_station_without_a_side_leaves_n2_or_n3():
 
 
 def test_nodes_of_unnamed_stations_leave_n2a_and_n2b_open():
-    node = Node("n", "mediastinal", side=BodySide.RIGHT, involved=PRESENT)
+    node = Node("n", "mediastinal", side=Side.RIGHT, involved=PRESENT)
     found = derive_n(complete(nodes=(node,)), book=book("9"))
     assert found.values == ("N2a", "N2b")
     assert found.label == "N2 (a/b not assignable)"
@@ -367,8 +366,7 @@ LIKE_THE_REPORT = Staging(
     lobe=Lobe.LUL,
     size_mm=19.0,
     separate_nodules=tuple(
-        SeparateNodules(side.value, side=side, is_diffuse=PRESENT, are_metastases=PRESENT)
-        for side in BodySide
+        SeparateNodules(side.value, side=side, is_diffuse=PRESENT, are_metastases=PRESENT) for side in Side
     ),
     nodes=(Node("n", "mediastinal", involved=PRESENT, proof="cytology"),),
     metastases=(

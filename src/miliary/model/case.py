@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 from miliary.model.vocabulary import (
-    BodySide,
     ChildPugh,
     Count,
     Distribution,
@@ -28,6 +27,7 @@ from miliary.model.vocabulary import (
     PrevailingZone,
     Result,
     Sex,
+    Side,
     Smoking,
     Structure,
     Symptom,
@@ -155,7 +155,7 @@ class RecordedLesion:
     organ: str = ""
     kind: str = ""
     lobe: Lobe | None = None
-    side: BodySide | None = None
+    side: Side | None = None
     role: str = ""  # target, non_target, new or ""
     is_irradiated: Presence = Presence.NOT_STATED
     soft_tissue_mm: float | None = None
@@ -280,7 +280,7 @@ class Node:
 
     id: str
     station: str = ""
-    side: BodySide | None = None
+    side: Side | None = None
     involved: Presence = Presence.NOT_STATED
     short_axis_mm: float | None = None
     proof: str = ""  # imaging, cytology, histology or ""
@@ -295,7 +295,7 @@ class SeparateNodules:
     """
 
     id: str
-    side: BodySide | None = None
+    side: Side | None = None
     lobe: Lobe | None = None
     is_diffuse: Presence = Presence.NOT_STATED
     presence: Presence = Presence.PRESENT
@@ -327,7 +327,7 @@ class Tumor:
     """A further tumor beside the primary, where there are several primaries or lepidic foci. Sizes [mm]."""
 
     id: str
-    side: BodySide | None = None
+    side: Side | None = None
     lobe: Lobe | None = None
     size_mm: float | None = None
     solid_mm: float | None = None
@@ -358,7 +358,7 @@ class Staging:
     """
 
     primary: Presence = Presence.NOT_STATED
-    side: BodySide | None = None
+    side: Side | None = None
     lobe: Lobe | None = None
     size_mm: float | None = None
     solid_mm: float | None = None

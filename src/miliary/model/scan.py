@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from miliary.model.vocabulary import Side as Side  # noqa: PLC0414  one enum for body and lung
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -115,13 +117,6 @@ class SourceOrder:
 
     axes: tuple[int, int, int] = (0, 1, 2)
     flips: tuple[bool, bool, bool] = (False, False, False)
-
-
-class Side(enum.StrEnum):
-    """Side of the patient."""
-
-    RIGHT = "right"
-    LEFT = "left"
 
 
 class Zone(enum.StrEnum):

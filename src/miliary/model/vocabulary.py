@@ -47,8 +47,8 @@ class Smoking(StrEnum):
     NON_SMOKER = "non_smoker"
 
 
-class BodySide(StrEnum):
-    """BodySide of the body."""
+class Side(StrEnum):
+    """Side of the body."""
 
     RIGHT = "right"
     LEFT = "left"
@@ -64,9 +64,9 @@ class Lobe(StrEnum):
     LLL = "LLL"
 
     @property
-    def side(self) -> BodySide:
-        """BodySide this lobe is on."""
-        return BodySide.RIGHT if self.value.startswith("R") else BodySide.LEFT
+    def side(self) -> Side:
+        """Side this lobe is on."""
+        return Side.RIGHT if self.value.startswith("R") else Side.LEFT
 
 
 class Result(StrEnum):

@@ -14,7 +14,7 @@ from miliary.clinical.tnm.staging import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
 from miliary.model.pattern import PatternLabel
-from miliary.model.vocabulary import BodySide, Origin, Presence
+from miliary.model.vocabulary import Origin, Presence, Side
 
 if TYPE_CHECKING:
     from miliary.model.saved.scan_summary import ScanSummary
@@ -58,7 +58,7 @@ def assess_scans(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessme
 def count_by_side(scan: ScanSummary) -> tuple[int, int]:
     """Nodules of the right and of the left lung; 0 where the result does not say."""
     counts = {side.value: part.count or 0 for side, part in scan.nodules.by_side.items()}
-    return counts.get(BodySide.RIGHT.value, 0), counts.get(BodySide.LEFT.value, 0)
+    return counts.get(Side.RIGHT.value, 0), counts.get(Side.LEFT.value, 0)
 
 
 def is_in_both_lungs(right: int, left: int, *, book: RuleBook) -> bool:
@@ -95,7 +95,7 @@ def _check_sides(case: Case, pair: _Pair) -> Iterator[Assessment]:
             reason="the side of the primary is not stated",
         )
         return
-    other = BodySide.LEFT if home is BodySide.RIGHT else BodySide.RIGHT
+    other = Side.LEFT if home is Side.RIGHT else Side.RIGHT
     beyond = [
         n for n in case.staging.separate_nodules if nodule_places(n, case.staging) == {"contralateral_lung"}
     ]
@@ -105,7 +105,7 @@ def _check_sides(case: Case, pair: _Pair) -> Iterator[Assessment]:
         Presence.ABSENT: "the case says that they are no metastases",
         Presence.NOT_STATED: "M1a if they are metastases, which the case does not say",
     }[state]
-    n_other = right if other is BodySide.RIGHT else left
+    n_other = right if other is Side.RIGHT else left
     statement = (
         f"{pair.study.id}: {n_other} nodules in the {other.value} lung, opposite the primary; {words}."
     )

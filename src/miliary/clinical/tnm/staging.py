@@ -22,7 +22,7 @@ from miliary.clinical.tnm.several_tumors import (
 from miliary.clinical.tnm.tumor_size import size_row
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Metastasis, Node, SeparateNodules, Staging
-from miliary.model.vocabulary import BodySide, Count, Lobe, Presence
+from miliary.model.vocabulary import Count, Lobe, Presence, Side
 
 T_ORDER = ("T0", "Tis", "T1mi", "T1a", "T1b", "T1c", "T2a", "T2b", "T3", "T4")
 _STATION = re.compile(r"(\d{1,2}[ap]?)\s*([RL])?(?:[is])?\Z", re.IGNORECASE)
@@ -218,8 +218,8 @@ def _unknown_structures(staging: Staging, book: RuleBook) -> set[str]:
     }
 
 
-def primary_side(staging: Staging) -> BodySide | None:
-    """BodySide of the primary, taken from its lobe where that is stated.
+def primary_side(staging: Staging) -> Side | None:
+    """Side of the primary, taken from its lobe where that is stated.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def primary_side(staging: Staging) -> BodySide | None:
 
     Returns
     -------
-    BodySide or None
+    Side or None
         None where neither is stated.
     """
     return staging.lobe.side if staging.lobe is not None else staging.side
@@ -378,7 +378,7 @@ def derive_n(staging: Staging, *, book: RuleBook) -> TnmCategory:
     )
 
 
-def parse_station(node: Node) -> tuple[str, BodySide | None]:
+def parse_station(node: Node) -> tuple[str, Side | None]:
     """Station and side of a node, from ``10R`` as from separate fields.
 
     Parameters
@@ -389,13 +389,13 @@ def parse_station(node: Node) -> tuple[str, BodySide | None]:
     -------
     station : str
         In lower case, without the side.
-    side : BodySide or None
+    side : Side or None
         None where it is not stated.
     """
     match = _STATION.match(node.station.strip())
     if match is None:
         return node.station.strip().lower().replace(" ", "_"), node.side
-    side = {"R": BodySide.RIGHT, "L": BodySide.LEFT}.get((match[2] or "").upper(), node.side)
+    side = {"R": Side.RIGHT, "L": Side.LEFT}.get((match[2] or "").upper(), node.side)
     return match[1].lower(), side
 
 
@@ -422,7 +422,7 @@ def node_classes(node: Node, staging: Staging, *, book: RuleBook) -> set[str]:
     row = _station_row(station, book)
     if row is None:
         return {"N1", "N2", "N3"}
-    side = BodySide(row["fixed_side"]) if "fixed_side" in row.data else side
+    side = Side(row["fixed_side"]) if "fixed_side" in row.data else side
     home = primary_side(staging)
     if side is None or home is None:
         return {row["ipsilateral"], row["contralateral"]}

@@ -12,7 +12,7 @@ from typing import Any
 
 from miliary.model.assessment import Assessment, Basis
 from miliary.model.saved.codec import saved
-from miliary.model.vocabulary import BodySide, LesionState, Lobe, Origin, Presence, Result, Sex, Smoking
+from miliary.model.vocabulary import LesionState, Lobe, Origin, Presence, Result, Sex, Side, Smoking
 
 CASE_KIND = "miliary.case"
 CASE_VERSION = "1.0"
@@ -149,7 +149,7 @@ class RecordedLesionSummary:
     organ: str = ""
     kind: str = ""
     lobe: Lobe | None = saved(default=None, none_as="")
-    side: BodySide | None = saved(default=None, none_as="")
+    side: Side | None = saved(default=None, none_as="")
     role: str = ""
     measurements: tuple[LesionSizeSummary, ...] = ()
 
