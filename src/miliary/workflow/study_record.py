@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from miliary import __version__
-from miliary.model.study import StudyProblem
+
+if TYPE_CHECKING:
+    from miliary.model.study import StudyProblem
 
 INPUTS_NAME = "inputs.json"
 INPUTS_KIND = "miliary.inputs"
@@ -85,6 +87,8 @@ class StudyRecord:
 
 def read_record(study: str | Path) -> StudyRecord:
     """Read what the members of a study rest on; empty where there is no such file or it is damaged."""
+    from miliary.model.study import StudyProblem
+
     try:
         content = json.loads((Path(study) / INPUTS_NAME).read_text("utf-8"))
         if content["kind"] != INPUTS_KIND:
@@ -169,6 +173,8 @@ def check_saved_study(study: str | Path) -> tuple[StudyProblem, ...]:
         What the last run could not bring up to date, and members that rest on others which were changed
         since.
     """
+    from miliary.model.study import StudyProblem
+
     record = read_record(study)
     problems = list(record.problems)
     named = {problem.member for problem in problems}
