@@ -12,7 +12,6 @@ import click
 from miliary.cli.main import cli
 from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
 from miliary.exchange.case.case_file import LAB_COLUMNS, read_case_schema
-from miliary.exchange.case.case_folder import read_case_result_schema
 from miliary.exchange.fhir.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
 from miliary.exchange.folders.kinds import read_schema
 from miliary.exchange.folders.tables import MATCH_COLUMNS
@@ -163,7 +162,7 @@ def render_case_page() -> str:
         "",
         "| field | type | meaning |",
         "|---|---|---|",
-        *(f"| `{n}` | {kind} | {meaning} |" for n, kind, meaning in _fields(read_case_result_schema(), "")),
+        *(f"| `{n}` | {kind} | {meaning} |" for n, kind, meaning in _fields(read_schema("case_result"), "")),
         "",
         "## Words",
         "",
