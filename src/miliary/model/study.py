@@ -11,19 +11,7 @@ from miliary.model.saved.case_summary import CaseSummary
 from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
 from miliary.model.saved.figure_index import FigureEntry, RadiographEntry
 from miliary.model.saved.scan_summary import ScanSummary
-
-
-@dataclass(frozen=True)
-class StudyProblem:
-    """What could not be shown: the member's path in the study and a sentence.
-
-    `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version,
-    radiograph, stale, not_made.
-    """
-
-    member: str
-    code: str
-    detail: str = ""
+from miliary.model.saved.study_index import StudyProblem
 
 
 @dataclass(frozen=True)

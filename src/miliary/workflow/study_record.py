@@ -25,11 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from miliary import __version__
-from miliary.exchange.folders.kinds import ResultFile
-from miliary.exchange.folders.result_file import ResultFileError, load_result_file
 from miliary.model.saved.codec import to_json
+from miliary.model.saved.study_index import StudyProblem
 from miliary.model.saved.study_inputs import INPUTS_KIND, StudyRecord
-from miliary.model.study import StudyProblem
 
 INPUTS_NAME = "inputs.json"
 STALE, NOT_MADE = "stale", "not_made"
@@ -58,6 +56,9 @@ _BLOCK = 2**20
 
 def read_record(study: str | Path) -> StudyRecord:
     """Read what the members of a study rest on; empty where there is no such file or it is damaged."""
+    from miliary.exchange.folders.kinds import ResultFile
+    from miliary.exchange.folders.result_file import ResultFileError, load_result_file
+
     path = Path(study) / INPUTS_NAME
     try:
         loaded = load_result_file(path, ResultFile(INPUTS_KIND, StudyRecord, "miliary study"))
@@ -130,6 +131,8 @@ def check_saved_study(study: str | Path) -> tuple[StudyProblem, ...]:
         What the last run could not bring up to date, and members that rest on others which were changed
         since.
     """
+    from miliary.model.saved.study_index import StudyProblem
+
     record = read_record(study)
     problems = list(record.problems)
     named = {problem.member for problem in problems}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from miliary.errors import InputError
 from miliary.model.saved.study_inputs import MemberRecord, StudyRecord
-from miliary.model.study import StudyProblem
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter, count_cores
 from miliary.workflow.study_plan import (
     DEFAULT_STUDY,
@@ -166,6 +165,8 @@ class _Run:
 
     def begin(self) -> None:
         """Note what is out of date before anything is made, so that a run that ends early has said it."""
+        from miliary.model.saved.study_index import StudyProblem
+
         changes = self.plan.list_changes()
         stale = [
             StudyProblem(member, STALE, change)
@@ -418,6 +419,8 @@ class _Run:
 
     def note(self, member: str, outcome: Outcome, reason: str) -> None:
         """Record a member that could not be made or is out of date, without any file's name."""
+        from miliary.model.saved.study_index import StudyProblem
+
         if digest_member(self.out, member):
             problem = StudyProblem(
                 member, STALE, reason if outcome is Outcome.STALE else "making it anew failed"

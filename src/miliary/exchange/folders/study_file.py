@@ -40,8 +40,8 @@ from miliary.exchange.folders.picture_files import read_figures, read_loose_pict
 from miliary.exchange.folders.result_file import LoadedFile, ResultFileError, load_result_file
 from miliary.model.corrections import select_pending
 from miliary.model.saved.codec import to_json
-from miliary.model.saved.study_index import StudyComparisonEntry, StudyIndex, StudyScanEntry
-from miliary.model.study import SavedComparison, SavedScan, StudyProblem, StudyResult
+from miliary.model.saved.study_index import StudyComparisonEntry, StudyIndex, StudyProblem, StudyScanEntry
+from miliary.model.study import SavedComparison, SavedScan, StudyResult
 
 _FIRST = ("baseline", "initial", "before")
 

@@ -11,6 +11,19 @@ STUDY_KIND = "miliary.study"
 STUDY_VERSION = "1.0"
 
 
+@dataclass(frozen=True)
+class StudyProblem:
+    """What could not be shown: the member's path in the study and a sentence.
+
+    `code` is a word of the report's catalog: missing, damaged, not_a_result, newer, older, no_version,
+    radiograph, stale, not_made.
+    """
+
+    member: str
+    code: str
+    detail: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyScanEntry:
     """One scan: its label (None: the name of its folder) and its folder."""

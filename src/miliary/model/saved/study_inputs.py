@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from miliary.model.study import StudyProblem
+from miliary.model.saved.study_index import StudyProblem
 
 INPUTS_KIND = "miliary.inputs"
 INPUTS_VERSION = "1.0"
