@@ -51,6 +51,7 @@ add_module_names = False
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+nb_execution_cache_path = str(ROOT / "site" / ".jupyter_cache")
 nb_execution_timeout = 300
 nb_merge_streams = True
 
