@@ -6,11 +6,9 @@ hematogenous disease has such gradients too. Random placements are drawn from it
 
 1. Evidence: shares in contact with pleura and vessels, pairs, nearest neighbors, each with its effect size.
 2. A joint Monte-Carlo test of randomness [1]_. Each placement draws its own error of the probability of
-detection,
-   so that with many nodules a small bias does not become significant.
+   detection, so that with many nodules a small bias does not become significant.
 3. Probabilities of the patterns, from counts by zone and pairs, under distributions of effect sizes per
-pattern
-   (``weights/pattern.json``), since the strength of the effect in a patient is not known.
+   pattern (``weights/pattern.json``), since the strength of the effect in a patient is not known.
 
 References
 ----------
