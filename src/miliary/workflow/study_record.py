@@ -27,7 +27,7 @@ from typing import Any
 from miliary import __version__
 from miliary.model.saved.codec import to_json
 from miliary.model.saved.study_index import StudyProblem
-from miliary.model.saved.study_inputs import INPUTS_KIND, StudyRecord
+from miliary.model.saved.study_inputs import StudyRecord
 
 INPUTS_NAME = "inputs.json"
 STALE, NOT_MADE = "stale", "not_made"
@@ -56,17 +56,9 @@ _BLOCK = 2**20
 
 def read_record(study: str | Path) -> StudyRecord:
     """Read what the members of a study rest on; empty where there is no such file or it is damaged."""
-    from miliary.exchange.folders.kinds import ResultFile
-    from miliary.exchange.folders.result_file import ResultFileError, load_result_file
+    from miliary.exchange.folders.open_result import open_study_inputs
 
-    path = Path(study) / INPUTS_NAME
-    try:
-        loaded = load_result_file(path, ResultFile(INPUTS_KIND, StudyRecord, "miliary study"))
-    except ResultFileError:
-        # Nothing is known then: every member counts as out of date and is made anew.
-        return StudyRecord({})
-    record: StudyRecord = loaded.record
-    return record
+    return open_study_inputs(study)
 
 
 def write_record(study: str | Path, record: StudyRecord) -> None:

@@ -20,6 +20,7 @@ from miliary.model.saved.comparison_summary import (
 from miliary.model.saved.figure_index import FIGURES_KIND, FigureIndex, RadiographIndex
 from miliary.model.saved.scan_summary import SCAN_KIND, ScanSummary
 from miliary.model.saved.study_index import STUDY_KIND, StudyIndex
+from miliary.model.saved.study_inputs import INPUTS_KIND, StudyRecord
 
 SIMULATION_KIND = "miliary.simulation"
 
@@ -41,6 +42,7 @@ REGISTERED_NAME = "registered.zarr"
 SERIES_NAME = "series.json"
 CASE_NAME = "case.json"
 STUDY_NAME = "study.json"
+INPUTS_NAME = "inputs.json"
 RADIOGRAPHS_NAME = "radiographs"
 CORRECTIONS_NAME = "corrections.jsonl"
 
@@ -55,7 +57,7 @@ COMPARISON_FILES = (
     FIGURES_NAME,
 )
 SERIES_FILES = (SERIES_NAME, "compare")
-STUDY_FILES = (STUDY_NAME, "inputs.json", "ct", "compare", "case", RADIOGRAPHS_NAME, CORRECTIONS_NAME)
+STUDY_FILES = (STUDY_NAME, INPUTS_NAME, "ct", "compare", "case", RADIOGRAPHS_NAME, CORRECTIONS_NAME)
 
 # What `miliary report` leaves in a result folder by default; made anew at will.
 REPORT_FILES = ("report.html", "report.pdf", "report.docx", "report.md")
@@ -85,6 +87,7 @@ COMPARISON_FILE = ResultFile(COMPARISON_KIND, ComparisonSummary, "miliary compar
 SERIES_FILE = ResultFile(SERIES_KIND, SeriesSummary, "miliary compare")
 CASE_FILE = ResultFile(CASE_KIND, CaseSummary, "miliary case run")
 STUDY_FILE = ResultFile(STUDY_KIND, StudyIndex, "miliary")
+INPUTS_FILE = ResultFile(INPUTS_KIND, StudyRecord, "miliary study")
 FIGURES_FILE = ResultFile(FIGURES_KIND, FigureIndex, "miliary")
 RADIOGRAPHS_FILE = ResultFile(FIGURES_KIND, RadiographIndex, "miliary case run")
 

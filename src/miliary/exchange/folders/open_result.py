@@ -17,7 +17,7 @@ import numpy.typing as npt
 from miliary.errors import InputError, MiliaryError, RecordError, ScanReadError
 from miliary.exchange.folders import kinds
 from miliary.exchange.folders.picture_files import read_figures
-from miliary.exchange.folders.result_file import load_result_file
+from miliary.exchange.folders.result_file import ResultFileError, load_result_file
 from miliary.exchange.folders.tables import read_matches_csv, read_nodules_csv, read_tracks_csv
 from miliary.exchange.folders.volume_store import CroppedVolume, read_stored_volume
 from miliary.exchange.volumes.nifti import read_nifti
@@ -28,6 +28,7 @@ from miliary.model.saved.codec import Decoded, FileWarning
 from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
 from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.saved.study_index import StudyIndex
+from miliary.model.saved.study_inputs import StudyRecord
 from miliary.model.scan import SourceOrder
 from miliary.model.study import Picture
 from miliary.model.transform import Transform
@@ -287,6 +288,27 @@ def open_study(folder: str | Path) -> StudyFolder:
         return StudyFolder(place, StudyIndex())
     found = load_result_file(place / kinds.STUDY_NAME, kinds.STUDY_FILE, name=kinds.STUDY_NAME)
     return StudyFolder(place, found.record, found.warnings)
+
+
+def open_study_inputs(folder: str | Path) -> StudyRecord:
+    """What the members of a study rest on, from its ``inputs.json``.
+
+    Parameters
+    ----------
+    folder : path
+        The study.
+
+    Returns
+    -------
+    StudyRecord
+        Without members where the file is not there or cannot be used: nothing is known then, so every member
+        counts as out of date.
+    """
+    try:
+        record: StudyRecord = load_result_file(Path(folder) / kinds.INPUTS_NAME, kinds.INPUTS_FILE).record
+    except ResultFileError:
+        return StudyRecord()
+    return record
 
 
 def find_series(folder: str | Path) -> str:
