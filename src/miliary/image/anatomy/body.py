@@ -37,10 +37,11 @@ class Body:
     Parameters
     ----------
     rows, columns : ndarray of int64, shape (z, 2)
-        First and past-the-last row and column of the body in each slice, skin included.
+        First and past-the-last row and column of the body in each slice, skin included; the whole axis where
+        the field of view does not show both sides of the body.
     scale : float
-        Size of the chest relative to an adult's, 0.35 to 1; lengths scale with it. 1 where the field of view
-        does not show how large the body is.
+        Size of the chest relative to an adult's, 0.35 to 1; lengths scale with it. Where the field of view
+        cuts the body this rests on the field.
     midline : float or None
         Column halfway between the sides of the body; None where a side lies outside the field of view.
     field : ndarray of bool, shape (y, x), or None
@@ -82,14 +83,24 @@ def measure_body(scan: Scan) -> Body:
     used = core.sum(axis=(1, 2))
     used = np.repeat(used > 0.5 * used.max(initial=0), step[0])[:nz]
     if not used.any():
-        return Body(rows, columns, 1.0, None, field)
-    depth, _, _ = _measure_span(rows[used], bounds[0], scan.grid.spacing_zyx_mm[1])
-    width, first, last = _measure_span(columns[used], bounds[1], scan.grid.spacing_zyx_mm[2])
-    ratios = [x / adult for x, adult in ((width, ADULT_WIDTH_MM), (depth, ADULT_DEPTH_MM)) if x is not None]
-    ratio = float(np.prod(ratios) ** (1.0 / len(ratios))) if ratios else 1.0
-    scale = float(np.clip(SCALE_RESERVE * ratio, SCALE_MIN, 1.0))
-    midline = None if width is None else 0.5 * (first + last - 1.0)
-    return Body(rows, columns, scale, midline, field)
+        return Body(_fill(nz, ny), _fill(nz, nx), 1.0, None, field)
+    depth_mm, is_deep, _ = _measure_span(rows[used], bounds[0], scan.grid.spacing_zyx_mm[1])
+    width_mm, is_wide, middle = _measure_span(columns[used], bounds[1], scan.grid.spacing_zyx_mm[2])
+    ratios = np.array([width_mm / ADULT_WIDTH_MM, depth_mm / ADULT_DEPTH_MM])
+    # What the field of view cuts off makes a length a lower bound only.
+    ratio = float(np.sqrt(ratios.prod())) if is_deep and is_wide else float(ratios.max())
+    return Body(
+        rows=rows if is_deep else _fill(nz, ny),
+        columns=columns if is_wide else _fill(nz, nx),
+        scale=float(np.clip(SCALE_RESERVE * ratio, SCALE_MIN, 1.0)),
+        midline=middle if is_wide else None,
+        field=field,
+    )
+
+
+def _fill(nz: int, n: int) -> npt.NDArray[np.int64]:
+    """Extent of a body that fills an axis of n voxels in all slices."""
+    return np.tile(np.array([0, n], dtype=np.int64), (nz, 1))
 
 
 def find_field(scan: Scan) -> Mask | None:
@@ -172,9 +183,9 @@ def _bound_field(field: Mask | None, ny: int, nx: int) -> tuple[tuple[int, int],
 
 def _measure_span(
     extent: npt.NDArray[np.int64], bounds: tuple[int, int], spacing_mm: float
-) -> tuple[float | None, float, float]:
-    """Typical length [mm] of an extent, None where it reaches the edge of the field, and its ends."""
+) -> tuple[float, bool, float]:
+    """Typical length [mm] of an extent, whether both of its ends are seen, and the voxel in its middle."""
     first, last = (float(v) for v in np.median(extent, axis=0))
     is_seen = first > bounds[0] and last < bounds[1]
-    margin = MARGIN_MM - SAMPLE_MM
-    return ((last - first) * spacing_mm - 2.0 * margin if is_seen else None), first, last
+    margin = MARGIN_MM - SAMPLE_MM if is_seen else 0.0
+    return (last - first) * spacing_mm - 2.0 * margin, is_seen, 0.5 * (first + last - 1.0)

@@ -44,8 +44,11 @@ DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 3000.0), 0.3
 GAS_PART_SHARE, GAS_LUNG_SHARE, WHOLE_LUNG_ML = 0.35, 0.8, 500.0
 CUT_LUNG_ML, CUT_LUNG_HU = 100.0, -950.0
 TISSUE_HU, WALL_MM, ENCLOSED_SHARE = -300.0, 8.0, 0.55
-# Two lungs lie this far apart, and one is no wider; a smaller one has at least this share of the larger.
-APART_MM, ONE_LUNG_MM, SMALLER_SHARE = 60.0, 190.0, 0.03
+# Centers of two lungs that touch lie this share of their common width apart, those of others at least so far;
+# the smaller one has at least this share of the larger.
+APART_SHARE, APART_MM, SMALLER_SHARE = 0.42, 60.0, 0.03
+# Surface on which two lungs touch, as a share of one face of a cube as large as the smaller lung.
+NECK_SHARE = 0.4
 # The seam between two lungs that touch: attenuation to look below, and the share of both that is left there.
 SEAM_HU, SEAM_SHARE = (-550.0, -650.0, -700.0, -750.0, -800.0), 0.6
 # Share of the lung round a part of it that lies no higher than its top.
@@ -301,16 +304,16 @@ def _split_sides(part: Mask, hu: F32, coarse: Coarse, midline: float) -> npt.NDA
     # The pleura between them shows as a seam that is a little brighter than lung.
     for limit in SEAM_HU:
         labels, sizes = _label(part & (hu < limit))
-        pair = _find_pair(labels, sizes, coarse)
+        pair = _find_pair(labels, sizes)
         if pair is not None and sizes[list(pair)].sum() > SEAM_SHARE * np.count_nonzero(part):
             sides = np.where(labels == pair[0], np.int32(1), np.int32(0))
             sides += np.where(labels == pair[1], np.int32(2), np.int32(0))
             _grow_sides(sides, part)
-            return sides
+            return sides if _has_neck(sides, coarse) else part.astype(np.int32)
     depth = regions.measure_distance(part, coarse.spacing_mm)
     for level in coarse.scale * np.arange(2.0, 24.0, 2.0):
         labels, sizes = _label(depth > level)
-        pair = _find_pair(labels, sizes, coarse)
+        pair = _find_pair(labels, sizes)
         if pair is None:
             continue
         sides = np.zeros(part.shape, dtype=np.int32)
@@ -322,19 +325,27 @@ def _split_sides(part: Mask, hu: F32, coarse: Coarse, midline: float) -> npt.NDA
             _grow_sides(own, part & half)
             sides += own
         _grow_sides(sides, part)
-        return sides
+        return sides if _has_neck(sides, coarse) else part.astype(np.int32)
     return part.astype(np.int32)
 
 
-def _find_pair(
-    labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64], coarse: Coarse
-) -> tuple[int, int] | None:
+def _has_neck(sides: npt.NDArray[np.int32], coarse: Coarse) -> bool:
+    """Two lungs meet on a small surface; halves of one lung meet on a whole section of it."""
+    contact_mm2 = 0.0
+    for axis, spacing in enumerate(coarse.spacing_mm):
+        before, after = (np.moveaxis(sides, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        contact_mm2 += np.count_nonzero(before * after == 2) * coarse.voxel_ml * 1000.0 / spacing
+    smaller_ml = min(np.count_nonzero(sides == side) for side in (1, 2)) * coarse.voxel_ml
+    return contact_mm2 < NECK_SHARE * (1000.0 * smaller_ml) ** (2.0 / 3.0)
+
+
+def _find_pair(labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> tuple[int, int] | None:
     """The right and the left of the two largest components, where they can be two lungs."""
     order = np.argsort(sizes)[::-1][:2]
     if len(order) < 2 or sizes[order[1]] < 0.25 * sizes[order[0]] or sizes[order[1]] == 0:
         return None
     centers = [_center_x(labels == index) for index in order]
-    if abs(centers[0] - centers[1]) * coarse.spacing_mm[2] < APART_MM * coarse.scale:
+    if abs(centers[0] - centers[1]) < APART_SHARE * (labels.shape[2] - 2):
         return None
     right, left = sorted(range(2), key=lambda k: centers[k])
     return int(order[right]), int(order[left])
@@ -377,19 +388,18 @@ def _choose_lungs(
 ) -> npt.NDArray[np.int32]:
     """Labels 1 and 2 for two lungs, in any order, or 1 for a lone one.
 
-    The largest component is both lungs where it is wide and falls apart in the middle; else the other lung is
-    the next one that lies beside it, at the same height and well to one side.
+    The largest component is both lungs where it falls apart into two that lie side by side; else the other
+    lung is the next one that lies beside it, at the same height and well to one side.
     """
     boxes = ndimage.find_objects(labels)
     out = np.zeros(labels.shape, dtype=np.int32)
     first = boxes[order[0] - 1]
     out[first][labels[first] == order[0]] = 1
-    if (first[2].stop - first[2].start) * coarse.spacing_mm[2] > ONE_LUNG_MM * coarse.scale:
-        box = _grow_box(first, 1, out.shape)
-        midline = _find_midline(coarse) - box[2].start
-        out[box] = _split_sides(np.ascontiguousarray(out[box] == 1), coarse.hu[box], coarse, midline)
-        if out.max() == 2:
-            return out
+    box = _grow_box(first, 1, out.shape)
+    midline = _find_midline(coarse) - box[2].start
+    out[box] = _split_sides(np.ascontiguousarray(out[box] == 1), coarse.hu[box], coarse, midline)
+    if out[box].max() == 2:
+        return out
     center = _center_x(out[first] == 1) + first[2].start
     for index in order[1:]:
         box = boxes[index - 1]
