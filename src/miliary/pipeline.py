@@ -22,7 +22,8 @@ from miliary.image.anatomy import segmentation, surroundings
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
 from miliary.image.nodules import detect, find, judge, measure, reader_changes
-from miliary.image.quality.blur import estimate_psf
+from miliary.image.quality import limits
+from miliary.image.quality.blur import estimate_psf, warn_blur
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
 from miliary.image.spread import distribution, involvement
@@ -160,6 +161,7 @@ def _find_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=is_clipped
         )
         psf = detection.psf
+        warnings = (*warnings, *warn_blur(psf), *limits.warn_share(judged.share, judge.PRIOR_LIMITS))
         place_mm, applied, lesions = fit.position_mm, None, large.lesions
         if corrections is not None:
             nodules, applied = reader_changes.correct_nodules(

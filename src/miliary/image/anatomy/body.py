@@ -90,8 +90,8 @@ def measure_body(scan: Scan) -> Body:
     # What the field of view cuts off makes a length a lower bound only.
     ratio = float(np.sqrt(ratios.prod())) if is_deep and is_wide else float(ratios.max())
     return Body(
-        rows=rows if is_deep else _fill(nz, ny),
-        columns=columns if is_wide else _fill(nz, nx),
+        rows=np.clip(rows, 0, ny) if is_deep else _fill(nz, ny),
+        columns=np.clip(columns, 0, nx) if is_wide else _fill(nz, nx),
         scale=float(np.clip(SCALE_RESERVE * ratio, SCALE_MIN, 1.0)),
         midline=middle if is_wide else None,
         field=field,
@@ -158,19 +158,22 @@ def _find_core(tissue: Mask) -> Mask:
 def _measure_extent(
     line: Mask, nz: int, n: int, step_z: int, step: int, spacing_mm: float
 ) -> npt.NDArray[np.int64]:
-    """First and past-the-last voxel along one axis in every slice, from sampled ones (z, n)."""
+    """First and past-the-last voxel along one axis in every slice, from sampled ones (z, n), margin included.
+
+    They may lie outside the slices.
+    """
     margin = round(MARGIN_MM / spacing_mm)
     out = np.tile(np.array([0, n], dtype=np.int64), (len(line), 1))
     filled = line.any(axis=1)
     if filled.any():
-        out[:, 0] = np.where(filled, line.argmax(axis=1) * step - margin, n)
-        out[:, 1] = np.where(filled, (line.shape[1] - line[:, ::-1].argmax(axis=1)) * step + margin, 0)
+        out[:, 0] = np.where(filled, line.argmax(axis=1) * step - margin, n + margin)
+        out[:, 1] = np.where(filled, (line.shape[1] - line[:, ::-1].argmax(axis=1)) * step + margin, -margin)
         # Neighboring slices share the wider extent, and slices without any core that of the others.
         out[:, 0] = ndimage.minimum_filter1d(out[:, 0], 5)
         out[:, 1] = ndimage.maximum_filter1d(out[:, 1], 5)
         empty = out[:, 0] >= out[:, 1]
         out[empty] = (out[~empty, 0].min(), out[~empty, 1].max())
-    return np.clip(np.repeat(out, step_z, axis=0)[:nz], 0, n)
+    return np.repeat(out, step_z, axis=0)[:nz]
 
 
 def _bound_field(field: Mask | None, ny: int, nx: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -186,6 +189,11 @@ def _measure_span(
 ) -> tuple[float, bool, float]:
     """Typical length [mm] of an extent, whether both of its ends are seen, and the voxel in its middle."""
     first, last = (float(v) for v in np.median(extent, axis=0))
-    is_seen = first > bounds[0] and last < bounds[1]
-    margin = MARGIN_MM - SAMPLE_MM if is_seen else 0.0
-    return (last - first) * spacing_mm - 2.0 * margin, is_seen, 0.5 * (first + last - 1.0)
+    # The core of a body that the field cuts reaches its edge; skin that is seen keeps it away from there.
+    margin, layer = round(MARGIN_MM / spacing_mm), SAMPLE_MM / spacing_mm
+    first, last = first + margin, last - margin
+    is_seen = first > bounds[0] + layer and last < bounds[1] - layer
+    middle = 0.5 * (first + last - 1.0)
+    if is_seen:
+        return (last - first) * spacing_mm + 2.0 * SAMPLE_MM, True, middle
+    return (min(last, bounds[1]) - max(first, bounds[0])) * spacing_mm, False, middle

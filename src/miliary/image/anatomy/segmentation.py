@@ -55,7 +55,7 @@ SEAM_HU, SEAM_SHARE = (-550.0, -650.0, -700.0, -750.0, -800.0), 0.6
 BESIDE_SHARE = 0.25
 MIN_LUNG_ML, LUNG_HU_RANGE = 60.0, (-960.0, -480.0)
 # Distance of the slices in which the outline of a lone lung is looked at.
-HOLLOW_STEP_MM = 7.0
+HOLLOW_STEP_MM, HOLLOW_SHARE = 7.0, 0.15
 # Distance from the midline of the body from which the side of a lone lung is clear.
 OFF_MIDLINE_MM = 20.0
 # Lung that a scan shows only the end of may be less.
@@ -336,7 +336,7 @@ def _has_neck(sides: npt.NDArray[np.int32], coarse: Coarse) -> bool:
         before, after = (np.moveaxis(sides, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
         contact_mm2 += np.count_nonzero(before * after == 2) * coarse.voxel_ml * 1000.0 / spacing
     smaller_ml = min(np.count_nonzero(sides == side) for side in (1, 2)) * coarse.voxel_ml
-    return contact_mm2 < NECK_SHARE * (1000.0 * smaller_ml) ** (2.0 / 3.0)
+    return bool(contact_mm2 < NECK_SHARE * (1000.0 * smaller_ml) ** (2.0 / 3.0))
 
 
 def _find_pair(labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> tuple[int, int] | None:
@@ -455,7 +455,12 @@ def _side_of_single(coarse: Coarse, lung: Mask) -> int:
         sides = (rows.argmax(axis=1), rows[:, ::-1].argmax(axis=1))
         for side, gap in enumerate(sides):
             hollow[side] += np.sum(gap - _lower_hull(filled, gap))
-    return LABEL_RIGHT if hollow[1] > hollow[0] else LABEL_LEFT
+    if abs(hollow[1] - hollow[0]) > HOLLOW_SHARE * hollow.sum():
+        return LABEL_RIGHT if hollow[1] > hollow[0] else LABEL_LEFT
+    # Heart and spine lie on the inner side, where there is more tissue.
+    columns = np.count_nonzero(coarse.hu > TISSUE_HU, axis=(0, 1))
+    split = round(_center_x(lung))
+    return LABEL_RIGHT if columns[split + 1 :].sum() > columns[:split].sum() else LABEL_LEFT
 
 
 def _lower_hull(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
