@@ -44,6 +44,8 @@ DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 3000.0), 0.3
 GAS_PART_SHARE, GAS_LUNG_SHARE, WHOLE_LUNG_ML = 0.35, 0.8, 500.0
 CUT_LUNG_ML, CUT_LUNG_HU = 100.0, -950.0
 TISSUE_HU, WALL_MM, ENCLOSED_SHARE = -300.0, 8.0, 0.55
+# One lung is no wider than this.
+ONE_LUNG_MM = 190.0
 # Centers of two lungs that touch lie this share of their common width apart, those of others at least so far;
 # the smaller one has at least this share of the larger.
 APART_SHARE, APART_MM, SMALLER_SHARE = 0.42, 60.0, 0.03
@@ -388,30 +390,43 @@ def _choose_lungs(
 ) -> npt.NDArray[np.int32]:
     """Labels 1 and 2 for two lungs, in any order, or 1 for a lone one.
 
-    The largest component is both lungs where it falls apart into two that lie side by side; else the other
-    lung is the next one that lies beside it, at the same height and well to one side.
+    The largest component is both lungs where it is wide, or alone, and falls apart into two that lie side by
+    side; else the other lung is the next component beside it.
     """
     boxes = ndimage.find_objects(labels)
     out = np.zeros(labels.shape, dtype=np.int32)
     first = boxes[order[0] - 1]
     out[first][labels[first] == order[0]] = 1
-    box = _grow_box(first, 1, out.shape)
-    midline = _find_midline(coarse) - box[2].start
-    out[box] = _split_sides(np.ascontiguousarray(out[box] == 1), coarse.hu[box], coarse, midline)
-    if out[box].max() == 2:
-        return out
-    center = _center_x(out[first] == 1) + first[2].start
+    other = _find_other(coarse, labels, sizes, order, boxes)
+    is_wide = (first[2].stop - first[2].start) * coarse.spacing_mm[2] > ONE_LUNG_MM * coarse.scale
+    if is_wide or other is None:
+        box = _grow_box(first, 1, out.shape)
+        midline = _find_midline(coarse) - box[2].start
+        out[box] = _split_sides(np.ascontiguousarray(out[box] == 1), coarse.hu[box], coarse, midline)
+    if out[first].max() == 1 and other is not None:
+        out[boxes[other - 1]][labels[boxes[other - 1]] == other] = 2
+    return out
+
+
+def _find_other(
+    coarse: Coarse,
+    labels: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int64],
+    order: list[int],
+    boxes: list[tuple[slice, slice, slice]],
+) -> int | None:
+    """The largest component beside the first one, at the same height and well to one side."""
+    first = boxes[order[0] - 1]
+    center = _center_x(labels[first] == order[0]) + first[2].start
     for index in order[1:]:
         box = boxes[index - 1]
-        own = labels[box] == index
-        off_mm = abs(_center_x(own) + box[2].start - center) * coarse.spacing_mm[2]
+        off_mm = abs(_center_x(labels[box] == index) + box[2].start - center) * coarse.spacing_mm[2]
         common = min(box[0].stop, first[0].stop) - max(box[0].start, first[0].start)
         is_beside = common > lung_checks.COMMON_HEIGHT_SHARE * (box[0].stop - box[0].start)
         is_apart = off_mm > APART_MM * coarse.scale
         if is_beside and is_apart and sizes[index] > SMALLER_SHARE * sizes[order[0]]:
-            out[box][own] = 2
-            break
-    return out
+            return index
+    return None
 
 
 def _require_lungs(labels: npt.NDArray[np.int32], found_ml: float, coarse: Coarse, order: list[int]) -> None:

@@ -47,7 +47,7 @@ def _edge_widths(voxels, field, rows, half, out):  # type: ignore[no-untyped-def
             if not half <= x < nx - half:
                 continue
             # What begins at the edge of a round field of view is cut, not blurred.
-            if not field[y, x - direction * half]:
+            if not field[y, x - direction * 3]:
                 continue
             low = 0.0
             high = 0.0
