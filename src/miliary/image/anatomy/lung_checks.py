@@ -153,6 +153,17 @@ def check_lungs(
                 "beyond is not measured.",
             )
         )
+    out += _warn_volumes(coarse, sides, left_out_ml)
+    out += _warn_sections(coarse, sides, is_cut=cut.is_cut)
+    out += _warn_attenuation(coarse, sides)
+    if not airways.any():
+        out.append(ScanWarning("airways_not_found", "No trachea was found; airways may count as lung."))
+    return tuple(out)
+
+
+def _warn_volumes(coarse: Coarse, sides: Sides, left_out_ml: float) -> list[ScanWarning]:
+    """A missing lung, two that differ, and air that was left out."""
+    out = []
     ml = {label: float(np.count_nonzero(sides == label)) * coarse.voxel_ml for label in NAMES}
     if not all(ml.values()):
         out.append(_warn_single(ml))
@@ -175,11 +186,7 @@ def check_lungs(
                 "out; check the lung mask.",
             )
         )
-    out += _warn_sections(coarse, sides, is_cut=cut.is_cut)
-    out += _warn_attenuation(coarse, sides)
-    if not airways.any():
-        out.append(ScanWarning("airways_not_found", "No trachea was found; airways may count as lung."))
-    return tuple(out)
+    return out
 
 
 def _warn_single(ml: dict[int, float]) -> ScanWarning:
