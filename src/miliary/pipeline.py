@@ -25,7 +25,8 @@ from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
 from miliary.image.nodules import detect, find, judge, measure, reader_changes
-from miliary.image.quality.blur import estimate_psf
+from miliary.image.quality import limits
+from miliary.image.quality.blur import estimate_psf, warn_blur
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
 from miliary.model.completeness import Completeness
@@ -241,9 +242,10 @@ def _measure(
         detection, fit, nodules = detect.measure_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=_is_clipped(scan)
         )
+    limited = (*warn_blur(detection.psf), *limits.warn_share(judged.share, judge.PRIOR_LIMITS))
     return _Measured(
         lung_mask=lung_mask,
-        warnings=warnings,
+        warnings=(*warnings, *limited),
         noise=noise,
         search=search,
         judged=judged,

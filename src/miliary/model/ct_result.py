@@ -59,13 +59,17 @@ class Psf:
 
     `ring` is the share by which a sharp kernel undershoots around what is bright, 0 for a plain Gaussian.
     `source` says what told it: `nodules`, the `edge` of the skin, or nothing (`assumed`); `unclear` where the
-    marks contradict all of them.
+    marks contradict all of them. `least_sigma_z_mm` is the width along z that a slice of this thickness
+    cannot fall below, 0 where the thickness is not known; `at_limit` names the estimates that physics had to
+    stop: `xy`, `z`, `ring`.
     """
 
     sigma_xy_mm: float
     sigma_z_mm: float
     source: str = "assumed"
     ring: float = 0.0
+    least_sigma_z_mm: float = 0.0
+    at_limit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

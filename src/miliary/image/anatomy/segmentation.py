@@ -1,13 +1,13 @@
 """Find both lungs: air inside the body on a coarse grid, airways out, sides apart, outline closed.
 
 The work is done on a grid of about 2 mm as a field of lung fraction per voxel, which keeps the outline
-better than a voxel when it is interpolated back to the grid of the scan.
+better than a voxel when it is interpolated back to the grid of the scan. In a small chest, a child's, the
+grid and all other lengths shrink with it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
@@ -15,7 +15,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from miliary.errors import NoLungsError
-from miliary.image.anatomy import regions
+from miliary.image.anatomy import lung_checks, regions
+from miliary.image.anatomy.body import BodyExtent, measure_body
+from miliary.image.anatomy.coarse import Coarse, measure_coarse
 from miliary.image.kernels import loops
 from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
 from miliary.model.scan import Scan, ScanWarning
@@ -23,7 +25,6 @@ from miliary.model.scan import Scan, ScanWarning
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-COARSE_MM = 2.3
 AIR_MAX_HU = -450.0
 LUNG_HU = -850.0
 SOFT_HU = 30.0
@@ -37,49 +38,30 @@ PART_GAP_MM = 6.0
 # under a mass that touches the chest wall there is lung again.
 DOME_ML, DOME_SHARE, DOME_DEPTH_MM = 5.0, 0.5, 30.0
 # Gas in the bowel: darker than lung, and its wall is tissue, where that of a bulla is lung.
-DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 500.0), 0.3
-CUT_LUNG_ML, CUT_LUNG_HU, CUT_RIM_SHARE = 100.0, -950.0, 0.5
-TISSUE_HU, WALL_MM, BETWEEN_WALLS_SHARE = -300.0, 8.0, 0.6
-
-
-@dataclass(frozen=True)
-class Coarse:
-    """Block means of a scan: values [HU], block size in voxels and voxel size [mm] per axis."""
-
-    hu: F32
-    factor: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of one coarse voxel [mL]."""
-        return math.prod(self.spacing_mm) / 1000.0
-
-
-@nb.njit(nogil=True, cache=True, fastmath=True)
-def _block_mean(first, last, voxels, fz, fy, fx, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = voxels.shape
-    for k in range(first, last):
-        for j in range(out.shape[1]):
-            for i in range(out.shape[2]):
-                total = 0.0
-                count = 0
-                for z in range(k * fz, min(nz, (k + 1) * fz)):
-                    for y in range(j * fy, min(ny, (j + 1) * fy)):
-                        for x in range(i * fx, min(nx, (i + 1) * fx)):
-                            total += min(max(float(voxels[z, y, x]), -1024.0), 200.0)
-                            count += 1
-                out[k, j, i] = total / count
-
-
-def measure_coarse(scan: Scan) -> Coarse:
-    """Block means of about `COARSE_MM` per axis; HU limited to -1024..200 so that bone weighs as tissue."""
-    factor = tuple(max(1, round(COARSE_MM / s)) for s in scan.grid.spacing_zyx_mm)
-    shape = tuple(-(-n // f) for n, f in zip(scan.grid.shape_zyx, factor, strict=True))
-    out = np.empty(shape, dtype=np.float32)
-    loops.run_rows(_block_mean, shape[0], scan.voxels_hu, *factor, out)
-    spacing = tuple(s * f for s, f in zip(scan.grid.spacing_zyx_mm, factor, strict=True))
-    return Coarse(out, factor, spacing)  # type: ignore[arg-type]
+DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 3000.0), 0.3
+# Share of dark voxels from which air is gas, not lung: of a part, and of a whole lung, which emphysema
+# darkens.
+GAS_PART_SHARE, GAS_LUNG_SHARE, WHOLE_LUNG_ML = 0.35, 0.8, 500.0
+CUT_LUNG_ML, CUT_LUNG_HU = 100.0, -950.0
+TISSUE_HU, WALL_MM, ENCLOSED_SHARE = -300.0, 8.0, 0.55
+# One lung is no wider than this.
+ONE_LUNG_MM = 190.0
+# Centers of two lungs that touch lie this share of their common width apart, those of others at least so far;
+# the smaller one has at least this share of the larger.
+APART_SHARE, APART_MM, SMALLER_SHARE = 0.42, 60.0, 0.03
+# Surface on which two lungs touch, as a share of one face of a cube as large as the smaller lung.
+NECK_SHARE = 0.4
+# The seam between two lungs that touch: attenuation to look below, and the share of both that is left there.
+SEAM_HU, SEAM_SHARE = (-550.0, -650.0, -700.0, -750.0, -800.0), 0.6
+# Share of the lung round a part of it that lies no higher than its top.
+BESIDE_SHARE = 0.25
+MIN_LUNG_ML, LUNG_HU_RANGE = 60.0, (-960.0, -480.0)
+# Distance of the slices in which the outline of a lone lung is looked at.
+HOLLOW_STEP_MM, HOLLOW_SHARE = 7.0, 0.15
+# Distance from the midline of the body from which the side of a lone lung is clear.
+OFF_MIDLINE_MM = 20.0
+# Lung that a scan shows only the end of may be less.
+MIN_CUT_LUNGS_ML = 100.0
 
 
 def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -112,49 +94,67 @@ def _center_x(mask: Mask) -> float:
 
 
 def _inner_air(coarse: Coarse) -> Mask:
-    """Air that is not connected to the border of the field of view within the slices."""
+    """Air that lies inside the body."""
     air = coarse.hu < AIR_MAX_HU
+    if coarse.field is not None:
+        air &= coarse.field
     labels, sizes = _label(air)
-    rim = np.concatenate([labels[:, e].ravel() for e in (0, -1)] + [labels[:, :, e].ravel() for e in (0, -1)])
-    border, contact = np.unique(rim, return_counts=True)
+    border = np.unique(labels[:, _find_rim(coarse)])
     inside = sizes > 0
-    # A narrow field of view cuts through the lungs themselves. Air outside the body is darker than lung, and
-    # foam under the patient, which is not, has no chest wall on both sides.
+    inside[border] = False
     means = _mean_by_label(labels, coarse.hu, sizes)
-    is_lung = (sizes[border] * coarse.voxel_ml > CUT_LUNG_ML) & (means[border] > CUT_LUNG_HU)
-    is_lung &= contact < CUT_RIM_SHARE * len(rim)
-    if is_lung.any():
-        between = _mean_by_label(labels, _is_between_walls(coarse), sizes)
-        is_lung &= between[border] > BETWEEN_WALLS_SHARE
-    inside[border[~is_lung]] = False
+    is_large = sizes * coarse.voxel_ml > coarse.scale_ml(CUT_LUNG_ML)
+    # A narrow field of view cuts through the lungs themselves. Air outside the body is darker than lung, and
+    # what is not, as foam, lies on one side of the body only; so does the air inside a table.
+    is_lung = is_large & (means > CUT_LUNG_HU) & (means < 0.0)
+    doubtful = (is_large & inside) | is_lung
+    if doubtful.any():
+        enclosed = _mean_by_label(labels, _is_enclosed(coarse), sizes) > ENCLOSED_SHARE
+        inside[is_large & ~enclosed] = False
+        inside[is_lung & enclosed] = True
     inner: Mask = inside[labels]
-    by_slice = _inner_air_by_slice(air)
-    if inner.sum() * coarse.voxel_ml < MIN_LUNGS_ML:
-        return by_slice
     # Through an open mouth, or padding above a tilted scan, the trachea joins one lung to the air outside.
-    leaked, sizes = _label(by_slice & ~inner)
+    leaked, sizes = _label(_inner_air_by_slice(air, coarse) & ~inner)
     means = _mean_by_label(leaked, coarse.hu, sizes)
-    inner |= ((sizes * coarse.voxel_ml > CUT_LUNG_ML) & (means > CUT_LUNG_HU) & (means < 0.0))[leaked]
+    back = (sizes * coarse.voxel_ml > coarse.scale_ml(CUT_LUNG_ML)) & (means > CUT_LUNG_HU) & (means < 0.0)
+    if back.any():
+        back &= _mean_by_label(leaked, _is_enclosed(coarse), sizes) > ENCLOSED_SHARE
+        inner |= back[leaked]
     return inner
 
 
-def _is_between_walls(coarse: Coarse) -> Mask:
-    """Where at least 8 mm of tissue lie both in front and behind."""
+def _find_rim(coarse: Coarse) -> Mask:
+    """Blocks (j, i) at the edge of the part of the scan, or at that of a round field of view."""
+    rim = np.ones(coarse.hu.shape[1:], dtype=bool)
+    rim[1:-1, 1:-1] = False
+    if coarse.field is not None:
+        rim |= ndimage.binary_dilation(~coarse.field, iterations=1)
+    return rim
+
+
+def _is_enclosed(coarse: Coarse) -> Mask:
+    """Where at least 8 mm of the body lie on two opposite sides: in front and behind, or right and left."""
     tissue = coarse.hu > TISSUE_HU
-    ahead = np.cumsum(tissue, axis=1, dtype=np.int16)
-    wall = math.ceil(WALL_MM / coarse.spacing_mm[1])
-    inside: Mask = (ahead >= wall) & (ahead[:, -1:] - ahead >= wall)
-    return inside
+    for k, ((top, bottom), (first, last)) in enumerate(zip(coarse.rows, coarse.columns, strict=True)):
+        tissue[k, : max(0, top)] = tissue[k, max(0, bottom) :] = False
+        tissue[k, :, : max(0, first)] = tissue[k, :, max(0, last) :] = False
+    out = np.zeros(tissue.shape, dtype=bool)
+    for axis in (1, 2):
+        wall = math.ceil(WALL_MM * coarse.scale / coarse.spacing_mm[axis])
+        before = np.cumsum(tissue, axis=axis, dtype=np.int16)
+        out |= (before >= wall) & (np.take(before, [-1], axis=axis) - before >= wall)
+    return out
 
 
-def _inner_air_by_slice(air: Mask) -> Mask:
+def _inner_air_by_slice(air: Mask, coarse: Coarse) -> Mask:
     """As `_inner_air`, each slice for itself: where air outside leaks in through the ends of the scan."""
+    rim = _find_rim(coarse)
     out = np.zeros_like(air)
     for k, plane in enumerate(air):
         labels, n = ndimage.label(plane)
         keep = np.ones(n + 1, dtype=bool)
         keep[0] = False
-        keep[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = False
+        keep[labels[rim]] = False
         out[k] = keep[labels]
     return out
 
@@ -162,7 +162,7 @@ def _inner_air_by_slice(air: Mask) -> Mask:
 def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
     """Trachea: a round pocket of air near the midline that runs through several slices."""
     seed = np.zeros_like(inner)
-    sz, sy, sx = coarse.spacing_mm
+    (sz, sy, sx), scale = coarse.spacing_mm, coarse.scale
     filled = np.flatnonzero(inner.any(axis=(1, 2)))
     if not len(filled):
         return seed
@@ -182,7 +182,8 @@ def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
             height, width = (box[0].stop - box[0].start) * sy, (box[1].stop - box[1].start) * sx
             part = labels[box] == index
             area = part.sum() * sy * sx
-            if not (50.0 <= area <= 900.0 and max(height, width) <= 2.6 * min(height, width) + 2 * sx):
+            is_round = max(height, width) <= 2.6 * min(height, width) + 2 * sx
+            if not (50.0 * scale**2 <= area <= 900.0 and is_round):
                 continue
             y, x = np.nonzero(part)
             center = np.array([y.mean() + box[0].start, x.mean() + box[1].start])
@@ -198,7 +199,7 @@ def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
             chain = [*chain, (k, found[1], found[2])]
         if len(chain) > len(best):
             best = chain
-    if len(best) * sz < 15.0:
+    if len(best) * sz < 15.0 * scale:
         return seed
     for k, plane, _ in best:
         seed[k] = plane
@@ -214,7 +215,7 @@ def _find_airways(coarse: Coarse, inner: Mask) -> Mask:
     whole, seed_whole = np.zeros_like(inner), seed
     hu, inner, seed = coarse.hu[box], inner[box], seed[box]
     best = seed & (hu < -700)
-    previous_ml = 0.0
+    previous_ml, most, unit = 0.0, coarse.scale_ml(MAX_AIRWAY_ML), coarse.scale_ml(1.0)
     for limit in (-985, -970, -955, -940, -925, -910, -895, -880, -860, -840, -815, -790, -765, -740, -700):
         labels, sizes = _label(inner & (hu < limit))
         touched = np.zeros(len(sizes), dtype=bool)
@@ -222,7 +223,7 @@ def _find_airways(coarse: Coarse, inner: Mask) -> Mask:
         touched[0] = False
         grown = touched[labels]
         ml = grown.sum() * coarse.voxel_ml
-        if ml > MAX_AIRWAY_ML or (previous_ml > 25.0 and ml > 1.6 * previous_ml + 10.0):
+        if ml > most or (previous_ml > 25.0 * unit and ml > 1.6 * previous_ml + 10.0 * unit):
             break
         best, previous_ml = grown | best, ml
     whole[box] = ndimage.binary_dilation(best, ndimage.generate_binary_structure(3, 1)) & inner
@@ -248,7 +249,8 @@ def _find_bowel_gas(coarse: Coarse, air: Mask) -> Mask:
     means = _mean_by_label(labels, coarse.hu, sizes)
     boxes = ndimage.find_objects(labels)
     ball = ndimage.generate_binary_structure(3, 1)
-    for index in np.flatnonzero((ml > BOWEL_ML[0]) & (ml < BOWEL_ML[1]) & (means < BOWEL_HU)):
+    least, most = (coarse.scale_ml(v) for v in BOWEL_ML)
+    for index in np.flatnonzero((ml > least) & (ml < most) & (means < BOWEL_HU)):
         box = tuple(slice(max(0, s.start - 3), s.stop + 3) for s in boxes[index - 1])
         gas = labels[box] == index
         rim = ndimage.binary_dilation(gas, ball)
@@ -282,38 +284,79 @@ def _grow_sides(sides, part):  # type: ignore[no-untyped-def]
 
 def _find_midline(coarse: Coarse) -> float:
     """Index along x halfway between the sides of the body."""
+    if coarse.midline is not None:
+        return coarse.midline
     columns: Mask = np.any(coarse.hu > TISSUE_HU, axis=1)
     middles = [0.5 * (hit[0] + hit[-1]) for hit in map(np.flatnonzero, columns) if len(hit)]
     return float(np.median(middles)) if middles else 0.5 * coarse.hu.shape[2]
 
 
-def _split_sides(part: Mask, coarse: Coarse, midline: float) -> npt.NDArray[np.int32]:
-    """Labels 1 and 2 for two lungs that touch, `midline` the index along x; label 1 alone for one lung."""
+def _split_sides(part: Mask, hu: F32, coarse: Coarse, midline: float) -> npt.NDArray[np.int32]:
+    """Labels 1 and 2 for two lungs that touch, label 1 alone for one lung.
+
+    Parameters
+    ----------
+    part : ndarray of bool
+        Air of both lungs, a box of the coarse grid.
+    hu : ndarray of float32, shape of `part`
+    coarse : Coarse
+    midline : float
+        Index along x in this box.
+    """
+    # The pleura between them shows as a seam that is a little brighter than lung.
+    for limit in SEAM_HU:
+        labels, sizes = _label(part & (hu < limit))
+        pair = _find_pair(labels, sizes)
+        if pair is not None and sizes[list(pair)].sum() > SEAM_SHARE * np.count_nonzero(part):
+            sides = np.where(labels == pair[0], np.int32(1), np.int32(0))
+            sides += np.where(labels == pair[1], np.int32(2), np.int32(0))
+            _grow_sides(sides, part)
+            return sides if _has_neck(sides, coarse) else part.astype(np.int32)
     depth = regions.measure_distance(part, coarse.spacing_mm)
-    for level in np.arange(2.0, 24.0, 2.0):
+    for level in coarse.scale * np.arange(2.0, 24.0, 2.0):
         labels, sizes = _label(depth > level)
-        order = np.argsort(sizes)[::-1]
-        if len(order) < 3 or sizes[order[1]] < 0.25 * sizes[order[0]]:
-            continue
-        centers = ndimage.center_of_mass(np.ones_like(labels), labels, order[:2])
-        if abs(centers[0][2] - centers[1][2]) * coarse.spacing_mm[2] < 60.0:
+        pair = _find_pair(labels, sizes)
+        if pair is None:
             continue
         sides = np.zeros(part.shape, dtype=np.int32)
-        right, left = sorted(range(2), key=lambda k: float(centers[k][2]))
         # Where nothing shows between the lungs they meet behind the breastbone: each grows in its own half of
         # the body first, or one would take a tongue of the other that is nearer to it.
         before = np.arange(part.shape[2]) < midline
-        for side, marker, half in ((1, right, before), (2, left, ~before)):
-            own = np.where((labels == order[marker]) & half, np.int32(side), np.int32(0))
+        for side, marker, half in ((1, pair[0], before), (2, pair[1], ~before)):
+            own = np.where((labels == marker) & half, np.int32(side), np.int32(0))
             _grow_sides(own, part & half)
             sides += own
         _grow_sides(sides, part)
-        return sides
+        return sides if _has_neck(sides, coarse) else part.astype(np.int32)
     return part.astype(np.int32)
 
 
-def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
-    """Coarse labels 1 (right) and 2 (left) of the air that belongs to the lungs.
+def _has_neck(sides: npt.NDArray[np.int32], coarse: Coarse) -> bool:
+    """Two lungs meet on a small surface; halves of one lung meet on a whole section of it."""
+    contact_mm2 = 0.0
+    for axis, spacing in enumerate(coarse.spacing_mm):
+        before, after = (np.moveaxis(sides, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        contact_mm2 += np.count_nonzero(before * after == 2) * coarse.voxel_ml * 1000.0 / spacing
+    smaller_ml = min(np.count_nonzero(sides == side) for side in (1, 2)) * coarse.voxel_ml
+    return bool(contact_mm2 < NECK_SHARE * (1000.0 * smaller_ml) ** (2.0 / 3.0))
+
+
+def _find_pair(labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> tuple[int, int] | None:
+    """The right and the left of the two largest components, where they can be two lungs."""
+    order = np.argsort(sizes)[::-1][:2]
+    if len(order) < 2 or sizes[order[1]] < 0.25 * sizes[order[0]] or sizes[order[1]] == 0:
+        return None
+    centers = [_center_x(labels == index) for index in order]
+    if abs(centers[0] - centers[1]) < APART_SHARE * (labels.shape[2] - 2):
+        return None
+    right, left = sorted(range(2), key=lambda k: centers[k])
+    return int(order[right]), int(order[left])
+
+
+def _separate(coarse: Coarse, air: Mask) -> tuple[npt.NDArray[np.int32], float]:
+    """Coarse labels 1 (right) and 2 (left) of the air that belongs to the lungs, and what is left over [mL].
+
+    Left over is air with the density of lung that lies beside neither of them.
 
     Raises
     ------
@@ -321,64 +364,158 @@ def _separate(coarse: Coarse, air: Mask) -> npt.NDArray[np.int32]:
         No component of plausible size and density.
     """
     labels, sizes = _label(air)
-    order = np.argsort(sizes)[::-1]
     means = _mean_by_label(labels, coarse.hu, sizes)
-    lungs = [int(i) for i in order if sizes[i] * coarse.voxel_ml > 60.0 and -960.0 < means[i] < -480.0][:2]
-    if not lungs or sum(sizes[lungs]) * coarse.voxel_ml < MIN_LUNGS_ML:
-        raise NoLungsError(
-            "no lungs found: less than 300 mL of air inside the body; expected a chest CT in HU, "
-            "check the series and its rescale"
-        )
-    out = np.zeros(air.shape, dtype=np.int32)
-    if len(lungs) == 2 and sizes[lungs[1]] > 0.12 * sizes[lungs[0]]:
-        out[labels == lungs[0]], out[labels == lungs[1]] = 1, 2
-    else:
-        box = _box(labels == lungs[0], margin=1)
-        midline = _find_midline(coarse) - box[2].start
-        out[box] = _split_sides(np.ascontiguousarray(labels[box] == lungs[0]), coarse, midline)
+    dark = _mean_by_label(labels, coarse.hu < DARK_HU, sizes)
+    ml = sizes * coarse.voxel_ml
+    is_gas = dark > np.where(ml > coarse.scale_ml(WHOLE_LUNG_ML), GAS_LUNG_SHARE, GAS_PART_SHARE)
+    is_lung = (ml > coarse.scale_ml(MIN_LUNG_ML)) & ~is_gas
+    is_lung &= (means > LUNG_HU_RANGE[0]) & (means < LUNG_HU_RANGE[1])
+    order = [int(i) for i in np.argsort(sizes)[::-1] if is_lung[i]]
+    _require_lungs(labels, float(ml[order].sum()), coarse, order)
+    out = _choose_lungs(coarse, labels, sizes, order)
     n_sides = int(out.max())
     centers = [_center_x(out == side) for side in range(1, n_sides + 1)]
     if n_sides == 2 and centers[0] > centers[1]:
         out = np.where(out > 0, 3 - out, 0).astype(np.int32)
     if n_sides == 1:
-        out *= _side_of_single(coarse, centers[0])
-    _add_parts(out, coarse, labels, sizes, means, lungs)
+        out *= _side_of_single(coarse, out > 0)
+    _add_parts(out, coarse, labels, np.flatnonzero(~is_gas & (ml > coarse.scale_ml(MIN_PART_ML))), means)
+    used = np.zeros(len(sizes), dtype=bool)
+    used[labels[out > 0]] = True
+    return out, float(sum(ml[index] for index in order if not used[index]))
+
+
+def _choose_lungs(
+    coarse: Coarse, labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64], order: list[int]
+) -> npt.NDArray[np.int32]:
+    """Labels 1 and 2 for two lungs, in any order, or 1 for a lone one.
+
+    The largest component is both lungs where it is wide, or alone, and falls apart into two that lie side by
+    side; else the other lung is the next component beside it.
+    """
+    boxes = ndimage.find_objects(labels)
+    out = np.zeros(labels.shape, dtype=np.int32)
+    first = boxes[order[0] - 1]
+    out[first][labels[first] == order[0]] = 1
+    other = _find_other(coarse, labels, sizes, order, boxes)
+    is_wide = (first[2].stop - first[2].start) * coarse.spacing_mm[2] > ONE_LUNG_MM * coarse.scale
+    if is_wide or other is None:
+        box = _grow_box(first, 1, out.shape)
+        midline = _find_midline(coarse) - box[2].start
+        out[box] = _split_sides(np.ascontiguousarray(out[box] == 1), coarse.hu[box], coarse, midline)
+    if out[first].max() == 1 and other is not None:
+        out[boxes[other - 1]][labels[boxes[other - 1]] == other] = 2
     return out
 
 
-def _side_of_single(coarse: Coarse, center_x: float) -> int:
-    """Label of a lone lung: heart and spine lie on its inner side, where there is more tissue."""
+def _find_other(
+    coarse: Coarse,
+    labels: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int64],
+    order: list[int],
+    boxes: list[tuple[slice, slice, slice]],
+) -> int | None:
+    """The largest component beside the first one, at the same height and well to one side."""
+    first = boxes[order[0] - 1]
+    center = _center_x(labels[first] == order[0]) + first[2].start
+    for index in order[1:]:
+        box = boxes[index - 1]
+        off_mm = abs(_center_x(labels[box] == index) + box[2].start - center) * coarse.spacing_mm[2]
+        common = min(box[0].stop, first[0].stop) - max(box[0].start, first[0].start)
+        is_beside = common > lung_checks.COMMON_HEIGHT_SHARE * (box[0].stop - box[0].start)
+        is_apart = off_mm > APART_MM * coarse.scale
+        if is_beside and is_apart and sizes[index] > SMALLER_SHARE * sizes[order[0]]:
+            return index
+    return None
+
+
+def _require_lungs(labels: npt.NDArray[np.int32], found_ml: float, coarse: Coarse, order: list[int]) -> None:
+    """Raise `NoLungsError` where there is too little lung; a scan that ends in the lungs may show less."""
+    ends = labels[[0, -1]]
+    is_cut = bool(order) and bool(np.isin(ends, order).any())
+    least = coarse.scale_ml(MIN_CUT_LUNGS_ML if is_cut else MIN_LUNGS_ML)
+    if not order or found_ml < least:
+        size = "" if coarse.scale == 1.0 else f" in a chest of {coarse.scale:.2f} times an adult's size"
+        raise NoLungsError(
+            f"no lungs found: {found_ml:.0f} mL of air with the density of lung lie inside the body, less "
+            f"than {least:.0f} mL{size}; expected a chest CT in HU, check the series, its rescale and its "
+            "field of view"
+        )
+
+
+def _grow_box(box: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    """A box with a margin, inside the array."""
+    z, y, x = (
+        slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(box, shape, strict=True)
+    )
+    return z, y, x
+
+
+def _side_of_single(coarse: Coarse, lung: Mask) -> int:
+    """Label of a lone lung, from where it lies in the body or else from its outline.
+
+    Ribs make the outer side convex; heart, hilum and spine hollow the inner one.
+    """
+    if coarse.midline is not None:
+        off = _center_x(lung) - coarse.midline
+        if abs(off) * coarse.spacing_mm[2] > OFF_MIDLINE_MM * coarse.scale:
+            return LABEL_RIGHT if off < 0 else LABEL_LEFT
+    hollow = np.zeros(2)
+    step = max(1, round(HOLLOW_STEP_MM / coarse.spacing_mm[0]))
+    for plane in lung[::step]:
+        filled = np.flatnonzero(plane.any(axis=1))
+        if len(filled) < 3:
+            continue
+        rows = plane[filled]
+        sides = (rows.argmax(axis=1), rows[:, ::-1].argmax(axis=1))
+        for side, gap in enumerate(sides):
+            hollow[side] += np.sum(gap - _lower_hull(filled, gap))
+    if abs(hollow[1] - hollow[0]) > HOLLOW_SHARE * hollow.sum():
+        return LABEL_RIGHT if hollow[1] > hollow[0] else LABEL_LEFT
+    # Heart and spine lie on the inner side, where there is more tissue.
     columns = np.count_nonzero(coarse.hu > TISSUE_HU, axis=(0, 1))
-    split = round(center_x)
+    split = round(_center_x(lung))
     return LABEL_RIGHT if columns[split + 1 :].sum() > columns[:split].sum() else LABEL_LEFT
+
+
+def _lower_hull(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The lower convex hull of points with ascending x, at every x."""
+    hull: list[int] = []
+    for i in range(len(x)):
+        while len(hull) > 1:
+            a, b = hull[-2], hull[-1]
+            if (y[b] - y[a]) * (x[i] - x[a]) < (y[i] - y[a]) * (x[b] - x[a]):
+                break
+            hull.pop()
+        hull.append(i)
+    return np.interp(x, x[hull], y[hull])
 
 
 def _add_parts(
     out: npt.NDArray[np.int32],
     coarse: Coarse,
     labels: npt.NDArray[np.int32],
-    sizes: npt.NDArray[np.int64],
+    parts: npt.NDArray[np.int64],
     means: npt.NDArray[np.float64],
-    lungs: list[int],
 ) -> None:
-    """Give smaller parts of aerated lung to the side they touch; bowel gas (near -1000 HU) is left out."""
-    parts = [
-        i
-        for i in np.flatnonzero(sizes * coarse.voxel_ml > MIN_PART_ML)
-        if i not in lungs and GAS_HU < means[i] < AIR_MAX_HU
-    ]
-    if not parts:
-        return
+    """Give other parts of aerated lung to the side they touch; what lies below the lungs is bowel."""
+    parts = parts[(means[parts] > GAS_HU) & (means[parts] < AIR_MAX_HU)]
     boxes = ndimage.find_objects(labels)
+    gap = [round(PART_GAP_MM * coarse.scale / d) for d in coarse.spacing_mm]
     for index in parts:
-        box = tuple(
-            slice(max(0, s.start - round(PART_GAP_MM / d)), s.stop + round(PART_GAP_MM / d))
-            for s, d in zip(boxes[index - 1], coarse.spacing_mm, strict=True)
-        )
-        near = out[box]
+        own_box = boxes[index - 1]
+        if (out[own_box][labels[own_box] == index] > 0).any():
+            continue
+        box = tuple(slice(max(0, s.start - g), s.stop + g) for s, g in zip(own_box, gap, strict=True))
+        near, own = out[box], labels[box] == index
         counts = np.bincount(near.ravel(), minlength=3)[1:3]
-        if counts.any():
-            near[labels[box] == index] = counts.argmax() + 1
+        if not counts.any():
+            continue
+        # Beside a lung, not under it: air that has lung above its own top only is under the diaphragm.
+        height = np.arange(len(own))[:, None, None]
+        top = np.flatnonzero(own.any(axis=(1, 2)))[-1]
+        if np.count_nonzero((near > 0) & (height <= top)) >= BESIDE_SHARE * counts.sum():
+            near[own] = counts.argmax() + 1
 
 
 @nb.njit(nogil=True, cache=True)
@@ -438,18 +575,19 @@ def _find_domes(hole: Mask, tissue: Mask, coarse: Coarse) -> Mask:
     """Holes that stand on tissue which is no hole: the top of the liver or of the spleen."""
     labels, sizes = _label(hole)
     out = np.zeros_like(hole)
-    if sizes.max(initial=0) * coarse.voxel_ml < DOME_ML:
+    least = coarse.scale_ml(DOME_ML)
+    if sizes.max(initial=0) * coarse.voxel_ml < least:
         return out
     foot = np.zeros_like(hole)
     foot[1:] = hole[1:] & ~hole[:-1]
     below = np.zeros((len(tissue) + 1, *tissue.shape[1:]), dtype=np.int16)
     np.cumsum(tissue, axis=0, out=below[1:])
-    reach = max(1, round(DOME_DEPTH_MM / coarse.spacing_mm[0]))
+    reach = max(1, round(DOME_DEPTH_MM * coarse.scale / coarse.spacing_mm[0]))
     for k in range(1, len(foot)):
         first = max(0, k - reach)
         foot[k] &= below[k] - below[first] == k - first
     boxes = ndimage.find_objects(labels)
-    for index in np.flatnonzero(sizes * coarse.voxel_ml >= DOME_ML):
+    for index in np.flatnonzero(sizes * coarse.voxel_ml >= least):
         box = boxes[index - 1]
         own = labels[box] == index
         widest = np.count_nonzero(own, axis=(1, 2)).max()
@@ -511,30 +649,53 @@ def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
     lungs : Lungs
         Labels on the grid of the scan.
     warnings : tuple of ScanWarning
-        `lungs_cut_off`, `single_lung`, `lung_volume_ratio`, `airways_not_found`.
+        `airways_not_found`, `single_lung`, and those of `lung_checks.check_lungs`.
 
     Raises
     ------
     NoLungsError
-        Less than 300 mL of aerated lung inside the body.
+        Less than 300 mL of aerated lung inside the body (100 mL where the scan ends within the lungs; less in
+        a smaller chest), or lungs that do not lie side by side.
     """
-    coarse = measure_coarse(scan)
+    body = measure_body(scan)
+    coarse = measure_coarse(scan, body)
     inner = _inner_air(coarse)
     airways = _find_airways(coarse, inner)
     air = inner & ~airways
-    sides = _separate(coarse, air & ~_find_bowel_gas(coarse, air))
+    sides, left_out_ml = _separate(coarse, air & ~_find_bowel_gas(coarse, air))
     fractions = _fractions(coarse, sides, airways)
+    labels = _label_voxels(scan, body, coarse, sides, fractions, airways)
+    cut = lung_checks.measure_cut(coarse, sides, scan.grid.shape_zyx)
+    lungs = Lungs(labels, scan.grid.voxel_volume_mm3, _is_cut_off(labels, scan) or cut.is_cut)
+    warnings = lung_checks.check_lungs(
+        coarse, sides, airways, cut=cut, is_cut_off=lungs.is_cut_off, left_out_ml=left_out_ml
+    )
+    return lungs, warnings
+
+
+def _label_voxels(
+    scan: Scan,
+    body: BodyExtent,
+    coarse: Coarse,
+    sides: npt.NDArray[np.int32],
+    fractions: tuple[F32, F32],
+    airways: Mask,
+) -> npt.NDArray[np.uint8]:
+    """Labels on the grid of the scan from the fields on the coarse one."""
     labels = np.zeros(scan.grid.shape_zyx, dtype=np.uint8)
     box = _box(sides > 0, margin=4)
+    first = (0, *coarse.offset_yx)
     start = [s.start * f for s, f in zip(box, coarse.factor, strict=True)]
-    stop = [min(s.stop * f, n) for s, f, n in zip(box, coarse.factor, labels.shape, strict=True)]
-    view = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    shape = [n - o for n, o in zip(labels.shape, first, strict=True)]
+    stop = [min(s.stop * f, n) for s, f, n in zip(box, coarse.factor, shape, strict=True)]
+    view = tuple(slice(o + a, o + b) for o, a, b in zip(first, start, stop, strict=True))
     offsets = np.array([*start, *(s.start for s in box)], dtype=np.int64)
     fields = np.stack([f[box] for f in (*fractions, airways.astype(np.float32))])
     part = labels[view]
     loops.run_rows(_refine, len(part), fields, scan.voxels_hu[view], coarse.factor, offsets, part)
-    lungs = Lungs(labels, scan.grid.voxel_volume_mm3, _is_cut_off(labels, scan))
-    return lungs, _warn(lungs, airways, sides)
+    if body.field is not None:
+        part[:, ~body.field[view[1:]]] = 0
+    return labels
 
 
 def _fractions(coarse: Coarse, sides: npt.NDArray[np.int32], airways: Mask) -> tuple[F32, F32]:
@@ -548,7 +709,8 @@ def _fractions(coarse: Coarse, sides: npt.NDArray[np.int32], airways: Mask) -> t
             near = ndimage.binary_dilation(own, ndimage.generate_binary_structure(3, 3))
             near &= ~airways[box] & ((sides[box] == 0) | own)
             fraction = np.clip((SOFT_HU - coarse.hu[box]) / (SOFT_HU - LUNG_HU), 0.0, 1.0)
-            closed = _close(np.where(near, fraction, np.float32(0)), coarse.spacing_mm, CLOSING_MM)
+            fraction = np.where(near, fraction, np.float32(0))
+            closed = _close(fraction, coarse.spacing_mm, CLOSING_MM * coarse.scale)
             _fill_slices(closed, coarse)
             field[box] = closed
         fields.append(field)
@@ -569,26 +731,3 @@ def _is_cut_off(labels: npt.NDArray[np.uint8], scan: Scan) -> bool:
     sz, sy, sx = scan.grid.spacing_zyx_mm
     faces = ((labels[[0, -1]], sy * sx), (labels[:, [0, -1]], sz * sx), (labels[:, :, [0, -1]], sz * sy))
     return any(np.count_nonzero(face) * area > 300.0 for face, area in faces)
-
-
-def _warn(lungs: Lungs, airways: Mask, sides: npt.NDArray[np.int32]) -> tuple[ScanWarning, ...]:
-    out = []
-    if lungs.is_cut_off:
-        out.append(ScanWarning("lungs_cut_off", "Part of the lungs lies outside the scan."))
-    n_right, n_left = (np.count_nonzero(sides == label) for label in (LABEL_RIGHT, LABEL_LEFT))
-    if not n_right or not n_left:
-        out.append(
-            ScanWarning(
-                "single_lung", "Only one lung was found; its side is a guess from where there is more tissue."
-            )
-        )
-    elif not 0.5 < n_right / n_left < 2.5:
-        out.append(
-            ScanWarning(
-                "lung_volume_ratio",
-                f"The right lung measures {n_right / n_left:.1f} times the left one; check the lung mask.",
-            )
-        )
-    if not airways.any():
-        out.append(ScanWarning("airways_not_found", "No trachea was found; airways may count as lung."))
-    return tuple(out)

@@ -22,6 +22,7 @@ from scipy.spatial import cKDTree
 
 from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.kernels import loops
+from miliary.image.quality.blur import limit_in_plane, limit_slice
 from miliary.model.ct_result import Noise, Psf
 
 F32 = npt.NDArray[np.float32]
@@ -504,7 +505,7 @@ def calibrate_psf(
         best, _ = _scan_slice(fits, best)
     if best.sigma_xy_mm > MAX_SIGMA_MM:
         return replace(psf, source="unclear")
-    return replace(best, source="nodules")
+    return replace(limit_in_plane(best, pixel_mm=box.spacing_zyx_mm[2], max_ring=MAX_RING), source="nodules")
 
 
 def _choose_calibrators(
@@ -541,7 +542,7 @@ def _scan_slice(fits: _CalibrationFits, psf: Psf) -> tuple[Psf, float]:
     factor, scatter = fits.scan(
         [(f, replace(psf, sigma_z_mm=psf.sigma_z_mm * f)) for f in CALIBRATION_FACTORS]
     )
-    return replace(psf, sigma_z_mm=psf.sigma_z_mm * factor), scatter
+    return limit_slice(replace(psf, sigma_z_mm=psf.sigma_z_mm * factor)), scatter
 
 
 class _CalibrationFits:
