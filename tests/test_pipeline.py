@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numba as nb
 import numpy as np
@@ -156,3 +156,23 @@ def test_work_beside_is_done_in_order_on_a_thread_of_its_own(n_threads):
         with pytest.raises(NoLungsError, match="none"):
             results[2]()
     assert done == ["a", "b", "c"]
+
+
+def test_detections_too_wide_for_any_scanner_lead_to_no_pattern_and_no_definition(
+    simulated_chest, monkeypatch
+):
+    measured = pipeline.detect.measure_nodules
+
+    def measure_wide(*arguments, **options):
+        run, fit, nodules = measured(*arguments, **options)
+        return replace(run, psf=replace(run.psf, source="unclear")), fit, nodules
+
+    monkeypatch.setattr(pipeline.detect, "measure_nodules", measure_wide)
+    found = find_nodules(simulated_chest.scan, n_threads=1)
+    assert len(found.nodules) > 0
+    assert found.pattern.label.value == "indeterminate"
+    assert found.pattern.reason == pipeline.UNCLEAR_BLUR
+    assert not found.pattern.probabilities
+    assert {one["verdict"] for one in found.definitions} == {"not_assessable"}
+    assert found.completeness.at_least == ()
+    assert "blur_at_limit" in {warning.code for warning in found.warnings}

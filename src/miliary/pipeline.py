@@ -46,6 +46,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLIPPED_CODE = "clipped_high"
+UNCLEAR_BLUR = "not measurable: the detections are wider than any scanner blurs a small nodule, so most are something else"
 
 
 def find_nodules(
@@ -147,6 +148,11 @@ class _Measured:
     applied: AppliedCorrections | None
 
     @property
+    def doubt(self) -> str:
+        """Why the detections cannot be taken for nodules; empty where they can."""
+        return UNCLEAR_BLUR if self.detection.psf.source == "unclear" else ""
+
+    @property
     def litres(self) -> float:
         """Volume of both lungs [L]."""
         return sum(self.lung_mask.volume_ml(side) for side in Side) / 1000.0
@@ -179,6 +185,8 @@ def _find_nodules(
         around = looked_around()
         injected = _list_injected(recovery, classifier.threshold)
         pattern = _estimate_pattern(around, nodules, found.position_mm, injected=injected, seed=seed)
+        if found.doubt:
+            pattern = randomness.withhold_pattern(pattern, found.doubt)
     with clock.stage("definitions"):
         extent, sizes, definitions = _judge(scan, found, completeness=completeness, pattern=pattern)
     with clock.stage("preview"):
@@ -355,6 +363,7 @@ def _judge(
         cv_err=pattern.size.cv_err,
         slice_thickness_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
         is_simulated=_is_simulated(scan),
+        doubt=found.doubt,
     )
     return spans, sizes, summarize_definitions(assess_measured(facts))
 

@@ -92,3 +92,11 @@ def test_the_summary_holds_threshold_source_and_inputs():
     assert jin["threshold"] == {"max_diameter_mm": 7.0, "inclusive": False, "min_lung_fraction": 0.6666667}
     assert "10.1186/1471-2334-8-160" in jin["source"]
     assert {"path": "extent.lung_fraction_involved", "value": 0.8} in jin["inputs"]
+
+
+def test_no_definition_is_judged_by_detections_that_are_doubtful():
+    found = assess_measured(replace(MILIARY, doubt="the detections are no nodules"))
+    assert {item.verdict for item in found} == {OPEN}
+    reasons = {item.reason for item in found}
+    assert "the detections are no nodules" in reasons
+    assert not any(": met" in item.statement for item in found)

@@ -85,6 +85,8 @@ class NoduleFacts:
     is_measured : bool
         Whether the facts were measured by this program rather than stated by a reader.
     origin : Origin
+    doubt : str
+        Why nothing can be judged by these facts; empty where it can.
     """
 
     size: Quantity
@@ -97,6 +99,7 @@ class NoduleFacts:
     distribution_reason: str = ""
     is_measured: bool = False
     origin: Origin = Origin.RECORDED
+    doubt: str = ""
 
 
 def assess_definition(row: RuleRow, facts: NoduleFacts | None, book: RuleBook) -> Assessment:
@@ -124,6 +127,8 @@ def assess_definition(row: RuleRow, facts: NoduleFacts | None, book: RuleBook) -
         verdict, reason = Verdict.NOT_ASSESSABLE, "its wording has not been read"
     elif facts is None:
         verdict, reason = Verdict.NOT_ASSESSABLE, "no CT states a nodule pattern"
+    elif facts.doubt:
+        verdict, reason = Verdict.NOT_ASSESSABLE, facts.doubt
     else:
         criteria = list(list_criteria(row, facts, book))
         verdict, reason = judge(criteria)

@@ -65,6 +65,8 @@ class MeasuredPattern:
         Spread of the diameters over their mean, measuring error taken out; its one-sigma error.
     slice_thickness_mm : float
     is_simulated : bool
+    doubt : str
+        Why the detections of this scan cannot be taken for nodules; no definition can be judged then.
     """
 
     n_right: int
@@ -83,6 +85,7 @@ class MeasuredPattern:
     cv_err: float | None = None
     slice_thickness_mm: float | None = None
     is_simulated: bool = False
+    doubt: str = ""
 
     @property
     def n(self) -> int:
@@ -188,6 +191,7 @@ def read_measured_facts(measured: MeasuredPattern, readings: RuleBook) -> Nodule
         },
         slice_thickness=Input("acquisition.slice_thickness_mm", measured.slice_thickness_mm),
         is_measured=True,
+        doubt=measured.doubt,
         origin=Origin.SIMULATED if measured.is_simulated else Origin.MEASURED,
     )
 

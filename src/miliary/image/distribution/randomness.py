@@ -228,6 +228,33 @@ def estimate_uniformity(diameter_mm: F64, diameter_mm_err: F64 | None) -> SizeUn
     return SizeUniformity(cv, 0.5 * variance_err / float(np.sqrt(left)) / mean, measured)
 
 
+def withhold_pattern(pattern: Pattern, reason: str) -> Pattern:
+    """A result without pattern, where the reported nodules do not allow one.
+
+    Parameters
+    ----------
+    pattern : Pattern
+        What was estimated from them.
+    reason : str
+        Why it does not hold.
+
+    Returns
+    -------
+    Pattern
+        Indeterminate, without probabilities and evidence.
+    """
+    return Pattern(
+        PatternLabel.INDETERMINATE,
+        reason,
+        {},
+        pattern.n_nodules,
+        pattern.n_used,
+        pattern.size,
+        fissures=NO_PATTERN,
+        seed=pattern.seed,
+    )
+
+
 def _withhold(n_reported: int, n_sure: int, litres: float, size: SizeUniformity, seed: int) -> Pattern:
     """The result without pattern, for too few nodules."""
     false_per_litre = float(read_model()["false_marks"]["none_below_per_litre"])
