@@ -46,7 +46,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLIPPED_CODE = "clipped_high"
-UNCLEAR_BLUR = "not measurable: the detections are wider than any scanner blurs a small nodule, so most are something else"
+UNCLEAR_BLUR = "not measurable: the detections are wider than any scanner blurs, so most are no small nodules"
 
 
 def find_nodules(
