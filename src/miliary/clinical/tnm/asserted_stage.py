@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from miliary.clinical.rulebook import RuleBook, find_rules, list_editions, load_rules
-from miliary.clinical.tnm.staging import (
-    T_ORDER,
-    TnmCategory,
-    categories,
-    derive_stage,
-    lobes_named,
-    parse_station,
-    stage_group,
-)
+from miliary.clinical.tnm.category import T_ORDER, TnmCategory, categories
+from miliary.clinical.tnm.n_category import parse_station
+from miliary.clinical.tnm.read_sites import read_sites
+from miliary.clinical.tnm.staging import derive_stage, lobes_named, stage_group
 from miliary.clinical.tnm.tumor_size import size_row
 from miliary.model.assessment import Assessment, Basis, Input, Severity, Verdict
 from miliary.model.case import AssertedStage, Case, Staging, path_of
@@ -358,7 +353,7 @@ def missing_node_facts(staging: Staging) -> tuple[str, ...]:
     tuple of str
         Of station, side and size.
     """
-    nodes = [node for node in staging.nodes if node.involved is Presence.PRESENT]
+    nodes = [node for node in read_sites(staging).staging.nodes if node.involved is Presence.PRESENT]
     has_station = any(parse_station(node)[0][:1].isdigit() for node in nodes)
     has_side = any(parse_station(node)[1] is not None or parse_station(node)[0] == "7" for node in nodes)
     has_size = any(node.short_axis_mm is not None for node in nodes)
@@ -368,13 +363,12 @@ def missing_node_facts(staging: Staging) -> tuple[str, ...]:
 
 def _check_bone_imaging(case: Case) -> Iterator[Assessment]:
     """Bone metastases seen without a study of the whole skeleton."""
-    bones = [
-        m for m in case.staging.metastases if m.site in ("bone", "skull") and m.presence is Presence.PRESENT
-    ]
+    places = read_sites(case.staging).sites
+    bones = [place.item for place in places if place.named.row.get("system") == "skeletal"]
     if not bones:
         return
     whole = [s for s in case.studies if s.modality in (Modality.BONE_SCAN, Modality.PET_CT)]
-    credit = find_rules("tnm").credit("site_bone")
+    credit = find_rules("tnm").credit("m1c1")
     inputs = tuple(Input(path_of("staging.metastases", m.id, "study"), m.study or None) for m in bones)
     common: dict[str, Any] = {
         "title": "Imaging behind bone metastases",
