@@ -204,12 +204,16 @@ def _find_station(name: list[str], words: dict[str, RuleRow]) -> str:
 def _find_nearest(text: str, book: RuleBook) -> tuple[str, ...]:
     """Three words of the whole list, of three sites, the nearest first."""
     listed = {_fold(word): (word, row.id) for row in book.rows("site") for word in _list_words(row)[1:]}
-    near = difflib.get_close_matches(_fold(text), listed, n=12, cutoff=0.0)
     by_site: dict[str, str] = {}
-    for form in near:
+    for form in _rank(_fold(text), tuple(listed)):
         word, row_id = listed[form]
         by_site.setdefault(row_id, word)
     return tuple(by_site.values())[:3]
+
+
+@lru_cache(maxsize=256)
+def _rank(folded: str, listed: tuple[str, ...]) -> list[str]:
+    return difflib.get_close_matches(folded, listed, n=12, cutoff=0.0)
 
 
 def side_of(named: NamedSite, home: Side | None) -> Side | None:

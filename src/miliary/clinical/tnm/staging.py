@@ -11,6 +11,7 @@ from itertools import product
 
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules, list_editions, load_rules
 from miliary.clinical.tnm.category import T_ORDER, TnmCategory, sort_categories
+from miliary.clinical.tnm.contradictions import find_contradictions
 from miliary.clinical.tnm.m_category import derive_m
 from miliary.clinical.tnm.n_category import derive_n
 from miliary.clinical.tnm.read_sites import read_sites
@@ -26,7 +27,7 @@ from miliary.clinical.tnm.several_tumors import (
     pneumonic_t_ways,
     without_lepidic_nodules,
 )
-from miliary.clinical.tnm.tumor_size import size_row
+from miliary.clinical.tnm.tumor_size import size_row, solid_part_rows
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Staging
 from miliary.model.vocabulary import Lobe, Presence
@@ -118,12 +119,19 @@ def _list_size_categories(
     if size is None:
         return {row["category"] for row in book.rows("sizes")}, [], [], []
     largest = max([size, *lepidic_sizes_mm(staging)])
-    row = size_row(largest, book=book)
-    text = f"{row['category']} by size ({largest:g} mm)"
     inputs = [Input(f"staging.{name}", size)]
     if largest > size:
         inputs += [Input(f"staging.other_tumors[{t.id}].size_mm", t.size_mm) for t in staging.other_tumors]
-    return {row["category"]}, [row.id], [text], inputs
+    if largest > size or staging.solid_mm is None:
+        row = size_row(largest, book=book)
+        return {row["category"]}, [row.id], [f"{row['category']} by size ({largest:g} mm)"], inputs
+    rows = solid_part_rows(staging.solid_mm, staging.size_mm, book=book)
+    names = " or ".join(dict.fromkeys(row["category"] for row in rows))
+    text = f"{names} by size ({largest:g} mm)"
+    if rows[0].table == "subsolid" and staging.size_mm is not None:
+        text = f"{names} by {rows[0]['means']} ({largest:g} mm solid of {staging.size_mm:g} mm)"
+        inputs.append(Input("staging.size_mm", staging.size_mm))
+    return {row["category"] for row in rows}, [row.id for row in rows], [text], inputs
 
 
 def _list_structure_categories(
@@ -282,10 +290,11 @@ def assess(case: Case) -> tuple[Assessment, ...]:
     Returns
     -------
     tuple of Assessment
-        Ids ``tnm.t``, ``tnm.n``, ``tnm.m``, ``tnm.group``, ``tnm.several_tumors`` and ``tnm.site_word``.
+        Ids ``tnm.t``, ``tnm.n``, ``tnm.m``, ``tnm.group``, ``tnm.several_tumors``, ``tnm.site_word``,
+        ``tnm.side_and_lobe`` and ``tnm.solid_and_size``.
     """
     stages = (found for edition in list_editions("tnm") for found in assess_stage(case, edition=edition))
-    return (*stages, *_ask_sites(case))
+    return (*stages, *_ask_sites(case), *find_contradictions(case))
 
 
 def _ask_sites(case: Case) -> Iterator[Assessment]:
