@@ -21,6 +21,7 @@ from miliary.model.case import (
     When,
 )
 from miliary.model.vocabulary import LesionState, Modality
+from tests.clinical.cases import make_case
 
 ABSENT, PRESENT, EQUIVOCAL = LesionState.ABSENT, LesionState.PRESENT, LesionState.EQUIVOCAL
 DAYS = {"ct0": -7, "ct1": 56, "ct2": 112}
@@ -87,8 +88,106 @@ def test_new_lesions_not_mentioned_leave_the_response_open() -> None:
 def test_a_new_lesion_is_progression_from_when_it_was_first_seen() -> None:
     new = mass("n", None, EQUIVOCAL, PRESENT, role="new")
     found = assess(build(mass("a", 50.0, 40.0, 40.0), new))
-    assert [a.value for a in pick(found, "recist.time_point")] == ["SD", "PD"]
-    assert "Progression on day 56" in pick(found, "recist.best_response")[0].statement
+    assert [a.value for a in pick(found, "recist.time_point")] == ["PD", "PD"]
+    (best,) = pick(found, "recist.best_response")
+    assert best.value == "PD"
+    assert "Progression on day 56" in best.statement
+
+
+@pytest.mark.parametrize(
+    ("new", "expected", "best"),
+    [
+        ((None, EQUIVOCAL, PRESENT), ["PD", "PD"], "PD"),  # no response before it was first seen
+        ((None, EQUIVOCAL, 12.0), ["PD", "PD"], "PD"),
+        ((None, EQUIVOCAL, EQUIVOCAL), ["PR", "PR"], "PR"),  # never proved true
+        ((None, EQUIVOCAL, ABSENT), ["PR", "PR"], "PR"),
+        ((None, ABSENT, PRESENT), ["PR", "PD"], "PR"),  # the response came before it
+        ((None, None, PRESENT), ["PD or PR", "PD"], None),
+    ],
+)
+def test_a_doubtful_new_lesion_counts_from_its_first_scan_once_it_proves_true(new, expected, best) -> None:
+    found = assess(build(mass("a", 50.0, 30.0, 30.0), mass("n", *new, role="new")))
+    assert [" or ".join(a.values) for a in pick(found, "recist.time_point")] == expected
+    assert pick(found, "recist.best_response")[0].value == best
+
+
+def test_a_response_before_the_doubtful_scan_stays_the_best() -> None:
+    days = {"ct0": -7, "ct1": 56, "ct2": 112, "ct3": 168}
+    studies = tuple(Study(id=name, modality=Modality.CT, when=When(day=day)) for name, day in days.items())
+    target = RecordedLesion(
+        id="a",
+        organ="lung",
+        kind="mass",
+        role="target",
+        measurements=tuple(
+            Measurement(s, longest_mm=mm) for s, mm in zip(days, (50, 30, 30, 30), strict=True)
+        ),
+    )
+    states = {"ct1": ABSENT, "ct2": EQUIVOCAL, "ct3": PRESENT}
+    new = RecordedLesion(
+        id="n", role="new", measurements=tuple(Measurement(s, state=x) for s, x in states.items())
+    )
+    found = assess(build(target, new, studies=studies))
+    assert [a.value for a in pick(found, "recist.time_point")] == ["PR", "PD", "PD"]
+    (best,) = pick(found, "recist.best_response")
+    assert best.value == "PR"
+    assert "Progression on day 112" in best.statement
+
+
+def test_a_lesion_called_absent_in_between_is_not_dated_back_beyond_that() -> None:
+    days = {"ct0": -7, "ct1": 56, "ct2": 112, "ct3": 168}
+    studies = tuple(Study(id=name, modality=Modality.CT, when=When(day=day)) for name, day in days.items())
+    target = mass("a", 50.0, 30.0, 30.0)
+    target = replace(target, measurements=(*target.measurements, Measurement("ct3", longest_mm=30.0)))
+    states = {"ct1": EQUIVOCAL, "ct2": ABSENT, "ct3": PRESENT}
+    new = RecordedLesion(
+        id="n", role="new", measurements=tuple(Measurement(s, state=x) for s, x in states.items())
+    )
+    assert responses(build(target, new, studies=studies)) == ["PR", "PR", "PD"]
+
+
+def read(sizes: dict[str, float], said: dict[str, str], **lesions: Any) -> tuple[Assessment, ...]:
+    """A case file with one target and what the reader of each study says of new lesions."""
+    studies = [
+        {"id": name, "modality": "ct", "when": f"day {DAYS[name]}", "slice_thickness_mm": 1.0}
+        | ({"new_lesions": said[name]} if name in said else {})
+        for name in sizes
+    ]
+    measured = [{"study": name, "longest_mm": mm} for name, mm in sizes.items()]
+    target = {"id": "a", "organ": "lung", "kind": "mass", "role": "target", "measurements": measured}
+    return assess(make_case({"studies": studies, "lesions": [target, *lesions.get("more", [])]}))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"ct1": "absent"}, ("PR",)),
+        ({"ct1": "present"}, ("PD",)),
+        ({"ct1": "not_stated"}, ("PD", "PR")),
+        ({}, ("PD", "PR")),
+    ],
+)
+def test_a_study_says_whether_it_shows_new_lesions(said, expected) -> None:
+    (first,) = pick(read({"ct0": 50.0, "ct1": 25.0}, said), "recist.time_point")
+    assert first.values == expected
+    assert ("new_lesions: absent" in first.reason) is (len(expected) == 2)
+
+
+def test_a_plain_partial_response_needs_no_lesion_of_role_new() -> None:
+    found = read({"ct0": 50.0, "ct1": 25.0, "ct2": 24.0}, {"ct1": "absent", "ct2": "absent"})
+    assert [a.value for a in pick(found, "recist.time_point")] == ["PR", "PR"]
+    assert pick(found, "recist.best_response")[0].value == "PR"
+
+
+def test_a_new_lesion_in_a_study_said_to_show_none_is_an_error_and_counts() -> None:
+    new = {"id": "n", "role": "new", "measurements": [{"study": "ct1", "longest_mm": 12}]}
+    found = read({"ct0": 50.0, "ct1": 25.0}, {"ct1": "absent"}, more=[new])
+    assert pick(found, "recist.time_point")[0].value == "PD"
+    assert [a.severity for a in pick(found, "recist.new_lesions")] == [Severity.ERROR]
+    doubtful = new | {"measurements": [{"study": "ct1", "state": "equivocal"}]}
+    assert not pick(
+        read({"ct0": 50.0, "ct1": 25.0}, {"ct1": "absent"}, more=[doubtful]), "recist.new_lesions"
+    )
 
 
 def test_studies_are_ordered_by_date_and_the_last_one_before_treatment_is_the_baseline() -> None:

@@ -470,3 +470,145 @@ def test_a_text_that_is_no_stage_is_a_question():
     staging = Staging(asserted=(AssertedStage("a", tnm="limited disease", edition="9"),))
     found = assess_asserted(Case("x", staging=staging))
     assert [a.rule_id for a in found if a.verdict is Verdict.NOT_ASSESSABLE] == ["tnm.asserted_form"]
+
+
+def outcomes(tnm, *, edition="9", group="", **facts):
+    """What is said of a stage written of a tumor of 25 mm of the right upper lobe."""
+    stage = AssertedStage("a", tnm=tnm, group=group, edition=edition)
+    return assess_asserted(Case("x", staging=complete(**{"size_mm": 25.0, "asserted": (stage,)} | facts)))
+
+
+@pytest.mark.parametrize(
+    ("tnm", "facts"),
+    [
+        ("pT1c pN0 cM0", {}),
+        ("cT1c(m)N0M0", {}),
+        ("T1c(2) N0 M0", {}),
+        ("pT1c(m) pN0(0/12) cM0", {}),
+        ("T1a(mi)N0M0", {"is_minimally_invasive": PRESENT, "invasive_mm": 4.0}),
+        ("pT1cN0(sn)M0", {}),
+        ("cT1c cN0(i-) cM0", {}),
+        ("pT1cN0cM0", {}),
+        ("pT1c pN0 cM0 L1 V0 PL0 R0", {}),
+        ("pT1c, pN0, cM0", {}),
+    ],
+)
+def test_every_legal_spelling_is_read_and_nothing_is_said_against_it(tnm, facts):
+    found = outcomes(tnm, **facts)
+    assert [a.statement for a in found if a.severity in (Severity.ERROR, Severity.QUERY)] == []
+
+
+@pytest.mark.parametrize("tnm", ["ypT1a ypN0 M0", "ycT1aN0M0", "rT1aN0M0", "aT3N1M0", "ypT0 ypN0 cM0"])
+def test_a_stage_after_treatment_is_not_held_against_the_size_before(tnm):
+    found = outcomes(tnm)
+    assert [a.statement for a in found if a.severity in (Severity.ERROR, Severity.QUERY)] == []
+    t = next(a for a in found if a.rule_id == "tnm.asserted_t")
+    assert (t.verdict, bool(t.reason)) == (Verdict.NOT_ASSESSABLE, True)
+
+
+@pytest.mark.parametrize("tnm", ["pT1aN0M0", "pT2aN0M0", "pT1mi pN0 cM0"])
+def test_a_pathologic_t_without_the_invasive_size_is_asked_about_and_no_error(tnm):
+    found = {a.rule_id: a for a in outcomes(tnm)}
+    assert found["tnm.asserted_t"].verdict is Verdict.NOT_ASSESSABLE
+    assert "invasive size" in found["tnm.asserted_t"].reason
+    assert not any(a.severity is Severity.ERROR for a in found.values())
+
+
+@pytest.mark.parametrize(("invasive_mm", "is_wrong"), [(8.0, False), (12.0, True)])
+def test_a_pathologic_t_is_judged_by_the_invasive_size(invasive_mm, is_wrong):
+    found = outcomes("pT1a pN0 cM0", invasive_mm=invasive_mm)
+    assert any(a.severity is Severity.ERROR for a in found) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("tnm", "group", "edition"),
+    [
+        ("cT1bN0M0", "IA", "7"),
+        ("cT1bN0M0", "IA", "UICC 7th edition"),
+        ("cT1bN0M0", "IA (7th edition)", ""),
+        ("cT1bN0M0, 7th ed.", "IA", ""),
+        ("cT4N2M1b", "IV", "seventh"),
+        ("nonsense", "IV", "6"),
+    ],
+)
+def test_a_stage_by_an_edition_that_is_not_encoded_is_named_and_not_judged(tnm, group, edition):
+    (only,) = outcomes(tnm, group=group, edition=edition)
+    assert only.rule_id == "tnm.asserted_edition"
+    assert "edition: not encoded" in only.statement
+    assert (only.verdict, only.severity) == (Verdict.NOT_ASSESSABLE, Severity.INFO)
+
+
+@pytest.mark.parametrize(
+    ("tnm", "group", "edition"),
+    [
+        ("cT1cN0M0", "Stage IA3 (8th edition)", ""),
+        ("cT1cN0M0", "stage IA3, AJCC 8th ed.", ""),
+        ("cT1cN0M0 Stage IA3 (9th)", "", ""),
+        ("cT1cN0M0", "第9版 IA3期", ""),
+        ("cT1cN0M0", "clinical stage IA3", "ninth"),
+    ],
+)
+def test_a_group_is_read_with_the_words_of_its_edition(tnm, group, edition):
+    found = {a.rule_id: a for a in outcomes(tnm, group=group, edition=edition)}
+    assert not any(a.severity in (Severity.ERROR, Severity.QUERY) for a in found.values())
+    assert found["tnm.asserted_group"].statement.startswith("The group IA3 fits")
+    assert "tnm.asserted_form" not in found
+
+
+@pytest.mark.parametrize("tnm", ["pT2(xy)N0M0", "T2 N? M0", "stage unknown"])
+def test_an_addition_that_is_not_known_is_a_question(tnm):
+    assert parse_tnm(tnm) is None
+    assert "tnm.asserted_form" in {a.rule_id for a in outcomes(tnm)}
+
+
+@pytest.mark.parametrize(
+    ("size_mm", "solid_mm", "t"),
+    [
+        (28.0, 0.0, ("Tis",)),
+        (30.0, 0.0, ("Tis",)),
+        (30.1, 0.0, ("T1a",)),
+        (28.0, 4.0, ("T1mi",)),
+        (30.0, 5.0, ("T1mi",)),
+        (28.0, 5.1, ("T1a",)),
+        (35.0, 5.0, ("T1a",)),
+        (28.0, 11.0, ("T1b",)),
+        (28.0, 28.0, ("T1c",)),
+        (None, 0.0, ("Tis", "T1a")),
+        (None, 4.0, ("T1mi", "T1a")),
+        (None, 12.0, ("T1b",)),
+        (20.0, 25.0, ("T1b", "T1c")),
+    ],
+)
+@pytest.mark.parametrize("edition", ["8", "9"])
+def test_a_subsolid_tumor_is_staged_by_its_solid_part(size_mm, solid_mm, t, edition):
+    assert derive_t(complete(size_mm=size_mm, solid_mm=solid_mm), book=book(edition)).values == t
+
+
+def test_a_subsolid_tumor_that_involves_more_is_not_in_situ():
+    staging = complete(size_mm=28.0, solid_mm=0.0, invades={Structure.VISCERAL_PLEURA: PRESENT})
+    assert derive_t(staging, book=book("9")).values == ("T2a",)
+
+
+def contradictions(**facts):
+    found = assess(Case("x", staging=complete(**facts)))
+    return [a.rule_id for a in found if a.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize("lobe", Lobe)
+@pytest.mark.parametrize("side", Side)
+def test_a_side_that_is_not_that_of_its_lobe_is_an_error(side, lobe):
+    expected = [] if lobe.side is side else ["tnm.side_and_lobe"]
+    assert contradictions(side=side, lobe=lobe) == expected
+    nodules = (SeparateNodules("s", side=side, lobe=lobe, are_metastases=ABSENT),)
+    assert contradictions(separate_nodules=nodules) == expected
+
+
+def test_a_contradictory_side_decides_neither_n_nor_m():
+    staging = complete(side=Side.LEFT, lobe=Lobe.RUL, nodes=nodes("4R"))
+    assert derive_n(staging, book=book("9")).values == ("N2a", "N3")
+
+
+def test_a_part_of_a_tumor_that_is_larger_than_the_tumor_is_an_error():
+    assert contradictions(size_mm=20.0, solid_mm=25.0) == ["tnm.solid_and_size"]
+    assert contradictions(size_mm=20.0, invasive_mm=20.5) == ["tnm.solid_and_size"]
+    assert contradictions(size_mm=20.0, solid_mm=20.0) == []

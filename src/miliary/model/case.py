@@ -103,6 +103,8 @@ class NodulePattern:
 class Study:
     """One imaging study. `findings` holds only what was stated; ask through `finding`.
 
+    `new_lesions` is absent where a reader compared it with those before and saw no new lesion.
+
     `result` points to a folder that `miliary ct` wrote (relative to the case), `compared_with` to the
     study a statement of change refers to, `change` is that statement in words.
     """
@@ -114,6 +116,7 @@ class Study:
     slice_thickness_mm: float | None = None
     findings: Mapping[Finding, Presence] = field(default_factory=lambda: _NOTHING)
     nodules: NodulePattern | None = None
+    new_lesions: Presence = Presence.NOT_STATED
     change: str = ""
     compared_with: str = ""
     result: str = ""

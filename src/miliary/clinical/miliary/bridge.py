@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miliary.clinical.rulebook import RuleBook, find_rules
-from miliary.clinical.tnm.staging import nodule_places, primary_side
+from miliary.clinical.tnm.separate_nodules import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
 from miliary.model.pattern import PatternLabel

@@ -1,7 +1,8 @@
 """Response of a case by RECIST 1.1: its lesions over its studies, and the responses somebody wrote down.
 
 Two things have to be recorded for a response to be computed: how each target measures at every visit, and
-that nobody saw a new lesion. The latter is a lesion of role ``new`` whose state is ``absent`` in that study.
+that nobody saw a new lesion. The latter is ``new_lesions: absent`` of the study, or a lesion of role ``new``
+whose state is ``absent`` in it.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def assess(case: Case, *, options: RecistOptions | None = None) -> tuple[Assessm
     -------
     tuple of Assessment
         Ids ``recist.baseline``, ``recist.time_point``, ``recist.best_response``, ``recist.recorded``,
-        and on request ``recist.cavity_reading`` and ``irecist.time_point``.
+        ``recist.new_lesions``, and on request ``recist.cavity_reading`` and ``irecist.time_point``.
     """
     options = options or RecistOptions()
     book = find_rules("recist")
@@ -103,7 +104,7 @@ def assess(case: Case, *, options: RecistOptions | None = None) -> tuple[Assessm
         return ()
     whole = replace(options, cavity=CavityReading.WHOLE)
     course, problem = _read_course(case, whole, limits)
-    found = list(_assess_baseline(case, course, book, limits))
+    found = [*_assess_baseline(case, course, book, limits), *_find_new_lesion_conflicts(case, book)]
     if course is None:
         return (*found, _not_computable(case, problem, book), *_judge_recorded(case, {}, book))
     points = find_time_points(course.visits, nodes=course.nodes, options=whole, book=book)
@@ -157,6 +158,7 @@ def _order_studies(case: Case) -> tuple[tuple[Study, ...], str]:
     """Studies in which lesions were read, from the last one before treatment on."""
     followed = [lesion for lesion in case.lesions if lesion.role in {"target", "non_target", "new"}]
     named = {m.study for lesion in followed for m in lesion.measurements}
+    named |= {study.id for study in case.studies if study.new_lesions is Presence.PRESENT}
     studies = [study for study in case.studies if study.id in named]
     for study in studies[1:]:
         if days_between(studies[0].when, study.when) is None:
@@ -189,7 +191,7 @@ def _read_visit(case: Case, study: Study, day: int, options: RecistOptions, limi
         day=day,
         targets={lesion.id: _read_size(case, lesion, study, options, limits) for lesion in by_role["target"]},
         non_targets={lesion.id: _read_state(lesion, study, limits) for lesion in by_role["non_target"]},
-        new=_read_new(by_role["new"], study),
+        new=_read_new_of_study(by_role["new"], study),
     )
 
 
@@ -311,22 +313,76 @@ def _read_new(lesions: Sequence[RecordedLesion], study: Study) -> NewLesionStatu
     return NewLesionStatus.NO if LesionState.ABSENT in states else NewLesionStatus.NOT_STATED
 
 
+def _read_new_of_study(lesions: Sequence[RecordedLesion], study: Study) -> NewLesionStatus:
+    """Whether there are new lesions, from those recorded and from what the reader of the study said."""
+    recorded = _read_new(lesions, study)
+    if NewLesionStatus.YES is recorded or study.new_lesions is Presence.PRESENT:
+        return NewLesionStatus.YES
+    if recorded is NewLesionStatus.NOT_STATED and study.new_lesions is Presence.ABSENT:
+        return NewLesionStatus.NO
+    return recorded
+
+
 def _date_new(case: Case, studies: Sequence[Study], visits: Sequence[Visit]) -> tuple[Visit, ...]:
-    """Visits with the day on which what is new by then was first seen, doubtful though it may have been."""
-    seen = {NewLesionStatus.YES, NewLesionStatus.EQUIVOCAL}
-    dated = []
-    for study, visit in zip(studies, visits, strict=True):
-        sure = [
-            le for le in case.lesions if le.role == "new" and _read_new([le], study) is NewLesionStatus.YES
-        ]
-        days = [
-            earlier.day
-            for lesion in sure
-            for other, earlier in zip(studies, visits, strict=True)
-            if earlier.day <= visit.day and _read_new([lesion], other) in seen
-        ]
-        dated.append(replace(visit, new_first_seen_day=min(days, default=None)))
-    return tuple(dated)
+    """Visits with the day on which what is new by then was first seen, doubtful though it may have been.
+
+    A doubtful lesion that proves true was new from the visit on at which it was first seen: that visit, and
+    those up to the proof, have a new lesion and are no response (Eisenhauer 2009).
+    """
+    first_seen: list[list[int]] = [[] for _ in visits]
+    is_new = [visit.new is NewLesionStatus.YES for visit in visits]
+    for lesion in (lesion for lesion in case.lesions if lesion.role == "new"):
+        states = [_read_new([lesion], study) for study in studies]
+        for number, state in enumerate(states):
+            if state is not NewLesionStatus.YES:
+                continue
+            first = _find_first_seen(states, number)
+            for later in range(first, number + 1):
+                is_new[later] = True
+                first_seen[later].append(visits[first].day)
+    return tuple(
+        replace(
+            visit,
+            new=NewLesionStatus.YES if is_new[number] else visit.new,
+            new_first_seen_day=min(first_seen[number], default=None),
+        )
+        for number, visit in enumerate(visits)
+    )
+
+
+def _find_first_seen(states: Sequence[NewLesionStatus], number: int) -> int:
+    """The visit from which on a lesion was seen, doubtful or sure, and not called absent since."""
+    first = number
+    for earlier in range(number - 1, 0, -1):
+        if states[earlier] is NewLesionStatus.NO:
+            break
+        if states[earlier] in {NewLesionStatus.YES, NewLesionStatus.EQUIVOCAL}:
+            first = earlier
+    return first
+
+
+def _find_new_lesion_conflicts(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """Studies said to show no new lesion in which one is recorded."""
+    for study in case.studies:
+        if study.new_lesions is not Presence.ABSENT:
+            continue
+        for lesion in (lesion for lesion in case.lesions if lesion.role == "new"):
+            if _read_new([lesion], study) is not NewLesionStatus.YES:
+                continue
+            yield Assessment(
+                rule_id="recist.new_lesions",
+                title="New lesions of a study",
+                verdict=Verdict.MET,
+                severity=Severity.ERROR,
+                statement=f"{study.id} is said to show no new lesion, but the new lesion {lesion.id} is "
+                "recorded in it; it is counted.",
+                inputs=(
+                    Input(path_of("studies", study.id, "new_lesions"), study.new_lesions.value),
+                    Input(path_of("lesions", lesion.id, "role"), lesion.role),
+                ),
+                origin=study.origin,
+                **book.credit("response_fall_percent"),
+            )
 
 
 # --- baseline -------------------------------------------------------------------------------------------
@@ -437,7 +493,10 @@ def _describe_time_point(
     numbers += _describe_markers(case, visit, point)
     reason = ""
     if not point.is_decided:
-        reason = "it is not stated whether there are new lesions"
+        reason = (
+            "it is not stated whether there are new lesions (studies[].new_lesions: absent says that there "
+            "are none)"
+        )
     elif point.overall == (RecistResponse.NE,):
         reason = "not every followed lesion was evaluated"
     return Assessment(

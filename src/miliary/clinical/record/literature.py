@@ -8,7 +8,7 @@ from typing import NamedTuple
 from miliary.clinical.genes.drivers import GeneStatus, find_gene_status
 from miliary.clinical.miliary.definition import best_described_study
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
-from miliary.clinical.tnm.staging import nodule_places
+from miliary.clinical.tnm.separate_nodules import nodule_places
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case
 from miliary.model.vocabulary import Presence, Result, Smoking

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from miliary.clinical.rulebook import RuleBook, find_rules, list_editions, load_rules
-from miliary.clinical.tnm.staging import (
-    T_ORDER,
-    TnmCategory,
-    categories,
-    derive_stage,
-    lobes_named,
-    parse_station,
-    stage_group,
-)
+from miliary.clinical.tnm.category import T_ORDER, TnmCategory, categories
+from miliary.clinical.tnm.n_category import parse_station
+from miliary.clinical.tnm.read_sites import read_sites
+from miliary.clinical.tnm.staging import derive_stage, derive_t, lobes_named, stage_group
 from miliary.clinical.tnm.tumor_size import size_row
+from miliary.clinical.tnm.written_stage import (
+    WrittenStage,
+    edition_of,
+    named_edition,
+    parse_tnm,
+    written_group,
+)
 from miliary.model.assessment import Assessment, Basis, Input, Severity, Verdict
 from miliary.model.case import AssertedStage, Case, Staging, path_of
 from miliary.model.vocabulary import Modality, Presence
 
-_TNM = re.compile(
-    r"(?P<prefix>[ymra]*[cpa]?)(?P<T>T(?:X|is|\d)\w*?)(?P<N>N(?:X|\d)\w*?)(?P<M>M(?:X|\d)\w*)?\Z",
-    re.IGNORECASE,
-)
 _PARENTS = {
     "T": ("TX", "T0", "Tis", "T1", "T2", "T3", "T4"),
     "N": ("NX", "N0", "N1", "N2", "N3"),
@@ -35,52 +32,8 @@ _Outcome = tuple[Verdict, Severity]
 _CORRECT: _Outcome = (Verdict.NOT_MET, Severity.INFO)
 _ASK: _Outcome = (Verdict.MET, Severity.QUERY)
 _WRONG: _Outcome = (Verdict.MET, Severity.ERROR)
+_NOT_COMPARED: _Outcome = (Verdict.NOT_ASSESSABLE, Severity.INFO)
 _UNDECIDED: _Outcome = (Verdict.NOT_ASSESSABLE, Severity.QUERY)
-
-
-@dataclass(frozen=True)
-class WrittenStage:
-    """The parts of a stage as somebody wrote it.
-
-    Attributes
-    ----------
-    prefix : str
-        As in c, p, yp; empty where there is none.
-    t, n, m : str
-        The categories; empty where one is not given.
-    """
-
-    prefix: str
-    t: str
-    n: str
-    m: str
-
-    def axis(self, name: str) -> str:
-        """The word of one axis."""
-        return {"T": self.t, "N": self.n, "M": self.m}[name]
-
-
-def parse_tnm(text: str) -> WrittenStage | None:
-    """Take a written stage such as ``cT4aN2M1c`` apart.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    WrittenStage or None
-        None if the text is not of that form.
-    """
-    match = _TNM.match(re.sub(r"[\s,()]", "", text))
-    if match is None:
-        return None
-    return WrittenStage(match["prefix"].lower(), *(_normalize_case(match[axis] or "") for axis in "TNM"))
-
-
-def _normalize_case(word: str) -> str:
-    """``t4A`` as ``T4a``."""
-    return word[:1].upper() + ("X" if word[1:].lower() == "x" else word[1:].lower())
 
 
 def legal_words(axis: str, *, book: RuleBook) -> tuple[str, ...]:
@@ -122,22 +75,6 @@ def nearest_legal(word: str, axis: str, *, book: RuleBook) -> str | None:
     return next((word[:n] for n in range(len(word), 1, -1) if word[:n] in legal), None)
 
 
-def edition_of(stage: AssertedStage) -> str | None:
-    """The TNM edition that a written stage names.
-
-    Parameters
-    ----------
-    stage : AssertedStage
-
-    Returns
-    -------
-    str or None
-        Its number; None where none is named, or one that the rules do not hold.
-    """
-    match = re.search(r"\d+", stage.edition)
-    return match[0] if match and match[0] in list_editions("tnm") else None
-
-
 def _rules_for(stage: AssertedStage) -> RuleBook:
     """The rules of the edition that a stage names, or the newest."""
     return find_rules("tnm", edition=edition_of(stage) or "")
@@ -162,6 +99,17 @@ def assess(case: Case) -> tuple[Assessment, ...]:
 
 
 def _check_stage(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
+    named = named_edition(stage)
+    if named and edition_of(stage) is None:
+        yield _finding(
+            case,
+            stage,
+            "tnm.asserted_edition",
+            _NOT_COMPARED,
+            f"{named}th edition: not encoded; the stage as written is not judged.",
+            reason=f"the {named}th edition is not encoded",
+        )
+        return
     written = parse_tnm(stage.tnm)
     if stage.tnm and written is None:
         yield _finding(
@@ -213,7 +161,7 @@ def _check_edition(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
     if named:
         statement = f"The stage names the {named}th edition."
     elif stage.edition:
-        statement = f"The stage names the edition '{stage.edition}', which is not encoded here."
+        statement = f"The stage names the edition '{stage.edition}', which names no number of an edition."
     else:
         statement = "The stage does not say which edition of the TNM classification it uses."
     outcome, item = (_CORRECT, None) if named else (_ASK, "j3")
@@ -222,16 +170,15 @@ def _check_edition(case: Case, stage: AssertedStage) -> Iterator[Assessment]:
 
 def _check_group(case: Case, stage: AssertedStage, written: WrittenStage | None) -> Iterator[Assessment]:
     """A group that is unspecific, unknown, or not that of the written categories."""
-    if not stage.group:
+    if not written_group(stage):
         return
     book = _rules_for(stage)
     legal = {row["stage"] for table in ("groups", "m_groups") for row in book.rows(table)}
-    group = re.sub(r"(?i)^stage\s*", "", stage.group).strip()
-    group = group if group in legal else re.sub(r"[^IVABC0-9]", "", group.upper()) or group
+    group = written_group(stage)
     expected = _groups_written(written, book) if written is not None else set()
     if group not in legal:
         within = sorted(expected or {name for name in legal if name.startswith(group)})
-        statement = f"'{stage.group}' is not one stage group of lung cancer"
+        statement = f"'{stage.group or group}' is not one stage group of lung cancer"
         statement += f"; the categories written give {' or '.join(within)}." if expected else "."
         yield _finding(
             case,
@@ -276,10 +223,54 @@ def _check_against_findings(case: Case, stage: AssertedStage, written: WrittenSt
     book = _rules_for(stage)
     t, n, m, _ = derive_stage(case, book=book)
     for category, word in ((t, written.t), (n, written.n), (m, written.m)):
-        if word:
+        if not word:
+            continue
+        prefix = written.prefix_of(category.axis)
+        if set(prefix) & set("yra"):
+            yield _describe_other_time(case, stage, category.axis, prefix + word)
+        elif category.axis == "T" and "p" in prefix:
+            yield _compare_pathologic(case, stage, t, word, book)
+        else:
             yield _compare(case, stage, category, word, book)
-    yield _check_t_basis(case, stage, t, written, book)
-    yield _check_n_basis(case, stage, written)
+    if not set(written.prefix_of("T")) & set("yrap"):
+        yield _check_t_basis(case, stage, t, written, book)
+    if not set(written.prefix_of("N")) & set("yra"):
+        yield _check_n_basis(case, stage, written)
+
+
+def _describe_other_time(case: Case, stage: AssertedStage, axis: str, written: str) -> Assessment:
+    """After treatment (y), at recurrence (r) or autopsy (a): the findings are not said to be of that time."""
+    return _finding(
+        case,
+        stage,
+        f"tnm.asserted_{axis.lower()}",
+        _NOT_COMPARED,
+        f"{written} is a category after treatment, at recurrence or at autopsy; the findings recorded are "
+        "those before treatment and are not compared with it.",
+        reason="the findings of that time are not recorded",
+    )
+
+
+def _compare_pathologic(
+    case: Case, stage: AssertedStage, t: TnmCategory, word: str, book: RuleBook
+) -> Assessment:
+    """PT rests on the invasive size where that is stated; a size by imaging does not contradict it."""
+    invasive_mm = case.staging.invasive_mm
+    if invasive_mm is not None:
+        whole = replace(case.staging, size_mm=invasive_mm, solid_mm=None)
+        return _compare(case, stage, derive_t(whole, book=book), word, book)
+    if set(_expand_category(word, "T", book)) & set(t.stated):
+        return _compare(case, stage, t, word, book)
+    return _finding(
+        case,
+        stage,
+        "tnm.asserted_t",
+        _UNDECIDED,
+        f"p{word} as written rests on the invasive size, which is not stated; the size recorded does not "
+        "decide it.",
+        reason="not stated: the invasive size",
+        inputs=(Input("staging.invasive_mm", None),),
+    )
 
 
 def _compare(
@@ -358,7 +349,7 @@ def missing_node_facts(staging: Staging) -> tuple[str, ...]:
     tuple of str
         Of station, side and size.
     """
-    nodes = [node for node in staging.nodes if node.involved is Presence.PRESENT]
+    nodes = [node for node in read_sites(staging).staging.nodes if node.involved is Presence.PRESENT]
     has_station = any(parse_station(node)[0][:1].isdigit() for node in nodes)
     has_side = any(parse_station(node)[1] is not None or parse_station(node)[0] == "7" for node in nodes)
     has_size = any(node.short_axis_mm is not None for node in nodes)
@@ -368,13 +359,12 @@ def missing_node_facts(staging: Staging) -> tuple[str, ...]:
 
 def _check_bone_imaging(case: Case) -> Iterator[Assessment]:
     """Bone metastases seen without a study of the whole skeleton."""
-    bones = [
-        m for m in case.staging.metastases if m.site in ("bone", "skull") and m.presence is Presence.PRESENT
-    ]
+    places = read_sites(case.staging).sites
+    bones = [place.item for place in places if place.named.row.get("system") == "skeletal"]
     if not bones:
         return
     whole = [s for s in case.studies if s.modality in (Modality.BONE_SCAN, Modality.PET_CT)]
-    credit = find_rules("tnm").credit("site_bone")
+    credit = find_rules("tnm").credit("m1c1")
     inputs = tuple(Input(path_of("staging.metastases", m.id, "study"), m.study or None) for m in bones)
     common: dict[str, Any] = {
         "title": "Imaging behind bone metastases",

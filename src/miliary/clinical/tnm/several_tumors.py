@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from miliary.clinical.rulebook import RuleBook, RuleRow
-from miliary.clinical.tnm.tumor_size import size_row
+from miliary.clinical.tnm.tumor_size import size_row, solid_part_rows
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Staging
 from miliary.model.vocabulary import Lobe, TumorPattern
@@ -162,8 +162,14 @@ def _describe_primaries(staging: Staging, book: RuleBook) -> tuple[str, tuple[st
     for tumor in staging.other_tumors:
         size = tumor.size_mm if tumor.solid_mm is None else tumor.solid_mm
         where = f"{tumor.id}" + (f" ({tumor.lobe})" if tumor.lobe is not None else "")
-        by_size = "T not told, no size is stated" if size is None else size_row(size, book=book)["category"]
-        texts.append(f"{where}: {by_size}" + ("" if size is None else f" by size ({size:g} mm)"))
+        if size is None:
+            texts.append(f"{where}: T not told, no size is stated")
+            continue
+        rows: tuple[RuleRow, ...] = (size_row(size, book=book),)
+        if tumor.solid_mm is not None:
+            rows = solid_part_rows(tumor.solid_mm, tumor.size_mm, book=book)
+        names = " or ".join(dict.fromkeys(row["category"] for row in rows))
+        texts.append(f"{where}: {names} by size ({size:g} mm)")
     if not texts:
         return (
             "Several primaries are stated, of which only one is described; each is staged on its own.",
