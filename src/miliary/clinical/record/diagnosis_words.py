@@ -75,7 +75,7 @@ class _Token(NamedTuple):
     before: str = ""  # status of a cue that judges what follows it
     after: str = ""  # status of a cue that judges what stands before it
     is_adjacent: bool = False
-    is_plain: bool = False
+    role: str = ""  # of a plain word: grammar, noun, or marker (a stain or gene with a result of its own)
     organ: str = ""  # the tumor of an organ that is named
 
 
@@ -94,6 +94,7 @@ _NEAR = 2
 _ORIGINS = frozenset(("origin", "primary", "原発", "由来"))
 _COMMA = re.compile(r"[,、()\[\]]+")
 _UNKNOWN = re.compile(rf"[a-z0-9]+|[{_JAPANESE}]+|\?")
+_JAPANESE_NEGATION = re.compile(r"ない|なか|なく|ず|ません|ぬ|にく|難")
 _KANJI_RUN = re.compile(r"[\u30a1-\u30ff\u3400-\u9fff々ー]{2,}")
 
 
@@ -110,7 +111,9 @@ def fold_words(text: str) -> str:
         Full-width letters narrowed, in lower case, hyphens, underscores and slashes as spaces, apostrophes
         left out, "granulomas" and "granulomata" as "granuloma", single spaces.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\u2019", "")
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    folded = re.sub(r"\b(?:can't|can not)\b", "cannot", folded)
+    folded = re.sub(r"(?<=[a-z])n't\b", " not", folded).replace("'", "")
     folded = re.sub(r"(?<![a-z])([a-z]|vs|no)\.(?=\s*[a-z0-9])", r"\1 ", folded)
     folded = re.sub(r"[-\u2010-\u2015\u2212_/:\"]", " ", folded)
     folded = re.sub(r"oma(?:s|ta)\b", "oma", folded)
@@ -152,7 +155,7 @@ def read_diagnosis(text: str) -> DiagnosisReading:
 
 
 def _is_unknown(token: _Token) -> bool:
-    known = token.entity or token.before or token.after or token.is_plain or token.organ
+    known = token.entity or token.before or token.after or token.role or token.organ
     return not known and token.words != "?" and len(token.words) > 1
 
 
@@ -166,7 +169,7 @@ def _known_words() -> tuple[re.Pattern[str], dict[str, _Token]]:
     tokens: dict[str, _Token] = {}
     for row in book.rows("plain"):
         for name in list_names(row):
-            tokens[name] = _Token(name, is_plain=True)
+            tokens[name] = _Token(name, role=row["role"])
     for row in book.rows("organ"):
         for name in list_names(row):
             tokens[name] = _Token(name, organ=row["tumor"])
@@ -217,6 +220,8 @@ def _split_unknown(text: str) -> _Clause:
     for word in _UNKNOWN.findall(text):
         parts = [word] if word.isascii() else _KANJI_RUN.findall(word)
         tokens += [_Token(part) for part in parts]
+        if not word.isascii() and _JAPANESE_NEGATION.search(word):
+            tokens.append(_Token(word, after=DiagnosisStatus.UNCLEAR))
     return tokens
 
 
@@ -226,7 +231,7 @@ def _has_entity(clause: _Clause) -> bool:
 
 def _is_verdict_alone(clause: _Clause) -> bool:
     """Whether a clause names nothing and only judges what stood before it, as in "X, ruled out"."""
-    first = next((token for token in clause if not token.is_plain), None)
+    first = next((token for token in clause if token.role != "grammar"), None)
     return not _has_entity(clause) and first is not None and bool(first.after)
 
 
@@ -346,8 +351,13 @@ def _look_ahead(clause: _Clause, place: int) -> Iterator[DiagnosisStatus]:
     passed: _Clause = []
     for token in clause[place + 1 :]:
         is_far = any(other.words not in _CONNECTORS for other in passed)
-        if token.after and not (token.is_adjacent and is_far) and not _belongs_to_next(token, clause):
-            yield DiagnosisStatus(token.after)
+        is_of_marker = any(other.role == "marker" for other in passed)
+        if token.after and not (token.is_adjacent and is_far) and not is_of_marker:
+            if not _belongs_to_next(token, clause):
+                is_doubtful = token.after == DiagnosisStatus.NEGATED and any(map(_is_unknown, passed))
+                yield DiagnosisStatus.UNCLEAR if is_doubtful else DiagnosisStatus(token.after)
+        elif _is_unknown(token) and token.words.endswith("ed"):
+            yield DiagnosisStatus.UNCLEAR  # a verb that may deny it
         if token.before and (not token.after or token.before == DiagnosisStatus.CONFIRMED):
             return
         passed.append(token)
@@ -374,6 +384,8 @@ def _inherit(clauses: list[_Clause], number: int) -> DiagnosisStatus | None:
     for later in clauses[number + 1 :]:
         if any(token.before and not token.after for token in later):
             return None
+        if not _has_entity(later):
+            continue
         judged = [token for token in later if token.after and not token.is_adjacent]
         if judged:
             status = DiagnosisStatus(judged[-1].after)
