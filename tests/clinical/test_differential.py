@@ -189,7 +189,15 @@ SIGNS = {
     "lab_below": lambda row: {
         "labs": [{"id": name, "analyte": name, "value": 1, "unit": "1", "low": 2} for name in row["analytes"]]
     },
-    "histology": lambda row: {"specimens": [{"id": "s", "histology": f"{row['words'][0]} of the lung"}]},
+    "histology": lambda row: {
+        "specimens": [
+            {
+                "id": "s",
+                "site": "lung" if row.get("is_chest") else "",
+                "histology": f"{row.get('status', '')} {row['words'][0]}".strip(),
+            }
+        ]
+    },
     "invasion": lambda row: {"specimens": [{"id": "s", "invasion": {row["names"][0]: "present"}}]},
     "molecular": lambda row: {
         "molecular": [{"id": "m", "genes": [{"gene": row["genes"][0], "result": "positive"}]}]
@@ -209,7 +217,8 @@ FINDINGS = load_rules("differential", "2026-11").rows("finding")
 @pytest.mark.parametrize("row", FINDINGS, ids=lambda row: row.id)
 def test_every_finding_can_be_found_and_is_not_stated_in_an_empty_case(row):
     assert look_up(row, Case("empty")) == (Presence.NOT_STATED, ())
-    found = look_up(row, make_case(SIGNS[row["kind"]](row)))
+    history = {row["with_history"]: "present"} if row.get("with_history") else {}
+    found = look_up(row, make_case(SIGNS[row["kind"]](row) | ({"history": history} if history else {})))
     assert found.state is Presence.PRESENT
     assert found.facts
 
@@ -218,7 +227,7 @@ def test_every_finding_counts_for_or_against_some_cause():
     used = {
         name
         for row in load_rules("differential", "2026-11").rows("diagnosis")
-        for key in ("decisive", "supporting", "context", "against", "weak_against")
+        for key in ("proof", "decisive", "supporting", "context", "against", "weak_against")
         for name in row.get(key, ())
     }
     assert used == {row.id for row in FINDINGS}

@@ -21,8 +21,11 @@ from tests.clinical.cases import make_case, read_rows
 from tests.clinical.test_differential import build as build_vignette
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
-# Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs.
-ELSEWHERE = {"ctcae", "recist", "bridge", "comparability"}
+# Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs,
+# words by what they are read as.
+ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words"}
+# A site that is its own organ system is read alike without its row: that a case rests on it is enough.
+CREDIT_IS_ENOUGH = {("tnm", "sites")}
 NEEDS_SCANS = {("labs", "trend")}
 Key = tuple[str, str, str]
 

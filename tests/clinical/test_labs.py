@@ -10,7 +10,18 @@ import pytest
 from miliary.clinical.labs.lab_ranges import find_range
 from miliary.clinical.labs.lab_values import assess, find_fold, split_amylase, weigh_amylase
 from miliary.model.assessment import Assessment, Severity, Verdict
-from miliary.model.case import Case, Claim, Immunostain, LabResult, Patient, Specimen, Study, Treatment, When
+from miliary.model.case import (
+    Case,
+    Claim,
+    Immunostain,
+    LabResult,
+    Patient,
+    Specimen,
+    Staging,
+    Study,
+    Treatment,
+    When,
+)
 from miliary.model.vocabulary import Finding, History, Presence, Result, Sex, Symptom
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT
@@ -29,7 +40,15 @@ def amylase_case(**kwargs: Any) -> Case:
     labs = (lab("amylase_total", 584.0, "IU/L"), lab("amylase_pancreatic", 76.0, "IU/L"))
     studies = (Study(id="ct", findings=GLANDS),)
     return Case(
-        **{"id": "c", "patient": JAPAN, "labs": labs, "studies": studies, "treatments": (DRUG,), **kwargs}
+        **{
+            "id": "c",
+            "patient": JAPAN,
+            "labs": labs,
+            "studies": studies,
+            "treatments": (DRUG,),
+            "staging": Staging(primary=PRESENT),
+            **kwargs,
+        }
     )
 
 
@@ -90,6 +109,16 @@ def test_each_item_shown_not_to_be_so_keeps_it_possible(twin: str) -> None:
         )
     (found,) = pick(case, "labs.amylase_tumor")
     assert found.values == ("possible",)
+
+
+def test_without_a_tumor_on_record_raised_amylase_is_not_rated() -> None:
+    (found,) = pick(amylase_case(staging=Staging()), "labs.amylase_tumor")
+    assert found.verdict is Verdict.NOT_ASSESSABLE
+    assert found.values == ()
+    assert "no tumor" in found.statement
+    absent = Specimen(id="s", histology="no evidence of malignancy")
+    (denied,) = pick(amylase_case(staging=Staging(), specimens=(absent,)), "labs.amylase_tumor")
+    assert "no tumor" in denied.statement
 
 
 def test_a_normal_amylase_is_no_amylase_tumor() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from miliary.clinical.record.diagnosis_words import DiagnosisStatus, find_status, is_from_chest
+from miliary.clinical.record.microbiology_words import find_test
 from miliary.clinical.rulebook import RuleRow
 from miliary.model.assessment import Input
 from miliary.model.case import Case, LabResult, path_of
@@ -94,10 +96,32 @@ def _read_origin(row: RuleRow, case: Case) -> FindingFacts:
 
 def _read_tests(row: RuleRow, case: Case, wanted: Result) -> FindingFacts:
     """An indeterminate or failed test says nothing either way."""
+    if not applies(row, case):
+        return
     for test in case.microbiology:
-        if test.test in row.get("tests", ()) and test.result in (Result.POSITIVE, Result.NEGATIVE):
+        if find_test(test.test) in row.get("tests", ()) and test.result in (Result.POSITIVE, Result.NEGATIVE):
             state = Presence.PRESENT if test.result is wanted else Presence.ABSENT
             yield state, Input(path_of("microbiology", test.id, "result"), test.result.value)
+
+
+def applies(row: RuleRow, case: Case) -> bool:
+    """Whether a finding can be judged in a patient with this history.
+
+    Parameters
+    ----------
+    row : RuleRow
+        ``with_history`` and ``without_history`` name an item that must, or must not, be present: after BCG
+        instillations a test of the M. tuberculosis complex is another finding than without them.
+    case : Case
+
+    Returns
+    -------
+    bool
+    """
+    wanted, unwanted = row.get("with_history"), row.get("without_history")
+    if wanted and case.past(History(wanted)) is not Presence.PRESENT:
+        return False
+    return not unwanted or case.past(History(unwanted)) is not Presence.PRESENT
 
 
 def _read_lab(row: RuleRow, case: Case, *, is_above: bool) -> FindingFacts:
@@ -134,10 +158,20 @@ def _read_all_low(row: RuleRow, case: Case) -> FindingFacts:
 
 
 def _read_histology(row: RuleRow, case: Case) -> FindingFacts:
-    """Tissue says what it shows; that a word is not used is no statement."""
+    """Tissue says what its diagnosis affirms or denies; that a diagnosis is not named is no statement."""
+    if not applies(row, case):
+        return
+    states = {
+        DiagnosisStatus(row.get("status", "confirmed")): Presence.PRESENT,
+        DiagnosisStatus.NEGATED: Presence.ABSENT,
+    }
     for specimen in case.specimens:
-        if any(word in specimen.histology.lower() for word in row["words"]):
-            yield Presence.PRESENT, Input(path_of("specimens", specimen.id, "histology"), specimen.histology)
+        state = states.get(find_status(specimen.histology, row["words"]) or DiagnosisStatus.UNCLEAR)
+        if state is None or (row.get("is_chest") is not None and is_from_chest(specimen) != row["is_chest"]):
+            continue
+        if state is Presence.ABSENT and row.get("status"):
+            continue
+        yield state, Input(path_of("specimens", specimen.id, "histology"), specimen.histology)
 
 
 def _read_invasion(row: RuleRow, case: Case) -> FindingFacts:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from miliary.clinical.miliary.bridge import assess_scans
 from miliary.clinical.recist.criteria import RecistOptions
+from miliary.clinical.record.tumor import list_other_proof
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import Case
@@ -32,7 +33,7 @@ RULES: tuple[str, ...] = (
         "events.adverse_events",
         "labs.lab_values",
     ),
-    *("record.consistency", "record.care", "record.literature"),
+    *("record.words", "record.consistency", "record.care", "record.literature"),
 )
 
 _ID = re.compile(r"\[([^\]]+)\]")
@@ -63,10 +64,14 @@ def assess_case(
     """
     from miliary.clinical.labs.course import assess_course  # slow to import for its units
 
+    # Where tissue or culture proves another cause and no lung cancer is on record there is none to stage.
+    other_proof = list_other_proof(case)
+    rules = [name for name in RULES if name != "tnm.staging" or not other_proof]
+
     options: dict[str, dict[str, Any]] = {"recist.response": {"options": response}}
     found = [
         assessment
-        for name in RULES
+        for name in rules
         for assessment in import_module(f"miliary.clinical.{name}").assess(case, **options.get(name, {}))
     ]
     origins = _find_origins(case)

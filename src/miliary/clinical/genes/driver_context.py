@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case
@@ -66,7 +67,7 @@ def _applies(row: RuleRow, gene: str, population: str, case: Case) -> bool:
     if row.get("smoking") and (smoking is None or smoking is not Smoking(row["smoking"])):
         return False
     histology = row.get("histology", "")
-    return not histology or any(histology in specimen.histology.lower() for specimen in case.specimens)
+    return not histology or any(list_specimens(case, (histology,)))
 
 
 def _is_diffuse(case: Case) -> bool:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from miliary.clinical.genes.driver_context import describe_dissemination, list_frequencies
+from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, GeneResult, MolecularReport, path_of
@@ -138,8 +139,7 @@ def find_gene_status(case: Case, rules: RuleBook | None = None) -> tuple[GeneFin
 def _is_applicable(case: Case) -> bool:
     if case.molecular or any(stain.target.upper() not in ("PD-L1", "AMYLASE") for stain in case.immunostains):
         return True
-    words = ("adenocarcinoma", "nsclc", "non-small")
-    return any(word in specimen.histology.lower() for specimen in case.specimens for word in words)
+    return any(list_specimens(case, ("adenocarcinoma", "non_small_cell_carcinoma")))
 
 
 def _list_evidence(case: Case, book: RuleBook) -> Iterator[GeneTestResult]:

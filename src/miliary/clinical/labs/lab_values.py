@@ -14,7 +14,8 @@ from miliary.clinical.labs.lab_ranges import (
     is_before_treatment,
     load_labs,
 )
-from miliary.clinical.rulebook import RuleRow
+from miliary.clinical.record.tumor import has_tumor
+from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, LabResult, days_between, path_of
 from miliary.model.vocabulary import Finding, History, Presence, Result, Symptom
@@ -437,6 +438,8 @@ def _read_tissue_stain(case: Case) -> bool | None:
 
 def _describe_tier(case: Case, evidence: AmylaseEvidence) -> Assessment:
     book = load_labs()
+    if not has_tumor(case):
+        return _refuse_tier(case, book)
     tiers = evidence.find_tiers(book.rows("tier"))
     missing = [name.replace("_", " ") for name, shown in evidence.items.items() if shown is None]
     against = [name.replace("_", " ") for name, shown in evidence.items.items() if shown is False]
@@ -458,6 +461,23 @@ def _describe_tier(case: Case, evidence: AmylaseEvidence) -> Assessment:
         ),
         origin=case.origin,
         **book.credit("possible", "probable", "definite", "serum_alone", "fall_with_treatment"),
+    )
+
+
+def _refuse_tier(case: Case, book: RuleBook) -> Assessment:
+    """Amylase alone is no evidence for a tumor that makes it: there must be a tumor."""
+    return Assessment(
+        rule_id="labs.amylase_tumor",
+        title="Evidence for a tumor that makes amylase",
+        verdict=Verdict.NOT_ASSESSABLE,
+        severity=Severity.NOTE,
+        statement="Amylase is raised, but the record holds no tumor, so none is rated as its source.",
+        reason="no tumor is on record",
+        inputs=tuple(
+            _input(lab) for lab in case.labs if lab.analyte in {_TOTAL, _PANCREATIC, _SALIVARY, "lipase"}
+        ),
+        origin=case.origin,
+        **book.credit("serum_alone"),
     )
 
 

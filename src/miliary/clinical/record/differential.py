@@ -1,22 +1,24 @@
 """Causes of a miliary pattern, ranked: what speaks for each, what against, what is missing, a next test.
 
 The order is expert knowledge in three steps (for, neutral, against), not a probability, and says so. Where a
-likelihood ratio was published it is shown with its setting. A negative interferon-gamma release assay never
-closes the question of tuberculosis.
+likelihood ratio was published it is shown with its setting. A cause that tissue or culture proves stands
+before every cause that only indirect findings speak for, and settles the question. A negative
+interferon-gamma release assay never closes the question of tuberculosis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from miliary.clinical.findings import FindingState, look_up
+from miliary.clinical.findings import FindingState, applies, look_up
 from miliary.clinical.miliary.definition import best_described_study
+from miliary.clinical.record.microbiology_words import find_test, find_test_row
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, MicrobiologyResult, path_of
-from miliary.model.vocabulary import Distribution, Finding, Presence, Result
+from miliary.model.vocabulary import Distribution, Finding, Modality, Presence, Result
 
 LABEL = "expert-ordinal, not validated"
 _IGRA = {"igra": "", "igra_quantiferon": "quantiferon", "igra_tspot": "t_spot"}
@@ -53,12 +55,15 @@ class RankedDiagnosis:
     evidence : tuple of WeighedFinding
     missing : tuple of str
         Decisive and supporting findings that are not stated.
+    proof : tuple of str
+        Findings in tissue or culture that prove it; empty where there is none.
     """
 
     row: RuleRow
     steps: float
     evidence: tuple[WeighedFinding, ...]
     missing: tuple[str, ...]
+    proof: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -88,14 +93,16 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     book = rules or find_rules("differential")
     frequencies = tuple(_list_frequencies(case, book))
     tuberculosis = (*_check_tuberculosis(case, book), *_describe_detection(case, book))
-    if best_described_study(case) is None and not case.has_claim("miliary"):
-        return (*frequencies, *tuberculosis)
     ranked = rank_diagnoses(case, book)
+    is_described = best_described_study(case) is not None or case.has_claim("miliary")
+    if not is_described and not is_described_on_radiograph(case):
+        return (*frequencies, *tuberculosis)
     likely = [cause for cause in ranked if any(item.steps > 0 and item.facts for item in cause.evidence)]
     return (
         *frequencies,
         _summarize(case, likely, book),
-        *(_assess_diagnosis(cause, number, case, book) for number, cause in enumerate(likely, start=1)),
+        *_assess_each(likely, case, book),
+        *_describe_inseparable(case, book),
         *tuberculosis,
     )
 
@@ -112,17 +119,36 @@ def rank_diagnoses(case: Case, rules: RuleBook | None = None) -> tuple[RankedDia
     Returns
     -------
     tuple of RankedDiagnosis
-        Most steps first; equals in the order of the file.
+        Those proved by tissue or culture first, then most steps first; equals in the order of the file.
     """
     book = rules or find_rules("differential")
     found = {row.id: look_up(row, case) for row in book.rows("finding")}
     ranked = [_weigh(row, found, case, book) for row in book.rows("diagnosis")]
-    return tuple(sorted(ranked, key=lambda cause: -cause.steps))
+    return tuple(sorted(ranked, key=lambda cause: (not cause.proof, -cause.steps)))
+
+
+def is_described_on_radiograph(case: Case) -> bool:
+    """Whether a radiograph shows many or diffuse nodules; it does not say where in the lobules they lie.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    bool
+    """
+    return any(
+        Presence.PRESENT in (study.nodules.is_innumerable, study.nodules.is_diffuse)
+        for study in case.studies
+        if study.modality is Modality.XRAY and study.nodules is not None
+    )
 
 
 def _weigh(row: RuleRow, found: dict[str, FindingState], case: Case, book: RuleBook) -> RankedDiagnosis:
     steps, half = book.row("steps"), book.row("half_steps")
-    evidence: list[WeighedFinding] = []
+    proof = [name for name in row.get("proof", ()) if _has_state(found, name, Presence.PRESENT)]
+    evidence = [_weigh_finding(name, book.row("proof_step")["proof"], found) for name in proof]
     for key, weight in (
         ("decisive", steps["decisive"]),
         ("supporting", steps["supporting"]),
@@ -133,7 +159,7 @@ def _weigh(row: RuleRow, found: dict[str, FindingState], case: Case, book: RuleB
         evidence += [
             _weigh_finding(name, weight, found)
             for name in row.get(key, ())
-            if _has_state(found, name, Presence.PRESENT)
+            if _has_state(found, name, Presence.PRESENT) and not (name in proof and weight > 0)
         ]
     evidence += [
         _weigh_finding(f"no {name}", steps["decisive_absent"], found)
@@ -145,8 +171,22 @@ def _weigh(row: RuleRow, found: dict[str, FindingState], case: Case, book: RuleB
             WeighedFinding("common in a published series", book.row("frequency_step")["common"], ())
         )
     evidence += _weigh_pattern(row, case, steps, half)
-    missing = [n for n in (*row["decisive"], *row["supporting"]) if _has_state(found, n, Presence.NOT_STATED)]
-    return RankedDiagnosis(row, sum(item.steps for item in evidence), tuple(evidence), tuple(missing))
+    missing = [
+        name
+        for name in (*row["decisive"], *row["supporting"])
+        if _has_state(found, name, Presence.NOT_STATED) and _is_asked(book.row(name), case)
+    ]
+    steps_in_all = sum(item.steps for item in evidence)
+    return RankedDiagnosis(row, steps_in_all, tuple(evidence), tuple(missing), _in_words(proof))
+
+
+def _in_words(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.replace("_", " ") for name in names)
+
+
+def _is_asked(row: RuleRow, case: Case) -> bool:
+    """Whether it would help to state a finding that is not stated."""
+    return bool(row.get("is_asked", True)) and applies(row, case)
 
 
 def _has_state(found: dict[str, FindingState], name: str, state: Presence) -> bool:
@@ -230,12 +270,17 @@ def _summarize(case: Case, likely: list[RankedDiagnosis], book: RuleBook) -> Ass
     names = tuple(cause.id for cause in likely)
     text = ", ".join(f"{cause.row['name']} ({cause.steps:+g})" for cause in likely[:3])
     rows = [cause.row for cause in likely[:3]] or list(book.rows("weight"))
+    proved = [cause for cause in likely if cause.proof]
+    settled = " and ".join(f"{cause.row['name']} ({', '.join(cause.proof)})" for cause in proved)
+    lead = f"Settled by tissue or culture: {settled}. " if proved else ""
+    if best_described_study(case) is None and is_described_on_radiograph(case):
+        lead += "The nodules are described on a radiograph, so their distribution counts for nothing. "
     return Assessment(
         "differential.ranking",
         "Causes of the miliary pattern",
         Verdict.MET if likely else Verdict.NOT_ASSESSABLE,
         Severity.INFO,
-        f"First by recorded findings ({LABEL}): {text}."
+        f"{lead}First by recorded findings ({LABEL}): {text}."
         if likely
         else "No recorded finding tells one cause of the pattern from another.",
         "" if likely else "no finding that counts is stated",
@@ -246,7 +291,15 @@ def _summarize(case: Case, likely: list[RankedDiagnosis], book: RuleBook) -> Ass
     )
 
 
-def _assess_diagnosis(cause: RankedDiagnosis, number: int, case: Case, book: RuleBook) -> Assessment:
+def _assess_each(likely: list[RankedDiagnosis], case: Case, book: RuleBook) -> Iterator[Assessment]:
+    is_settled = any(cause.proof for cause in likely)
+    for number, cause in enumerate(likely, start=1):
+        yield _assess_diagnosis(cause, number, case, book, is_settled=is_settled)
+
+
+def _assess_diagnosis(
+    cause: RankedDiagnosis, number: int, case: Case, book: RuleBook, *, is_settled: bool
+) -> Assessment:
     ratios = [row for row in book.rows("ratio") if _applies(row, cause.id, case)]
     parts = [f"for: {', '.join(cause.list_names(is_for=True))}"]
     against = cause.list_names(is_for=False)
@@ -259,15 +312,17 @@ def _assess_diagnosis(cause: RankedDiagnosis, number: int, case: Case, book: Rul
     ]
     parts += [f"as context, likelihood ratio {r['likelihood_ratio']:g} ({r['setting']})" for r in context]
     missing = [name.replace("_", " ") for name in cause.missing]
-    parts += [f"not stated: {', '.join(missing)}"] if missing else []
-    parts += [f"next test named by the sources: {cause.row['next_test']}"]
+    parts += [f"proved by: {', '.join(cause.proof)}"] if cause.proof else []
+    parts += [f"not stated: {', '.join(missing)}"] if missing and not is_settled else []
+    # Where tissue or culture has settled the question no further test is named for it.
+    parts += [] if is_settled else [f"next test named by the sources: {cause.row['next_test']}"]
     return Assessment(
         f"differential.{cause.id}",
         str(cause.row["name"]),
-        Verdict.NOT_ASSESSABLE,
+        Verdict.MET if cause.proof else Verdict.NOT_ASSESSABLE,
         Severity.INFO,
         f"{cause.row['name']}, place {number} ({cause.steps:+g} steps, {LABEL}); {'; '.join(parts)}.",
-        "a differential weighs, it does not decide",
+        "" if cause.proof else "a differential weighs, it does not decide",
         value=number,
         values=tuple(parts),
         inputs=tuple(fact for item in cause.evidence for fact in item.facts),
@@ -281,16 +336,50 @@ def _applies(row: RuleRow, diagnosis: str, case: Case) -> bool:
     if row["diagnosis"] != diagnosis or not row.drives or row.get("context_only"):
         return False
     result = Result.POSITIVE if row["finding"] == "igra_positive" else Result.NEGATIVE
-    if not any(_IGRA.get(t.test) == row["assay"] and t.result is result for t in case.microbiology):
+    if not any(
+        _IGRA.get(find_test(t.test)) == row["assay"] and t.result is result for t in case.microbiology
+    ):
         return False
-    has_hiv = any(t.test == "hiv" and t.result is Result.POSITIVE for t in case.microbiology)
+    has_hiv = any(find_test(t.test) == "hiv" and t.result is Result.POSITIVE for t in case.microbiology)
     return has_hiv if row.get("with") == "hiv" else not has_hiv or result is Result.POSITIVE
+
+
+def _describe_inseparable(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """Positive tests of the M. tuberculosis complex after BCG instillations: they tell no species."""
+    row = book.row("tb_complex_positive_after_bcg")
+    found = look_up(row, case)
+    if (
+        found.state is not Presence.PRESENT
+        or look_up(book.row("bcg_species_identified"), case).state.is_known
+    ):
+        return
+    history = str(row["with_history"])
+    words = [
+        f"{test.test} is positive for {known['cannot_separate']}"
+        for test in case.microbiology
+        if test.result is Result.POSITIVE
+        and (known := find_test_row(test.test)) is not None
+        and known.id in row["tests"]
+    ]
+    yield Assessment(
+        "differential.inseparable",
+        "Tests that do not tell M. tuberculosis from BCG",
+        Verdict.NOT_ASSESSABLE,
+        Severity.QUERY,
+        f"After instillation of BCG {'; '.join(words)}: such a test does not tell M. tuberculosis from BCG. "
+        "The record names no species.",
+        "not stated: the species of the mycobacterium",
+        values=tuple(words),
+        inputs=(*found.facts, Input(f"history.{history}", "present")),
+        origin=case.origin,
+        **book.credit(row),
+    )
 
 
 def _check_tuberculosis(case: Case, book: RuleBook) -> Iterator[Assessment]:
     """A negative release assay, or a claim of exclusion, without culture or nucleic acid test."""
     row = book.row("igra_bound")
-    tests = [t for t in case.microbiology if t.test in _IGRA and t.result is Result.NEGATIVE]
+    tests = [t for t in case.microbiology if find_test(t.test) in _IGRA and t.result is Result.NEGATIVE]
     claim = next((c for c in case.claims if c.kind == "tuberculosis_excluded"), None)
     missing = _list_missing_tests(case, tests, row)
     if not missing or (not tests and claim is None):
@@ -341,13 +430,17 @@ def _describe_detection(case: Case, book: RuleBook) -> Iterator[Assessment]:
 
 
 def _list_missing_tests(case: Case, igra: list[MicrobiologyResult], row: RuleRow) -> tuple[str, ...]:
-    done = {test.test for test in case.microbiology if test.result in (Result.POSITIVE, Result.NEGATIVE)}
+    done = {
+        find_test(test.test)
+        for test in case.microbiology
+        if test.result in (Result.POSITIVE, Result.NEGATIVE)
+    }
     words = {"tb_culture": "tuberculosis culture", "tb_naat": "tuberculosis nucleic acid test"}
     missing = [words[name] for name in row["closed_by"] if name not in done]
     if "hiv" not in done:
         missing.append("HIV test")
-    if any(test.test == "igra" for test in igra):
+    if any(find_test(test.test) == "igra" for test in igra):
         missing.append("name of the release assay")
-    if any(test.test != "igra_tspot" and test.mitogen_iu_per_ml is None for test in igra):
+    if any(find_test(test.test) != "igra_tspot" and test.mitogen_iu_per_ml is None for test in igra):
         missing.append("its nil and mitogen values")
     return tuple(missing)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from miliary.clinical.genes.drivers import GeneStatus, find_gene_status
 from miliary.clinical.miliary.definition import best_described_study
+from miliary.clinical.record.diagnosis_words import list_specimens
+from miliary.clinical.record.microbiology_words import find_test
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.clinical.tnm.separate_nodules import nodule_places
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
@@ -14,6 +16,10 @@ from miliary.model.case import Case
 from miliary.model.vocabulary import Presence, Result, Smoking
 
 _MAX_SIMILAR = 8
+_TISSUE_FEATURES = (
+    (("adenocarcinoma",), "adenocarcinoma"),
+    (("granuloma", "caseating_granuloma"), "granulomas"),
+)
 _TUBERCULOSIS_TESTS = ("igra", "igra_quantiferon", "igra_tspot", "tb_culture", "tb_naat", "afb_smear")
 
 
@@ -95,10 +101,9 @@ def _list_features(case: Case) -> Iterator[tuple[str, Input]]:
     yield from _list_dissemination(case)
     if case.has_claim("amylase_producing_tumor"):
         yield "amylase", Input("claims", "amylase_producing_tumor")
-    for specimen in case.specimens:
-        for word, feature in (("adenocarcinoma", "adenocarcinoma"), ("granuloma", "granulomas")):
-            if word in specimen.histology.lower():
-                yield feature, Input(f"specimens[{specimen.id}].histology", specimen.histology)
+    for entities, feature in _TISSUE_FEATURES:
+        for _, fact in list_specimens(case, entities):
+            yield feature, fact
 
 
 def _list_dissemination(case: Case) -> Iterator[tuple[str, Input]]:
@@ -111,7 +116,7 @@ def _list_dissemination(case: Case) -> Iterator[tuple[str, Input]]:
         if is_far and nodules.are_metastases is Presence.PRESENT:
             yield "m1a", Input(f"staging.separate_nodules[{nodules.id}].are_metastases", "present")
     for test in case.microbiology:
-        if test.test in _TUBERCULOSIS_TESTS and test.result is Result.NEGATIVE:
+        if find_test(test.test) in _TUBERCULOSIS_TESTS and test.result is Result.NEGATIVE:
             yield "mimics_tuberculosis", Input(f"microbiology[{test.id}].result", test.result.value)
 
 

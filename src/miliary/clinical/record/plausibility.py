@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, When, days_between, path_of
@@ -110,10 +111,9 @@ def _check_histology(case: Case, book: RuleBook) -> Iterator[Assessment]:
     """Two specimens with different tumor types."""
     row = book.row("histology")
     found = {
-        kind: specimen
-        for specimen in case.specimens
+        kind.replace("_", " "): specimen
         for kind in row["types"]
-        if kind in specimen.histology.lower() and f"non-{kind}" not in specimen.histology.lower()
+        for specimen, _ in list_specimens(case, (kind,))
     }
     if len(found) > 1 and len({specimen.id for specimen in found.values()}) > 1:
         facts = [(path_of("specimens", s.id, "histology"), s.histology) for s in found.values()]
