@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from miliary.clinical.registry import RULES, assess_case
-from miliary.clinical.rulebook import RuleBook, RuleRow, list_rules, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules, list_rules, load_rules
 from miliary.exchange.case.case_file import read_case
 from miliary.model.case import Case
 from tests.clinical.cases import make_case, read_rows
@@ -24,8 +24,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
 # Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs,
 # words by what they are read as.
 ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words"}
-# A site that is its own organ system is read alike without its row: that a case rests on it is enough.
-CREDIT_IS_ENOUGH = {("tnm", "sites")}
 NEEDS_SCANS = {("labs", "trend")}
 Key = tuple[str, str, str]
 
@@ -47,9 +45,9 @@ def built_cases() -> Iterator[Case]:
     """One case for each row of long tables that differ in a word and a number."""
     yield from _range_cases()
     yield from _lab_cases()
-    for option in load_rules("therapy", "2026-11").rows("option"):
+    for option in find_rules("therapy").rows("option"):
         yield _option_case(option)
-    for row in load_rules("therapy", "2026-11").rows("dose"):
+    for row in find_rules("therapy").rows("dose"):
         yield _dose_case(row)
     for row in load_rules("drivers", "2026-11").rows("scope"):
         yield from (_scope_case(row, gene) for gene in row["genes"])

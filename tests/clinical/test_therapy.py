@@ -2,14 +2,15 @@
 
 import pytest
 
-from miliary.clinical.drugs.dose import find_daily_totals_mg, find_label_region
+from miliary.clinical.drugs.dose import find_daily_totals_mg
+from miliary.clinical.drugs.label_regions import find_label_region
 from miliary.clinical.drugs.therapy import assess
-from miliary.clinical.rulebook import load_rules
+from miliary.clinical.rulebook import find_rules
 from miliary.model.assessment import Severity, Verdict
 from miliary.model.case import Case, Treatment
 from tests.clinical.cases import make_case
 
-RULES = load_rules("therapy", "2026-11")
+RULES = find_rules("therapy")
 
 
 def find(facts, rule_id):
@@ -44,6 +45,23 @@ def treated(**more):
         ("lorlatinib", "EU", "nsclc", 75, 1, "met", "note"),
         ("lorlatinib", "EU", "nsclc", 100, 2, "not_met", "query"),
         ("ensartinib", "US", "nsclc", 225, 1, "met", "info"),
+        ("alectinib", "US", "nsclc", 600, 1, "not_met", "query"),
+        ("alectinib", "US", "nsclc", 1200, 1, "not_met", "query"),
+        ("alectinib", "JP", "nsclc", 600, 1, "not_met", "query"),
+        ("osimertinib", "US", "nsclc", 80, 1, "met", "info"),
+        ("osimertinib", "US", "nsclc", 40, 2, "not_met", "query"),
+        ("Tagrisso", "EU", "nsclc", 40, 1, "met", "note"),
+        ("AZD9291", "US", "nsclc", 160, 1, "not_met", "query"),
+        ("osimertinib mesylate", "US", "nsclc", 80, 1, "met", "info"),
+        ("Alecensa", "JP", "nsclc", 600, 2, "not_met", "query"),
+        ("ALECENSA®", "US", "nsclc", 600, 2, "met", "info"),
+        ("brigatinib", "US", "nsclc", 120, 1, "met", "note"),
+        ("brigatinib", "US", "nsclc", 90, 2, "not_met", "query"),
+        ("adagrasib", "US", "nsclc", 600, 2, "met", "info"),
+        ("adagrasib", "US", "nsclc", 600, 1, "met", "note"),
+        ("adagrasib", "US", "nsclc", 300, 2, "not_met", "query"),
+        ("sotorasib", "US", "nsclc", 960, 1, "met", "info"),
+        ("capmatinib", "US", "nsclc", 400, 1, "not_met", "query"),
         ("ensartinib", "JP", "nsclc", 225, 1, "not_assessable", "note"),
     ],
 )
@@ -227,10 +245,10 @@ def test_child_pugh_c_has_a_labeled_dose_of_its_own(dose, liver, verdict):
 
 @pytest.mark.parametrize(
     ("dose", "verdict"),
-    [(180, Verdict.MET), (90, Verdict.MET), (120, Verdict.NOT_ASSESSABLE), (240, Verdict.NOT_MET)],
+    [(600, Verdict.MET), (400, Verdict.NOT_ASSESSABLE), (800, Verdict.NOT_MET)],
 )
 def test_steps_of_a_label_that_are_not_encoded_are_not_held_against_a_dose(dose, verdict):
-    found = run_drug(drug("brigatinib", dose))["therapy.dose.d"]
+    found = run_drug(drug("entrectinib", dose))["therapy.dose.d"]
     assert found.verdict is verdict
     if verdict is Verdict.NOT_ASSESSABLE:
         assert found.reason == "the steps of the label are not encoded"
@@ -260,3 +278,81 @@ def test_doses_compared_in_practice_are_shown_as_of_groups():
     assert "0.82 (0.44-1.51)" in found.statement
     assert "not of this patient" in found.statement
     assert not any("dose_cohort" in name for name in run_drug(drug("lorlatinib", 100)))
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_raised"),
+    [
+        ([drug("brigatinib", 180)], True),
+        ([drug("Alunbrig", 180)], True),
+        ([drug("brigatinib", 90)], False),
+        ([drug("brigatinib", 180, start="day 7"), drug("brigatinib", 90, id="e", stop="day 7")], False),
+        ([drug("repotrectinib", 160, 2)], True),
+        ([drug("repotrectinib", 160, 1)], False),
+        ([drug("alectinib", 600, 2)], False),
+    ],
+)
+def test_a_full_dose_without_the_lower_one_of_the_first_days_is_asked_about(entries, is_raised):
+    entries = [{"start": "day 0"} | entry for entry in entries]
+    found = {item.rule_id: item for item in assess(make_case({"treatments": entries}))}
+    assert ("therapy.no_lead_in.d" in found) is is_raised
+    if is_raised:
+        assert found["therapy.no_lead_in.d"].severity is Severity.QUERY
+
+
+@pytest.mark.parametrize(
+    ("gene", "alteration", "line", "region", "holds"),
+    [
+        ("ERBB2", "mutation", 1, "US", "zongertinib"),
+        ("HER2", "exon 20 insertion", 1, "US", "zongertinib"),
+        ("ERBB2", "mutation", 2, "US", "sevabertinib"),
+        ("ERBB2", "mutation", 2, "JP", "zongertinib"),
+        ("EGFR", "L858R", 2, "US", "datopotamab deruxtecan"),
+        ("EGFR", "G719X", 1, "US", "afatinib"),
+        ("EGFR", "S768I", 1, "US", "afatinib"),
+        ("EGFR", "L861Q", 1, "US", "afatinib"),
+        ("EGFR", "T790M", 2, "US", "osimertinib"),
+        ("EGFR", "exon 20 insertion", 2, "US", "sunvozertinib"),
+        ("ROS1", "fusion", 1, "US", "taletrectinib"),
+        ("ROS1", "fusion", 2, "JP", "taletrectinib"),
+        ("MET", "overexpression", 2, "US", "telisotuzumab vedotin"),
+    ],
+)
+def test_options_of_the_newest_edition_rest_on_a_text_that_was_read(gene, alteration, line, region, holds):
+    facts = {
+        "patient": {"region": region},
+        "molecular": [{"id": "m", "genes": [{"gene": gene, "result": "positive", "alteration": alteration}]}],
+        "treatments": [{"id": "t", "name": "x", "line": line}],
+    }
+    (found,) = [item for item in assess(make_case(facts)) if item.rule_id.startswith("therapy.options.")]
+    assert holds in found.values
+    rows = [row for row in RULES.rows("option") if holds in row["drugs"] and region in row["regions"]]
+    assert {row.basis.value for row in rows} == {"read"}
+
+
+def test_the_condition_of_an_option_is_part_of_the_statement():
+    facts = {
+        "patient": {"region": "US"},
+        "molecular": [{"id": "m", "genes": [{"gene": "EGFR", "result": "positive", "alteration": "L858R"}]}],
+        "treatments": [{"id": "t", "name": "carboplatin", "line": 2}],
+    }
+    found = find(facts, "therapy.options.egfr")
+    assert "datopotamab deruxtecan (after EGFR-directed therapy and platinum chemotherapy)" in found.statement
+
+
+def test_an_amplification_is_no_mutation_of_an_option():
+    facts = {
+        "patient": {"region": "US"},
+        "molecular": [
+            {"id": "m", "genes": [{"gene": "ERBB2", "result": "positive", "alteration": "amplification"}]}
+        ],
+    }
+    assert find(facts, "therapy.options.erbb2").values == ()
+
+
+def test_every_row_of_the_newest_edition_read_on_its_day_cites_what_was_read():
+    tables = ("name", "reproduction", "interaction")
+    rows = [row for table in tables for row in RULES.rows(table)]
+    assert len(rows) > 100
+    assert {row.basis.value for row in rows} == {"read"}
+    assert {RULES.citations[cited].basis.value for row in rows for cited in row.citations} == {"read"}

@@ -54,7 +54,7 @@ from typing import Any, NamedTuple
 from miliary.errors import RuleError
 from miliary.model import vocabulary
 
-ROW_KEYS = ("id", "citations", "basis", "confidence", "as_of")
+ROW_KEYS = ("id", "citations", "basis", "confidence", "as_of", "recheck")
 
 # Unit meant by the end of a key, and the range that it implies whatever the quantity.
 UNIT_SUFFIXES: Mapping[str, tuple[str, tuple[float, float] | None]] = MappingProxyType(

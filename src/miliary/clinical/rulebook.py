@@ -9,11 +9,13 @@ Editions are found, not listed: a file ``rules/SYSTEM/EDITION.toml`` is an editi
     title = "..."
     as_of = 2025-11-01           # when its content was last checked
     in_force = "..."             # optional: when the edition itself applied, in words
+    recheck = 2027-05-01         # optional: when its rows are to be compared with their sources again
 
     [citations.rami_porta_2024]
     text = "Rami-Porta ... 2024"
     doi = "10.1016/..."          # optional
     basis = "read"               # read, secondary or unverified
+    recheck = 2026-12-01         # optional: a day of its own
 
     [[groups]]                   # any number of tables of rows, any names
     id = "t1a_n0"                # unique in the file
@@ -54,8 +56,8 @@ from miliary.model.assessment import Basis
 # The folder of the rule files, one folder per system. Another folder may be put in its place.
 RULES_FOLDER = Path(__file__).with_name("rules")
 SCHEMA_FILE = "schema.toml"
-_HEAD_KEYS = ("system", "edition", "title", "as_of", "in_force")
-_CITATION_KEYS = ("text", "basis", "doi")
+_HEAD_KEYS = ("system", "edition", "title", "as_of", "in_force", "recheck")
+_CITATION_KEYS = ("text", "basis", "doi", "recheck")
 _CONFIDENCES = ("H", "M", "L")
 _WEAKEST_LAST = (Basis.READ, Basis.SECONDARY, Basis.UNVERIFIED)
 _ID = re.compile(r"[a-z0-9][a-z0-9_.+-]*\Z")
@@ -74,12 +76,15 @@ class Citation:
         Whether the source itself was read.
     doi : str
         Empty where none is known.
+    recheck : date or None
+        When the source is to be looked at again, where that differs from the date of its file.
     """
 
     id: str
     text: str
     basis: Basis
     doi: str = ""
+    recheck: dt.date | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class RuleRow:
         When it was last checked, where that differs from the date of its file.
     data : mapping of str to Any
         Everything else, as its table's schema declares.
+    recheck : date or None
+        When it is to be compared with its sources again, where that differs from the date of its file.
     """
 
     id: str
@@ -109,6 +116,7 @@ class RuleRow:
     confidence: str
     as_of: dt.date | None
     data: Mapping[str, Any]
+    recheck: dt.date | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.data[name]
@@ -134,6 +142,8 @@ class RuleBook:
         When its content was last checked.
     citations : mapping of str to Citation
     tables : mapping of str to tuple of RuleRow
+    recheck : date or None
+        When rows without a date of their own are to be compared with their sources again.
     """
 
     system: str
@@ -142,6 +152,7 @@ class RuleBook:
     as_of: dt.date | None
     citations: Mapping[str, Citation]
     tables: Mapping[str, tuple[RuleRow, ...]]
+    recheck: dt.date | None = None
 
     @property
     def label(self) -> str:
@@ -165,6 +176,37 @@ class RuleBook:
     def all_rows(self) -> tuple[RuleRow, ...]:
         """The rows of every table."""
         return tuple(row for rows in self.tables.values() for row in rows)
+
+    def find_recheck_date(self, row: RuleRow) -> dt.date | None:
+        """The first day on which a row is to be compared with its sources again.
+
+        Parameters
+        ----------
+        row : RuleRow
+
+        Returns
+        -------
+        date or None
+            The earliest date of the row and its citations, or else that of the file; None where none is set.
+        """
+        dates = [row.recheck, row.get("recheck_after"), *(self.citations[c].recheck for c in row.citations)]
+        return min((date for date in dates if date is not None), default=self.recheck)
+
+    def list_due_rows(self, on: dt.date) -> tuple[RuleRow, ...]:
+        """Rows whose recheck date has passed.
+
+        Parameters
+        ----------
+        on : date
+            The day of asking; a row whose date is this day is not due yet.
+
+        Returns
+        -------
+        tuple of RuleRow
+        """
+        return tuple(
+            row for row in self.all_rows() if (date := self.find_recheck_date(row)) is not None and date < on
+        )
 
     @cached_property
     def _by_id(self) -> Mapping[str, RuleRow]:
@@ -440,6 +482,7 @@ def build_rules(document: Mapping[str, Any], *, name: str, schema: RuleSchema) -
         as_of=_parse_date(head.get("as_of"), f"rules/{name}: [edition]"),
         citations=MappingProxyType(citations),
         tables=MappingProxyType(tables),
+        recheck=_parse_date(head.get("recheck"), f"rules/{name}: [edition]", "recheck"),
     )
 
 
@@ -466,7 +509,13 @@ def _parse_citation(key: str, item: Any, name: str) -> Citation:
     if not isinstance(item, dict) or not item.get("text"):
         raise RuleError(f"{where} needs a text")
     refuse_unknown(item, _CITATION_KEYS, where)
-    return Citation(key, str(item["text"]), _parse_basis(item.get("basis"), where), str(item.get("doi", "")))
+    return Citation(
+        key,
+        str(item["text"]),
+        _parse_basis(item.get("basis"), where),
+        str(item.get("doi", "")),
+        _parse_date(item.get("recheck"), where, "recheck"),
+    )
 
 
 def _parse_table(
@@ -502,6 +551,7 @@ def _parse_row(
         basis=_parse_basis(raw.get("basis"), where),
         confidence=raw["confidence"],
         as_of=_parse_date(raw.get("as_of"), where),
+        recheck=_parse_date(raw.get("recheck"), where, "recheck"),
         data=MappingProxyType({key: value for key, value in raw.items() if key not in ROW_KEYS}),
     )
 
@@ -512,9 +562,9 @@ def _parse_basis(value: Any, where: str) -> Basis:
     return Basis(value)
 
 
-def _parse_date(value: Any, where: str) -> dt.date | None:
+def _parse_date(value: Any, where: str, key: str = "as_of") -> dt.date | None:
     if value is not None and not isinstance(value, dt.date):
-        raise RuleError(f"{where}: as_of must be a date such as 2025-11-01; found {value!r}")
+        raise RuleError(f"{where}: {key} must be a date such as 2025-11-01; found {value!r}")
     return value
 
 

@@ -5,8 +5,10 @@ A dose that no label knows is asked about, never corrected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from miliary.clinical.drugs.drug_names import describe_drug, find_drug
+from miliary.clinical.drugs.label_regions import find_label_region
 from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Patient, Treatment, days_between, path_of
@@ -14,39 +16,6 @@ from miliary.model.vocabulary import ChildPugh
 
 _DAYS_PER_MONTH = 30.4375
 _MG_PER_UNIT = {"mg": 1.0, "g": 1000.0, "ug": 0.001}
-
-
-def find_drug(treatment: Treatment) -> str:
-    """The generic name of a treatment's drug, in lower case, as the rule file writes it.
-
-    Parameters
-    ----------
-    treatment : Treatment
-
-    Returns
-    -------
-    str
-    """
-    return treatment.name.strip().lower()
-
-
-def find_label_region(region: str, book: RuleBook) -> str:
-    """The region whose drug label applies in a country.
-
-    Parameters
-    ----------
-    region : str
-        Two-letter country code.
-    book : RuleBook
-        The rules ``therapy``.
-
-    Returns
-    -------
-    str
-        US, EU or JP; empty where the rules hold no label for the country.
-    """
-    row = book.row("label_regions")
-    return next((name for name in ("US", "EU", "JP") if region.upper() in row[name]), "")
 
 
 def assess_dose(
@@ -169,7 +138,10 @@ def _compare_dose(
 ) -> Assessment:
     """A level of every region asked: fine; of none: a query; below the starting dose: a note."""
     levels = {row.id: _levels_daily_mg(row, patient) for row in rows}
-    fitting = [row for row in rows if total in levels[row.id] or total == row.get("lead_in_daily_mg")]
+    same_total = [row for row in rows if total in levels[row.id] or total == row.get("lead_in_daily_mg")]
+    fitting = [row for row in same_total if _fits_schedule(row, total, treatment, levels[row.id])]
+    if same_total and not fitting:
+        return _ask_schedule(treatment, total, same_total, book)
     starting = [row for row in fitting if total == levels[row.id][0]]
     stepwise = [row for row in rows if row.get("stepwise") and total < levels[row.id][0]]
     if not fitting and stepwise:
@@ -186,7 +158,7 @@ def _compare_dose(
         f"Dose of {treatment.name}",
         Verdict.MET if fitting else Verdict.NOT_MET,
         severity,
-        f"{treatment.name} {total:g} mg per day in total {lead}: {details}."
+        f"{describe_drug(treatment)} {total:g} mg per day in total {lead}: {details}."
         + ("" if fitting else _name_no_reduction(rows, total) + _name_other_uses(total, treatment, book)),
         value=total,
         inputs=(*_list_dose_inputs(treatment), *_liver_input(patient)),
@@ -194,6 +166,54 @@ def _compare_dose(
         facts_item=None if fitting else "j6",
         **book.credit(*rows),
     )
+
+
+def _list_schedules(row: RuleRow, total: float, levels: tuple[float, ...]) -> set[float]:
+    """How often a day a label gives a total: as at the start, unless its row says otherwise."""
+    often = row.get("steps_per_day") or [row["times_per_day"]] * len(levels)
+    found = {float(times) for level, times in zip(levels, often, strict=False) if level == total}
+    if total == row.get("lead_in_daily_mg"):
+        found.add(float(row.get("lead_in_per_day", row["times_per_day"])))
+    return found
+
+
+def _fits_schedule(row: RuleRow, total: float, treatment: Treatment, levels: tuple[float, ...]) -> bool:
+    """Whether a total is taken as often a day as the label gives it; where that is not stated, it may be."""
+    if treatment.times_per_day is None or treatment.dose_is_daily_total:
+        return True
+    return treatment.times_per_day in _list_schedules(row, total, levels)
+
+
+def _ask_schedule(treatment: Treatment, total: float, rows: list[RuleRow], book: RuleBook) -> Assessment:
+    """A total of the label, taken less or more often a day than the label gives it."""
+    levels = [
+        f"{total / times:g} mg {_name_times(times)} ({row['region']} label, {row['use']})"
+        for row in rows
+        for times in sorted(_list_schedules(row, total, tuple(map(float, row["steps_daily_mg"]))))
+    ]
+    times = treatment.times_per_day or 1.0
+    starts = "; ".join(
+        f"{row['region']} {row['use']}: {row['unit_dose_mg']:g} mg {_name_times(row['times_per_day'])}"
+        for row in rows
+    )
+    return Assessment(
+        f"therapy.dose.{treatment.id}",
+        f"Dose of {treatment.name}",
+        Verdict.NOT_MET,
+        Severity.QUERY,
+        f"{describe_drug(treatment)} {total / times:g} mg {_name_times(times)} is no labeled schedule: a "
+        f"total of {total:g} mg per day is labeled as {'; '.join(levels)}; starting dose {starts}. Are the "
+        "dose and its frequency recorded as given?",
+        value=total,
+        inputs=_list_dose_inputs(treatment),
+        origin=treatment.origin,
+        facts_item="j6",
+        **book.credit(*rows),
+    )
+
+
+def _name_times(times: float) -> str:
+    return {1.0: "once a day", 2.0: "twice a day"}.get(float(times), f"{times:g} times a day")
 
 
 def _liver_input(patient: Patient) -> tuple[Input, ...]:
@@ -250,6 +270,55 @@ def check_lead_in(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
                 *_list_dose_inputs(treatment),
                 Input(path_of("treatments", treatment.id, "start"), str(treatment.start)),
                 Input(path_of("treatments", treatment.id, "stop"), str(treatment.stop)),
+            ),
+            origin=treatment.origin,
+            **book.credit(row),
+        )
+
+
+def check_missing_lead_in(
+    treatment: Treatment, others: Sequence[Treatment], book: RuleBook
+) -> Iterator[Assessment]:
+    """Whether a full dose is recorded from the start although the label begins with a lower one.
+
+    Parameters
+    ----------
+    treatment : Treatment
+    others : sequence of Treatment
+        All drugs of the case.
+    book : RuleBook
+        The rules ``therapy``.
+
+    Yields
+    ------
+    Assessment
+        None where an earlier entry of the same drug is recorded.
+    """
+    totals, drug = find_daily_totals_mg(treatment), find_drug(treatment)
+    region = find_label_region(treatment.region, book)
+    same = [o for o in others if o.id != treatment.id and find_drug(o) == drug]
+    if any(
+        (days_between(other.start, treatment.start) or 0) > 0 or not other.start.is_known for other in same
+    ):
+        return
+    for row in book.rows("dose"):
+        lead_in = row.get("lead_in_daily_mg")
+        if row["drug"] != drug or lead_in is None or (region and row["region"] != region):
+            continue
+        if len(totals) != 1 or totals[0] <= lead_in or not treatment.start.is_known:
+            continue
+        yield Assessment(
+            f"therapy.no_lead_in.{treatment.id}",
+            f"First days of {treatment.name}",
+            Verdict.NOT_MET,
+            Severity.QUERY,
+            f"{describe_drug(treatment)} {totals[0]:g} mg per day is recorded from {treatment.start} on; the "
+            f"{row['region']} label gives {lead_in:g} mg per day for the first {row['lead_in_days']} days, "
+            "which are not recorded.",
+            value=totals[0],
+            inputs=(
+                *_list_dose_inputs(treatment),
+                Input(path_of("treatments", treatment.id, "start"), str(treatment.start)),
             ),
             origin=treatment.origin,
             **book.credit(row),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from miliary.clinical.drugs.drug_names import find_drug
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import AdverseEvent, Case, LabResult, Treatment, days_between, path_of
@@ -52,7 +53,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 
 def _rows_for(drug: Treatment, table: str, book: RuleBook) -> list[RuleRow]:
-    name = drug.name.strip().lower()
+    name = find_drug(drug, book)
     return [row for row in book.rows(table) if row["drug"] == name and row.drives]
 
 

@@ -13,10 +13,12 @@ from miliary.clinical.drugs.dose import (
     check_details,
     check_duration,
     check_lead_in,
-    find_drug,
-    find_label_region,
+    check_missing_lead_in,
 )
-from miliary.clinical.genes.drivers import GeneFinding, GeneStatus, find_gene_status
+from miliary.clinical.drugs.drug_names import find_drug
+from miliary.clinical.drugs.label_regions import find_label_region
+from miliary.clinical.drugs.safety import check_safety
+from miliary.clinical.genes.drivers import NOT_MUTATIONS, GeneFinding, GeneStatus, find_gene_status
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Treatment, path_of
@@ -39,8 +41,10 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """
     book = rules or find_rules("therapy")
     drugs = tuple(item for item in case.treatments if item.kind == "drug")
-    positive = tuple(g for g in find_gene_status(case) if g.status is GeneStatus.POSITIVE)
+    genes = find_gene_status(case)
+    positive = tuple(finding for finding in genes if finding.status is GeneStatus.POSITIVE)
     return (
+        *check_safety(case, drugs, genes, book),
         *_list_options(case, positive, drugs, book),
         *_check_immunotherapy(positive, drugs, book),
         *(outcome for drug in drugs for outcome in _assess_drug(drug, case, book)),
@@ -51,6 +55,7 @@ def _assess_drug(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assess
     yield from assess_dose(drug, book, patient=case.patient)
     yield from check_duration(drug, book)
     yield from check_lead_in(drug, book)
+    yield from check_missing_lead_in(drug, [item for item in case.treatments if item.kind == "drug"], book)
     yield from check_details(drug, case, book)
     yield from _check_contraception(drug, case, book)
     yield from _list_trials(drug, book)
@@ -69,7 +74,8 @@ def _list_options(
         pending = [row for row in book.rows("pending") if row["gene"] == finding.gene and row.drives]
         place = region or "all regions on record (the patient's region is not stated)"
         names = tuple(dict.fromkeys(" + ".join(row["drugs"]) for row in rows))
-        text = f"{finding.gene}, {line} line, {place}: " + (", ".join(names) or "nothing on record here")
+        described = tuple(dict.fromkeys(_describe_option(row) for row in rows))
+        text = f"{finding.gene}, {line} line, {place}: " + (", ".join(described) or "nothing on record here")
         if pending:
             text += "; applied for, not approved in anything read: " + ", ".join(r["drug"] for r in pending)
         used = [*rows, *pending]
@@ -98,13 +104,20 @@ def _explain_no_option(finding: GeneFinding) -> str:
 
 def _fits(row: RuleRow, finding: GeneFinding, region: str, line: str) -> bool:
     """Same gene, alteration and line; a row that names regions holds only there."""
-    if row["gene"] != finding.gene or row["line"] != line or not row.drives:
+    if row["gene"] != finding.gene or row["line"] not in (line, "any") or not row.drives:
         return False
     if region and row["regions"] and region not in row["regions"]:
         return False
-    return bool(set(row["alterations"]) & set(finding.alterations)) or (
-        row["alterations"] == ["mutation"] and bool(finding.alterations)
-    )
+    named = set(finding.alterations)
+    is_mutated = bool(named - set(NOT_MUTATIONS))
+    return bool(set(row["alterations"]) & named) or (row["alterations"] == ["mutation"] and is_mutated)
+
+
+def _describe_option(row: RuleRow) -> str:
+    """The drugs of an option, with what its text asks for before it and the test it names."""
+    conditions = [f"after {' and '.join(row['after'])}"] if row.get("after") else []
+    conditions += [str(row["test"])] if row.get("test") else []
+    return " + ".join(row["drugs"]) + (f" ({'; '.join(conditions)})" if conditions else "")
 
 
 def _check_immunotherapy(
@@ -140,6 +153,7 @@ def _check_contraception(treatment: Treatment, case: Case, book: RuleBook) -> It
     warns = [
         r for r in book.rows("monitoring") if r["drug"] == find_drug(treatment) and r.get("contraception")
     ]
+    warns = warns or [r for r in book.rows("reproduction") if r["drug"] == find_drug(treatment)]
     setting = book.row("childbearing_age")
     age = case.patient.age_years
     if not warns or case.patient.sex is not Sex.FEMALE or age is None:

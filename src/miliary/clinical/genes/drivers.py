@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from miliary.clinical.genes.driver_context import describe_dissemination, list_frequencies
+from miliary.clinical.genes.variant_names import read_variants
 from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
@@ -158,7 +159,11 @@ def _list_evidence(case: Case, book: RuleBook) -> Iterator[GeneTestResult]:
         row = find_method_row(item, book)
         # A stain that stands alone is taken for the fusion it looks for; a screening stain is not.
         is_enough = row is not None and row["positive"] == "stand_alone" and symbol in _FUSION_GENES
-        yield item._replace(alteration="fusion") if is_enough else item
+        if is_enough:
+            item = item._replace(alteration="fusion")
+        elif symbol in _PROTEIN_STAINS and stain.result is Result.POSITIVE:
+            item = item._replace(alteration="overexpression")
+        yield item
 
 
 def find_symbol(name: str, book: RuleBook) -> str:
@@ -228,23 +233,21 @@ def normalize_alteration(gene: GeneResult, symbol: str) -> str:
     Returns
     -------
     str
-        As in ``ex19del``, ``fusion``, ``L858R``; empty where a positive result names none that is known.
+        As in ``ex19del``, ``fusion``, ``L858R``, several separated by a comma; empty where a positive result
+        names none.
     """
-    text = gene.alteration.lower().replace(" ", "").replace("exon", "ex").replace("p.", "").replace("-", "")
-    if text in ("rearrangement", "fusion", "translocation", "rearranged") or gene.partner:
-        return "fusion"
-    for short, ways in (
-        ("ex19del", ("ex19del", "ex19deletion", "del19")),
-        ("ex20ins", ("ex20ins", "ex20insertion")),
-        ("ex14", ("ex14", "ex14skipping", "metex14")),
-    ):
-        if text.startswith(ways):
-            return short
-    if not text and gene.result is Result.POSITIVE:
+    names = read_variants(gene.alteration, symbol)
+    if gene.partner:
+        names = ("fusion", *(name for name in names if name != "fusion"))
+    if not names and gene.result is Result.POSITIVE:
         return {"ERBB2": "mutation"}.get(symbol, "fusion" if symbol in _FUSION_GENES else "")
-    return text.upper()
+    return ", ".join(names)
 
 
+# Changes of number, amount or joining: they say nothing of the sequence.
+NOT_MUTATIONS = ("amplification", "overexpression", "fusion")
+# Genes of which a stain shows the amount of protein, never the alteration that is looked for.
+_PROTEIN_STAINS = ("EGFR", "MET", "ERBB2")
 _FUSION_GENES = ("ALK", "ROS1", "RET", "NTRK", "NRG1")
 
 
@@ -253,9 +256,8 @@ def _combine(gene: str, evidence: tuple[GeneTestResult, ...], book: RuleBook) ->
     own = tuple(item for item in evidence if item.gene == gene)
     found = {GeneStatus.NOT_STATED} | {_judge(item, book) for item in own}
     status = next(status for status in GeneStatus if status in found)
-    alterations = tuple(
-        dict.fromkeys(i.alteration for i in own if i.result is Result.POSITIVE and i.alteration)
-    )
+    named = [i.alteration for i in own if i.result is Result.POSITIVE and i.alteration]
+    alterations = tuple(dict.fromkeys(name for names in named for name in names.split(", ")))
     reason = ""
     if status is GeneStatus.NEGATIVE_INSUFFICIENT:
         reason = "; ".join(
@@ -338,7 +340,8 @@ def _assess_gene(finding: GeneFinding, case: Case, book: RuleBook) -> Assessment
 
 def _assess_completeness(case: Case, genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator[Assessment]:
     """Each guideline's genes against those with an answer that counts."""
-    answered = {g.gene for g in genes if g.status in (GeneStatus.POSITIVE, GeneStatus.NEGATIVE_ADEQUATE)}
+    answered = {g.gene for g in genes if _is_answered(g, book)}
+    by_amount = [g.gene for g in genes if g.status is GeneStatus.POSITIVE and g.gene not in answered]
     facts = tuple(fact for g in genes for fact in (item.fact for item in g.evidence))
     pd_l1 = [s for s in case.immunostains if s.target.upper() == "PD-L1" and s.tps_percent is not None]
     times = [report.when for report in case.molecular] + [stain.when for stain in case.immunostains]
@@ -357,13 +360,36 @@ def _assess_completeness(case: Case, genes: tuple[GeneFinding, ...], book: RuleB
             f"Complete by {row['name']}",
             Verdict.NOT_MET if missing else Verdict.MET,
             Severity.QUERY if is_asked else Severity.NOTE if missing else Severity.INFO,
-            f"{name}: " + (f"no usable result for {', '.join(missing)}." if missing else "complete."),
+            f"{name}: "
+            + (f"no usable result for {', '.join(missing)}." if missing else "complete.")
+            + _name_amounts([gene for gene in by_amount if gene in missing]),
             values=tuple(missing),
             inputs=facts,
             origin=case.origin,
             facts_item="j16" if is_asked else None,
             **book.credit(row),
         )
+
+
+def _is_answered(finding: GeneFinding, book: RuleBook) -> bool:
+    """Whether what is looked for in a gene was found or excluded; a copy number or protein is neither."""
+    if finding.status is GeneStatus.NEGATIVE_ADEQUATE:
+        return True
+    amounts = {"amplification", "overexpression"}
+    return any(
+        _judge(item, book) is GeneStatus.NEGATIVE_ADEQUATE
+        or (
+            item.result is Result.POSITIVE
+            and not (item.alteration and set(item.alteration.split(", ")) <= amounts)
+        )
+        for item in finding.evidence
+    )
+
+
+def _name_amounts(genes: list[str]) -> str:
+    if not genes:
+        return ""
+    return f" Of {' and '.join(genes)} only a copy number or the protein is stated, which leaves it open."
 
 
 def _assess_pd_l1(case: Case, book: RuleBook) -> Iterator[Assessment]:

@@ -1,0 +1,58 @@
+"""Drugs by any of their names: generic, salt, brand, code, and the Japanese spellings of these."""
+
+from __future__ import annotations
+
+import re
+
+from miliary.clinical.rulebook import RuleBook, find_rules
+from miliary.model.case import Treatment
+
+
+def find_drug(treatment: Treatment, book: RuleBook | None = None) -> str:
+    """The generic name of a treatment's drug.
+
+    Parameters
+    ----------
+    treatment : Treatment
+    book : RuleBook, optional
+        The rules ``therapy``; the newest packaged edition by default.
+
+    Returns
+    -------
+    str
+        In lower case, as the rule file writes it; the recorded name itself where no row holds it.
+    """
+    asked = normalize_name(treatment.name)
+    for row in (book or find_rules("therapy")).rows("name"):
+        if asked in row["names"]:
+            return str(row["drug"])
+    return asked
+
+
+def normalize_name(name: str) -> str:
+    """A recorded name in lower case, with single spaces, without the marks of a brand.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
+    return " ".join(re.sub("[\u2122\u00ae]", "", name).replace("\u2019", "'").lower().split())
+
+
+def describe_drug(treatment: Treatment) -> str:
+    """The name of a drug as recorded, followed by its generic name where that is another.
+
+    Parameters
+    ----------
+    treatment : Treatment
+
+    Returns
+    -------
+    str
+    """
+    drug = find_drug(treatment)
+    return treatment.name if normalize_name(treatment.name) == drug else f"{treatment.name} ({drug})"

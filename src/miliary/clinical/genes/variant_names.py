@@ -1,0 +1,145 @@
+"""Variants by any of their names: HGVS of protein (p.) and coding DNA (c.), exon words, fusions.
+
+Positions are those of the reference transcripts EGFR NM_005228, ERBB2 NM_004448, MET NM_000245 (the numbering
+in which D1010 and c.3028 end exon 14), BRAF NM_004333 and KRAS NM_004985.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# First and last codon of the exons whose deletions or insertions are one target.
+_EXON_CODONS = {("EGFR", 19): (729, 761), ("EGFR", 20): (762, 823), ("ERBB2", 20): (769, 835)}
+# Substitutions of the coding DNA, by gene.
+_CODING = {
+    "EGFR": {
+        "2573T>G": "L858R",
+        "2573_2574DELINSGT": "L858R",
+        "2369C>T": "T790M",
+        "2389T>A": "C797S",
+        "2390G>C": "C797S",
+        "2303G>T": "S768I",
+        "2582T>A": "L861Q",
+        "2155G>A": "G719X",
+        "2155G>T": "G719X",
+        "2156G>C": "G719X",
+    },
+    "BRAF": {"1799T>A": "V600E"},
+    "KRAS": {"34G>T": "G12C"},
+}
+_THREE_LETTERS = (
+    {"ala": "A", "arg": "R", "asn": "N", "asp": "D", "cys": "C", "gln": "Q", "glu": "E", "gly": "G"}
+    | {"his": "H", "ile": "I", "leu": "L", "lys": "K", "met": "M", "phe": "F", "pro": "P", "ser": "S"}
+    | {"thr": "T", "trp": "W", "tyr": "Y", "val": "V", "ter": "*"}
+)
+_FUSION_WORDS = ("rearrang", "fusion", "translocation", "break-apart", "breakapart", "::")
+_COPY_WORDS = ("amplif", "copynumber", "copy-number", "polysomy", "cngain")
+_EXPRESSION_WORDS = ("overexpress", "over-express", "proteinexpression", "ihc")
+_PROTEIN = re.compile(r"(?<![A-Z0-9])([A-Z])(\d+)(?:_([A-Z])(\d+))?(DELINS|DEL|INS|DUP|>)?([A-Z*]*)")
+_DNA = re.compile(r"C\.(\d+)(?:_(\d+))?(?:[ACGT]+)?(DELINS|DEL|INS|DUP)([ACGT]*)")
+_SPLICE_MET = re.compile(r"C\.(3028[+ACGT]|2888-|3028_|28\d\d(-\d+)?_)")
+
+
+def read_variants(text: str, gene: str) -> tuple[str, ...]:
+    """The targets and variants that a recorded alteration names.
+
+    Parameters
+    ----------
+    text : str
+        As recorded, such as ``p.E746_A750del``, ``c.2573T>G``, ``exon 20 insertion``, ``EML4::ALK``; several
+        may be separated by a comma, a semicolon, "and" or a plus sign between spaces.
+    gene : str
+        Symbol of the gene as in the rule file.
+
+    Returns
+    -------
+    tuple of str
+        In the words of the rule file where they have one, as in ``ex19del``, ``G719X``, ``fusion``,
+        ``amplification``; otherwise the recorded words in upper case without spaces. Empty for empty text.
+    """
+    parts = re.split(r"[,;&]|\band\b|\s\+\s|(?<=[A-Za-z])\+(?=[A-Z]\d)", text)
+    return tuple(dict.fromkeys(_read_variant(part, gene) for part in parts if part.strip()))
+
+
+def _read_variant(text: str, gene: str) -> str:
+    plain = text.lower().replace(" ", "")
+    if any(word in plain for word in _FUSION_WORDS) or re.search(rf"\w-{gene.lower()}\b", plain):
+        return "fusion"
+    if any(word in plain for word in _COPY_WORDS):
+        return "amplification"
+    if any(word in plain for word in _EXPRESSION_WORDS):
+        return "overexpression"
+    upper = _shorten_residues(plain).upper()
+    found = next((name for name in _read_names(upper, plain, gene) if name), "")
+    return found or re.sub(r"P\.|[()-]", "", upper).replace("EXON", "EX")
+
+
+def _shorten_residues(text: str) -> str:
+    """Amino acids of three letters, next to a number or a change, in one letter."""
+    names = "|".join(_THREE_LETTERS)
+    pattern = rf"({names})(?=\d|$|[^a-z]|{names}|fs)"
+    if not re.search(rf"({names})\d", text):
+        return text
+    return re.sub(pattern, lambda match: _THREE_LETTERS[match[1]].lower(), text)
+
+
+def _read_names(upper: str, plain: str, gene: str) -> Iterator[str]:
+    """Ways of reading one name, the most precise first; empty where one does not apply."""
+    yield next((name for change, name in _CODING.get(gene, {}).items() if f"C.{change}" in upper), "")
+    yield _read_coding_change(upper, gene)
+    yield _read_protein_change(upper, gene)
+    yield _read_exon_words(plain, gene)
+
+
+def _read_coding_change(upper: str, gene: str) -> str:
+    if gene == "MET" and _SPLICE_MET.search(upper):
+        return "ex14"
+    match = _DNA.search(upper)
+    if match is None:
+        return ""
+    first, last = int(match[1]), int(match[2] or match[1])
+    removed = last - first + 1 if match[3] in ("DEL", "DELINS") else 0
+    return _name_by_exon(gene, (first + 2) // 3, (last + 2) // 3, match[3], len(match[4]) - removed)
+
+
+def _read_protein_change(upper: str, gene: str) -> str:
+    bare = re.sub(rf"EX(ON)?\d+|{gene}|MUTATION|SUBSTITUTION|VARIANT|P\.|[():]", " ", upper)
+    for match in _PROTEIN.finditer(bare):
+        first, last = int(match[2]), int(match[4] or match[2])
+        kind, after = (match[5] or "").replace(">", "DELINS"), match[6]
+        if kind in ("DEL", "DELINS", "INS", "DUP"):
+            added = len(after) - (last - first + 1 if kind == "DELINS" else 0)
+            name = _name_by_exon(gene, first, last, kind, added)
+            if name:
+                return name
+        elif gene == "EGFR" and match[1] + match[2] == "G719" and after != "*":
+            return "G719X"
+        elif gene == "MET" and first == 1010 and match[1] == "D":
+            return "ex14"
+        elif len(after) == 1 and first > 1:
+            return match[1] + match[2] + after
+    return ""
+
+
+def _name_by_exon(gene: str, first: int, last: int, kind: str, added: int) -> str:
+    """A deletion of exon 19 or an insertion of exon 20 by its codons; a net gain of residues is one."""
+    for (symbol, exon), (low, high) in _EXON_CODONS.items():
+        if symbol != gene or not (low <= first and last <= high):
+            continue
+        if exon == 19 and kind in ("DEL", "DELINS"):
+            return "ex19del"
+        if exon == 20 and (kind in ("INS", "DUP") or (kind == "DELINS" and added > 0)):
+            return "ex20ins"
+    return ""
+
+
+def _read_exon_words(plain: str, gene: str) -> str:
+    words = re.sub(r"[-_().]", "", plain).replace("exon", "ex")
+    if gene == "MET" and re.search(r"(ex|\u03b4|\u0394)14", words):
+        return "ex14"
+    if re.search(r"(ex|e)?19del|del(etion)?s?(of|in)?(ex|e)?19|ex19.*del", words):
+        return "ex19del"
+    if re.search(r"(ex|e)?20ins|ins(ertion)?s?(of|in)?(ex|e)?20|ex20.*ins", words):
+        return "ex20ins"
+    return ""
