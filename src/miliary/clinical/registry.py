@@ -33,7 +33,7 @@ RULES: tuple[str, ...] = (
         "events.adverse_events",
         "labs.lab_values",
     ),
-    *("record.words", "record.consistency", "record.care", "record.literature"),
+    *("record.read_words", "record.consistency", "record.care", "record.literature"),
 )
 
 _ID = re.compile(r"\[([^\]]+)\]")
