@@ -54,6 +54,7 @@ ALLOWED_KEYS = {
     "clinical/labs/course.py": ({"value", "name", "unit"}, "rows of rule files"),
     "exchange/folders/atomic_folder.py": ({"kind"}, "which command wrote a folder, before it is replaced"),
     "report/paths.py": ({"name"}, "a group of a regular expression"),
+    "pair_rules.py": ({"agreement"}, "measures of a registration in memory"),
     "followup.py": ({"agreement", "tre_estimate_mm"}, "measures of a registration in memory"),
 }
 CHECKED = ("clinical/miliary/bridge.py", "clinical/labs/course.py")
