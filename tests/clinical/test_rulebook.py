@@ -27,6 +27,7 @@ from miliary.model.saved.scan_summary import ScanSummary
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
 SCAN: dict[str, Any] = {
+    "kind": "miliary.ct",
     "origin": "simulated",
     "nodules": {
         "by_side": {"right": {"count": 60}, "left": {"count": 50}},
@@ -196,8 +197,8 @@ def test_a_newer_edition_file_is_used_without_any_change_of_code(system, tmp_pat
 
     assert find_edition(system) == new
     case = read_case(EXAMPLE)
-    scan = from_json(ScanSummary, SCAN, name="scan.json").value
-    scans = {study.id: scan for study in case.studies}
+    measured = from_json(ScanSummary, SCAN, name="scan.json").value
+    scans = {study.id: measured for study in case.studies}
     stated = {found.edition for found in assess_case(case, scans=scans)}
     assert f"{system} {new}" in stated
     # Every edition of the TNM classification is applied side by side, of other rules only the newest.
