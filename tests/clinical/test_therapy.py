@@ -356,3 +356,12 @@ def test_every_row_of_the_newest_edition_read_on_its_day_cites_what_was_read():
     assert len(rows) > 100
     assert {row.basis.value for row in rows} == {"read"}
     assert {RULES.citations[cited].basis.value for row in rows for cited in row.citations} == {"read"}
+
+
+@pytest.mark.parametrize(
+    ("start", "is_missing"),
+    [("2020-03", False), ("2020", False), ("2020-03-05", False), ("day 0", False), ("in spring", True)],
+)
+def test_a_start_of_which_the_month_is_known_is_a_start_date(start, is_missing):
+    entry = drug("alectinib", 600, 2, start=start)
+    assert ("start date" in run_drug(entry)["therapy.dose_details.d"].values) is is_missing

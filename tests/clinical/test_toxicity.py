@@ -11,6 +11,7 @@ from miliary.clinical.events.adverse_events import assess, assess_lab_grades
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import AdverseEvent, Case, LabResult, Patient, Treatment, When
 from miliary.model.vocabulary import Presence, Sex
+from tests.clinical.cases import make_case
 
 PRESENT, ABSENT = Presence.PRESENT, Presence.ABSENT
 
@@ -144,7 +145,8 @@ def test_amylase_of_unknown_symptoms_has_two_grades() -> None:
 
 def test_a_default_range_is_named_and_only_used_where_the_country_is_known() -> None:
     amylase = lab(analyte="amylase_total", value=584.0, unit="IU/L", high=None, is_symptomatic=ABSENT)
-    assert grade_labs(amylase) == []
+    (unknown,) = grade_labs(amylase)
+    assert (unknown.rule_id, unknown.verdict) == ("ctcae.lab_not_graded", Verdict.NOT_ASSESSABLE)
     (japan,) = grade_labs(amylase, patient=Patient(region="JP"))
     assert japan.value == 2
     assert "default range (JP)" in japan.statement
@@ -159,7 +161,9 @@ def test_the_laboratorys_own_range_goes_before_the_default() -> None:
 
 def test_a_range_that_depends_on_sex_needs_it() -> None:
     value = lab(value=60.0, high=None)
-    assert grade_labs(value, patient=Patient(region="JP")) == []
+    (unknown,) = grade_labs(value, patient=Patient(region="JP"))
+    assert unknown.rule_id == "ctcae.lab_not_graded"
+    assert "the laboratory's range" in unknown.reason
     (found,) = grade_labs(value, patient=Patient(region="JP", sex=Sex.FEMALE))
     assert found.value == 1
 
@@ -236,3 +240,51 @@ def test_treatment_starts_with_its_first_drug() -> None:
 def test_a_value_marked_as_baseline_goes_before_the_last_one() -> None:
     labs = (lab(-30, value=60.0, is_baseline=True), lab(-1, value=20.0), lab(28, value=170.0))
     assert grade_labs(*labs, treatments=(ALECTINIB,))[-1].value == 1
+
+
+@pytest.mark.parametrize(
+    ("analyte", "value", "unit", "grade"),
+    [
+        ("potassium", 7.1, "mmol/L", 4),
+        ("potassium", 7.1, "mEq/L", None),
+        ("potassium", 2.4, "mmol/L", 4),
+        ("potassium", 2.9, "mmol/L", 3),
+        ("potassium", 6.5, "mmol/L", 3),
+        ("sodium", 119.0, "mmol/L", 4),
+        ("qtc", 505.0, "ms", 3),
+        ("triglycerides", 310.0, "mg/dL", 2),
+        ("triglycerides", 3.5, "mmol/L", 2),
+        ("neutrophils", 900.0, "/uL", 3),
+        ("neutrophils", 0.9, "10*9/L", 3),
+        ("platelets", 4.0, "10*4/uL", 3),
+    ],
+)
+def test_an_absolute_limit_needs_no_range_of_the_laboratory(analyte, value, unit, grade) -> None:
+    found = grade_labs(lab(analyte=analyte, value=value, unit=unit, high=None))
+    graded = [item.value for item in found if item.rule_id == "ctcae.lab_grade"]
+    assert graded == ([] if grade is None else [grade])
+
+
+@pytest.mark.parametrize("unit", ["/mm3", "cells/mm3", "/uL", "/\u00b5L", "cells/uL"])
+def test_a_count_is_read_in_every_spelling_of_its_unit(unit) -> None:
+    count = {"id": "n", "analyte": "neutrophils", "value": 900, "unit": unit, "low": 1800}
+    found = [item for item in assess(make_case({"labs": [count]})) if item.rule_id == "ctcae.lab_grade"]
+    assert [item.value for item in found] == [3]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "high", "base", "base_unit", "grade"),
+    [
+        (150.0, "umol/L", 92.0, 0.7, "mg/dL", 2),
+        (2.2, "mg/dL", 1.04, 60.0, "umol/L", 3),
+        (150.0, "umol/L", 92.0, 62.0, "umol/L", 2),
+    ],
+)
+def test_a_baseline_in_another_unit_is_converted(value, unit, high, base, base_unit, grade) -> None:
+    labs = [
+        {"id": "a", "analyte": "creatinine", "value": base, "unit": base_unit, "is_baseline": True},
+        {"id": "b", "analyte": "creatinine", "value": value, "unit": unit, "high": high, "when": "day 30"},
+    ]
+    drug = {"id": "t", "name": "lorlatinib", "start": "day 0"}
+    found = assess(make_case({"labs": labs, "treatments": [drug]}))
+    assert [item.value for item in found if "creatinine" in item.title.lower() or item.value] == [grade]

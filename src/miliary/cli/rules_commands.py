@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,26 @@ def rules_show(system: str, edition: str, *, term: str) -> None:
         raise InputError(f"{book.label}: no row holds {term!r}; leave out --term to see all")
     for row in found:
         print(_describe_row(row, book))
+
+
+@rules.command("check")
+@click.option("--on", type=click.DateTime(["%Y-%m-%d"]), help="The day to compare with; today by default.")
+def rules_check(*, on: dt.datetime | None) -> None:
+    """List every row whose recheck date has passed, with its date and sources.
+
+    Editions that a newer one has replaced are left out.
+    """
+    from miliary.clinical.rulebook import list_rules, load_rules
+
+    day = on.date() if on else dt.datetime.now(tz=dt.UTC).date()
+    due = 0
+    for system, edition in dict(list_rules()).items():  # of several the last, the newest
+        book = load_rules(system, edition)
+        for row in book.list_due_rows(day):
+            due += 1
+            cited = "; ".join(book.citations[name].text for name in row.citations)
+            print(f"{book.label:<24} {row.table} / {row.id}: due {book.find_recheck_date(row)}\n  {cited}")
+    print(f"{due} rows are due on {day}." if due else f"No row is due on {day}.")
 
 
 def _row_words(row: RuleRow) -> str:

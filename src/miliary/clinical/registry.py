@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def assess_case(
     *,
     scans: Mapping[str, ScanSummary] | None = None,
     response: RecistOptions | None = None,
+    on: dt.date | None = None,
 ) -> tuple[Assessment, ...]:
     """What every rule says of a case.
 
@@ -56,6 +58,9 @@ def assess_case(
         What was measured on the studies that were measured, by study id.
     response : RecistOptions, optional
         What a protocol may choose in reading a response; RECIST 1.1 with its defaults otherwise.
+    on : date, optional
+        The day on which the case is read: rules whose recheck date has passed by then are named, as
+        ``rules.recheck``. Without it no date is compared.
 
     Returns
     -------
@@ -78,7 +83,42 @@ def assess_case(
     found = [replace(a, origin=_origin_of(a, origins, case.origin)) for a in found]
     found += assess_scans(case, scans or {})
     found += assess_course(case, scans or {})
+    found += () if on is None else list_due_rules(found, on)
     return tuple(sorted(found, key=lambda assessment: _ORDER.index(assessment.severity)))
+
+
+def list_due_rules(found: Iterable[Assessment], on: dt.date) -> Iterator[Assessment]:
+    """Rules behind some assessments whose recheck date has passed.
+
+    Parameters
+    ----------
+    found : iterable of Assessment
+    on : date
+        The day on which they are read.
+
+    Yields
+    ------
+    Assessment
+        A note for each edition used that holds rows due for a recheck.
+    """
+    used = {item.edition for item in found}
+    for system, edition in list_rules():
+        book = load_rules(system, edition)
+        due = book.list_due_rows(on) if book.label in used else ()
+        if due:
+            dates = [date for row in due if (date := book.find_recheck_date(row)) is not None]
+            names = ", ".join(row.id for row in due[:5]) + (f" and {len(due) - 5} more" if due[5:] else "")
+            yield Assessment(
+                "rules.recheck",
+                f"Rules of {book.label}",
+                Verdict.MET,
+                Severity.NOTE,
+                f"{len(due)} of {len(book.all_rows())} rows of {book.label} were to be compared with their "
+                f"sources again by {min(dates)}, which had passed on {on}: {names}.",
+                value=len(due),
+                values=tuple(row.id for row in due),
+                **book.credit(*due),
+            )
 
 
 def _find_origins(case: Case) -> dict[str, Origin]:

@@ -337,7 +337,7 @@ _UNITS = """
 % /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy IU/L IU/mL L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm
 d fL g g/L g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm
 mm[Hg] mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L
-umol/L {copies}/mL {score} {spots} [pH]
+umol/L 10*4/uL {copies}/mL {score} {spots} [pH]
 """
 UNITS = frozenset(_UNITS.split())
 UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
@@ -353,6 +353,30 @@ UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
     | {"bpm": "/min", "mmHg": "mm[Hg]", "msec": "ms", "°C": "Cel", "IU/L": "IU/L", "IU/mL": "IU/mL"}
     | {"iu/l": "IU/L", "u/l": "U/L", "ng/ml": "ng/mL", "pg/ml": "pg/mL", "mg/dl": "mg/dL", "g/dl": "g/dL"}
     | {"u/ml": "U/mL", "µg": "ug", "mcg": "ug", "µg/mL": "ug/mL", "/µL": "/uL", "percent": "%"}
+    | dict.fromkeys(
+        (
+            "/mm3",
+            "/mm^3",
+            "/mm³",
+            "1/mm3",
+            "/cmm",
+            "cells/mm3",
+            "cells/uL",
+            "cells/µL",
+            "cells/μL",
+            "/μL",
+            "/ul",
+        ),
+        "/uL",
+    )
+    | dict.fromkeys(
+        ("10*3/mm3", "10^3/mm3", "x10^3/uL", "x10^3/mm3", "10^3/μL", "K/mm3", "10³/µL"), "10*3/uL"
+    )
+    | dict.fromkeys(
+        ("10^4/uL", "10^4/µL", "10^4/μL", "x10^4/uL", "10*4/mm3", "10^4/mm3", "万/μL", "万/uL"), "10*4/uL"
+    )
+    | dict.fromkeys(("10^6/mm3", "10*6/mm3", "x10^6/uL", "10^6/µL", "10^6/μL", "M/uL"), "10*6/uL")
+    | dict.fromkeys(("G/L", "giga/L", "10⁹/L", "x10*9/L"), "10*9/L")
 )
 
 # Analytes that rules know; another name is taken as it is unless it looks like a slip of one of these.

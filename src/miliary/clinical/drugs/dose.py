@@ -5,6 +5,7 @@ A dose that no label knows is asked about, never corrected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from miliary.clinical.drugs.drug_names import describe_drug, find_drug
@@ -15,6 +16,8 @@ from miliary.model.case import Case, Patient, Treatment, days_between, path_of
 from miliary.model.vocabulary import ChildPugh
 
 _DAYS_PER_MONTH = 30.4375
+# A date of which only the year, or year and month, is stated.
+_YEAR_AND_MONTH = re.compile(r"\d{4}([-/.]\d{1,2})?\s*\Z")
 _MG_PER_UNIT = {"mg": 1.0, "g": 1000.0, "ug": 0.001}
 
 
@@ -423,7 +426,7 @@ def check_details(treatment: Treatment, case: Case, book: RuleBook) -> Iterator[
         for name, is_missing in (
             ("frequency", treatment.times_per_day is None and not treatment.dose_is_daily_total),
             ("route", not treatment.route),
-            ("start date", not treatment.start.is_known),
+            ("start date", not (treatment.start.is_known or _YEAR_AND_MONTH.match(treatment.start.text))),
             ("formulation", not treatment.formulation),
             ("with or without food", not treatment.with_food.is_known and _asks_food(rows)),
             ("body weight", case.patient.weight_kg is None),

@@ -173,7 +173,7 @@ def _list_genes(drug: str, book: RuleBook) -> dict[str, list[RuleRow]]:
     found: dict[str, list[RuleRow]] = {}
     if any(row["drug"] == drug for row in book.rows("name")):
         for row in (*book.rows("option"), *book.rows("pending")):
-            if drug in row.get("drugs", ()) or row.get("drug") == drug:
+            if row.drives and (drug in row.get("drugs", ()) or row.get("drug") == drug):
                 found.setdefault(str(row["gene"]), []).append(row)
     return found
 

@@ -44,7 +44,7 @@ def assess(case: Case) -> tuple[Assessment, ...]:
     Returns
     -------
     tuple of Assessment
-        Ids ``ctcae.event_grade``, ``ctcae.event_term`` and ``ctcae.lab_grade``.
+        Ids ``ctcae.event_grade``, ``ctcae.event_term``, ``ctcae.lab_grade`` and ``ctcae.lab_not_graded``.
     """
     events = tuple(_assess_event(case, event) for event in case.adverse_events)
     return events + tuple(assess_lab_grades(case, edition=_edition_of_labs(case)))
@@ -273,13 +273,38 @@ def assess_lab_grades(case: Case, *, edition: str = "") -> Iterator[Assessment]:
             if lab.analyte in term.get("analytes", ()) and lab.value is not None:
                 seen = _observe_lab(case, lab, term, book)
                 grades = find_grades(term, seen.observed, book=book)
-                if grades.possible != (0,) and _is_worth_stating(lab, seen):
+                if grades.possible != (0,) and _is_worth_stating(lab, seen, grades):
                     yield _judge_lab(lab, term, seen, grades, book)
+                elif grades.possible != (0,):
+                    yield _cannot_grade(lab, term, seen, book)
 
 
-def _is_worth_stating(lab: LabResult, seen: _GradeBasis) -> bool:
-    """Without any limit a value of unknown standing is left alone, unless its laboratory calls it changed."""
-    return _NO_RANGE not in seen.missing or bool(lab.change)
+def _cannot_grade(lab: LabResult, term: RuleRow, seen: _GradeBasis, book: RuleBook) -> Assessment:
+    """A value that may or may not be abnormal, with what is missing to tell."""
+    reason = f"not stated: {', '.join(seen.missing)}"
+    return Assessment(
+        rule_id="ctcae.lab_not_graded",
+        title="Grade of a laboratory value",
+        verdict=Verdict.NOT_ASSESSABLE,
+        severity=Severity.INFO,
+        statement=(
+            f"{lab.analyte.replace('_', ' ')} {lab.comparator}{lab.value:g} {lab.unit} cannot be graded as "
+            f"{term['name']} by CTCAE {book.edition}, because it is {reason}."
+        ),
+        reason=reason,
+        inputs=seen.inputs,
+        origin=lab.origin,
+        **book.credit(term),
+    )
+
+
+def _is_worth_stating(lab: LabResult, seen: _GradeBasis, grades: PossibleGrades) -> bool:
+    """Whether the standing of a value is known.
+
+    Without any limit a value is left alone where it may be normal, unless its laboratory calls it changed; a
+    grade that rests on absolute numbers needs no limit.
+    """
+    return _NO_RANGE not in seen.missing or bool(lab.change) or 0 not in grades.possible
 
 
 def _observe_lab(case: Case, lab: LabResult, term: RuleRow, book: RuleBook) -> _GradeBasis:
@@ -301,7 +326,8 @@ def _observe_lab(case: Case, lab: LabResult, term: RuleRow, book: RuleBook) -> _
     ]
     missing = [] if limits.high is not None or limits.low is not None else [_NO_RANGE]
     if base is None and not is_baseline and _needs_baseline(term, book):
-        missing.append("a value before treatment")
+        unit_of_other = "" if other is None else f" in a unit that can be compared ({other.unit or 'none'})"
+        missing.append("a value before treatment" + unit_of_other)
     elif base is not None and other is not None:
         inputs.append(Input(path_of("labs", other.id, "value"), other.value))
     if value is None:

@@ -91,11 +91,25 @@ def convert_lab(lab: LabResult, to: str) -> float | None:
     Returns
     -------
     float or None
-        None where the value or its unit is not stated, or the units cannot be converted into each other.
+        None where the value or its unit is not stated, or the units cannot be converted into each other;
+        between mass and substance only with the molar mass of the table ``molar_mass``.
     """
     if lab.value is None or not lab.unit:
         return None
-    return convert_value(lab.value, lab.unit, to, is_enzyme=is_enzyme(lab.analyte))
+    found = convert_value(lab.value, lab.unit, to, is_enzyme=is_enzyme(lab.analyte))
+    return _convert_moles(lab, to) if found is None else found
+
+
+def _convert_moles(lab: LabResult, to: str) -> float | None:
+    """Between mass and amount of substance, where the rules hold the molar mass of the analyte."""
+    rows = [row for row in load_labs().rows("molar_mass") if lab.analyte in row["analytes"]]
+    for row in rows:
+        grams, moles = (convert_value(lab.value or 0.0, lab.unit, unit) for unit in ("g/L", "mmol/L"))
+        if grams is not None:
+            return convert_value(1000.0 * grams / row["grams_per_mole"], "mmol/L", to)
+        if moles is not None:
+            return convert_value(moles * row["grams_per_mole"] / 1000.0, "g/L", to)
+    return None
 
 
 def find_range(case: Case, lab: LabResult) -> ReferenceRange:
