@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from miliary.cli.main import cli
-from miliary.clinical.rulebook import RuleBook, list_rules, load_rules
+from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules, list_rules, load_rules
 from miliary.exchange.case.case_file import LAB_COLUMNS, read_case_schema
 from miliary.exchange.fhir.fhir_tables import KINDS, PATIENT_OBSERVATIONS, Kind
 from miliary.exchange.folders.kinds import read_schema
@@ -144,6 +144,8 @@ def render_case_page() -> str:
         "What is left out counts as not stated, never as absent; `absent` means that somebody looked.",
         "A point in time is a date (`2021-03-09`), `day 90` counted from `day_zero`, or words.",
         "An item without an `id` is named by its place; ids are unique within the case.",
+        "A response is decided only where somebody said that nothing is new: `new_lesions: absent` of a",
+        "follow-up study. A doubtful new lesion (`state: equivocal`) that proves true counts from then on.",
         "",
         "## `case.yaml`",
         "",
@@ -168,6 +170,16 @@ def render_case_page() -> str:
         "",
         *(line for name, words in _VOCABULARIES.items() for line in (f"- {name}: {_words(words)}",)),
         "",
+        "## Sites of metastasis",
+        "",
+        "Words for `staging.metastases[].site` and `staging.nodes[].station`; side, number and words such as",
+        "metastasis may stand around them, and `liver and bone` names two. `4R` is one too.",
+        "What is not here is asked back with the nearest words, and leaves M open.",
+        "",
+        "| site | counts as | words |",
+        "|---|---|---|",
+        *(_describe_site(row) for row in find_rules("sites").rows("site")),
+        "",
         "## Claims",
         "",
         "| kind | meaning |",
@@ -190,6 +202,12 @@ _VOCABULARIES = {
     "history": History,
     "structures that a primary may involve": Structure,
 }
+
+
+def _describe_site(row: RuleRow) -> str:
+    means = row.get("system") or row.get("station") or row.get("lobe") or ""
+    words = ", ".join((*row["words"], *row["words_ja"]))
+    return f"| `{row.id}` | {row['category']}{f' ({means})' if means else ''} | {words} |"
 
 
 def _describe_book(book: RuleBook) -> str:

@@ -234,7 +234,7 @@ def before(case: Case) -> Any:
 
 def candidates(key: Key, table: str) -> Iterable[Case]:
     """Cases that rest on a row; where none says so, a spread of all of them."""
-    if table == "site":  # words are read, not credited
+    if key[0] == "sites":  # words are read, not credited
         return [_site_cases()[key[2]]]
     named = [case for case, keys in corpus() if key in keys]
     return named or [case for case, _ in corpus()]

@@ -258,7 +258,10 @@ def _compare_pathologic(
     invasive_mm = case.staging.invasive_mm
     if invasive_mm is not None:
         whole = replace(case.staging, size_mm=invasive_mm, solid_mm=None)
-        return _compare(case, stage, derive_t(whole, book=book), word, book)
+        by_part = derive_t(whole, book=book)
+        measured = Input("staging.invasive_mm", invasive_mm)
+        inputs = tuple(measured if given.path == "staging.size_mm" else given for given in by_part.inputs)
+        return _compare(case, stage, replace(by_part, inputs=inputs), word, book)
     if set(_expand_category(word, "T", book)) & set(t.stated):
         return _compare(case, stage, t, word, book)
     return _finding(
