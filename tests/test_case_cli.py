@@ -94,6 +94,14 @@ def test_rules_are_listed_and_shown_with_their_source(capsys):
     assert "basis secondary" in out
 
 
+def test_rules_past_their_recheck_date_are_listed_and_named_in_a_result(capsys, folder, tmp_path):
+    assert "No row is due on 2026-09-18." in run(capsys, "rules", "check", "--on", "2026-09-18")[1]
+    assert "zidesamtinib: due 2026-09-18" in run(capsys, "rules", "check", "--on", "2026-09-19")[1]
+    for day, is_named in (("2026-09-18", False), ("2026-09-19", True)):
+        run(capsys, "case", "run", folder, "--out", tmp_path / day, "--on", day)
+        assert ("rules.recheck" in (tmp_path / day / "case.json").read_text("utf-8")) is is_named
+
+
 @pytest.mark.parametrize("arguments", [("tnm", "7"), ("tmn",), ("tnm", "9", "--term", "xyzzy")])
 def test_rules_that_are_not_there_are_one_line(capsys, arguments):
     code, _, err = run(capsys, "rules", "show", *arguments)

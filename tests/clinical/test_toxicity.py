@@ -246,7 +246,9 @@ def test_a_value_marked_as_baseline_goes_before_the_last_one() -> None:
     ("analyte", "value", "unit", "grade"),
     [
         ("potassium", 7.1, "mmol/L", 4),
-        ("potassium", 7.1, "mEq/L", None),
+        ("potassium", 7.1, "mEq/L", 4),
+        ("potassium", 5.3, "mmol/L", None),
+        ("sodium", 119.0, "mEq/L", 4),
         ("potassium", 2.4, "mmol/L", 4),
         ("potassium", 2.9, "mmol/L", 3),
         ("potassium", 6.5, "mmol/L", 3),
@@ -287,4 +289,5 @@ def test_a_baseline_in_another_unit_is_converted(value, unit, high, base, base_u
     ]
     drug = {"id": "t", "name": "lorlatinib", "start": "day 0"}
     found = assess(make_case({"labs": labs, "treatments": [drug]}))
-    assert [item.value for item in found if "creatinine" in item.title.lower() or item.value] == [grade]
+    after = [item for item in found if item.inputs[0].path.startswith("labs[b]")]
+    assert [item.value for item in after] == [grade]

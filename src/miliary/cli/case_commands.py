@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -52,6 +53,11 @@ def case_check(folder: Path) -> int:
 @click.option("--confirm-response", is_flag=True, help="A response counts once it is confirmed.")
 @click.option("--irecist", is_flag=True, help="Show the immune reading (iRECIST) beside RECIST 1.1.")
 @click.option("--cavities-off", is_flag=True, help="Show a second reading with cavities taken off.")
+@click.option(
+    "--on",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Name rules whose recheck date has passed on this day; today by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Result as JSON.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def case_run(
@@ -62,6 +68,7 @@ def case_run(
     confirm_response: bool,
     irecist: bool,
     cavities_off: bool,
+    on: dt.datetime | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -81,7 +88,8 @@ def case_run(
         cavity=CavityReading.SUBTRACTED if cavities_off else CavityReading.WHOLE,
         is_immune=irecist,
     )
-    derived = derive_case(folder, out, options=options)
+    day = on.date() if on else dt.datetime.now(tz=dt.UTC).date()
+    derived = derive_case(folder, out, options=options, on=day)
     for reason in derived.left_out:
         print(f"warning: {reason}", file=sys.stderr)
     if as_json:

@@ -88,7 +88,7 @@ def assess_case(
 
 
 def list_due_rules(found: Iterable[Assessment], on: dt.date) -> Iterator[Assessment]:
-    """Rules behind some assessments whose recheck date has passed.
+    """Rules whose recheck date has passed: of the newest edition of every system and of editions used.
 
     Parameters
     ----------
@@ -99,12 +99,13 @@ def list_due_rules(found: Iterable[Assessment], on: dt.date) -> Iterator[Assessm
     Yields
     ------
     Assessment
-        A note for each edition used that holds rows due for a recheck.
+        A note for each such edition that holds rows due for a recheck.
     """
     used = {item.edition for item in found}
     for system, edition in list_rules():
         book = load_rules(system, edition)
-        due = book.list_due_rows(on) if book.label in used else ()
+        is_newest = dict(list_rules())[system] == edition
+        due = book.list_due_rows(on) if is_newest or book.label in used else ()
         if due:
             dates = [date for row in due if (date := book.find_recheck_date(row)) is not None]
             names = ", ".join(row.id for row in due[:5]) + (f" and {len(due) - 5} more" if due[5:] else "")

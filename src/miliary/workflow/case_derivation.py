@@ -10,6 +10,8 @@ from miliary import __version__
 from miliary.workflow.run_control import CancelCheck, StageCallback, StageReporter
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from miliary.clinical.recist.criteria import RecistOptions
     from miliary.model.case import Case
     from miliary.model.saved.case_summary import CaseSummary
@@ -37,7 +39,9 @@ class DerivedCase:
     left_out: tuple[str, ...] = ()
 
 
-def assess_case_folder(folder: str | Path, *, options: RecistOptions | None = None) -> DerivedCase:
+def assess_case_folder(
+    folder: str | Path, *, options: RecistOptions | None = None, on: dt.date | None = None
+) -> DerivedCase:
     """Read the facts in a folder and derive what they allow; nothing is written.
 
     Parameters
@@ -47,6 +51,8 @@ def assess_case_folder(folder: str | Path, *, options: RecistOptions | None = No
         `measure`.
     options : RecistOptions, optional
         What a protocol may choose of RECIST 1.1.
+    on : date, optional
+        The day on which the case is read; rules whose recheck date has passed by then are named.
 
     Raises
     ------
@@ -63,7 +69,8 @@ def assess_case_folder(folder: str | Path, *, options: RecistOptions | None = No
 
     facts = read_case(folder)
     found = count_days(
-        facts, assess_case(facts, scans=read_scans(facts, folder), response=options or RecistOptions())
+        facts,
+        assess_case(facts, scans=read_scans(facts, folder), response=options or RecistOptions(), on=on),
     )
     sources = {n: CitationSummary(c.text, c.basis, c.doi) for n, c in resolve_citations(found).items()}
     bands = {lab.id: ((r := find_range(facts, lab)).low, r.high, r.words) for lab in facts.labs}
@@ -83,6 +90,7 @@ def derive_case(
     out: str | Path,
     *,
     options: RecistOptions | None = None,
+    on: dt.date | None = None,
     progress: StageCallback | None = None,
     cancel: CancelCheck | None = None,
 ) -> DerivedCase:
@@ -97,6 +105,8 @@ def derive_case(
         Result folder: new, empty, or an earlier result of a case, which is replaced at the end.
     options : RecistOptions, optional
         What a protocol may choose of RECIST 1.1.
+    on : date, optional
+        The day on which the case is read; rules whose recheck date has passed by then are named.
     progress : callable, optional
         Called with the name of each stage as it starts.
     cancel : callable, optional
@@ -125,7 +135,7 @@ def derive_case(
     check_output(target, kind=CASE_KIND)
     report = StageReporter(progress, cancel)
     report("assess")
-    derived = assess_case_folder(source, options=options)
+    derived = assess_case_folder(source, options=options, on=on)
     report("write")
     left_out = write_case_result(
         derived.summary,

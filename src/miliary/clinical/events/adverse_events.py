@@ -21,6 +21,7 @@ from miliary.model.units import convert_value
 from miliary.model.vocabulary import Presence
 
 _ADULT_YEARS = 18
+_SINGLE_CHARGE = ("potassium", "sodium")
 _NO_RANGE = "the laboratory's range"
 
 
@@ -381,11 +382,17 @@ def _unit_for(lab: LabResult, term: RuleRow) -> tuple[str, bool]:
 
 
 def _converts(lab: LabResult, unit: str) -> bool:
-    return convert_value(1.0, lab.unit, unit, is_enzyme=is_enzyme(lab.analyte)) is not None
+    return convert_value(1.0, _find_unit(lab), unit, is_enzyme=is_enzyme(lab.analyte)) is not None
 
 
 def _factor(lab: LabResult, unit: str) -> float | None:
-    return convert_value(1.0, lab.unit, unit, is_enzyme=is_enzyme(lab.analyte)) if lab.unit else None
+    own = _find_unit(lab)
+    return convert_value(1.0, own, unit, is_enzyme=is_enzyme(lab.analyte)) if own else None
+
+
+def _find_unit(lab: LabResult) -> str:
+    """The unit of a value; an equivalent of an ion with one charge is a mole."""
+    return "mmol/L" if lab.unit == "mEq/L" and lab.analyte in _SINGLE_CHARGE else lab.unit
 
 
 def _judge_lab(
