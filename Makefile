@@ -26,7 +26,7 @@ VALIDATE ?=
 BENCH ?=
 THRESHOLD ?=
 
-.PHONY: demo test check coverage lint types contracts licenses train threshold validate bench lock core all docs viewer \
+.PHONY: demo test check coverage scans lint types contracts licenses train threshold validate bench lock core all docs viewer \
 	clean
 .DEFAULT_GOAL := demo
 
@@ -66,17 +66,21 @@ demo: core
 test: all
 	@$(BIN)/python -m pytest $(TESTS)
 
-check: lint types contracts licenses viewer coverage docs
+check: lint types contracts licenses viewer
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target coverage scans
+	@$(MAKE) --no-print-directory docs
 
-# Every test, in two runs. Under coverage those of what Python runs itself; the others run compiled loops, browsers
-# and whole commands, which a tracer would slow down or not see (pyproject.toml says what is measured).
+# Every test, in two runs side by side. Under coverage those of what Python runs itself; the others run compiled
+# loops, browsers and whole commands, which a tracer would slow down or not see (pyproject.toml says what is measured).
 COVERED := tests/clinical tests/exchange tests/report
 coverage: all
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest $(COVERED)
+	@$(BIN)/coverage run -m pytest -q $(COVERED)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
-	@$(BIN)/python -m pytest $(addprefix --ignore=,$(COVERED)) tests
+
+scans: all
+	@$(BIN)/python -m pytest -q $(addprefix --ignore=,$(COVERED)) tests
 
 # The viewer's part for the graphics card: built from a lock, never committed. Without it the viewer works
 # and says so.
