@@ -140,6 +140,6 @@ lock: $(VENV)/bootstrap.stamp
 	@$(BIN)/python tools/check_locks.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) site docs/reference/modules .coverage .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(DEMO_OUT) site jupyter_execute docs/reference/modules .coverage .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis \
 		web/node_modules $(BUNDLE) src/miliary/viewer/static/webgl.licenses.txt

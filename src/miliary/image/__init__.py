@@ -3,18 +3,18 @@
 The rooms, the most basic last. A room imports only from rooms of a later step of the order below the table;
 rooms of one step do not import each other. import-linter checks this.
 
-===============  ====================================================================================
-``figures``      slabs, projections and curves that are saved with a result
-``simulate``     simulated chest CTs and pairs of scans with exact truth
-``pair``         two scans of one patient: registration, matching, change of burden
-``distribution`` how nodules are distributed over the lungs, and how much lung they involve
-``sensitivity``  what share of nodules a scan shows, and counts corrected for what it misses
-``lesions``      lesions of 8 mm and more
-``nodules``      find, score and measure nodules of 1 to 8 mm
-``quality``      noise and blur of a scan
-``anatomy``      lungs, sides, zones, lobes, fissures and vessels
-``kernels``      compiled loops that several rooms share
-===============  ====================================================================================
+================  ===================================================================================
+``figures``       slabs, projections and curves that are saved with a result
+``simulate``      simulated chest CTs and pairs of scans with exact truth
+``pair``          two scans of one patient: registration, matching, change of burden
+``distribution``  how nodules are distributed over the lungs, and how much lung they involve
+``sensitivity``   what share of nodules a scan shows, and counts corrected for what it misses
+``lesions``       lesions of 8 mm and more
+``nodules``       find, score and measure nodules of 1 to 8 mm
+``quality``       noise and blur of a scan
+``anatomy``       lungs, sides, zones, lobes, fissures and vessels
+``kernels``       compiled loops that several rooms share
+================  ===================================================================================
 
 Order: ``figures | simulate | pair`` > ``distribution | sensitivity | lesions`` > ``nodules`` > ``quality`` >
 ``anatomy`` > ``kernels``. ``weights`` holds the trained models as data.
