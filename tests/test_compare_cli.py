@@ -18,9 +18,9 @@ from miliary.exchange.folders.volume_store import read_stored_volume
 from miliary.model.comparison import Identity
 from miliary.model.ct_result import Lungs
 from miliary.model.saved.codec import to_json
+from miliary.model.saved.summarize_comparison import summarize_saved_series
 from miliary.model.scan import Acquisition, Grid, Scan, SourceOrder
 from miliary.model.transform import Transform
-from miliary.workflow.series_summary import summarize_saved_series
 
 SHAPE, SPACING = (48, 44, 64), (2.4, 3.0, 3.2)
 

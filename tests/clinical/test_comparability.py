@@ -149,8 +149,3 @@ def test_a_small_lesion_is_no_target():
     found = rules.judge_targets({"dominant": 9.0}, {"dominant": 4.0}, days=None)
     assert found["target_response"] is None
     assert "10 mm" in found["target_response_reason"]
-
-
-def test_the_nadir_is_the_smallest_ratio_that_is_known():
-    assert rules.find_nadir([0.5, None, 0.2, 0.9]) == 2
-    assert rules.find_nadir([None, None]) is None

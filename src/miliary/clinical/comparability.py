@@ -6,7 +6,7 @@ carries its answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -353,23 +353,6 @@ def _followup(value: float | None) -> dict[str, Any]:
     if value is None:
         return {"followup_mm": None, "followup_mm_reason": "not measured"}
     return {"followup_mm": round(value, 1)}
-
-
-def find_nadir(ratios: Iterable[float | None]) -> int | None:
-    """The scan with the smallest burden.
-
-    Parameters
-    ----------
-    ratios : iterable of float or None
-        Burden of each scan over that of the baseline; None where it is not known.
-
-    Returns
-    -------
-    int or None
-        Position of the smallest known ratio, the first of equals; None where no ratio is known.
-    """
-    known = [(ratio, place) for place, ratio in enumerate(ratios) if ratio is not None]
-    return min(known)[1] if known else None
 
 
 def read_numbers(row: RuleRow) -> dict[str, Any]:

@@ -363,7 +363,7 @@ class _Run:
         from miliary.exchange.folders.ct_store import write_json
         from miliary.exchange.folders.open_result import open_comparison
         from miliary.model.saved.codec import to_json
-        from miliary.workflow.series_summary import summarize_saved_series
+        from miliary.model.saved.summarize_comparison import summarize_saved_series
 
         path = self.out / "compare" / "series.json"
         found = []

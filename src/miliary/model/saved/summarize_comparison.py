@@ -6,6 +6,7 @@ Rounding happens here, so that a summary read back from its file equals the one 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -282,28 +283,50 @@ def summarize_series(found: Sequence[Comparison]) -> SeriesSummary:
     Parameters
     ----------
     found : sequence of Comparison
-        In the order of time, all with one baseline.
+        In the order of time, all with one baseline; at least one.
 
     Returns
     -------
     SeriesSummary
         `nadir` is the follow-up with the smallest volume ratio, None where no ratio is known.
     """
-    ratios = [one.total.volume_ratio.value for one in found]
-    nadir = _find_smallest(ratios)
+    points = [_summarize_time_point(one) for one in found]
     is_simulated = any(find_comparison_origin(one) is Origin.SIMULATED for one in found)
-    return SeriesSummary(
-        origin=Origin.SIMULATED if is_simulated else Origin.MEASURED,
-        baseline=found[0].baseline.name,
-        nadir=None if nadir is None else found[nadir].followup.name,
-        time_points=tuple(_summarize_time_point(one, ratios[: place + 1]) for place, one in enumerate(found)),
-    )
+    return _join_series(points, baseline=found[0].baseline.name, is_simulated=is_simulated)
 
 
-def _summarize_time_point(one: Comparison, ratios: Sequence[float | None]) -> TimePointSummary:
-    """One follow-up; `ratios` are those of the follow-ups up to this one."""
-    ratio, place = one.total.volume_ratio, _find_smallest(ratios)
-    least = None if place is None else ratios[place]
+def summarize_saved_series(found: Sequence[tuple[str, ComparisonSummary]]) -> SeriesSummary:
+    """The same from comparisons as they were saved, to the six digits that their files hold.
+
+    Parameters
+    ----------
+    found : sequence of (path, ComparisonSummary)
+        Path of each comparison as the series names it, and the content of its ``response.json``, in the
+        order of time; at least one.
+
+    Returns
+    -------
+    SeriesSummary
+    """
+    points = [
+        TimePointSummary(
+            followup=one.followup.label or "",
+            days_between=one.days_between,
+            comparability=one.comparability.verdict,
+            volume_ratio=one.response.volume_ratio,
+            volume_ratio_ci95=one.response.volume_ratio_ci95,
+            category=one.response.category,
+            lesion_mm=one.lesion.followup_mm,
+            path=path,
+        )
+        for path, one in found
+    ]
+    is_simulated = any(one.origin is Origin.SIMULATED for _, one in found)
+    return _join_series(points, baseline=found[0][1].baseline.label or "", is_simulated=is_simulated)
+
+
+def _summarize_time_point(one: Comparison) -> TimePointSummary:
+    ratio = one.total.volume_ratio
     is_known = ratio.value is not None and ratio.low is not None and ratio.high is not None
     return TimePointSummary(
         followup=one.followup.name,
@@ -311,14 +334,43 @@ def _summarize_time_point(one: Comparison, ratios: Sequence[float | None]) -> Ti
         comparability=one.comparability.verdict,
         volume_ratio=ratio.value,
         volume_ratio_ci95=(float(ratio.low or 0.0), float(ratio.high or 0.0)) if is_known else None,
-        ratio_to_nadir=ratio.value / least if ratio.value is not None and least else None,
         category=one.category,
         lesion_mm=one.lesion.followup_mm,
         path=f"compare/{one.baseline.name}__{one.followup.name}",
     )
 
 
-def _find_smallest(values: Iterable[float | None]) -> int | None:
-    """Place of the smallest value; None where none is known."""
-    known = [(value, place) for place, value in enumerate(values) if value is not None]
+def _join_series(points: Sequence[TimePointSummary], *, baseline: str, is_simulated: bool) -> SeriesSummary:
+    """A series of time points, each with its ratio to the smallest burden up to it."""
+    ratios = [point.volume_ratio for point in points]
+    joined = []
+    for number, point in enumerate(points):
+        lowest = find_nadir(ratios[: number + 1])
+        least = None if lowest is None else ratios[lowest]
+        ratio = point.volume_ratio
+        to_nadir = ratio / least if ratio is not None and least else None
+        joined.append(replace(point, ratio_to_nadir=to_nadir))
+    nadir = find_nadir(ratios)
+    return SeriesSummary(
+        origin=Origin.SIMULATED if is_simulated else Origin.MEASURED,
+        baseline=baseline,
+        nadir=None if nadir is None else points[nadir].followup,
+        time_points=tuple(joined),
+    )
+
+
+def find_nadir(ratios: Iterable[float | None]) -> int | None:
+    """The scan with the smallest burden.
+
+    Parameters
+    ----------
+    ratios : iterable of float or None
+        Burden of each scan over that of the baseline; None where it is not known.
+
+    Returns
+    -------
+    int or None
+        Position of the smallest known ratio, the first of equals; None where no ratio is known.
+    """
+    known = [(ratio, place) for place, ratio in enumerate(ratios) if ratio is not None]
     return min(known)[1] if known else None
