@@ -22,8 +22,8 @@ from tests.clinical.test_differential import build as build_vignette
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
 # Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs,
-# words by what they are read as.
-ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words"}
+# words and variants by what they are read as.
+ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words", "variants"}
 NEEDS_SCANS = {("labs", "trend")}
 # Replaced by a newer edition: kept to read old results by, and used where a test names it.
 REPLACED = {("therapy", "2026-11")}

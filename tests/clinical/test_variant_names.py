@@ -4,6 +4,7 @@ import pytest
 
 from miliary.clinical.genes.drivers import assess
 from miliary.clinical.genes.variant_names import read_variants
+from miliary.clinical.rulebook import find_rules
 from tests.clinical.cases import make_case
 
 NAMES = {
@@ -119,3 +120,30 @@ def test_tests_of_one_gene_that_disagree_are_said_to():
     found = report_on({"gene": "ALK", "result": "negative"}, immunostains=[stain])
     assert "orthogonal test is not recorded" in found["drivers.discordance.alk"].statement
     assert found["drivers.gene.alk"].value == "positive"
+
+
+VARIANTS = find_rules("variants")
+
+
+@pytest.mark.parametrize("row", VARIANTS.rows("coding_change"), ids=lambda row: row.id)
+def test_every_coding_change_is_read_in_its_gene_only(row):
+    assert read_variants(f"c.{row['change']}", row["gene"]) == (row["name"],)
+    assert row["name"] not in read_variants(f"c.{row['change']}", "ALK")
+
+
+@pytest.mark.parametrize("row", VARIANTS.rows("exon_target"), ids=lambda row: row.id)
+def test_a_change_is_a_target_within_its_codons_and_not_beyond(row):
+    kind = "del" if row["change"] == "deletion" else "insA"
+    for first, last, is_named in (
+        (row["first_codon"], row["first_codon"] + 1, True),
+        (row["last_codon"] - 1, row["last_codon"], True),
+        (row["first_codon"] - 1, row["first_codon"], False),
+        (row["last_codon"], row["last_codon"] + 1, False),
+    ):
+        names = read_variants(f"p.G{first}_G{last}{kind}", row["gene"])
+        assert (row["name"] in names) is is_named, (first, last, names)
+
+
+@pytest.mark.parametrize("row", VARIANTS.rows("alteration"), ids=lambda row: row.id)
+def test_every_word_for_an_alteration_names_it(row):
+    assert all(read_variants(word, "ALK") == (row.id,) for word in row["words"])

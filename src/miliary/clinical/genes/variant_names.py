@@ -1,7 +1,7 @@
 """Variants by any of their names: HGVS of protein (p.) and coding DNA (c.), exon words, fusions.
 
-Positions are those of the reference transcripts EGFR NM_005228, ERBB2 NM_004448, MET NM_000245 (the numbering
-in which D1010 and c.3028 end exon 14), BRAF NM_004333 and KRAS NM_004985.
+Which change is which target stands in ``rules/variants``. MET exon 14 is skipped by many changes at its
+splice sites, which only a pattern can name; the exon is that of NM_000245, ended by D1010 and c.3028.
 """
 
 from __future__ import annotations
@@ -9,33 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# First and last codon of the exons whose deletions or insertions are one target.
-_EXON_CODONS = {("EGFR", 19): (729, 761), ("EGFR", 20): (762, 823), ("ERBB2", 20): (769, 835)}
-# Substitutions of the coding DNA, by gene.
-_CODING = {
-    "EGFR": {
-        "2573T>G": "L858R",
-        "2573_2574DELINSGT": "L858R",
-        "2369C>T": "T790M",
-        "2389T>A": "C797S",
-        "2390G>C": "C797S",
-        "2303G>T": "S768I",
-        "2582T>A": "L861Q",
-        "2155G>A": "G719X",
-        "2155G>T": "G719X",
-        "2156G>C": "G719X",
-    },
-    "BRAF": {"1799T>A": "V600E"},
-    "KRAS": {"34G>T": "G12C"},
-}
+from miliary.clinical.rulebook import find_rules
+
 _THREE_LETTERS = (
     {"ala": "A", "arg": "R", "asn": "N", "asp": "D", "cys": "C", "gln": "Q", "glu": "E", "gly": "G"}
     | {"his": "H", "ile": "I", "leu": "L", "lys": "K", "met": "M", "phe": "F", "pro": "P", "ser": "S"}
     | {"thr": "T", "trp": "W", "tyr": "Y", "val": "V", "ter": "*"}
 )
-_FUSION_WORDS = ("rearrang", "fusion", "translocation", "break-apart", "breakapart", "::")
-_COPY_WORDS = ("amplif", "copynumber", "copy-number", "polysomy", "cngain")
-_EXPRESSION_WORDS = ("overexpress", "over-express", "proteinexpression", "ihc")
 _PROTEIN = re.compile(r"(?<![A-Z0-9])([A-Z])(\d+)(?:_([A-Z])(\d+))?(DELINS|DEL|INS|DUP|>)?([A-Z*]*)")
 _DNA = re.compile(r"C\.(\d+)(?:_(\d+))?(?:[ACGT]+)?(DELINS|DEL|INS|DUP)([ACGT]*)")
 _SPLICE_MET = re.compile(r"C\.(3028[+ACGT]|2888-|3028_|28\d\d(-\d+)?_)")
@@ -64,12 +44,11 @@ def read_variants(text: str, gene: str) -> tuple[str, ...]:
 
 def _read_variant(text: str, gene: str) -> str:
     plain = text.lower().replace(" ", "")
-    if any(word in plain for word in _FUSION_WORDS) or re.search(rf"\w-{gene.lower()}\b", plain):
+    if re.search(rf"\w-{gene.lower()}\b", plain):
         return "fusion"
-    if any(word in plain for word in _COPY_WORDS):
-        return "amplification"
-    if any(word in plain for word in _EXPRESSION_WORDS):
-        return "overexpression"
+    for row in find_rules("variants").rows("alteration"):
+        if any(word in plain for word in row["words"]):
+            return row.id
     upper = _shorten_residues(plain).upper()
     found = next((name for name in _read_names(upper, plain, gene) if name), "")
     return found or re.sub(r"P\.|[()-]", "", upper).replace("EXON", "EX")
@@ -86,7 +65,8 @@ def _shorten_residues(text: str) -> str:
 
 def _read_names(upper: str, plain: str, gene: str) -> Iterator[str]:
     """Ways of reading one name, the most precise first; empty where one does not apply."""
-    yield next((name for change, name in _CODING.get(gene, {}).items() if f"C.{change}" in upper), "")
+    changes = (row for row in find_rules("variants").rows("coding_change") if row["gene"] == gene)
+    yield next((row["name"] for row in changes if f"C.{row['change']}" in upper), "")
     yield _read_coding_change(upper, gene)
     yield _read_protein_change(upper, gene)
     yield _read_exon_words(plain, gene)
@@ -123,14 +103,13 @@ def _read_protein_change(upper: str, gene: str) -> str:
 
 
 def _name_by_exon(gene: str, first: int, last: int, kind: str, added: int) -> str:
-    """A deletion of exon 19 or an insertion of exon 20 by its codons; a net gain of residues is one."""
-    for (symbol, exon), (low, high) in _EXON_CODONS.items():
-        if symbol != gene or not (low <= first and last <= high):
-            continue
-        if exon == 19 and kind in ("DEL", "DELINS"):
-            return "ex19del"
-        if exon == 20 and (kind in ("INS", "DUP") or (kind == "DELINS" and added > 0)):
-            return "ex20ins"
+    """The target that a change is one of by its codons; a net gain of residues is an insertion."""
+    is_deletion = kind in ("DEL", "DELINS")
+    is_insertion = kind in ("INS", "DUP") or (kind == "DELINS" and added > 0)
+    for row in find_rules("variants").rows("exon_target"):
+        is_inside = row["gene"] == gene and row["first_codon"] <= first and last <= row["last_codon"]
+        if is_inside and (is_deletion if row["change"] == "deletion" else is_insertion):
+            return str(row["name"])
     return ""
 
 
