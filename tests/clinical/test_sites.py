@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from miliary.clinical.recist.criteria import read_limits
+from miliary.clinical.recist.measurable import find_selection_problems
+from miliary.clinical.record import consistency
 from miliary.clinical.rulebook import load_rules
 from miliary.clinical.tnm.site_words import canonical_site, read_site
 from miliary.clinical.tnm.staging import assess
@@ -180,3 +183,41 @@ def test_every_word_of_the_list_names_its_own_row_alone(row):
     for form in ("metastases to the {}", "{} metastasis"):
         assert canonical_site(form.format(row["words"][0])) == row.id
     assert read_site(f"no {row['words'][0]}").sites == ()
+
+
+@pytest.mark.parametrize("word", ["bone", "spine", "rib", "vertebra", "骨"])
+def test_a_bone_by_any_of_its_names_is_asked_for_its_course(word):
+    facts = {"staging": {"metastases": [{"id": "m", "site": word}]}, "treatments": [{"id": "t", "name": "x"}]}
+    raised = {a.rule_id for a in consistency.assess(make_case(facts)) if a.is_raised}
+    assert "consistency.bone_follow_up" in raised
+    readings = [{"study": name, "longest_mm": 20} for name in ("a", "b")]
+    lesion = {"id": "l", "organ": word, "measurements": readings}
+    studies = [{"id": name, "modality": "ct"} for name in ("a", "b")]
+    denosumab = {"id": "z", "name": "denosumab"}
+    drugs = [*facts["treatments"], denosumab]
+    followed = facts | {"lesions": [lesion], "studies": studies, "treatments": drugs}
+    raised = {a.rule_id for a in consistency.assess(make_case(followed)) if a.is_raised}
+    assert "consistency.bone_follow_up" not in raised
+
+
+@pytest.mark.parametrize("word", ["liver", "hepatic"])
+def test_imaging_that_denies_a_site_contradicts_it_by_any_of_its_names(word):
+    study = {"id": "ct", "modality": "ct", "findings": {"liver_lesions": "absent"}}
+    facts = {"staging": {"metastases": [{"id": "m", "site": word}]}, "studies": [study]}
+    rules = {a.rule_id.partition(".m")[0] for a in consistency.assess(make_case(facts)) if a.is_raised}
+    assert any("imaging_and_sites" in rule for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("organs", "is_too_many"),
+    [
+        (("liver", "hepatic", "hepatic"), True),
+        (("spine", "rib", "bone"), True),
+        (("liver", "spine", "rib"), False),
+        (("left kidney", "right kidney", "kidney"), True),
+    ],
+)
+def test_targets_are_counted_by_organ_whatever_it_is_called(organs, is_too_many):
+    limits = read_limits(load_rules("recist", "1.1"))
+    problems = find_selection_problems(organs, baseline_day=0, limits=limits)
+    assert ("too_many_in_organ" in problems) is is_too_many

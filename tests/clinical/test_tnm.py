@@ -612,3 +612,12 @@ def test_a_part_of_a_tumor_that_is_larger_than_the_tumor_is_an_error():
     assert contradictions(size_mm=20.0, solid_mm=25.0) == ["tnm.solid_and_size"]
     assert contradictions(size_mm=20.0, invasive_mm=20.5) == ["tnm.solid_and_size"]
     assert contradictions(size_mm=20.0, solid_mm=20.0) == []
+
+
+@pytest.mark.parametrize(
+    ("size_mm", "missing"),
+    [(20.0, "a size of the primary that its solid part does not exceed"), (None, "the size of the primary")],
+)
+def test_a_size_that_is_stated_is_never_called_not_stated(size_mm, missing):
+    found = derive_t(complete(size_mm=size_mm, solid_mm=None if size_mm is None else 25.0), book=book("9"))
+    assert found.unknown == (missing,)

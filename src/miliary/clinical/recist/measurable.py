@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from miliary.clinical.recist.criteria import RecistLimits
 from miliary.clinical.rulebook import RuleBook
+from miliary.clinical.tnm.site_words import canonical_site
 
 
 class Measurability(StrEnum):
@@ -123,7 +124,7 @@ def _classify_size(size_mm: float | None, smallest_mm: float, what: str) -> tupl
 
 
 def normalize_organ(organ: str) -> str:
-    """One name for all organs that RECIST counts as one: both lungs, all nodes, paired organs.
+    """One name for all organs that RECIST counts as one: both lungs, all nodes, liver and hepatic.
 
     Parameters
     ----------
@@ -133,13 +134,13 @@ def normalize_organ(organ: str) -> str:
     Returns
     -------
     str
-        In lower case.
+        In lower case; the words as recorded where the vocabulary of sites does not know them.
     """
     words = organ.lower().replace("_", " ").split()
     for whole in ("lung", "node", "kidney", "adrenal", "breast", "ovary"):
         if any(word.startswith(whole) for word in words):
             return whole
-    return " ".join(words)
+    return canonical_site(organ) or " ".join(words)
 
 
 def find_selection_problems(

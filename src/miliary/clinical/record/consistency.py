@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from miliary.clinical.record.plausibility import assess_plausibility, raise_finding
 from miliary.clinical.rulebook import RuleBook, find_rules
+from miliary.clinical.tnm.site_words import canonical_site
 from miliary.model.assessment import Assessment
 from miliary.model.case import AdverseEvent, Case, Metastasis, RecordedLesion, When, days_between, path_of
 from miliary.model.vocabulary import Finding, Origin, Presence, Result, Smoking
@@ -151,7 +152,11 @@ def _check_survival(case: Case, book: RuleBook) -> Iterator[Assessment]:
 
 
 def _list_bone_metastases(case: Case) -> list[Metastasis]:
-    return [m for m in case.staging.metastases if m.site == "bone" and m.presence is Presence.PRESENT]
+    return [
+        m
+        for m in case.staging.metastases
+        if canonical_site(m.site) == "bone" and m.presence is Presence.PRESENT
+    ]
 
 
 def _check_bone_follow_up(case: Case, book: RuleBook) -> Iterator[Assessment]:
@@ -159,8 +164,10 @@ def _check_bone_follow_up(case: Case, book: RuleBook) -> Iterator[Assessment]:
     row = book.row("bone_follow_up")
     bones = _list_bone_metastases(case)
     agents = [t for t in case.treatments if t.name.strip().lower() in row["bone_agents"]]
-    answered = any(response.of == "bone" for response in case.responses)
-    followed = any(lesion.organ == "bone" and len(lesion.measurements) >= 2 for lesion in case.lesions)
+    answered = any(canonical_site(response.of) == "bone" for response in case.responses)
+    followed = any(
+        canonical_site(lesion.organ) == "bone" and len(lesion.measurements) >= 2 for lesion in case.lesions
+    )
     if not bones or not case.treatments or (agents and (answered or followed)):
         return
     missing = [] if answered or followed else ["their response"]

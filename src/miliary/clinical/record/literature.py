@@ -11,6 +11,7 @@ from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.record.microbiology_words import find_test
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.clinical.tnm.separate_nodules import nodule_places
+from miliary.clinical.tnm.site_words import canonical_site
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case
 from miliary.model.vocabulary import Presence, Result, Smoking
@@ -110,7 +111,8 @@ def _list_dissemination(case: Case) -> Iterator[tuple[str, Input]]:
     """Where a tumor has spread to, and tests for what it may look like."""
     for site in case.staging.metastases:
         if site.presence is Presence.PRESENT:
-            yield site.site, Input(f"staging.metastases[{site.id}].site", site.site)
+            name = canonical_site(site.site) or site.site
+            yield name, Input(f"staging.metastases[{site.id}].site", site.site)
     for nodules in case.staging.separate_nodules:
         is_far = nodule_places(nodules, case.staging) == {"contralateral_lung"}
         if is_far and nodules.are_metastases is Presence.PRESENT:

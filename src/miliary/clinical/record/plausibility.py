@@ -7,6 +7,7 @@ from typing import Any
 
 from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow
+from miliary.clinical.tnm.site_words import canonical_site
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, When, days_between, path_of
 from miliary.model.vocabulary import Finding, History, Origin, Presence, Sex, Smoking
@@ -89,7 +90,7 @@ def _check_sites(case: Case, book: RuleBook) -> Iterator[Assessment]:
     """A metastatic site that the only studies to speak of it call free."""
     row = book.row("imaging_and_sites")
     for site in case.staging.metastases:
-        name = row["sites"].get(site.site)
+        name = row["sites"].get(canonical_site(site.site))
         if name is None or site.presence is not Presence.PRESENT:
             continue
         states = [(study, study.finding(Finding(name))) for study in case.studies]

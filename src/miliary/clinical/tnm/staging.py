@@ -56,7 +56,7 @@ def derive_t(staging: Staging, *, book: RuleBook) -> TnmCategory:
     features, feature_rows, feature_because, feature_inputs = _list_structure_categories(staging, book)
     ways: list[set[str | None]] = [{feature} for feature in features]
     open_ways: list[set[str | None]] = []
-    unknown = ["the size of the primary"] if len(sizes) > 1 else []
+    unknown = [_name_missing_size(staging)] if len(sizes) > 1 else []
     _add_nodule_ways(staging, book, ways, open_ways, unknown)
     ways += pneumonic_t_ways(staging, book=book)
     if not staging.invasion_assessed and (left := _unknown_structures(staging, book)):
@@ -78,6 +78,14 @@ def derive_t(staging: Staging, *, book: RuleBook) -> TnmCategory:
         tuple(used + feature_rows + nodule_rows),
         tuple(inputs + feature_inputs + nodule_inputs),
     )
+
+
+def _name_missing_size(staging: Staging) -> str:
+    """The size that T waits for: none is stated, or the one stated contradicts the solid part."""
+    size, solid = staging.size_mm, staging.solid_mm
+    if size is not None and solid is not None and solid > size:
+        return "a size of the primary that its solid part does not exceed"
+    return "the size of the primary"
 
 
 def _derive_special_t(staging: Staging, book: RuleBook) -> TnmCategory | None:
