@@ -288,3 +288,13 @@ def test_days_are_told_only_between_points_of_one_kind():
     assert days_between(When(day=10), When(day=3)) == -7
     assert days_between(first, When(day=3)) is None
     assert days_between(first, When(text="later")) is None
+
+
+def test_a_heading_that_stands_again_between_the_rows_of_labs_is_no_row(tmp_path):
+    (tmp_path / "case.yaml").write_text("id: x\n")
+    table = "analyte,value,unit\nanalyte,value,unit\ncea,1,ng/mL\nanalyte,value,unit\ncea,2,ng/mL\n"
+    (tmp_path / "labs.csv").write_text(table)
+    assert [lab.value for lab in read_case(tmp_path).labs] == [1.0, 2.0]
+    (tmp_path / "labs.csv").write_text("analyte,value,unit\ncea,value,ng/mL\n")
+    with pytest.raises(CaseError, match=r"labs\.csv line 2"):
+        read_case(tmp_path)

@@ -293,6 +293,8 @@ def _decode_rows(reader: csv.DictReader[str], decoder: Decoder) -> tuple[LabResu
     for number, row in enumerate(reader, start=1):
         if None in row or None in row.values():
             decoder.note(reader.line_num, "", "has more or fewer cells than the heading")
+        elif all(cell.strip() == name for name, cell in row.items()):
+            continue  # the heading again, as in tables that were joined end to end
         elif any(cell.strip() for cell in row.values()):
             labs.append(_decode_lab(row, number, reader.line_num, decoder))
     found = tuple(lab for lab in labs if lab is not None)
