@@ -126,3 +126,27 @@ def test_every_public_name_is_documented_with_its_parameters(docstrings, root):
     faults, n_public = docstrings.read_faults(root / "src" / "miliary")
     assert list(faults.values()) == []
     assert n_public > 500
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "n_different"),
+    [
+        ("scan.json", '{"stages": [2], "a": {"b": [1, 2.0]}}', 0),
+        ("scan.json", '{"stages": [1], "a": {"b": [1, 2.5]}}', 1),
+        ("scan.json", '{"a": {"b": [1, 2.0]}, "new": null}', 1),
+        ("scan.json", '{"a": {"b": [1]}}', 1),
+        ("nodules.csv", "id\n2\n", 1),
+        ("nodules.csv", None, 1),
+    ],
+)
+def test_results_are_compared_value_by_value(root, tmp_path, capsys, file, text, n_different):
+    compare = load(root, "compare_results")
+    for folder in ("before", "after"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "scan.json").write_text('{"stages": [1], "a": {"b": [1, 2.0]}}')
+        (tmp_path / folder / "nodules.csv").write_text("id\n1\n")
+    changed = tmp_path / "after" / file
+    changed.unlink() if text is None else changed.write_text(text)
+    code = compare.main([str(tmp_path / "before"), str(tmp_path / "after")])
+    assert code == min(n_different, 1)
+    assert capsys.readouterr().out.endswith(f"2 files compared, {n_different} differ\n")
