@@ -1,8 +1,8 @@
 """Compare two folders of results file by file: ``python tools/compare_results.py BEFORE AFTER``.
 
-Every JSON, CSV and Markdown file of BEFORE must be in AFTER and say the same; times (``stages``) and the moment
-of an export (``created``) are left out. To show that a change of the code changes no result, make both folders
-by the same commands, one with each checkout on PYTHONPATH. Exit status 1 where anything differs.
+Every JSON, CSV and Markdown file of BEFORE must be in AFTER and say the same; times (``stages``) and the
+moment of an export (``created``) are left out. To show that a change of the code changes no result, make
+both by the same commands, one with each checkout on PYTHONPATH. Exit status 1 where anything differs.
 """
 
 from __future__ import annotations

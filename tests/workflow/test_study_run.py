@@ -1,5 +1,6 @@
 """A patient's folder becomes a study, and what is out of date is made anew and never shown as current."""
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -101,6 +102,8 @@ CHANGES = {
     "a laboratory value": (lambda p, m: edit(p / "case/labs.csv", ",7,", ",8,"), {}, {"case", "report"}),
     "a fact of the case": (lambda p, m: edit(p / "case/case.yaml", "19", "21"), {}, {"case", "report"}),
     "a setting": (lambda p, m: None, {"with_completeness": False}, SCANS),
+    "a day on which more rules are due": (lambda p, m: None, {"on": dt.date(2030, 1, 1)}, {"case", "report"}),
+    "today, said": (lambda p, m: None, {"on": dt.datetime.now(tz=dt.UTC).date()}, set()),
     "the language": (lambda p, m: None, {"language": "ja"}, {"report"}),
     "the weights": (
         lambda p, m: m.setattr(study_record, "digest_weights", lambda: "other"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -51,11 +52,20 @@ class StudySettings:
         what is out of date is named in the report.
     language : str
         Of the report: ``en`` or ``ja``.
+    on : date, optional
+        The day on which the case is read; rules whose recheck date has passed by then are named. Today where
+        it is not given.
     """
 
     with_completeness: bool = True
     measures: bool = True
     language: str = "en"
+    on: dt.date | None = None
+
+    @property
+    def day(self) -> dt.date:
+        """The day on which the case is read."""
+        return self.on or dt.datetime.now(tz=dt.UTC).date()
 
 
 DEFAULT_STUDY = StudySettings()
@@ -186,7 +196,7 @@ def plan_study(
     )
     case_change = None
     if found.case is not None:
-        case_change = find_changes(target, "case", describe_case_inputs(found), record)
+        case_change = find_changes(target, "case", describe_case_inputs(found, settings.day), record)
         if not case_change and any(scan.change for scan in scans) and _rests_on_scans(found.case, target):
             case_change = "scans that the case points to are measured"
     return StudyPlan(place, target, settings, found, scans, pairs, timing, case_change, removed)
@@ -275,8 +285,8 @@ def describe_pair_inputs(pair: PlannedPair, timing: PairTiming, out: Path) -> di
     }
 
 
-def describe_case_inputs(found: FoundStudy) -> dict[str, str]:
-    """What the case rests on if it is derived now.
+def describe_case_inputs(found: FoundStudy, day: dt.date) -> dict[str, str]:
+    """What the case rests on if it is derived on a day.
 
     Raises
     ------
@@ -299,8 +309,17 @@ def describe_case_inputs(found: FoundStudy) -> dict[str, str]:
         "input": digest,
         "radiographs": pictures,
         "scans": digest_values(scans) if scans else "",
+        "recheck": _digest_due_rules(day),
         **state_program(with_rules=True),
     }
+
+
+def _digest_due_rules(day: dt.date) -> str:
+    """Which rules are past their recheck date; empty where none is."""
+    from miliary.clinical.registry import list_due_rules
+
+    due = [(item.edition, item.values) for item in list_due_rules((), day)]
+    return digest_values(due) if due else ""
 
 
 def _digest_summary(folder: Path) -> str:

@@ -39,6 +39,7 @@ _REASONS = {
     "program": "it was made by another version of the program",
     "weights": "it was made with other model weights",
     "rules": "it was made with other rules",
+    "recheck": "rules have passed their recheck date since",
     "corrections": "a reader made corrections since",
     "radiographs": "the radiographs have changed",
     "scans": "scans that the case points to have changed",

@@ -290,7 +290,7 @@ class _Run:
                     MemberOutcome("case", Outcome.REMOVED, "its case.yaml is not there any more")
                 )
             return
-        rests_on = describe_case_inputs(self.plan.found)
+        rests_on = describe_case_inputs(self.plan.found, self.plan.settings.day)
         change = find_changes(self.out, "case", rests_on, self.record)
         if not change:
             self.outcomes.append(MemberOutcome("case", Outcome.KEPT))
@@ -312,7 +312,7 @@ class _Run:
         from miliary.workflow.case_derivation import assess_case_folder
 
         assert self.plan.found.case is not None
-        derived = assess_case_folder(self.plan.found.case)
+        derived = assess_case_folder(self.plan.found.case, on=self.plan.settings.day)
         self.open_out()
         self.remove_pages()
         with writing(self.out / "case", kind=CASE_KIND) as draft:
