@@ -16,12 +16,26 @@ from pathlib import Path
 
 import pytest
 
+from miliary.clinical.rulebook import find_edition
 from miliary.image.weights.card import hash_file
 
 ROOT = Path(__file__).parents[1]
 KNOWLEDGE = re.compile(r"\.toml$|^image/weights/")
 # Made from end to end where model files are made.
 ELSEWHERE = {"threshold": "tests/training/test_make_all.py"}
+DOSE = """
+[[dose]]
+id = "alectinib_toy"
+drug = "alectinib"
+region = "EU"
+use = "adjuvant"
+unit_dose_mg = 450.0
+times_per_day = 2
+steps_daily_mg = [900.0]
+basis = "read"
+confidence = "H"
+citations = ["alecensa_us"]
+"""
 ASSESS = """
 from miliary.clinical.registry import assess_case
 from tests.clinical.cases import make_case
@@ -42,6 +56,12 @@ class Change:
     def files(self):
         """Files beyond knowledge."""
         return [name for name in (*self.edits, *self.new) if not KNOWLEDGE.search(name)]
+
+
+def add_dose(package):
+    """A row at the end of the newest edition of the rules on therapy."""
+    path = package / "clinical" / "rules" / "therapy" / f"{find_edition('therapy')}.toml"
+    path.write_text(path.read_text("utf-8") + DOSE, encoding="utf-8")
 
 
 def add_pattern_class(package):
@@ -118,27 +138,9 @@ id = "fleischner_2008\"""",
         "drug label",
         """
 from miliary.clinical.rulebook import find_rules
-assert find_rules("therapy").row("alectinib_fr_toy")["unit_dose_mg"] == 450.0
+assert find_rules("therapy").row("alectinib_toy")["unit_dose_mg"] == 450.0
 """,
-        {
-            "clinical/rules/therapy/2026-11.toml": (
-                '[[dose]]\nid = "alectinib_us_advanced"',
-                """[[dose]]
-id = "alectinib_fr_toy"
-drug = "alectinib"
-region = "EU"
-use = "adjuvant"
-unit_dose_mg = 450.0
-times_per_day = 2
-steps_daily_mg = [900.0]
-basis = "read"
-confidence = "H"
-citations = ["alecensa_us"]
-
-[[dose]]
-id = "alectinib_us_advanced\"""",
-            )
-        },
+        prepare=add_dose,
     ),
     Change(
         "column of `nodules.csv`",
@@ -370,7 +372,9 @@ def test_a_change_takes_the_files_that_the_table_says_and_works(change, tmp_path
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("change", [c for c in CHANGES if c.edits or c.new], ids=lambda change: change.row)
+@pytest.mark.parametrize(
+    "change", [c for c in CHANGES if c.edits or c.new or c.prepare], ids=lambda change: change.row
+)
 def test_without_the_change_it_does_not_work(change, tmp_path):
     assert run(copy_package(tmp_path / "as_it_is"), change.script).returncode != 0
 

@@ -24,6 +24,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
 # Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs,
 # words and variants by what they are read as.
 ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words", "variants"}
+# Rows that are read and not credited: a case for each is made.
+READ_ONLY = {("sites", "site"), ("therapy", "name"), ("labs", "molar_mass")}
 NEEDS_SCANS = {("labs", "trend")}
 # Replaced by a newer edition: kept to read old results by, and used where a test names it.
 REPLACED = {("therapy", "2026-11")}
@@ -69,14 +71,36 @@ def _site_cases() -> dict[str, Case]:
     }
 
 
+@cache
+def _word_cases(table: str) -> dict[str, Case]:
+    """For each row of a table of `READ_ONLY` a case that needs it."""
+    if table == "site":
+        return _site_cases()
+    if table == "name":
+        return {row.id: _name_case(row) for row in find_rules("therapy").rows("name")}
+    return {row.id: _molar_case(row) for row in load_rules("labs", "2026-11").rows("molar_mass")}
+
+
+def _name_case(row: RuleRow) -> Case:
+    """A drug under the last of its names, beside a driver that it is not for."""
+    gene = "NRG1" if row["drug"] != "zenocutuzumab" else "ALK"
+    genes = [{"gene": gene, "result": "positive", "alteration": "fusion"}]
+    drug = {"id": "t", "name": row["names"][-1]}
+    return make_case({"treatments": [drug], "molecular": [{"id": "m", "genes": genes}]})
+
+
+def _molar_case(row: RuleRow) -> Case:
+    """A baseline by mass and a later value by amount of substance."""
+    value, day = {"analyte": row["analytes"][0], "value": 2.0, "high": 1.0}, {"when": "day 30"}
+    first = value | {"id": "a", "unit": "mg/dL", "is_baseline": True}
+    labs = [first, value | day | {"id": "b", "unit": "umol/L"}]
+    return make_case({"labs": labs, "treatments": [{"id": "t", "name": "x", "start": "day 0"}]})
+
+
 def _drug_cases() -> Iterator[Case]:
     """For each row on a drug a case in which it says something: its names, pregnancy, another drug."""
     book = find_rules("therapy")
-    for row in book.rows("name"):
-        gene = "NRG1" if row["drug"] != "zenocutuzumab" else "ALK"
-        genes = [{"gene": gene, "result": "positive", "alteration": "fusion"}]
-        drug = {"id": "t", "name": row["names"][-1]}
-        yield make_case({"treatments": [drug], "molecular": [{"id": "m", "genes": genes}]})
+    yield from _word_cases("name").values()
     dangers = {"pregnancy": "present", "contraception": "absent"}
     for name in dict.fromkeys(row["drug"] for row in book.rows("reproduction")):
         drug = {"id": "t", "name": name}
@@ -85,11 +109,7 @@ def _drug_cases() -> Iterator[Case]:
         names = (row["drug"], row["partners"][0])
         drugs = [{"id": f"t{n}", "name": name, "region": row["region"]} for n, name in enumerate(names)]
         yield make_case({"treatments": drugs})
-    for row in load_rules("labs", "2026-11").rows("molar_mass"):
-        value, day = {"analyte": row["analytes"][0], "value": 2.0, "high": 1.0}, {"when": "day 30"}
-        first = value | {"id": "a", "unit": "mg/dL", "is_baseline": True}
-        labs = [first, value | day | {"id": "b", "unit": "umol/L"}]
-        yield make_case({"labs": labs, "treatments": [{"id": "t", "name": "x", "start": "day 0"}]})
+    yield from _word_cases("molar_mass").values()
     for name, value in (("qtc", 505.0), ("potassium", 5.3)):
         yield make_case({"labs": [{"id": "a", "analyte": name, "value": value}]})
 
@@ -195,12 +215,18 @@ def without(book: RuleBook, row_id: str) -> Iterator[None]:
     tables = book.tables
     fewer = {name: tuple(row for row in rows if row.id != row_id) for name, rows in tables.items()}
     object.__setattr__(book, "tables", MappingProxyType(fewer))
-    book.__dict__.pop("_by_id", None)
+    forget(book)
     try:
         yield
     finally:
         object.__setattr__(book, "tables", tables)
-        book.__dict__.pop("_by_id", None)
+        forget(book)
+
+
+def forget(book: RuleBook) -> None:
+    """Let go of what was made of the rows of a book."""
+    for name in ("_by_id", "_derived"):
+        book.__dict__.pop(name, None)
 
 
 def outcome(case: Case) -> Any:
@@ -234,8 +260,8 @@ def before(case: Case) -> Any:
 
 def candidates(key: Key, table: str) -> Iterable[Case]:
     """Cases that rest on a row; where none says so, a spread of all of them."""
-    if key[0] == "sites":  # words are read, not credited
-        return [_site_cases()[key[2]]]
+    if (key[0], table) in READ_ONLY:
+        return [_word_cases(table)[key[2]]]
     named = [case for case, keys in corpus() if key in keys]
     return named or [case for case, _ in corpus()]
 

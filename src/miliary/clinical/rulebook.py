@@ -33,12 +33,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from miliary.clinical.rule_schema import (
     ROW_KEYS,
@@ -52,6 +52,8 @@ from miliary.clinical.rule_schema import (
 )
 from miliary.errors import RuleError
 from miliary.model.assessment import Basis
+
+T = TypeVar("T")
 
 # The folder of the rule files, one folder per system. Another folder may be put in its place.
 RULES_FOLDER = Path(__file__).with_name("rules")
@@ -207,6 +209,28 @@ class RuleBook:
         return tuple(
             row for row in self.all_rows() if (date := self.find_recheck_date(row)) is not None and date < on
         )
+
+    def derive(self, make: Callable[[RuleBook], T]) -> T:
+        """What a function makes of these rows, such as an index of their words; made once.
+
+        Parameters
+        ----------
+        make : callable
+            Called with the book. A module-level function: what it gives is kept under it.
+
+        Returns
+        -------
+        object
+            What `make` returned; it must not be changed.
+        """
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        found: T = self._derived[make]
+        return found
+
+    @cached_property
+    def _derived(self) -> dict[Callable[[RuleBook], Any], Any]:
+        return {}
 
     @cached_property
     def _by_id(self) -> Mapping[str, RuleRow]:

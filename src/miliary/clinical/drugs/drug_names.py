@@ -23,10 +23,14 @@ def find_drug(treatment: Treatment, book: RuleBook | None = None) -> str:
         In lower case, as the rule file writes it; the recorded name itself where no row holds it.
     """
     asked = normalize_name(treatment.name)
-    for row in (book or find_rules("therapy")).rows("name"):
-        if asked in row["names"]:
-            return str(row["drug"])
-    return asked
+    names = (book or find_rules("therapy")).derive(_index_names)
+    return names.get(asked, asked)
+
+
+def _index_names(book: RuleBook) -> dict[str, str]:
+    """Generic name by every name; of two rows with one name the first counts."""
+    rows = reversed(book.rows("name"))
+    return {name: str(row["drug"]) for row in rows for name in row["names"]}
 
 
 def normalize_name(name: str) -> str:

@@ -100,7 +100,7 @@ def read_site(text: str, *, book: RuleBook | None = None) -> SiteReading:
         With no site where a part of the text is not in the vocabulary.
     """
     book = book if book is not None else find_rules("sites")
-    words = _index_words(book)
+    words = book.derive(_index_words)
     whole = _name_site(text, words)
     if whole is not None:
         return SiteReading((whole,))
