@@ -270,10 +270,23 @@ PAGES = {
 PAGES["interchange.md"] = render_interchange_page
 
 
+def write_situations() -> None:
+    """The table of situations in `reading.md`, from the tests that try them."""
+    sys.path.insert(0, str(DOCS.parent))
+    from tests.exchange.situations import render_table
+
+    page = DOCS / "reading.md"
+    head, rest = page.read_text("utf-8").split("<!-- situations -->\n")
+    tail = rest.split("<!-- end of situations -->")[1]
+    text = f"{head}<!-- situations -->\n{render_table()}<!-- end of situations -->{tail}"
+    page.write_text(text, encoding="utf-8")
+
+
 def main() -> int:
     """Write every page."""
     for name, render in PAGES.items():
         (DOCS / name).write_text(render(), encoding="utf-8")
+    write_situations()
     return 0
 
 

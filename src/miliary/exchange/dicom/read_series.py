@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from miliary.errors import ScanReadError
+from miliary.errors import ScanGeometryError, ScanReadError
+from miliary.exchange.dicom.chest_coverage import measure_chest_mm
 from miliary.exchange.dicom.files import DicomFiles
 from miliary.exchange.dicom.header import CtSlice, DicomFile, read_acquisition, read_dicom_file
 from miliary.exchange.dicom.pixels import load_stored, read_pixels, volume_dtype
-from miliary.exchange.dicom.series import SeriesChoice, choose_series
+from miliary.exchange.dicom.series import SeriesChoice, rank_series
 from miliary.exchange.dicom.slice_geometry import Stack, stack_slices
 from miliary.exchange.volumes.orientation import canonical_grid, find_source_order, source_view
 from miliary.exchange.volumes.scan_checks import check_hounsfield, find_clipping, find_limits
+from miliary.exchange.volumes.stored_volume import MAX_VOXELS
 from miliary.model.scan import Scan, ScanWarning
 
 
@@ -54,12 +56,42 @@ def read_dicom(
     with quiet_parser():
         found = _read_headers(files, n_threads=n_threads)
         slices = _ct_slices(found, name=name, n_files=len(files.names))
-        choice = choose_series(slices, name=name, series=series)
-        _check_rescale(choice.series.slices)
-        stack = stack_slices(
-            choice.series.slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b)
+        choices = rank_series(
+            slices,
+            name=name,
+            series=series,
+            measure_chest=lambda one: measure_chest_mm(files, one.slices, n_threads=n_threads),
         )
-        return _read_stack(files, stack, choice, name=name, source_format=source_format, n_threads=n_threads)
+        refused: ScanReadError | ScanGeometryError | None = None
+        for choice in choices:
+            try:
+                stack = _stack(files, found, choice, name=name)
+                scan = _read_stack(
+                    files, stack, choice, name=name, source_format=source_format, n_threads=n_threads
+                )
+            except (ScanReadError, ScanGeometryError) as error:
+                refused = refused or error
+                continue
+            return scan if refused is None else _tell_refused(scan, refused)
+    assert refused is not None
+    raise refused
+
+
+def _stack(files: DicomFiles, found: Sequence[DicomFile], choice: SeriesChoice, *, name: str) -> Stack:
+    slices = choice.series.slices
+    keys = {one.series_key for one in slices}
+    problem = next((one.problem for one in found if one.problem and one.series_key in keys), None)
+    if problem is not None:
+        raise problem
+    _check_rescale(slices)
+    return stack_slices(slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b))
+
+
+def _tell_refused(scan: Scan, error: Exception) -> Scan:
+    """A scan read in the place of one that could not be: what was wrong with that, in words of place only."""
+    kind = "its slices form no regular stack" if isinstance(error, ScanGeometryError) else "it is damaged"
+    text = f"the series that would have been read cannot be ({kind}); this one shows as much of the lungs"
+    return replace(scan, warnings=(ScanWarning("series_refused", text), *scan.warnings))
 
 
 def read_ct_slices(files: DicomFiles, *, name: str, n_threads: int = 4) -> list[CtSlice]:
@@ -98,6 +130,9 @@ def _ct_slices(found: Sequence[DicomFile], *, name: str, n_files: int) -> list[C
     if not found:
         raise ScanReadError(f"{name}: none of {n_files} files is DICOM; expected a chest CT")
     slices = [one for header in found for one in header.slices]
+    problem = next((header.problem for header in found if header.problem is not None), None)
+    if not slices and problem is not None:
+        raise problem
     if not slices:
         kinds = Counter(_kind(header) for header in found)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -147,6 +182,8 @@ def _read_stack(
 ) -> Scan:
     order = find_source_order(stack.axes_lps)
     rows, columns = stack.slices[0].shape
+    if len(stack.slices) * rows * columns > MAX_VOXELS:
+        raise ScanReadError(f"{name} says it holds more voxels than any chest CT; export it again")
     grid = canonical_grid(
         (len(stack.slices), rows, columns),
         spacing_mm=stack.spacing_mm,
@@ -168,7 +205,7 @@ def _read_stack(
         grid=grid,
         acquisition=acquisition,
         warnings=(
-            *_choice_warnings(choice),
+            *_choice_warnings(choice, files.n_broken_links),
             *stack.warnings,
             *_value_warnings(stack, n_padding / voxels.size),
             *find_limits(grid, acquisition),
@@ -178,8 +215,20 @@ def _read_stack(
     )
 
 
-def _choice_warnings(choice: SeriesChoice) -> list[ScanWarning]:
-    return [ScanWarning("several_series", f"read {choice.reason}")] if choice.n_series > 1 else []
+def _choice_warnings(choice: SeriesChoice, n_broken_links: int) -> list[ScanWarning]:
+    found = []
+    if choice.n_series > 1:
+        found.append(ScanWarning("several_series", f"read {choice.reason}; beside it: {choice.others}"))
+    if choice.series.n_joined > 1:
+        text = (
+            f"every slice or two stood under a series of its own; {choice.series.n_joined} such series, "
+            "alike in all else, were read as one"
+        )
+        found.append(ScanWarning("joined_series", text))
+    if n_broken_links:
+        nouns = "link leads nowhere and was" if n_broken_links == 1 else "links lead nowhere and were"
+        found.append(ScanWarning("broken_links", f"{n_broken_links} {nouns} passed over"))
+    return found
 
 
 def _value_warnings(stack: Stack, padding_share: float) -> list[ScanWarning]:
