@@ -59,9 +59,14 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         return ()
     return (
         *_list_similar_reports(case, book),
-        *(_compare_survival(case, book) if may_have_lung_cancer(case) else ()),
+        *(_compare_survival(case, book) if _is_survival_asked(case) else ()),
         *_weigh_bone_seeding(case, book),
     )
+
+
+def _is_survival_asked(case: Case) -> bool:
+    """Whether the survival of lung cancer has anything to do with this patient."""
+    return may_have_lung_cancer(case) or case.has_claim("poor_survival_of_miliary")
 
 
 def find_similar_reports(case: Case, rules: RuleBook | None = None) -> tuple[SimilarReport, ...]:
