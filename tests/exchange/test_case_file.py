@@ -161,7 +161,7 @@ def test_a_mistake_is_told_with_its_place_and_a_suggestion(text, message):
 
 
 def test_every_mistake_of_a_file_is_listed(tmp_path):
-    (tmp_path / "case.yaml").write_text("id: x\npatient: {sex: f, ecog: 9}\nstudys: []\n")
+    (tmp_path / "case.yaml").write_text("id: x\npatient: {sex: femal, ecog: 9}\nstudys: []\n")
     (tmp_path / "labs.csv").write_text("analyte,value,unit\ncea,high,ng/mL\ncea,1,ng/nL\ncea,1\n")
     _, problems = inspect_case(tmp_path)
     assert [problem.split(":")[0] for problem in problems] == [

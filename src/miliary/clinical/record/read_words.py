@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from miliary.clinical.record.diagnosis_words import DiagnosisStatus, list_names, read_diagnosis
 from miliary.clinical.record.microbiology_words import find_test, list_test_names
-from miliary.clinical.record.tumor import list_other_proof
+from miliary.clinical.record.tumor import list_other_proof, may_have_lung_cancer
 from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, MicrobiologyResult, Specimen, path_of
@@ -39,16 +39,16 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
 
 
 def _explain_no_stage(case: Case, book: RuleBook) -> Iterator[Assessment]:
-    """Why no stage of lung cancer is derived, where tissue or culture proves another cause."""
+    """Why no stage of lung cancer is derived, where none is on record or another cause is proved."""
     proof = list_other_proof(case)
-    if proof:
+    if proof or not may_have_lung_cancer(case):
+        lead = "tissue or culture proves another cause, and " if proof else ""
         yield Assessment(
             "words.no_lung_stage",
             "Stage of lung cancer",
             Verdict.NOT_ASSESSABLE,
             Severity.INFO,
-            "No stage of lung cancer is derived: tissue or culture proves another cause, and no lung cancer "
-            "is on record.",
+            f"No stage of lung cancer is derived: {lead}no lung cancer is on record.",
             "no lung cancer is on record",
             inputs=proof,
             origin=case.origin,
