@@ -51,6 +51,11 @@ class LesionField:
         """Index in the scan of an index here."""
         return np.asarray(index * self.factor + self.start + (self.factor - 1.0) / 2.0)
 
+    def index_along(self, axis: int, index_in_scan: npt.ArrayLike) -> F64:
+        """Index here along one axis of indices in the scan along it."""
+        index = np.asarray(index_in_scan, dtype=np.float64)
+        return np.asarray((index - self.start[axis] - (self.factor[axis] - 1.0) / 2.0) / self.factor[axis])
+
     def index_here(self, index_in_scan: F64) -> F64:
         """Index here of an index in the scan."""
         return np.asarray((index_in_scan - self.start - (self.factor - 1.0) / 2.0) / self.factor)

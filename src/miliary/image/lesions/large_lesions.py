@@ -12,17 +12,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from miliary.image.anatomy import regions
 from miliary.image.anatomy.lobes import CoarseLungs, estimate_lobes
 from miliary.image.kernels import loops
+from miliary.image.lesions.expected_lung import continue_surface
 from miliary.image.lesions.field import LesionField, make_field
+from miliary.image.lesions.opacities import (
+    Opacity,
+    OpaqueTissue,
+    find_attached,
+    find_opaque_tissue,
+    list_undecided,
+)
 from miliary.image.lesions.outline import (
+    RIM_MM,
+    FindOutside,
     LesionOutline,
     measure_axes,
     measure_density,
     measure_wall,
     outline_lesion,
+    smooth_distances,
 )
 from miliary.image.lesions.rays import (
     FEW,
@@ -51,7 +63,7 @@ ATTACHED_SHARE = 0.04
 SEED_CLEARANCE_MM, MAX_SEED_STRETCH, MAX_ENDLESS_SHARE = 4.0, 3.0, 0.2
 # Smallest share of the ball around the longest diameter that a lesion fills; a plate or a strand fills less.
 MIN_FILL = 0.15
-SAME_LESION_MM = 2.0
+SAME_LESION_MM, KNOWN_MM = 2.0, 6.0
 # Consolidation is both fainter than solid tissue and blurred at its edge; a lesion is at most one of these.
 FAINT_HU, SOFT_EDGE_MM = -25.0, 1.5
 
@@ -66,10 +78,13 @@ class LesionsFound:
         In order of decreasing volume, numbered from 1.
     shapes : tuple of LesionOutline
         One per lesion, in the same order.
+    opacities : tuple of Opacity
+        Opaque lung of which it is not decided whether it is a mass, largest first.
     """
 
     lesions: tuple[Lesion, ...]
     shapes: tuple[LesionOutline, ...]
+    opacities: tuple[Opacity, ...] = ()
 
     def contains(self, index_zyx: F64, *, margin_mm: float = 1.5) -> Mask:
         """Which points (n, 3), as indices of the scan, lie within `margin_mm` of a lesion; shape (n,)."""
@@ -107,18 +122,22 @@ def find_lesions(
     field = make_field(scan, lungs)
     compact = _find_compact(field)
     given = [_follow_seed(field, scan, seed, compact) for seed in seeds_lps_mm]
-    seen = [(rays, Origin.CORRECTED) for rays in given if rays is not None]
-    seen += [(rays, Origin.MEASURED) for rays in compact]
+    opaque = find_opaque_tissue(field)
+    attached = [rays for rays in find_attached(opaque) if not _is_free_body(field, rays, compact)]
+    seen = [(rays, Origin.CORRECTED, False) for rays in given if rays is not None]
+    seen += [(rays, Origin.MEASURED, True) for rays in attached]
+    seen += [(rays, Origin.MEASURED, False) for rays in compact]
     found: list[tuple[Lesion, LesionOutline]] = []
-    for rays, origin in seen:
+    for rays, origin, is_wide in seen:
         center = field.index_in_scan(rays.center)
         if any(shape.contains(center[None], margin_mm=SAME_LESION_MM)[0] for _, shape in found):
             continue
-        measured = _measure(scan, lungs, psf, field, rays, origin)
+        measured = _measure(scan, lungs, psf, field, rays, origin, is_wide=is_wide)
         if measured is not None:
             found.append(measured)
+    opacities = _list_opacities(scan, opaque, [shape for _, shape in found])
     if not found:
-        return LesionsFound((), ())
+        return LesionsFound((), (), opacities)
     found.sort(key=lambda pair: -pair[0].volume_mm3)
     coarse = CoarseLungs(field.hu, field.labels, field.spacing_mm)
     centroids = scan.grid.index_from_lps([lesion.centroid_lps_mm for lesion, _ in found]).reshape(-1, 3)
@@ -128,7 +147,19 @@ def find_lesions(
         replace(lesion, id=number, lobe=lobe.lobe, lobe_confidence=lobe.confidence, lobe_reason=lobe.reason)
         for number, ((lesion, _), lobe) in enumerate(zip(found, lobes, strict=True), start=1)
     )
-    return LesionsFound(lesions, tuple(shape for _, shape in found))
+    return LesionsFound(lesions, tuple(shape for _, shape in found), opacities)
+
+
+def _list_opacities(scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]) -> tuple[Opacity, ...]:
+    """Thick opaque tissue in no lesion."""
+    field = opaque.field
+    places = list_undecided(opaque)
+    out = []
+    for place, volume in places:
+        index = field.index_in_scan(place)[None]
+        if not any(shape.contains(index, margin_mm=KNOWN_MM)[0] for shape in shapes):
+            out.append(Opacity(_point(scan.grid.lps_from_index(index[0])), volume))
+    return tuple(out)
 
 
 def _find_compact(field: LesionField) -> list[Rays]:
@@ -164,8 +195,38 @@ def _follow_seed(
     return cast(field, dense[np.argmin(((dense - start) ** 2).sum(axis=1))].astype(np.float64), MANY)
 
 
+def _is_free_body(field: LesionField, rays: Rays, compact: Sequence[Rays]) -> bool:
+    """Whether the rays start in a compact body that touches nothing in the narrow outline."""
+    return any(
+        body.hull_share <= ATTACHED_SHARE
+        and np.linalg.norm((body.center - rays.center) * field.spacing_mm) < body.radius_mm
+        for body in compact
+    )
+
+
+def _find_surface(field: LesionField, rays: Rays) -> FindOutside | None:
+    """What lies outside the lung around an attached body, by continuing the surface of the lung behind it."""
+    depth = continue_surface(field, rays.center, MANY, smooth_distances(MANY, rays.distance_mm))
+    if depth is None:
+        return None
+
+    def find_outside(view: tuple[slice, ...]) -> Mask:
+        at = [field.index_along(axis, np.arange(v.start, v.stop)) for axis, v in enumerate(view)]
+        fine = ndimage.map_coordinates(depth, np.stack(np.meshgrid(*at, indexing="ij")), order=1, cval=np.nan)
+        return np.asarray(fine < RIM_MM)
+
+    return find_outside
+
+
 def _measure(
-    scan: Scan, lungs: Lungs, psf: Psf, field: LesionField, rays: Rays, origin: Origin
+    scan: Scan,
+    lungs: Lungs,
+    psf: Psf,
+    field: LesionField,
+    rays: Rays,
+    origin: Origin,
+    *,
+    is_wide: bool,
 ) -> tuple[Lesion, LesionOutline] | None:
     """Measure the lesion around the center of the rays; None where it is no lesion."""
     is_attached = rays.hull_share > ATTACHED_SHARE
@@ -177,7 +238,8 @@ def _measure(
         directions=MANY,
         distance_mm=rays.distance_mm,
         is_attached=is_attached,
-        is_compact=rays.is_compact,
+        is_compact=is_wide or rays.is_compact,
+        surface=_find_surface(field, rays) if is_wide else None,
     )
     if shape is None:
         return None
