@@ -170,7 +170,9 @@ def test_detections_too_wide_for_any_scanner_lead_to_no_pattern_and_no_definitio
     found = find_nodules(simulated_chest.scan, n_threads=1)
     assert len(found.nodules) > 0
     assert found.pattern.label.value == "indeterminate"
-    assert found.pattern.reason == pipeline.UNCLEAR_BLUR
+    assert found.validity.verdict.value == "outside"
+    assert "wider than any scanner blurs" in found.pattern.reason
+    assert found.extent.reason == found.true_sizes.reason == found.completeness.reason == found.pattern.reason
     assert not found.pattern.probabilities
     assert {one["verdict"] for one in found.definitions} == {"not_assessable"}
     assert found.completeness.at_least == ()

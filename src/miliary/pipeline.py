@@ -25,7 +25,7 @@ from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
 from miliary.image.nodules import detect, find, judge, measure, reader_changes
-from miliary.image.quality import limits
+from miliary.image.quality import limits, validated_range
 from miliary.image.quality.blur import estimate_psf, warn_blur
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
@@ -38,6 +38,7 @@ from miliary.model.lesion import Lesion, PointLpsMm
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import Pattern
 from miliary.model.scan import Scan, ScanWarning, Side
+from miliary.model.validity import Validity
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -46,7 +47,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLIPPED_CODE = "clipped_high"
-UNCLEAR_BLUR = "not measurable: the detections are wider than any scanner blurs, so most are no small nodules"
 
 
 def find_nodules(
@@ -146,11 +146,7 @@ class _Measured:
     position_mm: F64
     lesions: tuple[Lesion, ...]
     applied: AppliedCorrections | None
-
-    @property
-    def doubt(self) -> str:
-        """Why the detections cannot be taken for nodules; empty where they can."""
-        return UNCLEAR_BLUR if self.detection.psf.source == "unclear" else ""
+    validity: Validity
 
     @property
     def litres(self) -> float:
@@ -173,6 +169,7 @@ def _find_nodules(
     if corrections is not None:
         found = _correct(scan, found, corrections)
     box, nodules, classifier = found.search.box, found.nodules, found.judged.classifier
+    doubt = found.validity.doubt
     looked_around = beside(
         surroundings.find_surroundings, box, found.search.smooth_hu, found.position_mm, nodules["diameter_mm"]
     )
@@ -181,14 +178,18 @@ def _find_nodules(
         with clock.stage("completeness"):
             recovery = injection.inject_and_recover(found.detection, seed=seed)
             completeness = _estimate_completeness(scan, found, recovery, seed=seed)
+            if doubt:
+                completeness = completeness.withhold(doubt)
     with clock.stage("pattern"):
         around = looked_around()
         injected = _list_injected(recovery, classifier.threshold)
         pattern = _estimate_pattern(around, nodules, found.position_mm, injected=injected, seed=seed)
-        if found.doubt:
-            pattern = randomness.withhold_pattern(pattern, found.doubt)
+        if doubt:
+            pattern = randomness.withhold_pattern(pattern, doubt)
     with clock.stage("definitions"):
         extent, sizes, definitions = _judge(scan, found, completeness=completeness, pattern=pattern)
+        if doubt:
+            extent, sizes = extent.withhold(doubt), TrueSizes(sizes.n, reason=doubt)
     with clock.stage("preview"):
         preview = _render_preview(scan, found.lung_mask, nodules)
     with clock.stage("figures"):
@@ -218,6 +219,7 @@ def _find_nodules(
         true_sizes=sizes,
         definitions=definitions,
         completeness=completeness,
+        validity=found.validity,
     )
 
 
@@ -251,9 +253,15 @@ def _measure(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=_is_clipped(scan)
         )
     limited = (*warn_blur(detection.psf), *limits.warn_share(judged.share, judge.PRIOR_LIMITS))
+    validity = Validity(
+        (
+            *validated_range.check_sampling(scan, psf, noise),
+            validated_range.check_kernel(detection.psf),
+        )
+    )
     return _Measured(
         lung_mask=lung_mask,
-        warnings=(*warnings, *limited),
+        warnings=(*warnings, *limited, *validated_range.warn_outside(validity)),
         noise=noise,
         search=search,
         judged=judged,
@@ -262,6 +270,7 @@ def _measure(
         position_mm=fit.position_mm,
         lesions=large.lesions,
         applied=None,
+        validity=validity,
     )
 
 
@@ -363,7 +372,7 @@ def _judge(
         cv_err=pattern.size.cv_err,
         slice_thickness_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
         is_simulated=_is_simulated(scan),
-        doubt=found.doubt,
+        doubt=found.validity.doubt,
     )
     return spans, sizes, summarize_definitions(assess_measured(facts))
 

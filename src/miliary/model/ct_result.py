@@ -19,6 +19,7 @@ from miliary.model.lesion import Lesion
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import Pattern
 from miliary.model.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder
+from miliary.model.validity import Validity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ class Psf:
     `source` says what told it: `nodules`, the `edge` of the skin, or nothing (`assumed`); `unclear` where the
     marks contradict all of them. `least_sigma_z_mm` is the width along z that a slice of this thickness
     cannot fall below, 0 where the thickness is not known; `at_limit` names the estimates that physics had to
-    stop: `xy`, `z`, `ring`.
+    stop: `xy`, `z`, `ring`. `edge_pixels` is the full width at half maximum of the skin's edge in pixels, as
+    measured; None where too few clean edges were found.
     """
 
     sigma_xy_mm: float
@@ -70,6 +72,7 @@ class Psf:
     ring: float = 0.0
     least_sigma_z_mm: float = 0.0
     at_limit: tuple[str, ...] = ()
+    edge_pixels: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ class CtResult:
         Published definitions of "miliary", each with its verdict; plain JSON values.
     completeness : Completeness or None
         What share of nodules this scan shows, and the numbers corrected for it; None where not asked for.
+    validity : Validity
+        Whether the scan lies inside what the program was validated on; outside, nothing but the marks holds.
     """
 
     grid: Grid
@@ -174,6 +179,7 @@ class CtResult:
     true_sizes: TrueSizes | None = None
     definitions: tuple[Mapping[str, Any], ...] = ()
     completeness: Completeness | None = None
+    validity: Validity = field(default_factory=Validity)
 
     @property
     def burden(self) -> Nodules:
