@@ -390,9 +390,15 @@ class DefinitionVerdict:
 
 @dataclass(frozen=True)
 class OperatingPointSummary(SavedRecord):
-    """Probability from which a candidate is reported, how many there were, and the reference density [HU]."""
+    """Probability from which a candidate is reported, how many there were, and the reference density [HU].
+
+    `threshold` was lowered from `strictest` as long as few false positives were to be expected;
+    `expected_false` is their number at `threshold`, left out where the candidates were too few to tell.
+    """
 
     threshold: float | None = None
+    strictest: float | None = saved(default=None, omit_default=True)
+    expected_false: float | None = saved(default=None, omit_default=True)
     n_candidates: int | None = None
     reference_hu: float | None = None
 

@@ -124,6 +124,10 @@ def summarize(result: CtResult) -> ScanSummary:
         ),
         operating_point=OperatingPointSummary(
             threshold=_round(result.threshold),
+            strictest=_round(result.operating_point.strictest),
+            expected_false=None
+            if result.operating_point.expected_false is None
+            else _round(result.operating_point.expected_false),
             n_candidates=result.n_candidates,
             reference_hu=_round(result.reference_hu),
         ),
