@@ -17,6 +17,21 @@ from miliary.exchange.folders import ct_store as store
 from miliary.exchange.folders.kinds import CT_FILES
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")  # noqa: PTH110
+def test_an_output_that_takes_nothing_is_told_in_one_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            [sys.executable, "-m", "miliary.cli", "rules", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("miliary: error: standard output cannot be written (no space left")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def measured(make_result, small_scan, monkeypatch):
     """Replace reading and measuring by something instant; what is returned can be changed."""

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from miliary.errors import CaseError, OutputError
-from miliary.exchange.case.decode import Decoder, Problem, suggest
+from miliary.exchange.case.decode import Decoder, Problem, TooManyProblemsError, suggest
 from miliary.model.case import Case, LabResult
 from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
@@ -26,9 +26,13 @@ LAB_COLUMNS = (
     *("analyte", "value", "unit", "when", "low", "high", "comparator", "change", "material", "method"),
     *("is_baseline", "is_symptomatic", "id"),
 )
-_MAX_BYTES = 8_000_000
+_MAX_BYTES = 2_000_000
+# A case has lists within records within lists; brackets deeper than this are none.
+_DEEPEST = 40
+_LONGEST_LINE = 400
 _TEXT_COLUMNS = frozenset({"id", "analyte", "unit", "comparator", "change", "material", "method"})
 _GENE_TARGETS = frozenset({"PD-L1", "AMYLASE", "TRK", "PAN-TRK", "P40", "NAPSIN A", "CK7", "CK5/6", "SOX10"})
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"([<>])?\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\Z")
 _SECTIONS = ("studies", "lesions", "specimens", "immunostains", "molecular", "microbiology", "labs")
 _MORE_SECTIONS = ("treatments", "adverse_events", "responses", "claims")
@@ -199,15 +203,33 @@ def _read_text(file: Path) -> str:
 
 def _describe(name: str, problem: Problem) -> str:
     place = f"{name} line {problem.line}" if problem.line else name
-    return f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+    line = f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+    # What is quoted of a file may hold line ends, and half characters that no terminal takes.
+    plain = " ".join(line.encode("utf-8", "replace").decode("utf-8").split())
+    return plain if len(plain) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]}..."
+
+
+def _find_unusual(text: str) -> Problem | None:
+    """What YAML allows and a case never holds; looked for before a tree is built that may be huge."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        line = token.start_mark.line + 1
+        depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+        if depth > _DEEPEST:
+            return Problem(line, "", "brackets within brackets, too deep for a case")
+        if isinstance(token, yaml.ScalarToken) and _HALF_CHARACTER.search(token.value):
+            return Problem(line, "", "holds half a character (\\ud800 to \\udfff)")
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+            return Problem(line, "", "anchors and aliases (& and *) are not used here")
+    return None
 
 
 def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
-                decoder.note(token.start_mark.line + 1, "", "anchors and aliases (& and *) are not used here")
-                return None
+        if problem := _find_unusual(text):
+            decoder.note(*problem)
+            return None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -220,7 +242,10 @@ def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
         decoder.note(1, "", "is empty; start a case with 'miliary case new'")
         return None
     _drop_version(node, decoder)
-    case: Case | None = decoder.decode(node, Case)
+    try:
+        case: Case | None = decoder.decode(node, Case)
+    except TooManyProblemsError:
+        return None
     return case and _normalize(case)
 
 
@@ -276,6 +301,8 @@ def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
     reader = csv.DictReader(io.StringIO(text))
     try:
         return _decode_rows(reader, decoder)
+    except TooManyProblemsError:
+        return ()
     except csv.Error as error:
         decoder.note(reader.line_num, "", f"not a table of comma-separated values ({error})")
         return ()
@@ -284,7 +311,7 @@ def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
 def _decode_rows(reader: csv.DictReader[str], decoder: Decoder) -> tuple[LabResult, ...]:
     unknown = [name for name in reader.fieldnames or () if name not in LAB_COLUMNS]
     for name in unknown:
-        decoder.note(1, name, f"no such column; {suggest(name, LAB_COLUMNS)}")
+        decoder.note(1, name[:40], f"no such column; {suggest(name, LAB_COLUMNS)}")
     if "analyte" not in (reader.fieldnames or ()):
         decoder.note(1, "analyte", "this column is needed")
     if decoder.problems:
