@@ -23,6 +23,7 @@ from miliary.cli.case_commands import case
 from miliary.cli.compare_command import compare
 from miliary.cli.ct_command import ct
 from miliary.cli.demo_command import demo
+from miliary.cli.doctor_command import doctor
 from miliary.cli.memory import keep_freed_memory
 from miliary.cli.report_command import report
 from miliary.cli.rules_commands import rules
@@ -40,7 +41,7 @@ def cli() -> None:
     """Measure miliary lung disease on chest CT."""
 
 
-for command in (ct, compare, study, simulate, report, rules, case, demo, view):
+for command in (ct, compare, study, simulate, report, rules, case, demo, view, doctor):
     cli.add_command(command)
 
 
