@@ -337,9 +337,7 @@ def test_the_doctor_finds_nothing_needed_missing_here_and_says_what_is(capsys, m
     assert {"codecs", "model files", "kernel cache", "viewer bundle", "printing"} <= {
         c["name"] for c in checks
     }
-    monkeypatch.setattr(
-        "miliary.workflow.installation._SYNTAXES", {"1.2.840.10008.1.2.4.51": "JPEG extended"}
-    )
+    monkeypatch.setattr("miliary.cli.installation._SYNTAXES", {"1.2.840.10008.1.2.4.51": "JPEG extended"})
     monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.is_available", False)
     assert main(["doctor"]) == 2
     assert "missing  codecs          no decoder for JPEG extended" in capsys.readouterr().out

@@ -15,7 +15,7 @@ def doctor(*, as_json: bool) -> int:
 
     Exit code 0 where scans can be measured, 2 where something that is needed for it is missing.
     """
-    from miliary.workflow.installation import check_installation
+    from miliary.cli.installation import check_installation
 
     found = check_installation()
     if as_json:
