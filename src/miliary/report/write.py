@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from miliary.errors import OutputError
-from miliary.exchange.folders.whole_file import write_whole
 from miliary.model.study import StudyResult
 from miliary.report.care import render_docx, render_markdown, write_draft
 from miliary.report.care.docx_file import check_docx
 from miliary.report.page import render_report
 from miliary.report.pdf import render_pdf
+from miliary.report.whole_file import write_whole
 
 _PAGE_MARK = b'<meta name="generator" content="miliary'
 # A PDF does not name its maker within its first bytes, so any PDF may be replaced.

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from miliary.errors import CaseError, OutputError
-from miliary.exchange.case.decode import Decoder, Problem, suggest
+from miliary.exchange.case.decode import Decoder, Problem, TooManyProblemsError, suggest
 from miliary.exchange.case.lab_table import LAB_COLUMNS, decode_lab_table
 from miliary.exchange.case.record_words import (
     find_analyte_word,
@@ -31,7 +31,11 @@ from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
 
 CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
-_MAX_BYTES = 8_000_000
+_MAX_BYTES = 2_000_000
+# A case has lists within records within lists; brackets deeper than this are none.
+_DEEPEST = 40
+_LONGEST_LINE = 400
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _SECTIONS = ("studies", "lesions", "specimens", "immunostains", "molecular", "microbiology", "labs")
 _MORE_SECTIONS = ("treatments", "adverse_events", "responses", "claims")
 
@@ -223,15 +227,33 @@ def _read_lab_text(file: Path) -> str:
 
 def _describe(name: str, problem: Problem) -> str:
     place = f"{name} line {problem.line}" if problem.line else name
-    return f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+    line = f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+    # What is quoted of a file may hold line ends, and half characters that no terminal takes.
+    plain = " ".join(line.encode("utf-8", "replace").decode("utf-8").split())
+    return plain if len(plain) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]}..."
+
+
+def _find_unusual(text: str) -> Problem | None:
+    """What YAML allows and a case never holds; looked for before a tree is built that may be huge."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        line = token.start_mark.line + 1
+        depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+        if depth > _DEEPEST:
+            return Problem(line, "", "brackets within brackets, too deep for a case")
+        if isinstance(token, yaml.ScalarToken) and _HALF_CHARACTER.search(token.value):
+            return Problem(line, "", "holds half a character (\\ud800 to \\udfff)")
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+            return Problem(line, "", "anchors and aliases (& and *) are not used here")
+    return None
 
 
 def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
-                decoder.note(token.start_mark.line + 1, "", "anchors and aliases (& and *) are not used here")
-                return None
+        if problem := _find_unusual(text):
+            decoder.note(*problem)
+            return None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -244,7 +266,10 @@ def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
         decoder.note(1, "", "is empty; start a case with 'miliary case new'")
         return None
     _drop_version(node, decoder)
-    case: Case | None = decoder.decode(node, Case)
+    try:
+        case: Case | None = decoder.decode(node, Case)
+    except TooManyProblemsError:
+        return None
     return case and _normalize(case)
 
 
@@ -302,7 +327,10 @@ def _stain_word(target: str) -> str:
 
 def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
     """Rows of `labs.csv`; the line of a problem is that of the row."""
-    found = decode_lab_table(text, decoder)
+    try:
+        found = decode_lab_table(text, decoder)
+    except TooManyProblemsError:
+        return ()
     for lab in found:
         decoder.lines[f"labs[{lab.id}]"] = decoder.lines.get(f"labs[{lab.id}]", 0)
     _check_labs(found, decoder)

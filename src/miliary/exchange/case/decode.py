@@ -74,6 +74,13 @@ _FIELD_CUTOFF = 0.7
 _SHORT_LIST = 6  # words that are all named in place of the nearest of them
 
 
+MOST_PROBLEMS = 300
+
+
+class TooManyProblemsError(Exception):
+    """A file that holds hardly anything right; the problems noted so far are enough."""
+
+
 class Problem(typing.NamedTuple):
     """Something wrong in a file: where, and what to do."""
 
@@ -94,8 +101,16 @@ class Decoder:
         return self._record(node, kind, path, _default_of(kind, "origin"))
 
     def note(self, line: int, path: str, message: str) -> None:
-        """Remember a problem."""
+        """Remember a problem.
+
+        Raises
+        ------
+        TooManyProblemsError
+            There are more of them than anybody mends one by one.
+        """
         self.problems.append(Problem(line, path, message))
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise TooManyProblemsError
 
     def _fault(self, node: yaml.Node, path: str, message: str) -> None:
         self.note(node.start_mark.line + 1, path, message)

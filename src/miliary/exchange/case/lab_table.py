@@ -118,7 +118,7 @@ def _read_layout(heading: list[str], at: int, decoder: Decoder) -> _Layout | Non
     for n in unknown:
         if analytes.get(n, ("", ""))[0] not in ANALYTES:
             advice = _advise_column(heading[n], is_wide=is_by_time)
-            decoder.note(at, heading[n], f"no such column; {advice}")
+            decoder.note(at, heading[n][:40], f"no such column; {advice}")
     if "analyte" not in names and not is_by_time:
         decoder.note(at, "analyte", "this column is needed")
     return _Layout(names, analytes, times) if len(decoder.problems) == before else None

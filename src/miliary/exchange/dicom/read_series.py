@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,12 @@ from miliary.exchange.dicom.slice_geometry import Stack, stack_slices
 from miliary.exchange.volumes.orientation import canonical_grid, find_source_order, source_view
 from miliary.exchange.volumes.scan_checks import check_hounsfield, find_clipping, find_limits
 from miliary.exchange.volumes.stored_volume import MAX_VOXELS
-from miliary.model.scan import Scan, ScanWarning
+from miliary.model.scan import Acquisition, Grid, Scan, ScanPreview, ScanWarning, SourceOrder
+
+T = TypeVar("T")
+
+# Slices looked at before all are read.
+_N_PREVIEWED = 12
 
 
 def read_dicom(
@@ -53,26 +59,67 @@ def read_dicom(
     ScanReadError, ScanGeometryError
         One line that names the file, what was expected and what to do.
     """
+
+    def read(stack: Stack, choice: SeriesChoice) -> Scan:
+        return _read_stack(files, stack, choice, name=name, source_format=source_format, n_threads=n_threads)
+
     with quiet_parser():
-        found = _read_headers(files, n_threads=n_threads)
-        slices = _ct_slices(found, name=name, n_files=len(files.names))
-        choices = rank_series(
-            slices,
-            name=name,
-            series=series,
-            measure_chest=lambda one: measure_chest_mm(files, one.slices, n_threads=n_threads),
+        scan, refused = _read_best(files, read, name=name, series=series, n_threads=n_threads)
+    return scan if refused is None else scan.with_warnings(_tell_refused(refused))
+
+
+def preview_dicom(
+    files: DicomFiles, *, name: str, source_format: str, series: str | None, n_threads: int
+) -> ScanPreview:
+    """What `read_dicom` would read, from all headers and a few slices; errors as of it."""
+
+    def read(stack: Stack, choice: SeriesChoice) -> ScanPreview:
+        few = stack.slices[:: max(1, len(stack.slices) // _N_PREVIEWED)]
+        grid, _ = _place(stack)
+        voxels: npt.NDArray[Any] = np.empty((len(few), *few[0].shape), dtype=volume_dtype(few))
+        n_padding = read_pixels(files, few, voxels, n_threads=n_threads)
+        check_hounsfield(voxels, name=name)
+        acquisition = _describe(files, stack, choice, source_format=source_format)
+        found = _list_warnings(
+            files,
+            stack,
+            choice,
+            grid=grid,
+            acquisition=acquisition,
+            voxels=voxels,
+            padding_share=n_padding / voxels.size,
         )
-        refused: ScanReadError | ScanGeometryError | None = None
-        for choice in choices:
-            try:
-                stack = _stack(files, found, choice, name=name)
-                scan = _read_stack(
-                    files, stack, choice, name=name, source_format=source_format, n_threads=n_threads
-                )
-            except (ScanReadError, ScanGeometryError) as error:
-                refused = refused or error
-                continue
-            return scan if refused is None else _tell_refused(scan, refused)
+        return ScanPreview(grid, acquisition, found, choice.others)
+
+    with quiet_parser():
+        preview, refused = _read_best(files, read, name=name, series=series, n_threads=n_threads)
+    if refused is None:
+        return preview
+    return replace(preview, warnings=(*preview.warnings, _tell_refused(refused)))
+
+
+def _read_best(
+    files: DicomFiles,
+    read: Callable[[Stack, SeriesChoice], T],
+    *,
+    name: str,
+    series: str | None,
+    n_threads: int,
+) -> tuple[T, Exception | None]:
+    """The best series that can be read, and why one before it could not."""
+    found = _read_headers(files, n_threads=n_threads)
+    choices = rank_series(
+        _ct_slices(found, name=name, n_files=len(files.names)),
+        name=name,
+        series=series,
+        measure_chest=lambda one: measure_chest_mm(files, one.slices, n_threads=n_threads),
+    )
+    refused: ScanReadError | ScanGeometryError | None = None
+    for choice in choices:
+        try:
+            return read(_stack(files, found, choice, name=name), choice), refused
+        except (ScanReadError, ScanGeometryError) as error:
+            refused = refused or error
     assert refused is not None
     raise refused
 
@@ -87,11 +134,11 @@ def _stack(files: DicomFiles, found: Sequence[DicomFile], choice: SeriesChoice, 
     return stack_slices(slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b))
 
 
-def _tell_refused(scan: Scan, error: Exception) -> Scan:
-    """A scan read in the place of one that could not be: what was wrong with that, in words of place only."""
+def _tell_refused(error: Exception) -> ScanWarning:
+    """What was wrong with the series that should have been read, in words that hold no name."""
     kind = "its slices form no regular stack" if isinstance(error, ScanGeometryError) else "it is damaged"
     text = f"the series that would have been read cannot be ({kind}); this one shows as much of the lungs"
-    return replace(scan, warnings=(ScanWarning("series_refused", text), *scan.warnings))
+    return ScanWarning("series_refused", text)
 
 
 def read_ct_slices(files: DicomFiles, *, name: str, n_threads: int = 4) -> list[CtSlice]:
@@ -180,10 +227,28 @@ def _same_pixels(files: DicomFiles, one: CtSlice, other: CtSlice) -> bool:
 def _read_stack(
     files: DicomFiles, stack: Stack, choice: SeriesChoice, *, name: str, source_format: str, n_threads: int
 ) -> Scan:
+    grid, order = _place(stack)
+    if math.prod(grid.shape_zyx) > MAX_VOXELS:
+        raise ScanReadError(f"{name} says it holds more voxels than any chest CT; export it again")
+    voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=volume_dtype(stack.slices))
+    n_padding = read_pixels(files, stack.slices, source_view(voxels, order), n_threads=n_threads)
+    check_hounsfield(voxels, name=name)
+    acquisition = _describe(files, stack, choice, source_format=source_format)
+    share = n_padding / voxels.size
+    return Scan(
+        voxels_hu=voxels,
+        grid=grid,
+        acquisition=acquisition,
+        warnings=_list_warnings(
+            files, stack, choice, grid=grid, acquisition=acquisition, voxels=voxels, padding_share=share
+        ),
+        source_order=order,
+    )
+
+
+def _place(stack: Stack) -> tuple[Grid, SourceOrder]:
     order = find_source_order(stack.axes_lps)
     rows, columns = stack.slices[0].shape
-    if len(stack.slices) * rows * columns > MAX_VOXELS:
-        raise ScanReadError(f"{name} says it holds more voxels than any chest CT; export it again")
     grid = canonical_grid(
         (len(stack.slices), rows, columns),
         spacing_mm=stack.spacing_mm,
@@ -191,27 +256,34 @@ def _read_stack(
         axes_lps=stack.axes_lps,
         order=order,
     )
-    voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=volume_dtype(stack.slices))
-    n_padding = read_pixels(files, stack.slices, source_view(voxels, order), n_threads=n_threads)
-    check_hounsfield(voxels, name=name)
-    acquisition = replace(
+    return grid, order
+
+
+def _describe(files: DicomFiles, stack: Stack, choice: SeriesChoice, *, source_format: str) -> Acquisition:
+    return replace(
         read_acquisition(files, stack.slices[0].name, source_format=source_format),
         slice_thickness_mm=stack.slices[0].thickness_mm,
         n_files=len({one.name for one in stack.slices}),
         series_choice=choice.reason,
     )
-    return Scan(
-        voxels_hu=voxels,
-        grid=grid,
-        acquisition=acquisition,
-        warnings=(
-            *_choice_warnings(choice, files.n_broken_links),
-            *stack.warnings,
-            *_value_warnings(stack, n_padding / voxels.size),
-            *find_limits(grid, acquisition),
-            *find_clipping(voxels),
-        ),
-        source_order=order,
+
+
+def _list_warnings(
+    files: DicomFiles,
+    stack: Stack,
+    choice: SeriesChoice,
+    *,
+    grid: Grid,
+    acquisition: Acquisition,
+    voxels: npt.NDArray[Any],
+    padding_share: float,
+) -> tuple[ScanWarning, ...]:
+    return (
+        *_choice_warnings(choice, files.n_broken_links),
+        *stack.warnings,
+        *_value_warnings(stack, padding_share),
+        *find_limits(grid, acquisition),
+        *find_clipping(voxels),
     )
 
 

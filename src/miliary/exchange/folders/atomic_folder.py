@@ -3,8 +3,8 @@
 A folder is written beside its final name and takes that name at the end, so that an interrupted or failing
 run leaves nothing under that name, and an earlier result stays until the new one is whole. Where the system
 can, the two change names in one step; where it cannot, a kill between two steps is made good by the next run.
-What a kill left beside the name (``.NAME.*.part``, ``.NAME.*.old``) goes with the next run: a run holds a lock
-on its draft for as long as it lives, so drafts of others that still work are told from litter.
+What a kill left beside the name (``.NAME.*.part``, ``.NAME.*.old``) goes with the next run: a run holds a
+lock on its draft for as long as it lives, so drafts of others that still work are told from litter.
 """
 
 from __future__ import annotations

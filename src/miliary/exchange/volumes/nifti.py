@@ -16,7 +16,15 @@ import numpy.typing as npt
 
 from miliary.errors import OutputError, ScanReadError
 from miliary.exchange.volumes.nifti_forms import RAS_TO_LPS, find_contradictions, place_volume
-from miliary.exchange.volumes.stored_volume import StoredVolume, check_sizes, inflate, read_file, read_start
+from miliary.exchange.volumes.stored_volume import (
+    MASK_EXPANSION,
+    MAX_EXPANSION,
+    StoredVolume,
+    check_sizes,
+    inflate,
+    read_file,
+    read_start,
+)
 from miliary.model.scan import FloatArray
 
 _HEADER = np.dtype(
@@ -46,8 +54,14 @@ _TYPES = {
 _CODES = {"u1": 2, "i2": 4, "f4": 16}
 
 
-def read_nifti(path: Path) -> StoredVolume:
+def read_nifti(path: Path, *, is_mask: bool = False) -> StoredVolume:
     """Read a .nii or .nii.gz file, or a pair of .hdr and .img given as either.
+
+    Parameters
+    ----------
+    path : Path
+    is_mask : bool
+        Whether it holds labels, which shrink to a thousandth where a CT shrinks to a quarter.
 
     Raises
     ------
@@ -68,7 +82,9 @@ def read_nifti(path: Path) -> StoredVolume:
         content = read_file(_beside(path, ".img"))
         is_gzip = content[:2] == b"\x1f\x8b"
     needed = offset + math.prod(shape) * dtype.itemsize
-    data = inflate(content, name, needed) if is_gzip else content
+    # Nobody keeps HU in single bytes: those are labels as well.
+    expansion = MASK_EXPANSION if is_mask or dtype.itemsize == 1 else MAX_EXPANSION
+    data = inflate(content, name, needed, most_expansion=expansion) if is_gzip else content
     if len(data) < needed:
         raise ScanReadError(
             f"{name} is truncated: {len(data)} bytes of {needed}; copy or export the file again"

@@ -23,6 +23,7 @@ from miliary.model.scan import FloatArray, ScanWarning
 MAX_VOXELS = 2**31
 # CT holds noise and shrinks two- to fourfold; a segmentation a hundredfold.
 MAX_EXPANSION = 200
+MASK_EXPANSION = 1100
 _FREE_BYTES = 64 * 2**20
 # A header may leave out padding behind the voxels, not more than that.
 _MOST_BEYOND = 2**20
@@ -171,7 +172,7 @@ def bad_number(text: str, name: str, field: str) -> ScanReadError:
     return ScanReadError(f"{name}: '{field}' holds something else than numbers; export the file again")
 
 
-def inflate(data: bytes, name: str, n_needed: int) -> bytes:
+def inflate(data: bytes, name: str, n_needed: int, *, most_expansion: int = MAX_EXPANSION) -> bytes:
     """Undo zlib, gzip or bzip2 up to the size that the header declares.
 
     Parameters
@@ -182,6 +183,8 @@ def inflate(data: bytes, name: str, n_needed: int) -> bytes:
         The file as messages name it.
     n_needed : int
         Bytes that the header declares.
+    most_expansion : int
+        How many times more they may be than `data`, beyond 64 MiB.
 
     Returns
     -------
@@ -193,7 +196,7 @@ def inflate(data: bytes, name: str, n_needed: int) -> bytes:
     ScanReadError
         The stream is damaged, shorter or longer than that, or expands as no picture does.
     """
-    check_expansion(len(data), n_needed, name)
+    check_expansion(len(data), n_needed, name, most_expansion)
     limit = n_needed + _MOST_BEYOND
     try:
         plain = _decompress(data, limit + 1)
@@ -220,15 +223,15 @@ def read_start(data: bytes, name: str, n_bytes: int) -> bytes:
         raise damaged(name) from None
 
 
-def check_expansion(n_compressed: int, n_needed: int, name: str) -> None:
+def check_expansion(n_compressed: int, n_needed: int, name: str, most_expansion: int) -> None:
     """Refuse what expands as no picture does, before it is decompressed.
 
     Raises
     ------
     ScanReadError
-        More than 64 MiB, and more than 200 times what there is.
+        More than 64 MiB, and more than so many times what there is.
     """
-    if n_needed > _FREE_BYTES and n_needed > MAX_EXPANSION * n_compressed:
+    if n_needed > _FREE_BYTES and n_needed > most_expansion * n_compressed:
         raise ScanReadError(
             f"{name} would grow from {n_compressed / 2**20:.2g} MB to {n_needed / 2**20:.3g} MB, which no CT "
             "does; it is damaged: copy or export the file again"
