@@ -158,8 +158,9 @@ def _list_rule_words() -> dict[str, tuple[ListedWord, ...]]:
     }
     names = {"drug": "drugs", "procedure": "procedures", "material": "materials", "organ": "organs"}
     for row in find_rules("vocabulary").rows("word"):
-        first, *others = (*row["names"], *row.get("names_ja", ()))
-        held.setdefault(names.get(row["list"], "lesion-kinds"), []).append(ListedWord(first, tuple(others)))
+        spellings: tuple[str, ...] = (*row["names"], *row.get("names_ja", ()))
+        word = ListedWord(spellings[0], spellings[1:])
+        held.setdefault(names.get(row["list"], "lesion-kinds"), []).append(word)
     return {**lists, **{name: tuple(items) for name, items in held.items()}}
 
 
