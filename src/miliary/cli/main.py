@@ -30,6 +30,7 @@ from miliary.cli.rules_commands import rules
 from miliary.cli.simulate_command import simulate
 from miliary.cli.study_command import study
 from miliary.cli.view_command import view
+from miliary.cli.vocabulary_command import vocabulary
 from miliary.errors import InputError, MiliaryError
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -41,7 +42,7 @@ def cli() -> None:
     """Measure miliary lung disease on chest CT."""
 
 
-for command in (ct, compare, study, simulate, report, rules, case, demo, view, doctor):
+for command in (ct, compare, study, simulate, report, rules, case, vocabulary, demo, view, doctor):
     cli.add_command(command)
 
 
