@@ -28,9 +28,12 @@ MIRROR_MM = 6.0
 DOME_SHARE, VESSELS_MM = 0.3, 40.0
 HEART_HEIGHT_SHARE, HEART_DEPTH_SHARE = 0.65, 0.7
 HEART_MM = {LABEL_RIGHT: 70.0, LABEL_LEFT: 110.0}
+SPINE_MM = {LABEL_RIGHT: 15.0, LABEL_LEFT: VESSELS_MM}
 MIN_SLICES = 4
 # The surface behind a lesion continues that of the lung in a shell around it [mm], from so near the surface.
 SHELL_MM, NEAR_SURFACE_MM, N_SHELL = (4.0, 18.0), 6.0, 700
+# Balls that fill a dent end in front of a wall that bends away; the continued surface lies behind by less.
+BEYOND_MM = 4.0
 
 
 def find_wide_hull(field: LesionField) -> Mask:
@@ -72,7 +75,6 @@ def _mirror(closed: dict[int, Mask], side: int, labels: npt.NDArray[np.uint8], s
     image = np.take_along_axis(closed[other], at, axis=2)
     image &= is_inside[:, None]
     off_mm = np.abs(columns - middle) * step[2]
-    image &= (off_mm > VESSELS_MM)[:, None]
     filled = np.flatnonzero((labels > 0).any(axis=(1, 2)))
     rows = np.flatnonzero((labels > 0).any(axis=(0, 2)))
     height = filled[-1] - filled[0]
@@ -80,6 +82,9 @@ def _mirror(closed: dict[int, Mask], side: int, labels: npt.NDArray[np.uint8], s
     top = filled[0] + int(HEART_HEIGHT_SHARE * height)
     back = rows[0] + int(HEART_DEPTH_SHARE * (rows[-1] - rows[0]))
     image[:top, :back] &= (off_mm[:top] > HEART_MM[side])[:, None]
+    # Beside the spine the left lung ends at the aorta, so that the right one reaches at least as far.
+    image[:, :back] &= (off_mm > VESSELS_MM)[:, None]
+    image[:, back:] &= (off_mm > SPINE_MM[side])[:, None]
     kept: Mask = (regions.measure_distance(image, step) > MIRROR_MM) & ~closed[other]
     return kept
 
@@ -105,12 +110,12 @@ def continue_surface(field: LesionField, center: F64, directions: F64, limit_mm:
     """Continue the surface of the lung around a lesion behind it.
 
     A smooth function of the place, the signed distance to the outline of the lung, is fitted in a shell
-    around the lesion and taken inside it.
+    around the lesion and taken inside it; it extends the wide outline by a few millimeters at most.
 
     Parameters
     ----------
     field : LesionField
-        The lungs.
+        The lungs, with the wide outline as hull.
     center : ndarray, shape (3,)
         Center of the lesion, as an index of the field.
     directions : ndarray, shape (n, 3)
@@ -132,9 +137,7 @@ def continue_surface(field: LesionField, center: F64, directions: F64, limit_mm:
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     side = _choose_side(field, box)
     inside = close_ball(field.labels[box] == side, field.spacing_mm, 8.0)
-    depth = ndimage.distance_transform_edt(inside, sampling=field.spacing_mm)
-    depth -= ndimage.distance_transform_edt(~inside, sampling=field.spacing_mm)
-    depth -= 0.5 * np.sign(depth) * float(field.spacing_mm.mean())
+    depth = _signed_depth(inside, field.spacing_mm)
     points = np.stack(np.meshgrid(*[np.arange(n) for n in inside.shape], indexing="ij"), axis=-1)
     offset = ((points + low - center) * field.spacing_mm).reshape(-1, 3)
     away = np.linalg.norm(offset, axis=1)
@@ -148,12 +151,22 @@ def continue_surface(field: LesionField, center: F64, directions: F64, limit_mm:
     surface = RBFInterpolator(
         offset[chosen], values[chosen], kernel="thin_plate_spline", smoothing=1.0, degree=1
     )
-    wanted = np.flatnonzero(away <= limit + 8.0)
+    wide = ndimage.gaussian_filter(
+        _signed_depth(field.hull[box], field.spacing_mm), 2.0 / field.spacing_mm
+    ).ravel()
+    wanted = np.flatnonzero((away <= limit + 8.0) & (np.abs(wide) < 3.0 * BEYOND_MM))
     out = np.full(field.hu.shape, np.nan, dtype=np.float32)
-    part = np.full(len(values), np.nan, dtype=np.float32)
-    part[wanted] = surface(offset[wanted])
+    part = wide.astype(np.float32)
+    part[wanted] = np.maximum(wide[wanted], np.minimum(surface(offset[wanted]), wide[wanted] + BEYOND_MM))
     out[box] = part.reshape(inside.shape)
     return out
+
+
+def _signed_depth(inside: Mask, spacing_mm: F64) -> F64:
+    """Distance below the surface of a mask [mm], negative outside."""
+    depth = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
+    depth -= ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
+    return np.asarray(depth - 0.5 * np.sign(depth) * float(spacing_mm.mean()))
 
 
 def _choose_side(field: LesionField, box: tuple[slice, ...]) -> int:

@@ -6,7 +6,6 @@ after about the same way in all directions. A gradient by gravity or motion has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,9 +34,11 @@ MAX_GROUND_STRETCH, MAX_EDGE_SHARE = 1.7, 0.45
 PLATEAU_HU = (-780.0, -350.0)
 # The surface is looked for after this much smoothing [mm].
 SMOOTH_MM, OPEN_MM, SOLID_SMOOTH_MM, SOLID_OPEN_MM, SOFT_HU = 1.2, 2.0, 0.5, 1.0, 20.0
-MIN_FILL_OF_BALL = 0.25
-# A halo this much longer than the solid lesion is ground glass, not blur or spicules.
-MIN_HALO_MM = 4.0
+MIN_FILL_OF_BALL, MIN_GLASS_SHARE = 0.25, 0.6
+# What has its middle nearer to the outline of the lung than this share of its length is partial volume.
+MIN_DEPTH_SHARE = 0.38
+# A halo this much longer than the solid lesion, and this share of the volume, is ground glass, not blur.
+MIN_HALO_MM, MIN_HALO_SHARE = 5.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,15 @@ class GroundGlass:
         Of the ground-glass part [HU].
     rise_hu : float
         How much that lies above the lung around [HU].
+    glass_share : float
+        Share of its voxels off the edge with the attenuation of ground glass.
     """
 
     shape: LesionOutline
     solid: LesionOutline | None
     density_hu: float
     rise_hu: float
+    glass_share: float
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,14 @@ class Haze:
         Of the lung around [HU].
     core : ndarray of bool
         Plateaus.
+    depth_mm : ndarray of float32
+        Depth below the outline of the lungs [mm].
     """
 
     field: LesionField
     lung_hu: F32
     core: Mask
+    depth_mm: F32
 
 
 def find_haze(field: LesionField) -> Haze:
@@ -104,7 +111,10 @@ def find_haze(field: LesionField) -> Haze:
     filled = ndimage.uniform_filter(((rise > GAP_HU) & inside).astype(np.float32), 3)
     dense = ndimage.uniform_filter(((field.hu > DENSE_HU) & inside).astype(np.float32), 3)
     core = inside & (smooth > RISE_HU) & (filled > MIN_FILLED * weight) & (dense < MAX_DENSE_SHARE)
-    return Haze(replace(field, hu=smooth.astype(np.float32)), around, core)
+    depth = ndimage.distance_transform_edt(field.hull, sampling=field.spacing_mm)
+    return Haze(
+        replace(field, hu=smooth.astype(np.float32)), around, core, np.asarray(depth, dtype=np.float32)
+    )
 
 
 def _find_lung_around(field: LesionField, lung: Mask) -> F32:
@@ -147,7 +157,7 @@ def find_ground_glass(scan: Scan, field: LesionField, haze: Haze) -> list[Ground
     found: list[GroundGlass] = []
     for start in _list_starts(haze):
         one = measure_around(scan, field, haze, start)
-        if one is None:
+        if one is None or one.glass_share < MIN_GLASS_SHARE:
             continue
         middle = one.shape.start + one.shape.centroid_zyx
         if any(other.shape.contains(middle[None], margin_mm=2.0)[0] for other in found):
@@ -201,10 +211,12 @@ def measure_around(scan: Scan, field: LesionField, haze: Haze, start: F64) -> Gr
     if not _is_compact(rays):
         return None
     lung_hu = float(haze.lung_hu[at])
-    shape = _outline(scan, field, rays, lung_hu, rise)
+    shape = _outline(scan, field, rays, lung_hu)
     if shape is None:
         return None
-    return _judge(scan, shape, rise)
+    middle = np.round(field.index_here(shape.start + shape.centroid_zyx)).astype(int)
+    middle = np.clip(middle, 0, np.asarray(field.hull.shape) - 1)
+    return _judge(scan, shape, float(haze.depth_mm[tuple(middle)]))
 
 
 def _recenter_level(haze: Haze, rays: Rays) -> Rays:
@@ -227,9 +239,7 @@ def _is_compact(rays: Rays) -> bool:
     )
 
 
-def _outline(
-    scan: Scan, field: LesionField, rays: Rays, lung_hu: float, rise_hu: float
-) -> LesionOutline | None:
+def _outline(scan: Scan, field: LesionField, rays: Rays, lung_hu: float) -> LesionOutline | None:
     """The whole lesion on the voxels of the scan."""
     spacing = np.asarray(scan.grid.spacing_zyx_mm)
     center = field.index_in_scan(rays.center)
@@ -240,7 +250,9 @@ def _outline(
     view = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     hu = np.minimum(np.asarray(scan.voxels_hu[view], dtype=np.float32), lung_hu + CLIP_HU)
     hu = ndimage.gaussian_filter(hu, SMOOTH_MM / spacing)
-    offset = (np.stack(np.meshgrid(*[np.arange(n) for n in hu.shape], indexing="ij"), -1) + low - center) * spacing
+    offset = (
+        np.stack(np.meshgrid(*[np.arange(n) for n in hu.shape], indexing="ij"), -1) + low - center
+    ) * spacing
     away = np.linalg.norm(offset, axis=-1)
     _, nearest = cKDTree(MANY).query(offset / np.maximum(away, 1e-9)[..., None])
     plateau = float(np.median(hu[away < max(0.5 * rays.radius_mm, 3.0)]))
@@ -272,16 +284,14 @@ def _keep_thick(body: Mask, spacing: F64, radius_mm: float, away: F64 | None) ->
     return mask
 
 
-def _judge(scan: Scan, shape: LesionOutline, rise_hu: float) -> GroundGlass | None:
+def _judge(scan: Scan, shape: LesionOutline, depth_mm: float) -> GroundGlass | None:
     """The lesion with its solid part; None where it is no ground glass."""
-    view = tuple(
-        slice(int(a), int(a) + n) for a, n in zip(shape.start, shape.mask.shape, strict=True)
-    )
+    view = tuple(slice(int(a), int(a) + n) for a, n in zip(shape.start, shape.mask.shape, strict=True))
     hu = ndimage.gaussian_filter(
         np.asarray(scan.voxels_hu[view], dtype=np.float32), SOLID_SMOOTH_MM / shape.spacing_mm
     )
     axes = measure_axes(shape)
-    if axes.long_mm < MIN_LONG_AXIS_MM:
+    if axes.long_mm < MIN_LONG_AXIS_MM or depth_mm < MIN_DEPTH_SHARE * axes.long_mm:
         return None
     if shape.mask.sum() * np.prod(shape.spacing_mm) < MIN_FILL_OF_BALL * np.pi / 6.0 * axes.long_mm**3:
         return None
@@ -295,7 +305,9 @@ def _judge(scan: Scan, shape: LesionOutline, rise_hu: float) -> GroundGlass | No
     density = float(np.median(hu[glass]))
     if not PLATEAU_HU[0] < density < PLATEAU_HU[1]:
         return None
-    return GroundGlass(shape, solid, density, density - shape.lung_hu)
+    inner = hu[ndimage.binary_erosion(shape.mask)]
+    share = float(np.mean((inner > PLATEAU_HU[0] - 20.0) & (inner < DENSE_HU))) if len(inner) else 0.0
+    return GroundGlass(shape, solid, density, density - shape.lung_hu, share)
 
 
 def _find_solid(shape: LesionOutline, hu: F32) -> LesionOutline | None:
@@ -324,15 +336,19 @@ def solid_axis_mm(found: GroundGlass) -> float:
     return 0.0 if found.solid is None else measure_axes(found.solid).long_mm
 
 
-def order_by_size(found: Sequence[GroundGlass]) -> list[GroundGlass]:
-    """Lesions in order of decreasing volume.
+def is_halo(found: GroundGlass, solid_mm: float, solid_mm3: float) -> bool:
+    """Whether ground glass around a solid lesion is more than its blurred edge and spicules.
 
     Parameters
     ----------
-    found : sequence of GroundGlass
+    found : GroundGlass
+    solid_mm, solid_mm3 : float
+        Longest axial diameter and volume of the solid lesion.
 
     Returns
     -------
-    list of GroundGlass
+    bool
     """
-    return sorted(found, key=lambda one: -one.shape.volume_mm3)
+    whole_mm = measure_axes(found.shape).long_mm
+    halo_mm3 = found.shape.volume_mm3 - solid_mm3
+    return whole_mm >= solid_mm + MIN_HALO_MM and halo_mm3 >= MIN_HALO_SHARE * found.shape.volume_mm3

@@ -19,6 +19,14 @@ from miliary.image.anatomy.lobes import CoarseLungs, estimate_lobes
 from miliary.image.kernels import loops
 from miliary.image.lesions.expected_lung import continue_surface
 from miliary.image.lesions.field import LesionField, make_field
+from miliary.image.lesions.ground_glass import (
+    GroundGlass,
+    find_ground_glass,
+    find_haze,
+    is_halo,
+    measure_around,
+    solid_axis_mm,
+)
 from miliary.image.lesions.opacities import (
     Opacity,
     OpaqueTissue,
@@ -50,7 +58,7 @@ from miliary.image.lesions.rays import (
     screen,
 )
 from miliary.model.ct_result import Lungs, Psf
-from miliary.model.lesion import MIN_LONG_AXIS_MM, Attachment, Lesion, PointLpsMm
+from miliary.model.lesion import MIN_LONG_AXIS_MM, Attachment, Lesion, LesionAttenuation, PointLpsMm
 from miliary.model.scan import Scan, Side, Zone
 from miliary.model.vocabulary import Origin
 
@@ -132,9 +140,10 @@ def find_lesions(
         center = field.index_in_scan(rays.center)
         if any(shape.contains(center[None], margin_mm=SAME_LESION_MM)[0] for _, shape in found):
             continue
-        measured = _measure(scan, lungs, psf, field, rays, origin, is_wide=is_wide)
+        measured = _measure(scan, lungs, psf, field, rays, origin, wide=opaque.field if is_wide else None)
         if measured is not None:
             found.append(measured)
+    found = _add_ground_glass(scan, field, found)
     opacities = _list_opacities(scan, opaque, [shape for _, shape in found])
     if not found:
         return LesionsFound((), (), opacities)
@@ -148,6 +157,62 @@ def find_lesions(
         for number, ((lesion, _), lobe) in enumerate(zip(found, lobes, strict=True), start=1)
     )
     return LesionsFound(lesions, tuple(shape for _, shape in found), opacities)
+
+
+def _add_ground_glass(
+    scan: Scan, field: LesionField, found: list[tuple[Lesion, LesionOutline]]
+) -> list[tuple[Lesion, LesionOutline]]:
+    """The lesions with ground glass around them taken in, and those of ground glass alone."""
+    haze = find_haze(field)
+    out = []
+    for lesion, shape in found:
+        center = field.index_here(shape.start + shape.centroid_zyx)
+        is_free = lesion.wall is None and lesion.attachment is Attachment.NONE
+        halo = measure_around(scan, field, haze, center) if is_free else None
+        if halo is not None and is_halo(halo, lesion.long_axis_mm, lesion.volume_mm3):
+            out.append((_with_glass(scan, lesion, halo, lesion.long_axis_mm), halo.shape))
+        else:
+            out.append((lesion, shape))
+    for glass in find_ground_glass(scan, field, haze):
+        middle = (glass.shape.start + glass.shape.centroid_zyx)[None]
+        if any(shape.contains(middle, margin_mm=SAME_LESION_MM)[0] for _, shape in out):
+            continue
+        sides, zones = regions.locate(field.labels, field.index_here(middle))
+        lesion = Lesion(
+            id=0,
+            long_axis_mm=0.0,
+            long_axis_ends_lps_mm=(_point(middle[0]), _point(middle[0])),
+            short_axis_mm=0.0,
+            short_axis_ends_lps_mm=(_point(middle[0]), _point(middle[0])),
+            volume_mm3=0.0,
+            density_hu=glass.density_hu,
+            centroid_lps_mm=_point(scan.grid.lps_from_index(middle[0])),
+            side=Side(sides[0]),
+            zone=Zone(zones[0]),
+        )
+        out.append((_with_glass(scan, lesion, glass, solid_axis_mm(glass)), glass.shape))
+    return out
+
+
+def _with_glass(scan: Scan, lesion: Lesion, glass: GroundGlass, part_axis_mm: float) -> Lesion:
+    """The lesion with the diameters and the volume of its ground glass."""
+    axes = measure_axes(glass.shape)
+    return replace(
+        lesion,
+        long_axis_mm=axes.long_mm,
+        long_axis_ends_lps_mm=_place_ends(scan, glass.shape, axes.long_ends),
+        short_axis_mm=axes.short_mm,
+        short_axis_ends_lps_mm=_place_ends(scan, glass.shape, axes.short_ends),
+        volume_mm3=glass.shape.volume_mm3,
+        attenuation=LesionAttenuation.PART_SOLID if part_axis_mm > 0.0 else LesionAttenuation.GROUND_GLASS,
+        part_axis_mm=part_axis_mm,
+    )
+
+
+def _place_ends(scan: Scan, shape: LesionOutline, index: F64) -> tuple[PointLpsMm, PointLpsMm]:
+    """Ends of a diameter in the patient."""
+    first, last = scan.grid.lps_from_index(shape.start + index)
+    return _point(first), _point(last)
 
 
 def _list_opacities(scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]) -> tuple[Opacity, ...]:
@@ -226,7 +291,7 @@ def _measure(
     rays: Rays,
     origin: Origin,
     *,
-    is_wide: bool,
+    wide: LesionField | None,
 ) -> tuple[Lesion, LesionOutline] | None:
     """Measure the lesion around the center of the rays; None where it is no lesion."""
     is_attached = rays.hull_share > ATTACHED_SHARE
@@ -238,8 +303,8 @@ def _measure(
         directions=MANY,
         distance_mm=rays.distance_mm,
         is_attached=is_attached,
-        is_compact=is_wide or rays.is_compact,
-        surface=_find_surface(field, rays) if is_wide else None,
+        is_compact=wide is not None or rays.is_compact,
+        surface=_find_surface(wide, rays) if wide is not None else None,
     )
     if shape is None:
         return None
@@ -253,19 +318,15 @@ def _measure(
     centroid = shape.start + shape.centroid_zyx
     sides, zones = regions.locate(field.labels, field.index_here(centroid)[None])
 
-    def ends(index: F64) -> tuple[PointLpsMm, PointLpsMm]:
-        first, last = scan.grid.lps_from_index(shape.start + index)
-        return _point(first), _point(last)
-
     attachment = Attachment.NONE
     if is_attached:
         attachment = _name_attachment(rays, field, Side(sides[0]))
     lesion = Lesion(
         id=0,
         long_axis_mm=axes.long_mm,
-        long_axis_ends_lps_mm=ends(axes.long_ends),
+        long_axis_ends_lps_mm=_place_ends(scan, shape, axes.long_ends),
         short_axis_mm=axes.short_mm,
-        short_axis_ends_lps_mm=ends(axes.short_ends),
+        short_axis_ends_lps_mm=_place_ends(scan, shape, axes.short_ends),
         volume_mm3=shape.volume_mm3,
         density_hu=density,
         centroid_lps_mm=_point(scan.grid.lps_from_index(centroid)),

@@ -26,7 +26,7 @@ SOLID_HU = -300.0
 MIN_DEPTH_MM, SAME_BODY_SHARE, PEAK_WINDOW, MAX_STARTS = 4.0, 0.7, 5, 120
 # A body is attached from this share of the rays on that end at the outline; a mass in the angle between
 # mediastinum and wall ends there in most.
-ATTACHED_SHARE, MAX_ATTACHED_SHARE = 0.04, 0.65
+ATTACHED_SHARE, MAX_ATTACHED_SHARE, MAX_ATTACHED_STRETCH = 0.04, 0.65, 1.7
 # Healthy hila and the roots of great vessels are up to 11 mm deep in the outline.
 OPAQUE_DEPTH_MM, OPAQUE_ML = 14.0, 15.0
 
@@ -98,7 +98,7 @@ def find_attached(opaque: OpaqueTissue) -> list[Rays]:
         rays = center_rays(opaque.field, start)
         if rays is None or rays.hull_share <= ATTACHED_SHARE or 2.0 * rays.radius_mm < MIN_LONG_AXIS_MM:
             continue
-        if rays.ends_within(MAX_ATTACHED_SHARE):
+        if rays.ends_within(MAX_ATTACHED_SHARE, MAX_ATTACHED_STRETCH):
             found.append(rays)
     return sorted(found, key=lambda rays: -rays.radius_mm)
 

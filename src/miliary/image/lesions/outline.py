@@ -30,6 +30,8 @@ SOLID_LIMITS_HU = (10.0, 100.0)
 # Strands and vessels up to twice this width are cut off: share of the radius, and its limits.
 OPENING_SHARE, OPENING_LIMITS_MM = 0.2, (1.0, 2.5)
 EDGE_MM = 1.2
+# So much brighter than a lesion, after smoothing, is another tissue.
+BRIGHT_HU, BRIGHT_SMOOTH_MM = 90.0, 1.5
 MIN_CAVITY_MM3, MIN_CAVITY_SHARE = 12.0, 0.012
 # Grid of the local hull; the blurred edge of the chest wall reaches this far into the lung.
 HULL_STEP_MM, RIM_MM = 1.2, 0.8
@@ -176,6 +178,7 @@ def outline_lesion(
     if is_attached:
         if surface is not None:
             outside = surface(view)
+            solid &= ~_find_brighter(hu, away < 0.6 * radius_mm, spacing)
         else:
             outside = ~_find_local_hull(lungs, center_zyx, reach, view, spacing)
         solid &= ~outside
@@ -217,6 +220,15 @@ def _shape(
     part = np.ascontiguousarray(hu[box])
     cavity = _find_cavity(part, mask, solid_hu, spacing)
     return LesionOutline(part, mask, cavity, start + [s.start for s in box], spacing, lung_hu, solid_hu)
+
+
+def _find_brighter(hu: F32, near: Mask, spacing: F64) -> Mask:
+    """What is brighter than the middle of a lesion beyond noise: vessels with contrast agent, and bone."""
+    smooth = ndimage.gaussian_filter(hu, BRIGHT_SMOOTH_MM / spacing)
+    middle = smooth[near & (smooth > SOLID_LIMITS_HU[0] - 60.0)]
+    if len(middle) < 20:
+        return np.zeros(hu.shape, dtype=bool)
+    return np.asarray(smooth > float(np.median(middle)) + BRIGHT_HU)
 
 
 def smooth_distances(directions: F64, distance_mm: F64) -> F64:

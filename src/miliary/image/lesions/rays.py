@@ -78,11 +78,11 @@ class Rays:
         """Whether it ends after about the same way in nearly all directions, and not mostly at the hull."""
         return self.ends_within(MAX_HULL_SHARE)
 
-    def ends_within(self, max_hull_share: float) -> bool:
+    def ends_within(self, max_hull_share: float, max_stretch: float = MAX_STRETCH) -> bool:
         """Whether it is compact where up to this share of the rays may end at the hull."""
         return (
             self.radius_mm >= MIN_RADIUS_MM
-            and self.stretch <= MAX_STRETCH
+            and self.stretch <= max_stretch
             and self.hull_share <= max_hull_share
             and self.endless_share <= 1.0 - self.share
         )

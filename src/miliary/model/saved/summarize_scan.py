@@ -514,6 +514,8 @@ def summarize_lesion(lesion: Lesion) -> LesionSummary:
         lobe_confidence=round(lesion.lobe_confidence, 3),
         is_attached_to=lesion.attachment,
         is_cavitary=lesion.is_cavitary,
+        attenuation=lesion.attenuation,
+        solid_axis_mm=round(lesion.solid_axis_mm, 2),
         cavity_volume_mm3=None if wall is None else round(wall.cavity_volume_mm3, 1),
         wall_thickness_mm=None if wall is None else round(wall.mean_mm, 2),
         wall_thickness_min_mm=None if wall is None else round(wall.min_mm, 2),
