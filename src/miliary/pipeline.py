@@ -24,7 +24,7 @@ from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
-from miliary.image.nodules import detect, find, judge, measure, reader_changes
+from miliary.image.nodules import detect, find, judge, mark_evidence, measure, reader_changes
 from miliary.image.quality import limits, validated_range
 from miliary.image.quality.blur import estimate_psf, warn_blur
 from miliary.image.quality.noise import estimate_noise
@@ -151,7 +151,11 @@ class _Measured:
     @property
     def litres(self) -> float:
         """Volume of both lungs [L]."""
-        return sum(self.lung_mask.volume_ml(side) for side in Side) / 1000.0
+        return _sum_litres(self.lung_mask)
+
+
+def _sum_litres(lungs: Lungs) -> float:
+    return sum(lungs.volume_ml(side) for side in Side) / 1000.0
 
 
 def _find_nodules(
@@ -198,7 +202,7 @@ def _find_nodules(
         grid=scan.grid,
         acquisition=scan.acquisition,
         source_order=scan.source_order,
-        warnings=(*scan.warnings, *found.warnings, *estimate.list_warnings(completeness, pattern.label)),
+        warnings=(*scan.warnings, *found.warnings, *_warn_of_numbers(found, completeness, pattern)),
         lungs=found.lung_mask,
         right_ml=found.lung_mask.volume_ml(Side.RIGHT),
         left_ml=found.lung_mask.volume_ml(Side.LEFT),
@@ -220,6 +224,17 @@ def _find_nodules(
         definitions=definitions,
         completeness=completeness,
         validity=found.validity,
+    )
+
+
+def _warn_of_numbers(
+    found: _Measured, completeness: Completeness | None, pattern: Pattern
+) -> tuple[ScanWarning, ...]:
+    """What to know before the numbers are used."""
+    half_mm = None if completeness is None else completeness.diameter_50_mm
+    return (
+        *limits.warn_share(found.judged.share, judge.PRIOR_LIMITS, diameter_50_mm=half_mm),
+        *estimate.list_warnings(completeness, pattern.label),
     )
 
 
@@ -252,16 +267,16 @@ def _measure(
         detection, fit, nodules = detect.measure_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=_is_clipped(scan)
         )
-    limited = (*warn_blur(detection.psf), *limits.warn_share(judged.share, judge.PRIOR_LIMITS))
     validity = Validity(
         (
             *validated_range.check_sampling(scan, psf, noise),
             validated_range.check_kernel(detection.psf),
+            *mark_evidence.check_marks(detection, nodules, litres=_sum_litres(lung_mask)),
         )
     )
     return _Measured(
         lung_mask=lung_mask,
-        warnings=(*warnings, *limited, *validated_range.warn_outside(validity)),
+        warnings=(*warnings, *warn_blur(detection.psf), *validated_range.warn_outside(validity)),
         noise=noise,
         search=search,
         judged=judged,
