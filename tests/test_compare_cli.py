@@ -103,7 +103,7 @@ def test_two_result_folders_become_a_comparison(write_result, tmp_path, capsys):
     assert (matches.baseline_id == matches.followup_id).all()
     assert len(matches) >= 85
     tracks = pd.read_csv(out / "tracks.csv")
-    assert set(tracks.fate) == {"kept", "gone"}
+    assert set(tracks.fate) == {"kept", "no_longer_seen"}
     transform = Transform.from_arrays(dict(np.load(out / "transform.npz")))
     assert transform.apply([[1.0, 2.0, 3.0]]) == pytest.approx(np.array([[1.0, 2.0, 3.0]]))
     assert read_stored_volume(out / "registered.zarr").read().max() > 0

@@ -143,7 +143,7 @@ def test_a_pair_from_end_to_end(register, make_pair):
     assert ratio["category"] == "decreased"
     assert summary["comparability"]["verdict"] == "comparable"
     assert summary["days_between"] == 91
-    assert summary["tracks"]["gone"] == pytest.approx(250, abs=5)
+    assert summary["tracks"]["no_longer_seen"] == pytest.approx(250, abs=5)
     assert summary["tracks"]["shrunk"] == pytest.approx(250, abs=5)
     assert [w["code"] for w in summary["warnings"]] == ["uncorrected"]
     assert found.figure_rgb.ndim == 3
@@ -157,9 +157,9 @@ def test_tracks_name_the_nodules_of_both_scans(register, make_pair):
     assert np.array_equal(tracks["baseline_id"][pairs], tracks["followup_id"][pairs])
     assert tracks["volume_change_fraction"][pairs] == pytest.approx(-0.4)
     assert tracks["volume_change_fraction_err"][pairs] == pytest.approx(0.6 * np.hypot(0.05, 0.05))
-    gone = tracks.select(tracks["fate"] == Fate.GONE.value)
-    assert (gone["followup_id"] == 0).all()
-    assert (gone["volume_change_fraction"] == -1).all()
+    unseen = tracks.select(tracks["fate"] == Fate.NO_LONGER_SEEN.value)
+    assert (unseen["followup_id"] == 0).all()
+    assert np.isnan(unseen["volume_change_fraction"]).all()
     # Places are those of the baseline scan, on whichever scan the nodule was seen.
     places = dict(zip(baseline.nodules["id"], baseline.nodules.position_lps_mm, strict=True))
     there = np.stack([tracks[f"{axis}_mm"] for axis in "xyz"], axis=1)
@@ -184,12 +184,12 @@ def test_nothing_changed_is_stable(register, make_pair):
     assert found.tracks.count(Fate.KEPT) == 500
 
 
-def test_all_gone_is_a_ratio_of_zero(register, make_pair):
+def test_nothing_seen_again_is_a_ratio_of_zero(register, make_pair):
     baseline, after, _ = make_pair(kept=0.0)
     found = followup.compare_scans(baseline, after)
     assert found.total.volume_ratio.value == 0.0
     assert found.total.volume_ratio.high < 0.05
-    assert found.tracks.count(Fate.GONE) == 500
+    assert found.tracks.count(Fate.NO_LONGER_SEEN) == 500
     check_schema(found)
 
 
@@ -234,7 +234,7 @@ def test_a_scan_that_is_cut_off_is_compared_over_what_both_show(register, make_e
     found = followup.compare_scans(baseline, after)
     assert found.comparability.facts["common_coverage"] == pytest.approx(42 / 48, abs=0.03)
     assert found.total.volume_ratio.value == pytest.approx(1.0, abs=0.02)
-    assert found.tracks.count(Fate.GONE) <= 3
+    assert found.tracks.count(Fate.NO_LONGER_SEEN) <= 3
 
 
 def test_scans_that_are_not_comparable_have_no_ratio_but_all_else(register, make_pair):
@@ -451,6 +451,33 @@ def test_like_scans_are_weighed_nodule_by_nodule(register, make_pair):
     assert found.is_corrected
     assert found.total.volume_ratio.value == pytest.approx(2 * truth, abs=0.03)
     assert found.total.count_ratio.value == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("which", ["before", "after"])
+def test_marks_outside_validity_are_neither_counted_nor_followed(register, make_pair, which):
+    baseline, after, _ = make_pair()
+    reason = "pixels of 2 mm are larger than 1.4 mm"
+    validity = {"verdict": "outside", "reasons": [reason], "checks": []}
+    if which == "before":
+        baseline = with_summary(baseline, validity=validity)
+    else:
+        after = with_summary(after, validity=validity)
+    found = followup.compare_scans(baseline, after)
+    assert found.comparability.verdict is ComparabilityVerdict.NOT_COMPARABLE
+    assert reason in found.comparability.reasons[0]
+    assert len(found.tracks) == 0
+    summary = check_schema(found)
+    assert summary["response"]["category"] == "indeterminate"
+    assert reason in summary["response"]["volume_ratio_reason"]
+    assert summary["tracks"] == {}
+    assert reason in summary["tracks_reason"]
+    assert {zone["identities"] for zone in summary["matching"]["by_zone"]} == {"refused"}
+    doubtful, other = ("baseline", "followup") if which == "before" else ("followup", "baseline")
+    for burdens in (summary["response"], *summary["response"]["by_side"], *summary["response"]["by_zone"]):
+        for name in ("volume_mm3", "count", "count_per_litre"):
+            assert burdens[doubtful][name] is None
+            assert reason in burdens[doubtful][f"{name}_reason"]
+            assert burdens[other][name] is not None
 
 
 def test_a_late_baseline_is_flagged(register, make_pair):

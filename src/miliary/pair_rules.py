@@ -110,8 +110,15 @@ def judge_scans(
         noise_hu=(noise[0], noise[1]),
         d50_mm=(sides[0].detectability.d50_mm, sides[1].detectability.d50_mm),
         median_diameter_mm=float(np.median(sizes)) if len(sizes) else None,
+        doubts=(_state_doubt(baseline), _state_doubt(followup)),
     )
     return rules.judge_pair(facts, book)
+
+
+def _state_doubt(exam: Exam) -> str:
+    """Why a scan lies outside what was validated; empty where it does not, or where its file is older."""
+    validity = exam.summary.validity
+    return "" if validity is None or not exam.summary.doubt else "; ".join(validity.reasons)
 
 
 def find_opacities(
@@ -170,12 +177,13 @@ def measure_allowed_response(
     Returns
     -------
     MeasuredResponse
-        Without ratios where the scans are not comparable.
+        Without ratios where the scans are not comparable, without totals of a scan whose marks cannot be
+        counted.
     """
     shared = book.row("shared_error")
     is_like = gate.verdict is ComparabilityVerdict.COMPARABLE
     is_refused = gate.verdict is ComparabilityVerdict.NOT_COMPARABLE
-    return measure_response(
+    found = measure_response(
         sides,
         common,
         is_dense=is_dense,
@@ -183,6 +191,7 @@ def measure_allowed_response(
         correlation=shared["comparable"] if is_like else shared["after_correction"],
         refusal="the scans are not comparable: " + "; ".join(gate.reasons) if is_refused else "",
     )
+    return found.withhold((sides[0].doubt, sides[1].doubt))
 
 
 def judge_dominant_lesion(lesion: LesionChange, days: int | None) -> RecistSummary:

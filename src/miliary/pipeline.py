@@ -24,8 +24,8 @@ from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
-from miliary.image.nodules import detect, find, judge, measure, reader_changes
-from miliary.image.quality import limits
+from miliary.image.nodules import detect, find, judge, mark_evidence, measure, reader_changes
+from miliary.image.quality import limits, validated_range
 from miliary.image.quality.blur import estimate_psf, warn_blur
 from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
@@ -38,6 +38,7 @@ from miliary.model.lesion import Lesion, PointLpsMm
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import Pattern
 from miliary.model.scan import Scan, ScanWarning, Side
+from miliary.model.validity import Validity
 
 Progress = Callable[[str], None]
 F64 = npt.NDArray[np.float64]
@@ -46,7 +47,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLIPPED_CODE = "clipped_high"
-UNCLEAR_BLUR = "not measurable: the detections are wider than any scanner blurs, so most are no small nodules"
 
 
 def find_nodules(
@@ -146,16 +146,16 @@ class _Measured:
     position_mm: F64
     lesions: tuple[Lesion, ...]
     applied: AppliedCorrections | None
-
-    @property
-    def doubt(self) -> str:
-        """Why the detections cannot be taken for nodules; empty where they can."""
-        return UNCLEAR_BLUR if self.detection.psf.source == "unclear" else ""
+    validity: Validity
 
     @property
     def litres(self) -> float:
         """Volume of both lungs [L]."""
-        return sum(self.lung_mask.volume_ml(side) for side in Side) / 1000.0
+        return _sum_litres(self.lung_mask)
+
+
+def _sum_litres(lungs: Lungs) -> float:
+    return sum(lungs.volume_ml(side) for side in Side) / 1000.0
 
 
 def _find_nodules(
@@ -173,6 +173,7 @@ def _find_nodules(
     if corrections is not None:
         found = _correct(scan, found, corrections)
     box, nodules, classifier = found.search.box, found.nodules, found.judged.classifier
+    doubt = found.validity.doubt
     looked_around = beside(
         surroundings.find_surroundings, box, found.search.smooth_hu, found.position_mm, nodules["diameter_mm"]
     )
@@ -181,14 +182,18 @@ def _find_nodules(
         with clock.stage("completeness"):
             recovery = injection.inject_and_recover(found.detection, seed=seed)
             completeness = _estimate_completeness(scan, found, recovery, seed=seed)
+            if doubt:
+                completeness = completeness.withhold(doubt)
     with clock.stage("pattern"):
         around = looked_around()
         injected = _list_injected(recovery, classifier.threshold)
         pattern = _estimate_pattern(around, nodules, found.position_mm, injected=injected, seed=seed)
-        if found.doubt:
-            pattern = randomness.withhold_pattern(pattern, found.doubt)
+        if doubt:
+            pattern = randomness.withhold_pattern(pattern, doubt)
     with clock.stage("definitions"):
         extent, sizes, definitions = _judge(scan, found, completeness=completeness, pattern=pattern)
+        if doubt:
+            extent, sizes = extent.withhold(doubt), TrueSizes(sizes.n, reason=doubt)
     with clock.stage("preview"):
         preview = _render_preview(scan, found.lung_mask, nodules)
     with clock.stage("figures"):
@@ -197,14 +202,14 @@ def _find_nodules(
         grid=scan.grid,
         acquisition=scan.acquisition,
         source_order=scan.source_order,
-        warnings=(*scan.warnings, *found.warnings, *estimate.list_warnings(completeness, pattern.label)),
+        warnings=(*scan.warnings, *found.warnings, *_warn_of_numbers(found, completeness, pattern)),
         lungs=found.lung_mask,
         right_ml=found.lung_mask.volume_ml(Side.RIGHT),
         left_ml=found.lung_mask.volume_ml(Side.LEFT),
         noise=found.noise,
         psf=found.detection.psf,
         nodules=nodules,
-        threshold=classifier.threshold,
+        operating_point=found.judged.operating_point,
         n_candidates=len(found.search.candidates),
         reference_hu=measure.REFERENCE_HU,
         stages=tuple(clock.stages),
@@ -218,6 +223,18 @@ def _find_nodules(
         true_sizes=sizes,
         definitions=definitions,
         completeness=completeness,
+        validity=found.validity,
+    )
+
+
+def _warn_of_numbers(
+    found: _Measured, completeness: Completeness | None, pattern: Pattern
+) -> tuple[ScanWarning, ...]:
+    """What to know before the numbers are used."""
+    half_mm = None if completeness is None else completeness.diameter_50_mm
+    return (
+        *limits.warn_share(found.judged.share, judge.PRIOR_LIMITS, diameter_50_mm=half_mm),
+        *estimate.list_warnings(completeness, pattern.label),
     )
 
 
@@ -250,10 +267,16 @@ def _measure(
         detection, fit, nodules = detect.measure_nodules(
             search, judged, grid=scan.grid, noise=noise, psf=psf, is_clipped=_is_clipped(scan)
         )
-    limited = (*warn_blur(detection.psf), *limits.warn_share(judged.share, judge.PRIOR_LIMITS))
+    validity = Validity(
+        (
+            *validated_range.check_sampling(scan, psf, noise),
+            validated_range.check_kernel(detection.psf),
+            *mark_evidence.check_marks(detection, nodules, litres=_sum_litres(lung_mask)),
+        )
+    )
     return _Measured(
         lung_mask=lung_mask,
-        warnings=(*warnings, *limited),
+        warnings=(*warnings, *warn_blur(detection.psf), *validated_range.warn_outside(validity)),
         noise=noise,
         search=search,
         judged=judged,
@@ -262,6 +285,7 @@ def _measure(
         position_mm=fit.position_mm,
         lesions=large.lesions,
         applied=None,
+        validity=validity,
     )
 
 
@@ -363,7 +387,7 @@ def _judge(
         cv_err=pattern.size.cv_err,
         slice_thickness_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
         is_simulated=_is_simulated(scan),
-        doubt=found.doubt,
+        doubt=found.validity.doubt,
     )
     return spans, sizes, summarize_definitions(assess_measured(facts))
 

@@ -121,7 +121,8 @@ def test_a_saved_file_is_read_without_a_warning_and_written_as_it_was(name):
     found = from_json(RECORDS[name], content, name=f"{name}.json")
 
     assert found.warnings == ()
-    assert json.dumps(to_json(found.value)) == json.dumps(content)
+    # A word that was replaced is written as its successor.
+    assert json.dumps(to_json(found.value)) == json.dumps(content).replace('"gone"', '"no_longer_seen"')
 
 
 @pytest.mark.parametrize("name", ["scan", "response"])

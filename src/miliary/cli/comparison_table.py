@@ -26,7 +26,7 @@ def _rows(found: Comparison) -> list[tuple[str, str]]:
 
     total, lesion = found.total, found.lesion
     simulated = "   (simulated, no patient)" if found.is_simulated else ""
-    fates = ", ".join(f"{found.tracks.count(fate):,} {fate.value}" for fate in Fate)
+    fates = ", ".join(f"{found.tracks.count(fate):,} {fate.words}" for fate in Fate)
     apart = "" if found.days_between is None else f", {found.days_between} days apart"
     rows = [
         (
@@ -41,7 +41,7 @@ def _rows(found: Comparison) -> list[tuple[str, str]]:
         ("count ratio", f"{_interval(total.count_ratio)}   ({found.count_diameter_mm:.2g} mm and more)"),
         ("category", f"{found.category.value}: {found.category_reason} (exploratory, by volume, not RECIST)"),
         ("nodules", f"{total.baseline.n_reported:,} -> {total.followup.n_reported:,} reported"),
-        ("tracks", fates),
+        ("tracks", found.doubt or fates),
         ("lesion", f"{_mm(lesion.baseline_mm)} -> {_mm(lesion.followup_mm)}"),
         (
             "RECIST 1.1, targets",

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 def demo(*, out: Path, is_viewed: bool, quiet: bool, as_json: bool, threads: int | None) -> None:
     """Simulate a patient with miliary disease before and during treatment, and make the whole dossier.
 
-    Thousands of nodules and a cavity of 19 mm in the left upper lobe; three months later most are gone.
-    Nothing is downloaded: the patient is a seed and a few parameters, so the truth is known. DIR becomes a
-    study folder with both scans, their comparison, the published case that the simulation is modelled on,
-    and report.html, which keeps the two apart.
+    Thousands of nodules and a cavity of 19 mm in the left upper lobe; three months later most are no longer
+    seen. Nothing is downloaded: the patient is a seed and a few parameters, so the truth is known. DIR
+    becomes a study folder with both scans, their comparison, the published case that the simulation is
+    modelled on, and report.html, which keeps the two apart.
     """
     from miliary.model.saved.codec import to_json
     from miliary.model.saved.summarize_comparison import summarize_comparison

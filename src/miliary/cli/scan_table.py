@@ -39,7 +39,8 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
     volume = f"{_text(nodules.total_volume_mm3, ',.0f')} +- {_text(nodules.total_volume_mm3_err, ',.0f')}"
     number = f"{_text(nodules.count, ',')}   {_text(nodules.count_per_litre, '.4g')} per litre of lung"
     rows = [
-        ("nodules", number),
+        *_describe_validity(summary),
+        ("marks, not counted" if summary.doubt else "nodules", number),
         ("total volume", f"{volume} mm3 (solid-equivalent)"),
         *_describe_corrected(summary.corrected, summary.completeness),
         ("diameter", _describe_sizes(nodules.diameter_mm)),
@@ -56,6 +57,14 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
         ),
     ]
     return rows + [("warning", f"{w.message} [{w.code}]") for w in summary.warnings]
+
+
+def _describe_validity(summary: ScanSummary) -> list[tuple[str, str]]:
+    """A line for each reason why the scan lies outside what was validated."""
+    if summary.validity is None or not summary.doubt:
+        return []
+    reasons = summary.validity.reasons
+    return [("" if place else "outside validity", reason) for place, reason in enumerate(reasons)]
 
 
 def _describe_corrected(
@@ -81,6 +90,9 @@ def _describe_lesions(lesions: Sequence[LesionSummary]) -> list[tuple[str, str]]
         if lesion.is_cavitary:
             wall = (lesion.wall_thickness_mm, lesion.wall_thickness_min_mm, lesion.wall_thickness_max_mm)
             words.append("cavitary, wall {} mm ({} to {})".format(*(_text(mm, ".1f") for mm in wall)))
+        if lesion.attenuation is not None and lesion.attenuation.value != "solid":
+            kind = lesion.attenuation.value.replace("_", "-")
+            words.append(f"{kind}, solid part {_text(lesion.solid_axis_mm, '.1f')} mm")
         words.append(f"{lesion.lobe or f'{lesion.side} lung'}, {lesion.zone} zone")
         rows.append((f"lesion {lesion.id}", ", ".join(words)))
     return rows

@@ -47,6 +47,8 @@ class PairFacts:
         Diameter at which half of the nodules are found [mm].
     median_diameter_mm : float or None
         Of the nodules at baseline [mm].
+    doubts : pair of str
+        Why each scan lies outside what was validated; empty where it does not.
     """
 
     coverage: float
@@ -56,6 +58,7 @@ class PairFacts:
     noise_hu: tuple[float | None, float | None] = (None, None)
     d50_mm: tuple[float | None, float | None] = (None, None)
     median_diameter_mm: float | None = None
+    doubts: tuple[str, str] = ("", "")
 
 
 def load_comparison_rules() -> RuleBook:
@@ -120,7 +123,11 @@ def _divide(pair: tuple[float | None, float | None]) -> float | None:
 
 
 def _find_refusals(facts: PairFacts, book: RuleBook) -> list[str]:
-    found = []
+    found = [
+        f"the {name} scan is outside what was validated: {doubt}"
+        for name, doubt in zip(("baseline", "follow-up"), facts.doubts, strict=True)
+        if doubt
+    ]
     least = book.row("common_coverage")["min"]
     if facts.coverage < least:
         found.append(f"only {facts.coverage:.0%} of the lung is on both scans, {least:.0%} are needed")
@@ -303,7 +310,7 @@ def judge_targets(
     Parameters
     ----------
     baseline_mm, followup_mm : mapping of str to number
-        Longest diameter of each target [mm]; 0 where it is gone, None where it is not evaluated.
+        Longest diameter of each target [mm]; 0 where it is no longer seen, None where it is not evaluated.
     days : int or None
         From baseline to follow-up.
 
@@ -317,7 +324,8 @@ def judge_targets(
     limits = read_limits(book)
     statement = (
         "Nodules below 10 mm are non-measurable by RECIST 1.1 and thus non-target disease: whether they are "
-        "gone, persist or have unequivocally progressed is for a reader to judge, and so are new lesions."
+        "no longer seen, persist or have unequivocally progressed is for a reader to judge, and so are new "
+        "lesions."
     )
     targets = {name: mm for name, mm in baseline_mm.items() if mm >= limits["mass_min_mm"]}
     found: dict[str, Any] = {"edition": book.label, "non_target": "reader", "statement": statement}

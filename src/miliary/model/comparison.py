@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,8 @@ class Burden:
     volume_mm3_own_err, count_own_err : float
         Part of the errors that is this scan's alone: chance in what it shows and measures. The rest is what
         scans of one patient have in common, as their vessels that look like nodules.
+    reason : str
+        Why the totals are NaN; empty where they are numbers.
     """
 
     n_reported: int
@@ -141,6 +144,20 @@ class Burden:
     lung_ml: float
     volume_mm3_own_err: float
     count_own_err: float
+    reason: str = ""
+
+    def withhold(self, reason: str) -> Burden:
+        """The same without totals, where the marks of the scan cannot be counted."""
+        return replace(
+            self,
+            volume_mm3=math.nan,
+            volume_mm3_err=math.nan,
+            count=math.nan,
+            count_err=math.nan,
+            volume_mm3_own_err=math.nan,
+            count_own_err=math.nan,
+            reason=reason,
+        )
 
 
 @dataclass(frozen=True)
@@ -290,6 +307,12 @@ class Comparison:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     figure_rgb: npt.NDArray[np.uint8] | None = None
     figures: tuple[Figure, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """Why the marks of either scan cannot be counted or followed; empty where they can."""
+        doubts = [f"{e.name}: {e.summary.doubt}" for e in (self.baseline, self.followup) if e.summary.doubt]
+        return "; ".join(doubts)
 
     @property
     def is_simulated(self) -> bool:

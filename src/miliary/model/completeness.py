@@ -6,7 +6,7 @@ is stated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +119,12 @@ class Completeness:
         if self.diameter_50_mm is None:
             return None
         return max(LEAST_DIAMETER_MM, self.diameter_50_mm)
+
+    def withhold(self, reason: str) -> Completeness:
+        """The same without corrected numbers, where the marks of the scan cannot be counted."""
+        return replace(
+            self, false_marks=None, at_least=(), reason=reason, edges_mm=None, counts=None, excess=None
+        )
 
     def at(self, diameter_mm: npt.ArrayLike) -> F64:
         """Probability of detection at diameters, between the points of the curve."""

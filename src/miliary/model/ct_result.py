@@ -19,6 +19,7 @@ from miliary.model.lesion import Lesion
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.pattern import Pattern
 from miliary.model.scan import Acquisition, Grid, ScanWarning, Side, SourceOrder
+from miliary.model.validity import Validity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ class Psf:
     `source` says what told it: `nodules`, the `edge` of the skin, or nothing (`assumed`); `unclear` where the
     marks contradict all of them. `least_sigma_z_mm` is the width along z that a slice of this thickness
     cannot fall below, 0 where the thickness is not known; `at_limit` names the estimates that physics had to
-    stop: `xy`, `z`, `ring`.
+    stop: `xy`, `z`, `ring`. `edge_pixels` is the full width at half maximum of the skin's edge in pixels, as
+    measured; None where too few clean edges were found.
     """
 
     sigma_xy_mm: float
@@ -70,6 +72,21 @@ class Psf:
     ring: float = 0.0
     least_sigma_z_mm: float = 0.0
     at_limit: tuple[str, ...] = ()
+    edge_pixels: float | None = None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Probability from which the candidates of one scan are reported, and why.
+
+    `threshold` was lowered from `strictest`, that of the weights, as long as few false positives were to be
+    expected; both 0 to 1. `expected_false` is their expected number at `threshold`, as it was used for this;
+    None where too few candidates were there to tell, and the strictest threshold was kept.
+    """
+
+    threshold: float
+    strictest: float
+    expected_false: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,9 +138,9 @@ class CtResult:
     noise : Noise
     psf : Psf
     nodules : Nodules
-        All rows reported at `threshold`, calcified ones included.
-    threshold : float
-        The one operating point: probability from which a candidate is reported.
+        All rows reported at the operating point, calcified ones included.
+    operating_point : OperatingPoint
+        Probability from which a candidate is reported on this scan.
     n_candidates : int
         Candidates that were judged.
     reference_hu : float
@@ -148,6 +165,8 @@ class CtResult:
         Published definitions of "miliary", each with its verdict; plain JSON values.
     completeness : Completeness or None
         What share of nodules this scan shows, and the numbers corrected for it; None where not asked for.
+    validity : Validity
+        Whether the scan lies inside what the program was validated on; outside, nothing but the marks holds.
     """
 
     grid: Grid
@@ -160,7 +179,7 @@ class CtResult:
     noise: Noise
     psf: Psf
     nodules: Nodules
-    threshold: float
+    operating_point: OperatingPoint
     n_candidates: int
     reference_hu: float
     stages: tuple[Stage, ...] = ()
@@ -174,11 +193,17 @@ class CtResult:
     true_sizes: TrueSizes | None = None
     definitions: tuple[Mapping[str, Any], ...] = ()
     completeness: Completeness | None = None
+    validity: Validity = field(default_factory=Validity)
 
     @property
     def burden(self) -> Nodules:
         """The nodules that count as disease: calcified ones left out."""
         return self.nodules.select(self.nodules["attenuation"] != Attenuation.CALCIFIED.value)
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a candidate is reported on this scan, 0 to 1."""
+        return self.operating_point.threshold
 
     @property
     def lung_litres(self) -> float:

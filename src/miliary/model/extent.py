@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Interval = tuple[float, float]
 
@@ -27,6 +27,8 @@ class Extent:
         Rate of false marks that was allowed for.
     counts : mapping of str to int
         Nodules of each lung third, as in ``right.upper``.
+    reason : str
+        Why there is no share; empty where there is one.
     """
 
     lung_fraction_involved: float | None
@@ -35,6 +37,11 @@ class Extent:
     n_cells: float
     false_per_litre: float
     counts: Mapping[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+    def withhold(self, reason: str) -> Extent:
+        """The same without a share, where the marks of the scan cannot be counted."""
+        return replace(self, lung_fraction_involved=None, ci95=None, reason=reason)
 
 
 @dataclass(frozen=True)

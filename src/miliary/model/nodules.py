@@ -145,15 +145,25 @@ class Fate(enum.StrEnum):
     KEPT = "kept"
     SHRUNK = "shrunk"
     GROWN = "grown"
-    GONE = "gone"
+    NO_LONGER_SEEN = "no_longer_seen"
     NEW = "new"
+
+    @property
+    def words(self) -> str:
+        """The fate as a reader reads it."""
+        return self.value.replace("_", " ")
+
+    @classmethod
+    def _missing_(cls, value: object) -> Fate | None:
+        # Files of earlier versions call it gone, which a scan that shows less cannot know.
+        return cls.NO_LONGER_SEEN if value == "gone" else None
 
 
 TRACK_COLUMNS: tuple[Column, ...] = (
     Column("id", np.int64, "", "number of the track, from 1"),
-    Column("fate", object, "", "kept, shrunk, grown, gone or new"),
+    Column("fate", object, "", "kept, shrunk, grown, no_longer_seen or new"),
     Column("baseline_id", np.int64, "", "id in the baseline's nodules.csv, 0 for a new nodule"),
-    Column("followup_id", np.int64, "", "id in the follow-up's nodules.csv, 0 for one that is gone"),
+    Column("followup_id", np.int64, "", "id in the follow-up's nodules.csv, 0 for one no longer seen"),
     Column("probability", np.float64, "", "that this is what became of it: identity, disappearance, arrival"),
     Column("x_mm", np.float64, "mm", "patient LPS x in the baseline scan"),
     Column("y_mm", np.float64, "mm", "patient LPS y in the baseline scan"),
@@ -162,7 +172,12 @@ TRACK_COLUMNS: tuple[Column, ...] = (
     Column("zone", object, "", "upper, middle or lower third of the lung's height at baseline"),
     Column("baseline_volume_mm3", np.float64, "mm3", "volume at baseline"),
     Column("followup_volume_mm3", np.float64, "mm3", "volume at follow-up"),
-    Column("volume_change_fraction", np.float64, "", "follow-up volume over baseline volume, less 1"),
+    Column(
+        "volume_change_fraction",
+        np.float64,
+        "",
+        "follow-up volume over baseline volume, less 1; empty where it was not seen on both scans",
+    ),
     Column("volume_change_fraction_err", np.float64, "", "one-sigma error of `volume_change_fraction`"),
 )
 TRACK_COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in TRACK_COLUMNS)

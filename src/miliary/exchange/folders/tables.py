@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import RecordError
-from miliary.model.nodules import COLUMNS, TRACK_COLUMNS, Column, Nodules, Tracks
+from miliary.model.nodules import COLUMNS, TRACK_COLUMNS, Column, Fate, Nodules, Tracks
 from miliary.model.saved.codec import Decoded, FileWarning
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ def read_tracks_csv(path: Path, *, name: str = "") -> Decoded[Tracks]:
     columns, warnings = _read_columns(
         path, TRACK_COLUMNS, ("id", "fate", "baseline_id", "followup_id"), called
     )
+    # Words of earlier versions become those of this one; what is no fate at all stays for a reader to see.
+    known = {"gone": Fate.NO_LONGER_SEEN.value}
+    columns["fate"] = np.array([known.get(word, word) for word in columns["fate"]], dtype=object)
     return Decoded(Tracks(columns), warnings)
 
 
@@ -176,6 +179,6 @@ def _read_column(column: Column, rows: Sequence[Mapping[str, Any]], called: str)
             return np.array([float(text) if text else np.nan for text in texts], np.float64)
         if column.dtype is np.int64:
             return np.array([int(text) for text in texts], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RecordError(f"{called}: {column.name} must hold numbers only; measure again") from error
     return np.array(texts, dtype=object)

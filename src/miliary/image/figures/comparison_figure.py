@@ -26,7 +26,7 @@ COLORS: dict[Fate, Rgb] = {
     Fate.KEPT: (240, 228, 66),
     Fate.SHRUNK: (86, 180, 233),
     Fate.GROWN: (213, 94, 0),
-    Fate.GONE: (204, 121, 167),
+    Fate.NO_LONGER_SEEN: (204, 121, 167),
     Fate.NEW: (230, 159, 0),
 }
 _BEFORE, _AFTER = (200, 200, 200), (86, 180, 233)
@@ -251,7 +251,7 @@ def _draw_slab(
 
 
 def draw_fate(pen: ImageDraw.ImageDraw, fate: Fate, center: tuple[float, float], radius: float) -> None:
-    """Draw the symbol of one nodule: circle kept, triangle shrunk or grown, square gone, diamond new.
+    """Draw the symbol of one nodule: circle kept, triangle shrunk or grown, square unseen, diamond new.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def draw_fate(pen: ImageDraw.ImageDraw, fate: Fate, center: tuple[float, float],
     if fate is Fate.KEPT:
         pen.ellipse([x - radius, y - radius, x + radius, y + radius], outline=color)
         return
-    if fate is Fate.GONE:
+    if fate is Fate.NO_LONGER_SEEN:
         side = 0.85 * radius
         pen.rectangle([x - side, y - side, x + side, y + side], outline=color)
         return
@@ -289,15 +289,14 @@ def _draw_zones(
     x, y, width, height = box
     draw.text((x, y + 3), "nodule volume by zone [mm3]", fill=_TEXT, font=_font(15))
     zones = [region for region in regions if region.zone is not None]
-    most = max([1.0, *(max(r.baseline.volume_mm3, r.followup.volume_mm3) for r in zones)])
+    known = np.nan_to_num([(r.baseline.volume_mm3, r.followup.volume_mm3) for r in zones]).reshape(-1, 2)
+    most = float(np.max(known, initial=1.0))
     row = (height - _CAPTION) / max(len(zones), 1)
     left, long = x + 104, width - 104 - 118
     for number, region in enumerate(zones):
         top = y + _CAPTION + number * row
         draw.text((x, top + 0.5 * row - 10), f"{region.side} {region.zone}", fill=_TEXT, font=_font(14))
-        for column_number, (value, color) in enumerate(
-            ((region.baseline.volume_mm3, _BEFORE), (region.followup.volume_mm3, _AFTER))
-        ):
+        for column_number, (value, color) in enumerate(zip(known[number], (_BEFORE, _AFTER), strict=True)):
             bar = top + 0.12 * row + column_number * 0.38 * row
             end = left + long * max(value, 0.0) / most
             draw.rectangle([left, bar, max(end, left + 1), bar + 0.32 * row], fill=color)
@@ -352,7 +351,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], tracks: Tra
     left = x + long + 80.0
     for fate in Fate:
         draw_fate(draw, fate, (left + 7, y + 10), 7.0)
-        text = f"{fate.value} ({tracks.count(fate):,} in all)"
+        text = f"{fate.words} ({tracks.count(fate):,} in all)"
         draw.text((left + 22, y), text, fill=_TEXT, font=_font(14))
         left += 48 + draw.textlength(text, font=_font(14))
 

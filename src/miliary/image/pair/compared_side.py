@@ -30,11 +30,14 @@ class ComparedSide:
         Where they lie in the commonly covered lung.
     detectability : Detectability
         How well the scan shows nodules.
+    doubt : str
+        Why its marks cannot be taken for nodules; empty where they can.
     """
 
     nodules: Nodules
     place: PointLocations
     detectability: Detectability
+    doubt: str = ""
 
 
 def list_burden(exam: Exam, lesions: Sequence[LesionSummary]) -> Nodules:
@@ -77,4 +80,4 @@ def place_side(
         transform=transform,
         is_baseline=exam is baseline,
     )
-    return ComparedSide(burden, place, read_detectability(exam.summary))
+    return ComparedSide(burden, place, read_detectability(exam.summary), exam.summary.doubt)

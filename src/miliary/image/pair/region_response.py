@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,24 @@ class MeasuredResponse:
     min_diameter_mm: float
     count_diameter_mm: float
     is_corrected: bool
+
+    def withhold(self, doubts: tuple[str, str]) -> MeasuredResponse:
+        """The same without the totals of scans whose marks cannot be counted.
+
+        Parameters
+        ----------
+        doubts : pair of str
+            Why not, of baseline and follow-up; empty where they can.
+        """
+
+        def without(region: RegionResponse) -> RegionResponse:
+            before, after = (
+                burden.withhold(doubt) if doubt else burden
+                for burden, doubt in zip((region.baseline, region.followup), doubts, strict=True)
+            )
+            return replace(region, baseline=before, followup=after)
+
+        return replace(self, regions=tuple(map(without, self.regions)), total=without(self.total))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def make_tracks(
     is_uncertain : ndarray of bool, one per nodule of the baseline
         Nodules that may have a partner which is not certain enough; they get no row.
     is_open : ndarray of bool, one per part of the lungs
-        Parts in which nodules are matched; without matching, nodules are neither new nor gone.
+        Parts in which nodules are matched; without matching, nodules are neither new nor lost from sight.
     share_found : float
         Share of the nodules of the baseline that have a partner, 0 to 1.
     min_sigmas : float
@@ -78,36 +78,39 @@ def make_tracks(
     matched = np.flatnonzero(partner >= 0)
     taken = np.zeros(len(second.nodules), dtype=bool)
     taken[partner[matched]] = True
-    gone = np.flatnonzero((partner < 0) & ~is_uncertain & is_open[first.part])
+    unseen = np.flatnonzero((partner < 0) & ~is_uncertain & is_open[first.part])
     new = np.flatnonzero(~taken & is_open[second.part])
     pairs = _compare_pairs(
         first.nodules.select(matched), second.nodules.select(partner[matched]), min_sigmas, min_volume_change
     )
-    # A nodule without a partner may have been missed on the other scan; this is its probability to be gone or
-    # new.
+    # A nodule without a partner may have been missed on the other scan; this is its probability not to have
+    # been there.
     missed = 1.0 - share_found
-    p_gone = missed / np.maximum(1.0 - share_found * first.seen[gone], 1e-9) * probability[gone]
+    p_unseen = missed / np.maximum(1.0 - share_found * first.seen[unseen], 1e-9) * probability[unseen]
     p_new = missed / np.maximum(1.0 - share_found * second.seen[new], 1e-9)
-    part = np.concatenate([first.part[matched], first.part[gone], second.part[new]])
-    points = np.concatenate([first.baseline_mm[matched], first.baseline_mm[gone], second.baseline_mm[new]])
+    part = np.concatenate([first.part[matched], first.part[unseen], second.part[new]])
+    points = np.concatenate([first.baseline_mm[matched], first.baseline_mm[unseen], second.baseline_mm[new]])
     before, after = first.nodules, second.nodules
-    no_partner_gone, no_partner_new = np.zeros(len(gone), dtype=np.int64), np.zeros(len(new), dtype=np.int64)
-    open_gone, open_new = np.full(len(gone), np.nan), np.full(len(new), np.nan)
+    no_partner_unseen, no_partner_new = (
+        np.zeros(len(unseen), dtype=np.int64),
+        np.zeros(len(new), dtype=np.int64),
+    )
+    open_unseen, open_new = np.full(len(unseen), np.nan), np.full(len(new), np.nan)
     columns: dict[str, npt.NDArray[Any]] = {
         "id": np.arange(1, len(part) + 1),
-        "fate": np.concatenate([pairs["fate"], _repeat(Fate.GONE, gone), _repeat(Fate.NEW, new)]),
-        "baseline_id": np.concatenate([before["id"][matched], before["id"][gone], no_partner_new]),
-        "followup_id": np.concatenate([after["id"][partner[matched]], no_partner_gone, after["id"][new]]),
-        "probability": np.concatenate([probability[matched], p_gone, p_new * after["probability"][new]]),
+        "fate": np.concatenate([pairs["fate"], _repeat(Fate.NO_LONGER_SEEN, unseen), _repeat(Fate.NEW, new)]),
+        "baseline_id": np.concatenate([before["id"][matched], before["id"][unseen], no_partner_new]),
+        "followup_id": np.concatenate([after["id"][partner[matched]], no_partner_unseen, after["id"][new]]),
+        "probability": np.concatenate([probability[matched], p_unseen, p_new * after["probability"][new]]),
         "x_mm": points[:, 0],
         "y_mm": points[:, 1],
         "z_mm": points[:, 2],
         "side": np.array([PARTS[p][0].value for p in part], dtype=object),
         "zone": np.array([PARTS[p][1].value for p in part], dtype=object),
-        "baseline_volume_mm3": np.concatenate([pairs["before"], before["volume_mm3"][gone], open_new]),
-        "followup_volume_mm3": np.concatenate([pairs["after"], open_gone, after["volume_mm3"][new]]),
-        "volume_change_fraction": np.concatenate([pairs["change"], np.full(len(gone), -1.0), open_new]),
-        "volume_change_fraction_err": np.concatenate([pairs["error"], open_gone, open_new]),
+        "baseline_volume_mm3": np.concatenate([pairs["before"], before["volume_mm3"][unseen], open_new]),
+        "followup_volume_mm3": np.concatenate([pairs["after"], open_unseen, after["volume_mm3"][new]]),
+        "volume_change_fraction": np.concatenate([pairs["change"], open_unseen, open_new]),
+        "volume_change_fraction_err": np.concatenate([pairs["error"], open_unseen, open_new]),
     }
     return Tracks({c.name: np.asarray(columns[c.name]).astype(c.dtype) for c in TRACK_COLUMNS})
 

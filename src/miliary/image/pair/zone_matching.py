@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,9 @@ def match_by_zone(
     Returns
     -------
     tracks : Tracks
+        No rows where the marks of either scan cannot be taken for nodules.
     zones : tuple of ZoneMatching
-        The six zones, in the order of `PARTS`.
+        The six zones, in the order of `PARTS`; refused where there are no tracks for that reason.
     error_mm : float
         Measured one-sigma distance of matched nodules per axis [mm].
     """
@@ -99,6 +100,9 @@ def match_by_zone(
     )
     part, other_part = first.place.part[rows], second.place.part[others]
     is_kept, is_open, zones = _keep_certain(pairs, part, other_part, limits)
+    if first.doubt or second.doubt:
+        refused = tuple(replace(zone, n_matched=0, is_given=False) for zone in zones)
+        return Tracks.empty(), refused, pairs.error_mm
     tracks = make_tracks(
         TrackSide(
             before, first.place.baseline_mm[rows], part, second.detectability.at(before["diameter_mm"])

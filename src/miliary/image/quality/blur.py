@@ -126,6 +126,7 @@ def estimate_psf(scan: Scan) -> Psf:
         source,
         least_sigma_z_mm=(scan.acquisition.slice_thickness_mm or 0.0) * SIGMA_PER_BOX,
         at_limit=("xy",) if source == "edge" and is_far else (),
+        edge_pixels=fwhm / sx if source == "edge" else None,
     )
 
 

@@ -352,9 +352,13 @@ class _RecordReader:
 
     def read_word(self, kind: type[enum.StrEnum], value: object, path: str) -> enum.StrEnum:
         words = [member.value for member in kind]
-        if not isinstance(value, str) or value not in words:
+        if not isinstance(value, str):
             self.fail(path, f"one of {', '.join(words)}", value)
-        return kind(value)
+        try:
+            # A word of an earlier version stands for its successor where the enum says so.
+            return kind(value)
+        except ValueError:
+            self.fail(path, f"one of {', '.join(words)}", value)
 
     def read_date(self, value: object, path: str) -> dt.date:
         try:

@@ -13,11 +13,12 @@ from typing import Any
 
 from miliary.model.assessment import Basis, Input, Verdict
 from miliary.model.ct_result import Stage
-from miliary.model.lesion import LOBE_NOT_DETERMINED, Attachment
+from miliary.model.lesion import LOBE_NOT_DETERMINED, Attachment, LesionAttenuation
 from miliary.model.nodules import Attenuation
 from miliary.model.pattern import PatternLabel
 from miliary.model.saved.codec import SavedRecord, saved
 from miliary.model.scan import ScanWarning, Side, Zone
+from miliary.model.validity import ValidityCriterion, ValidityVerdict, state_doubt
 from miliary.model.vocabulary import Lobe, Origin
 
 SCAN_KIND = "miliary.ct"
@@ -90,6 +91,34 @@ class BlurSummary(SavedRecord):
         if self.sigma_xy_mm is None or self.sigma_z_mm is None:
             return None
         return float(self.sigma_xy_mm ** (2 / 3) * self.sigma_z_mm ** (1 / 3))
+
+
+@dataclass(frozen=True)
+class ValidityCheckSummary(SavedRecord):
+    """One criterion of validity: what was measured, the range that was validated, and why it is outside."""
+
+    criterion: ValidityCriterion
+    verdict: ValidityVerdict
+    value: float | None = None
+    unit: str = ""
+    least: float | None = saved(default=None, omit_default=True)
+    most: float | None = saved(default=None, omit_default=True)
+    reason: str = ""
+    basis: str = ""
+
+
+@dataclass(frozen=True)
+class ValiditySummary(SavedRecord):
+    """Whether the scan lies inside what the program was validated on, and by which criteria it does not."""
+
+    verdict: ValidityVerdict | None = None
+    reasons: tuple[str, ...] = ()
+    checks: tuple[ValidityCheckSummary, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """Why nothing may be inferred from the marks, as one sentence; empty where it may."""
+        return state_doubt(self.reasons) if self.verdict is ValidityVerdict.OUTSIDE else ""
 
 
 @dataclass(frozen=True)
@@ -315,6 +344,8 @@ class LesionSummary(SavedRecord):
     lobe_confidence: float | None = None
     is_attached_to: Attachment | None = None
     is_cavitary: bool | None = None
+    attenuation: LesionAttenuation | None = saved(default=None, omit_default=True)
+    solid_axis_mm: float | None = saved(default=None, omit_default=True)
     cavity_volume_mm3: float | None = saved(default=None, reason_last=True)
     wall_thickness_mm: float | None = saved(default=None, reason_last=True)
     wall_thickness_min_mm: float | None = saved(default=None, reason_last=True)
@@ -361,9 +392,15 @@ class DefinitionVerdict:
 
 @dataclass(frozen=True)
 class OperatingPointSummary(SavedRecord):
-    """Probability from which a candidate is reported, how many there were, and the reference density [HU]."""
+    """Probability from which a candidate is reported, how many there were, and the reference density [HU].
+
+    `threshold` was lowered from `strictest` as long as few false positives were to be expected;
+    `expected_false` is their number at `threshold`, left out where the candidates were too few to tell.
+    """
 
     threshold: float | None = None
+    strictest: float | None = saved(default=None, omit_default=True)
+    expected_false: float | None = saved(default=None, omit_default=True)
     n_candidates: int | None = None
     reference_hu: float | None = None
 
@@ -394,6 +431,7 @@ class ScanSummary(SavedRecord):
     geometry: GeometrySummary = field(default_factory=GeometrySummary)
     acquisition: AcquisitionSummary = field(default_factory=AcquisitionSummary)
     warnings: tuple[ScanWarning, ...] = ()
+    validity: ValiditySummary | None = saved(default=None, omit_default=True)
     lungs: LungSummary = field(default_factory=LungSummary)
     noise: NoiseSummary = field(default_factory=NoiseSummary)
     psf: BlurSummary = field(default_factory=BlurSummary)
@@ -410,3 +448,8 @@ class ScanSummary(SavedRecord):
     corrections: CorrectionSummary | None = saved(default=None, omit_default=True)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """Why nothing may be inferred from the marks; empty where it may, or an older file does not say."""
+        return "" if self.validity is None else self.validity.doubt

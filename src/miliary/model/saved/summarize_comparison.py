@@ -71,7 +71,7 @@ def summarize_comparison(found: Comparison) -> ComparisonSummary:
         response=_summarize_response(found),
         lesion=_summarize_lesion(found.lesion),
         recist=found.recist,
-        tracks={fate: found.tracks.count(fate) for fate in Fate},
+        tracks={} if found.doubt else {fate: found.tracks.count(fate) for fate in Fate},
         matching=MatchingSummary(
             error_mm=error_mm,
             by_zone=tuple(_summarize_matching(zone) for zone in found.matching),
@@ -84,7 +84,8 @@ def summarize_comparison(found: Comparison) -> ComparisonSummary:
         warnings=found.warnings,
         provenance=plain(found.provenance),
         stages=tuple(round_stage(stage) for stage in found.stages),
-        missing_reasons=_why("the dates are not known; give --days", days_between=found.days_between),
+        missing_reasons=_why("the dates are not known; give --days", days_between=found.days_between)
+        | ({"tracks": found.doubt} if found.doubt else {}),
     )
 
 
@@ -169,16 +170,17 @@ def _limits(ratio: Interval) -> Range95 | None:
 
 def _summarize_burden(burden: Burden) -> BurdenSummary:
     litres = burden.lung_ml / 1000.0
+    values = {
+        name: _known(getattr(burden, name)) for name in ("volume_mm3", "volume_mm3_err", "count", "count_err")
+    }
     density = _known(burden.count / litres) if litres > 0 else None
     return BurdenSummary(
         n_reported=burden.n_reported,
-        volume_mm3=_round(burden.volume_mm3),
-        volume_mm3_err=_round(burden.volume_mm3_err),
-        count=_round(burden.count),
-        count_err=_round(burden.count_err),
+        **values,
         lung_ml=_round(burden.lung_ml),
         count_per_litre=density,
-        missing_reasons=_why("no lung here", count_per_litre=density),
+        missing_reasons=_why(burden.reason, **values)
+        | _why(burden.reason or "no lung here", count_per_litre=density),
     )
 
 

@@ -61,8 +61,11 @@ from miliary.model.saved.scan_summary import (
     SizeDistribution,
     TrueSizeSummary,
     UniformitySummary,
+    ValidityCheckSummary,
+    ValiditySummary,
 )
 from miliary.model.scan import Acquisition, Grid, Side, Zone
+from miliary.model.validity import Validity
 from miliary.model.vocabulary import Origin
 
 W = TypeVar("W", bound=StrEnum)
@@ -96,6 +99,7 @@ def summarize(result: CtResult) -> ScanSummary:
         geometry=_summarize_geometry(result.grid),
         acquisition=_summarize_acquisition(result.acquisition),
         warnings=result.warnings,
+        validity=summarize_validity(result.validity) if result.validity.checks else None,
         lungs=LungSummary(
             right_ml=_round(result.right_ml),
             left_ml=_round(result.left_ml),
@@ -109,7 +113,7 @@ def summarize(result: CtResult) -> ScanSummary:
             count=int(np.count_nonzero(calcified)),
             total_volume_mm3=_round(np.nansum(result.nodules["volume_mm3"][calcified])),
         ),
-        corrected=summarize_corrected(result.completeness),
+        corrected=summarize_corrected(result.completeness, doubt=result.validity.doubt),
         completeness=summarize_completeness(result.completeness),
         pattern=summarize_pattern(result.pattern),
         lesions=tuple(summarize_lesion(lesion) for lesion in result.lesions),
@@ -120,6 +124,10 @@ def summarize(result: CtResult) -> ScanSummary:
         ),
         operating_point=OperatingPointSummary(
             threshold=_round(result.threshold),
+            strictest=_round(result.operating_point.strictest),
+            expected_false=None
+            if result.operating_point.expected_false is None
+            else _round(result.operating_point.expected_false),
             n_candidates=result.n_candidates,
             reference_hu=_round(result.reference_hu),
         ),
@@ -189,6 +197,28 @@ def _summarize_blur(psf: Psf) -> BlurSummary:
         fwhm_xy_mm=_round(psf.sigma_xy_mm * _FWHM_PER_SIGMA),
         fwhm_z_mm=_round(psf.sigma_z_mm * _FWHM_PER_SIGMA),
         source=psf.source,
+    )
+
+
+def summarize_validity(validity: Validity) -> ValiditySummary:
+    """`validity` of ``scan.json``."""
+    return ValiditySummary(
+        verdict=validity.verdict,
+        reasons=validity.reasons,
+        checks=tuple(
+            ValidityCheckSummary(
+                criterion=check.criterion,
+                verdict=check.verdict,
+                value=_known(check.value),
+                unit=check.unit,
+                least=check.least,
+                most=check.most,
+                reason=check.reason,
+                basis=check.basis,
+                missing_reasons=_why(check.reason, value=check.value),
+            )
+            for check in validity.checks
+        ),
     )
 
 
@@ -277,9 +307,21 @@ def _limits(estimate: Estimate) -> Range95:
     return _round5(estimate.low), _round5(estimate.high)
 
 
-def summarize_corrected(completeness: Completeness | None) -> CorrectedSummary:
-    """`corrected` of ``scan.json``: None with a reason where nothing could be corrected."""
-    reason = SKIPPED_REASON if completeness is None else completeness.reason
+def summarize_corrected(completeness: Completeness | None, *, doubt: str = "") -> CorrectedSummary:
+    """`corrected` of ``scan.json``: None with a reason where nothing could be corrected.
+
+    Parameters
+    ----------
+    completeness : Completeness or None
+        None where it was not measured.
+    doubt : str
+        Why the marks of the scan cannot be counted at all; empty where they can.
+
+    Returns
+    -------
+    CorrectedSummary
+    """
+    reason = doubt or (SKIPPED_REASON if completeness is None else completeness.reason)
     excess, excess_reason = _summarize_excess(completeness, reason)
     if completeness is None or not completeness.at_least:
         least = None if completeness is None else completeness.min_diameter_mm
@@ -472,6 +514,8 @@ def summarize_lesion(lesion: Lesion) -> LesionSummary:
         lobe_confidence=round(lesion.lobe_confidence, 3),
         is_attached_to=lesion.attachment,
         is_cavitary=lesion.is_cavitary,
+        attenuation=lesion.attenuation,
+        solid_axis_mm=round(lesion.solid_axis_mm, 2),
         cavity_volume_mm3=None if wall is None else round(wall.cavity_volume_mm3, 1),
         wall_thickness_mm=None if wall is None else round(wall.mean_mm, 2),
         wall_thickness_min_mm=None if wall is None else round(wall.min_mm, 2),
@@ -505,7 +549,7 @@ def summarize_extent(extent: Extent | None) -> ExtentSummary:
         n_cells=round(extent.n_cells, 1),
         false_per_litre=round(extent.false_per_litre, 4),
         by_third=dict(extent.counts),
-        missing_reasons={} if is_known else _no_share("the scan shows no lung"),
+        missing_reasons={} if is_known else _no_share(extent.reason or "the scan shows no lung"),
     )
 
 

@@ -21,6 +21,8 @@ _STYLES: Mapping[str, str] = {
     "kept": "stroke:#f0e442",
     "shrunk": "stroke:#56b4e9",
     "grown": "stroke:#ff8c42",
+    "no_longer_seen": "stroke:#ff9ad5",
+    # As files of earlier versions call it.
     "gone": "stroke:#ff9ad5",
     "new": "stroke:#e69f00",
 }
@@ -28,6 +30,7 @@ _STYLES: Mapping[str, str] = {
 _CORNERS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "shrunk": ((0.0, 1.3), (-1.15, -0.7), (1.15, -0.7)),
     "grown": ((0.0, -1.3), (-1.15, 0.7), (1.15, 0.7)),
+    "no_longer_seen": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
     "gone": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
     "new": ((0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)),
 }

@@ -254,6 +254,13 @@ class AnswerWriter:
 
     def _write_burden_of(self, scan: SavedScan, summary: ScanSummary) -> Markup:
         name = self.t.word(scan.label)
+        if summary.validity is not None and summary.doubt:
+            return self._say(
+                "answer.outside",
+                scan=name,
+                count=self._number(scan, "nodules.count"),
+                reasons="; ".join(summary.validity.reasons),
+            )
         if summary.corrected.count is not None:
             return self._say(
                 "answer.corrected",

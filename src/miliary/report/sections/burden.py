@@ -48,6 +48,14 @@ class MeasureRow:
 
 
 @dataclass(frozen=True)
+class OutsideScan:
+    """A scan outside what was validated, and why."""
+
+    name: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ZoneRow:
     """Nodules in one third of one lung, or the volume in one lung; a cell for each scan."""
 
@@ -66,8 +74,9 @@ class MapDrawing:
 
 @dataclass(frozen=True)
 class BurdenContent:
-    """Measures and zones by scan, scans whose two totals disagree, and maps on one scale."""
+    """Scans outside validity, measures and zones by scan, scans whose two totals disagree, and maps."""
 
+    outside: tuple[OutsideScan, ...]
     scan_names: tuple[str, ...]
     measures: tuple[MeasureRow, ...]
     disagreements: tuple[str, ...]
@@ -79,6 +88,11 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Bur
     """The section on the burden."""
     scans = [scan for scan, _ in find_measured(study)]
     content = BurdenContent(
+        outside=tuple(
+            OutsideScan(title_scan(scan, catalog), summary.validity.reasons)
+            for scan, summary in find_measured(study)
+            if summary.validity is not None and summary.doubt
+        ),
         scan_names=tuple(catalog.word(scan.label) for scan in scans),
         measures=_list_measures(scans, catalog, sources),
         disagreements=tuple(
