@@ -16,9 +16,11 @@ from miliary.image.lesions.large_lesions import find_lesions
 from miliary.image.pair import lesion_change
 from miliary.image.pair.common_lung import find_common_lung
 from miliary.image.pair.compared_side import list_burden, place_side
+from miliary.image.pair.detectability import read_detectability
 from miliary.image.pair.region_response import list_warnings
 from miliary.image.pair.register import register_lungs
 from miliary.image.pair.registered_volume import bring_to_baseline
+from miliary.image.pair.unseen import estimate_unseen
 from miliary.image.pair.zone_matching import MatchingLimits, match_by_zone
 from miliary.model.comparison import (
     Comparison,
@@ -94,6 +96,9 @@ def compare_scans(
         found = _compare(baseline, followup, clock, days_between, is_one_patient=is_one_patient)
     finally:
         nb.set_num_threads(before)
+    if not found.doubt:
+        curves = (read_detectability(exam.summary) for exam in (baseline, followup))
+        found = replace(found, unseen=estimate_unseen(found.tracks, *curves))
     timing = rules.judge_baseline(days_to_treatment, rules.load_comparison_rules())
     more = (*warnings, *((ScanWarning("baseline_timing", timing),) if timing else ()))
     with clock.stage("figures"):

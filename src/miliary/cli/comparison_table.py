@@ -42,6 +42,7 @@ def _rows(found: Comparison) -> list[tuple[str, str]]:
         ("category", f"{found.category.value}: {found.category_reason} (exploratory, by volume, not RECIST)"),
         ("nodules", f"{total.baseline.n_reported:,} -> {total.followup.n_reported:,} reported"),
         ("tracks", found.doubt or fates),
+        *_describe_unseen(found),
         ("lesion", f"{_mm(lesion.baseline_mm)} -> {_mm(lesion.followup_mm)}"),
         (
             "RECIST 1.1, targets",
@@ -53,6 +54,19 @@ def _rows(found: Comparison) -> list[tuple[str, str]]:
         for o in found.opacities
     ]
     return rows + [("warning", f"{w.message} [{w.code}]") for w in found.warnings]
+
+
+def _describe_unseen(found: Comparison) -> list[tuple[str, str]]:
+    """A line on what may be left of the nodules that are no longer seen."""
+    unseen = found.unseen
+    if unseen is None or not unseen.n:
+        return []
+    if unseen.remain is None:
+        return [("no longer seen", f"how many of {unseen.n:,} may remain is not told: {unseen.reason}")]
+    text = (
+        f"of {unseen.n:,}, an estimated {unseen.remain:,.0f} ({unseen.low:,.0f} to {unseen.high:,.0f}) may "
+    )
+    return [("no longer seen", text + "remain below what the follow-up shows")]
 
 
 def _interval(ratio: Any) -> str:

@@ -79,7 +79,8 @@ def _describe_corrected(
     number = f"{corrected.count:,.0f} ({count[0]:,.0f} to {count[1]:,.0f}) of {least} or more"
     size = f"{corrected.total_volume_mm3:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
     shares = f"half are found from {_text(half, '.2f')} mm, nine tenths from {_text(most, '.2f')} mm"
-    return [("corrected", f"{number}, {size}"), ("completeness", shares)]
+    why = [("", corrected.explanation)] if corrected.explanation else []
+    return [("corrected", f"{number}, {size}"), *why, ("completeness", shares)]
 
 
 def _describe_lesions(lesions: Sequence[LesionSummary]) -> list[tuple[str, str]]:

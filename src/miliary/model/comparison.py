@@ -209,6 +209,28 @@ class ZoneMatching:
 
 
 @dataclass(frozen=True)
+class UnseenNodules:
+    """Nodules of the baseline that the follow-up no longer shows, and how many of them may still be there.
+
+    Parameters
+    ----------
+    n : int
+        Nodules no longer seen.
+    remain, low, high : float or None
+        Estimated number of them that remain below what the follow-up shows, and its 95 % interval. Those
+        that shrank further than any nodule that is still seen are not in it.
+    reason : str
+        Why there is no estimate; empty where there is one.
+    """
+
+    n: int
+    remain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class LesionChange:
     """The dominant lesion on both scans; None where it is not there or not measured."""
 
@@ -279,6 +301,9 @@ class Comparison:
     figure_rgb : ndarray of uint8, or None
     figures : tuple of Figure
         Its parts, for a report.
+    unseen : UnseenNodules or None
+        Nodules no longer seen, and how many of them may remain; None where the marks of either scan cannot
+        be followed.
     """
 
     baseline: Exam
@@ -307,6 +332,7 @@ class Comparison:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     figure_rgb: npt.NDArray[np.uint8] | None = None
     figures: tuple[Figure, ...] = ()
+    unseen: UnseenNodules | None = None
 
     @property
     def doubt(self) -> str:

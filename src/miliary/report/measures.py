@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
 from miliary.model.saved.case_summary import CaseSummary
 from miliary.model.saved.comparison_summary import ComparisonSummary, SeriesSummary
-from miliary.model.saved.scan_summary import ScanSummary
+from miliary.model.saved.scan_summary import CorrectedTotal, ScanSummary
 from miliary.model.study import SavedComparison, SavedScan, StudyResult
 from miliary.model.vocabulary import Origin
 from miliary.report.catalog import Catalog
@@ -46,6 +48,33 @@ def find_compared(study: StudyResult) -> list[tuple[SavedComparison, ComparisonS
         In the order of the study; one whose ``response.json`` cannot be read is left out.
     """
     return [(one, one.record) for one in study.comparisons if one.record is not None]
+
+
+def find_common_totals(
+    scans: Sequence[tuple[SavedScan, ScanSummary]],
+) -> list[tuple[int, CorrectedTotal]] | None:
+    """Corrected totals of all scans from one diameter on, the smallest that each of them states.
+
+    Parameters
+    ----------
+    scans : sequence of (SavedScan, ScanSummary)
+        From `find_measured`.
+
+    Returns
+    -------
+    list of (int, CorrectedTotal) or None
+        Place and content of the row in each scan's ``corrected.at_least``; None with fewer than two scans,
+        or where they state no diameter in common.
+    """
+    tables = [{row.diameter_mm: n for n, row in enumerate(s.corrected.at_least)} for _, s in scans]
+    common = set.intersection(*map(set, tables)) if len(tables) > 1 else set()
+    if not common:
+        return None
+    least = min(common)
+    return [
+        (table[least], summary.corrected.at_least[table[least]])
+        for table, (_, summary) in zip(tables, scans, strict=True)
+    ]
 
 
 def locate(saved: SavedScan | SavedComparison) -> Member:

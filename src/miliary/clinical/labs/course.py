@@ -128,7 +128,7 @@ def find_pairs(case: Case, scans: Mapping[str, ScanSummary], row: RuleRow) -> tu
 
 
 def _volume(scan: ScanSummary | None) -> float | None:
-    return None if scan is None else scan.nodules.total_volume_mm3
+    return None if scan is None or scan.doubt else scan.nodules.total_volume_mm3
 
 
 def correlate_ranks(pairs: Sequence[tuple[float, float]]) -> float | None:

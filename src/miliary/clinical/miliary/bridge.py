@@ -49,9 +49,9 @@ def assess_scans(case: Case, scans: Mapping[str, ScanSummary]) -> tuple[Assessme
         scan = scans.get(study.id)
         if scan is not None:
             pair = _Pair(study, scan, book)
-            found += [_describe(pair), *_check_sides(case, pair)]
+            found += [_describe(pair), *(() if scan.doubt else _check_sides(case, pair))]
             found += [*_describe_lesions(case.staging, pair), *_list_definitions(pair)]
-            if study.nodules is not None:
+            if study.nodules is not None and not scan.doubt:
                 found += [*_check_pattern(study.nodules, pair), *_check_spread(study.nodules, pair)]
     return tuple(found)
 
@@ -71,6 +71,16 @@ def is_in_both_lungs(right: int, left: int, *, book: RuleBook) -> bool:
 
 def _describe(pair: _Pair) -> Assessment:
     right, left = count_by_side(pair.scan)
+    if pair.scan.doubt:
+        statement = f"{pair.study.id}: {right + left} marks, which cannot be counted as nodules."
+        return _assessment(
+            pair,
+            "both_lungs",
+            "bridge.measured",
+            statement,
+            Verdict.NOT_ASSESSABLE,
+            reason=pair.scan.doubt,
+        )
     sizes = pair.scan.nodules.diameter_mm
     size = "sizes not known"
     if sizes.median is not None and sizes.p90 is not None:

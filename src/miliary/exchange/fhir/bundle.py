@@ -51,7 +51,7 @@ from miliary.exchange.fhir.fhir_tables import (
 )
 from miliary.model.assessment import Assessment, Verdict
 from miliary.model.case import Case
-from miliary.model.saved.scan_summary import ScanSummary
+from miliary.model.saved.scan_summary import NoduleSummary, ScanSummary
 from miliary.model.vocabulary import UNITS, Origin, Smoking
 
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # that of URLs, as RFC 4122 gives it
@@ -311,11 +311,15 @@ def _send_burden(study_id: str, scan: ScanSummary, sender: _Sender) -> None:
     kind = Kind("burden", "Observation", "burden", "", {"status": "final", "code": own_code("nodule-burden")})
     resource = _start(kind, sender)
     resource["derivedFrom"] = [{"reference": sender.address("studies", study_id)}]
+    # Marks that cannot be counted are not sent as a count.
+    counted = scan.nodules if not scan.doubt else NoduleSummary()
+    if scan.doubt:
+        resource["dataAbsentReason"] = {"text": scan.doubt}
     for name, value, unit in (
-        ("count", scan.nodules.count, "1"),
-        ("count_per_litre", scan.nodules.count_per_litre, "/L"),
-        ("total_volume", scan.nodules.total_volume_mm3, "mm3"),
-        ("total_volume_error", scan.nodules.total_volume_mm3_err, "mm3"),
+        ("count", counted.count, "1"),
+        ("count_per_litre", counted.count_per_litre, "/L"),
+        ("total_volume", counted.total_volume_mm3, "mm3"),
+        ("total_volume_error", counted.total_volume_mm3_err, "mm3"),
         ("right_lung", scan.lungs.right_ml, "mL"),
         ("left_lung", scan.lungs.left_ml, "mL"),
     ):

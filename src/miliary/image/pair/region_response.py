@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from miliary.image.pair import burden_ratio
 from miliary.image.pair.common_lung import PARTS, CommonLung
 from miliary.image.pair.compared_side import ComparedSide
+from miliary.image.sensitivity.estimate import STEP_MM
 from miliary.image.sensitivity.false_positives import read_table
 from miliary.model.comparison import Burden, Exam, Interval, RegionResponse
 from miliary.model.scan import ScanWarning, Side
@@ -72,7 +74,8 @@ class _Setting:
     samples: tuple[burden_ratio.ComparedNodules, burden_ratio.ComparedNodules]
     lung_ml: tuple[F64, F64]
     diameters_mm: tuple[float, float]
-    has_totals: bool
+    is_corrected: bool
+    is_weighed: bool
     correlation: float
     refusal: str
 
@@ -104,15 +107,16 @@ def measure_response(
     """
     first, second = sides
     shown = (first.detectability, second.detectability)
-    least = max(one.min_diameter_mm for one in shown)
-    counted = max(*(one.d90_mm or least for one in shown), least)
+    least = _round_up(max(one.min_diameter_mm for one in shown))
+    counted = max(*(_round_up(one.d90_mm or least) for one in shown), least)
     is_corrected = all(one.is_measured for one in shown)
     setting = _Setting(
         (first, second),
         (_sample(first), _sample(second)),
         (common.baseline_ml, common.followup_ml),
         (least, counted),
-        has_totals=is_corrected and not is_like,
+        is_corrected=is_corrected,
+        is_weighed=is_like or not is_corrected,
         correlation=correlation,
         refusal=refusal,
     )
@@ -140,13 +144,23 @@ def _list_regions(setting: _Setting, used: Sequence[int]) -> Iterator[RegionResp
 def _measure_region(
     setting: _Setting, parts: Sequence[int], *, side: str, zone: str | None, excluded: str | None = None
 ) -> RegionResponse:
-    """Both burdens of some parts of the lung; a region of no parts is excluded."""
-    before, after = (_measure_side(setting, which, parts) for which in (0, 1))
+    """Both burdens of some parts of the lung; a region of no parts is excluded.
+
+    The burdens are the corrected totals of each scan wherever there are any, as its own summary states them.
+    Ratios of like scans are made nodule by nodule: what is wrong with both alike, as marks that are no
+    nodules or the volume of what touches a vessel, cancels there, while each scan's own estimate of it would
+    add its noise. Unlike scans are wrong in different ways and need the corrected totals of each.
+    """
+    stated = _share_totals if setting.is_corrected else _weigh
+    before, after = (stated(setting, which, parts) for which in (0, 1))
     why = excluded if excluded is not None else "" if parts else _DENSE
     if setting.refusal:
         nothing = Interval(None, reason=setting.refusal)
         return RegionResponse(side, zone, before, after, nothing, nothing, why)
-    volumes, counts = map(_total_volume, (before, after)), map(_total_count, (before, after))
+    weighed = (
+        tuple(_weigh(setting, which, parts) for which in (0, 1)) if setting.is_weighed else (before, after)
+    )
+    volumes, counts = map(_total_volume, weighed), map(_total_count, weighed)
     return RegionResponse(
         side,
         zone,
@@ -166,29 +180,32 @@ def _total_count(burden: Burden) -> burden_ratio.TotalWithError:
     return burden_ratio.TotalWithError(burden.count, burden.count_err, burden.count_own_err)
 
 
-def _measure_side(setting: _Setting, which: int, parts: Sequence[int]) -> Burden:
-    """What one scan shows in parts of the lung.
+def _round_up(diameter_mm: float) -> float:
+    """The next diameter [mm] that the corrected totals of a scan are stated at."""
+    return round(math.ceil(diameter_mm / STEP_MM - 1e-6) * STEP_MM, 3)
 
-    Like scans are weighed nodule by nodule: what is wrong with both alike, as marks that are no nodules or
-    the volume of what touches a vessel, cancels in the ratio, while each scan's own estimate of it would add
-    its noise. Unlike scans are wrong in different ways and need the corrected totals of each.
-    """
-    side, sample, lung_ml = setting.sides[which], setting.samples[which], setting.lung_ml[which]
-    own = sample.select(np.isin(sample.part, parts) & side.place.is_common)
-    here_ml = float(lung_ml[list(parts)].sum())
+
+def _weigh(setting: _Setting, which: int, parts: Sequence[int]) -> Burden:
+    """What one scan shows in parts of the lung, each nodule standing for those like it that are missed."""
     least, counted = setting.diameters_mm
-    if not setting.has_totals:
-        return burden_ratio.measure_burden(
-            own,
-            lung_ml=here_ml,
-            min_diameter_mm=least,
-            count_diameter_mm=counted,
-            false_positives=_expect_false_positives(counted),
-            common_err=_COMMON_ERROR,
-        )
+    return burden_ratio.measure_burden(
+        _select(setting, which, parts),
+        lung_ml=float(setting.lung_ml[which][list(parts)].sum()),
+        min_diameter_mm=least,
+        count_diameter_mm=counted,
+        false_positives=_expect_false_positives(counted),
+        common_err=_COMMON_ERROR,
+    )
+
+
+def _share_totals(setting: _Setting, which: int, parts: Sequence[int]) -> Burden:
+    """Share of parts of the lung in the corrected totals of one scan."""
+    side, lung_ml = setting.sides[which], setting.lung_ml[which]
+    least, counted = setting.diameters_mm
+    here_ml = float(lung_ml[list(parts)].sum())
     return burden_ratio.share_burden(
-        own,
-        sample,
+        _select(setting, which, parts),
+        setting.samples[which],
         volume_mm3=side.detectability.corrected_volume(least),
         count=side.detectability.corrected_count(counted),
         lung_ml=here_ml,
@@ -196,6 +213,11 @@ def _measure_side(setting: _Setting, which: int, parts: Sequence[int]) -> Burden
         min_diameter_mm=least,
         count_diameter_mm=counted,
     )
+
+
+def _select(setting: _Setting, which: int, parts: Sequence[int]) -> burden_ratio.ComparedNodules:
+    sample, place = setting.samples[which], setting.sides[which].place
+    return sample.select(np.isin(sample.part, parts) & place.is_common)
 
 
 def _sample(side: ComparedSide) -> burden_ratio.ComparedNodules:

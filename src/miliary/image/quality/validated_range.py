@@ -105,7 +105,7 @@ RANGES: dict[By, ValidatedRange] = {
     ),
     By.CLASSES_OF_MARKS: ValidatedRange(
         None,
-        0.9,
+        0.93,
         "",
         "",
         "{value:.0%} of the marks are too small to be resolved, and nothing else speaks for them",

@@ -95,6 +95,7 @@ class ResponseSummary(SavedRecord):
     category: Category | None = None
     category_reason: str = ""
     category_kind: str = ""
+    ratio_basis: str = saved(default="", omit_default=True)
     is_corrected: bool | None = None
     min_diameter_mm: float | None = None
     count_diameter_mm: float | None = None
@@ -115,6 +116,15 @@ class LesionChangeSummary(SavedRecord):
     wall_change_mm: float | None = None
     baseline: LesionSummary | None = None
     followup: LesionSummary | None = None
+
+
+@dataclass(frozen=True)
+class UnseenSummary(SavedRecord):
+    """Nodules that the follow-up no longer shows, and how many of them may remain below what it shows."""
+
+    count: int = 0
+    may_remain: float | None = None
+    may_remain_ci95: Range95 | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,7 @@ class ComparisonSummary(SavedRecord):
     lesion: LesionChangeSummary = field(default_factory=LesionChangeSummary)
     recist: RecistSummary = field(default_factory=RecistSummary)
     tracks: Mapping[Fate, int] = field(default_factory=dict)
+    no_longer_seen: UnseenSummary | None = saved(default=None, omit_default=True)
     matching: MatchingSummary = field(default_factory=MatchingSummary)
     new_opacities: tuple[OpacitySummary, ...] = ()
     registration: RegistrationSummary = field(default_factory=RegistrationSummary)

@@ -220,11 +220,16 @@ class ExcessSummary:
 
 @dataclass(frozen=True)
 class CorrectedSummary(SavedRecord):
-    """Number and volume corrected for what the scan misses, of nodules of at least `min_diameter_mm`."""
+    """Number and volume corrected for what the scan misses, of nodules of at least `min_diameter_mm`.
+
+    `found_count` are the marks of that size, `explanation` says why the corrected number is below it.
+    """
 
     min_diameter_mm: float | None = None
     count: float | None = None
     count_ci95: Range95 | None = None
+    found_count: int | None = saved(default=None, omit_default=True)
+    explanation: str = saved(default="", omit_default=True)
     total_volume_mm3: float | None = None
     total_volume_mm3_ci95: Range95 | None = None
     count_at_least_1_mm: float | None = None

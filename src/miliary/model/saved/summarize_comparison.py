@@ -14,12 +14,14 @@ import numpy as np
 from miliary.model.comparison import (
     Burden,
     Comparability,
+    ComparabilityVerdict,
     Comparison,
     Exam,
     Interval,
     LesionChange,
     Opacity,
     RegionResponse,
+    UnseenNodules,
     ZoneMatching,
 )
 from miliary.model.nodules import Fate
@@ -37,6 +39,7 @@ from miliary.model.saved.comparison_summary import (
     ResponseSummary,
     SeriesSummary,
     TimePointSummary,
+    UnseenSummary,
     ZoneMatchingSummary,
 )
 from miliary.model.saved.scan_summary import LesionSummary, Range95
@@ -72,6 +75,7 @@ def summarize_comparison(found: Comparison) -> ComparisonSummary:
         lesion=_summarize_lesion(found.lesion),
         recist=found.recist,
         tracks={} if found.doubt else {fate: found.tracks.count(fate) for fate in Fate},
+        no_longer_seen=None if found.unseen is None else _summarize_unseen(found.unseen),
         matching=MatchingSummary(
             error_mm=error_mm,
             by_zone=tuple(_summarize_matching(zone) for zone in found.matching),
@@ -205,6 +209,7 @@ def _summarize_response(found: Comparison) -> ResponseSummary:
         category=found.category,
         category_reason=found.category_reason,
         category_kind="exploratory: by volume, not RECIST",
+        ratio_basis=_name_basis(found),
         is_corrected=found.is_corrected,
         min_diameter_mm=_round(found.min_diameter_mm),
         count_diameter_mm=_round(found.count_diameter_mm),
@@ -214,6 +219,18 @@ def _summarize_response(found: Comparison) -> ResponseSummary:
         by_zone=tuple(_summarize_region(r) for r in found.regions if r.zone is not None),
         missing_reasons=reasons,
     )
+
+
+def _name_basis(found: Comparison) -> str:
+    """What the ratios were made from, since they need not be the quotient of the totals beside them."""
+    if found.total.volume_ratio.value is None:
+        return ""
+    if found.is_corrected and found.comparability.verdict is ComparabilityVerdict.COMPARABLE:
+        return (
+            "nodule by nodule: the scans were made alike, so that what is wrong with both cancels; the "
+            "totals beside the ratios are each scan's own, and their quotient is less certain"
+        )
+    return "the totals of each scan, beside the ratios"
 
 
 def _summarize_lesion(lesion: LesionChange) -> LesionChangeSummary:
@@ -249,6 +266,17 @@ def _difference(before: LesionSummary | None, after: LesionSummary | None, name:
     """Follow-up less baseline of one of the lesion's numbers."""
     first, second = getattr(before, name, None), getattr(after, name, None)
     return None if first is None or second is None else float(second - first)
+
+
+def _summarize_unseen(unseen: UnseenNodules) -> UnseenSummary:
+    remain = _known(unseen.remain)
+    limits = None if unseen.low is None or unseen.high is None else (_round(unseen.low), _round(unseen.high))
+    return UnseenSummary(
+        count=unseen.n,
+        may_remain=remain,
+        may_remain_ci95=limits,
+        missing_reasons=_why(unseen.reason, may_remain=remain, may_remain_ci95=limits),
+    )
 
 
 def _summarize_matching(zone: ZoneMatching) -> ZoneMatchingSummary:

@@ -113,7 +113,9 @@ def summarize(result: CtResult) -> ScanSummary:
             count=int(np.count_nonzero(calcified)),
             total_volume_mm3=_round(np.nansum(result.nodules["volume_mm3"][calcified])),
         ),
-        corrected=summarize_corrected(result.completeness, doubt=result.validity.doubt),
+        corrected=_explain_corrected(
+            summarize_corrected(result.completeness, doubt=result.validity.doubt), result.burden
+        ),
         completeness=summarize_completeness(result.completeness),
         pattern=summarize_pattern(result.pattern),
         lesions=tuple(summarize_lesion(lesion) for lesion in result.lesions),
@@ -354,6 +356,27 @@ def summarize_corrected(completeness: Completeness | None, *, doubt: str = "") -
         | _why("not estimated", size_distribution=sizes, false_marks=false_positives)
         | excess_reason,
     )
+
+
+def _explain_corrected(corrected: CorrectedSummary, burden: Nodules) -> CorrectedSummary:
+    """The same with the marks of that size, and why there may be more of them than corrected nodules."""
+    least, count = corrected.min_diameter_mm, corrected.count
+    if least is None or count is None:
+        return corrected
+    found = int(np.count_nonzero(burden["diameter_mm"] >= least))
+    if count >= found:
+        return replace(corrected, found_count=found)
+    marks = corrected.false_marks
+    if marks is None or marks.expected is None or marks.expected_ci95 is None:
+        taken = "marks that are expected to be false were taken off"
+    else:
+        low, high = marks.expected_ci95
+        taken = f"an estimated {marks.expected:.0f} ({low:.0f} to {high:.0f}) false marks were taken off"
+    text = (
+        f"fewer than the {found} marks of at least {least:.2f} mm: {taken}, and sizes were corrected for "
+        "their scatter, before what is missed was added"
+    )
+    return replace(corrected, found_count=found, explanation=text)
 
 
 def _summarize_threshold(threshold: Threshold) -> CorrectedTotal:

@@ -14,13 +14,14 @@ from markupsafe import Markup
 from miliary.model.assessment import Assessment, Severity
 from miliary.model.saved.case_summary import EventSummary
 from miliary.model.saved.comparison_summary import ComparisonSummary
-from miliary.model.saved.scan_summary import ScanSummary
+from miliary.model.saved.scan_summary import CorrectedTotal, ScanSummary
 from miliary.model.study import SavedComparison, SavedScan, StudyResult
 from miliary.model.vocabulary import Origin, Result
 from miliary.report.assessments import group_by_severity, select_assessments, select_queries, sort_by_edition
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
 from miliary.report.measures import (
+    find_common_totals,
     find_compared,
     find_measured,
     locate,
@@ -148,8 +149,13 @@ class AnswerWriter:
 
     def write_burden(self) -> Iterator[Sentence]:
         """Number and volume of the nodules, scan by scan; corrected for what the scan misses where known."""
+        scans = [pair for pair in find_measured(self.study) if pair[1].corrected.at_least]
+        rows = find_common_totals(scans)
+        common = {} if rows is None else {scan.label: row for (scan, _), row in zip(scans, rows, strict=True)}
         for scan, summary in find_measured(self.study):
-            yield Sentence(self._write_burden_of(scan, summary), summary.origin or Origin.MEASURED)
+            row = common.get(scan.label)
+            said = self._write_burden_of(scan, summary) if row is None else self._write_common(scan, *row)
+            yield Sentence(said, summary.origin or Origin.MEASURED)
 
     def write_pattern(self) -> Iterator[Sentence]:
         """Pattern and definitions met, scan by scan, then the definitions by the record."""
@@ -252,6 +258,27 @@ class AnswerWriter:
     def _say(self, key: str, /, **facts: object) -> Markup:
         return Markup(self.t(key)).format(**facts)  # noqa: S704  the catalog is ours; format escapes the facts
 
+    def _write_common(self, scan: SavedScan, place: int, row: CorrectedTotal) -> Markup:
+        """The burden from a diameter on that all scans of the study state: before and after compare."""
+        at = f"corrected.at_least[{place}]"
+
+        def number(value: float, name: str, style: str = ",.0f") -> Markup:
+            return self.sources.number(format_number(value, style), locate(scan), f"{at}.{name}")
+
+        def interval(limits: tuple[float, float]) -> str:
+            low, high = (format_number(value, ",.0f") for value in limits)
+            return " " + self.t("answer.interval", low=low, high=high)
+
+        return self._say(
+            "answer.corrected",
+            scan=self.t.word(scan.label),
+            count=number(row.count, "count"),
+            count_ci=interval(row.count_ci95),
+            smallest=number(row.diameter_mm, "diameter_mm", ".2f"),
+            volume=number(row.total_volume_mm3, "total_volume_mm3"),
+            volume_ci=interval(row.total_volume_mm3_ci95),
+        )
+
     def _write_burden_of(self, scan: SavedScan, summary: ScanSummary) -> Markup:
         name = self.t.word(scan.label)
         if summary.validity is not None and summary.doubt:
@@ -267,7 +294,7 @@ class AnswerWriter:
                 scan=name,
                 count=self._number(scan, "corrected.count"),
                 count_ci=self._interval(scan, "corrected.count_ci95"),
-                smallest=self._number(scan, "corrected.min_diameter_mm", ".1f"),
+                smallest=self._number(scan, "corrected.min_diameter_mm", ".2f"),
                 volume=self._number(scan, "corrected.total_volume_mm3"),
                 volume_ci=self._interval(scan, "corrected.total_volume_mm3_ci95"),
             )
@@ -334,6 +361,14 @@ class AnswerWriter:
                 change = self._say("answer.target_change", change=percent)
             response = self.t.word(summary.recist.target_response)
             yield Sentence(self._say("answer.targets", **names, response=response, change=change), origin)
+        if summary.no_longer_seen is not None and summary.no_longer_seen.may_remain is not None:
+            sentence = self._say(
+                "answer.unseen",
+                n=self._number(compared, "no_longer_seen.count"),
+                remain=self._number(compared, "no_longer_seen.may_remain"),
+                ci=self._interval(compared, "no_longer_seen.may_remain_ci95"),
+            )
+            yield Sentence(sentence, origin)
         if summary.lesion.baseline_mm is not None:
             sentence = self._say(
                 "answer.lesion",

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from miliary.model.saved.figure_index import FigureEntry
+from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
 from miliary.report.catalog import Catalog
-from miliary.report.measures import SIDES, ZONES, find_measured, make_cell, make_interval_cell, title_scan
+from miliary.report.formatting import format_number
+from miliary.report.measures import (
+    SIDES,
+    ZONES,
+    find_common_totals,
+    find_measured,
+    format_interval,
+    locate,
+    make_cell,
+    make_empty_cell,
+    make_interval_cell,
+    title_scan,
+)
 from miliary.report.paths import find_reason, follow
 from miliary.report.section import Section
 from miliary.report.sources import Sources
@@ -18,6 +32,7 @@ from miliary.report.sources import Sources
 _EXCESS_CI = "corrected.excess_check.total_volume_mm3_ci95"
 # Word of the catalog, path in scan.json, format, path of the 95 % interval.
 MEASURES = (
+    ("smallest", "corrected.min_diameter_mm", ".2f", ""),
     ("corrected_count", "corrected.count", ",.0f", "corrected.count_ci95"),
     ("corrected_volume", "corrected.total_volume_mm3", ",.0f", "corrected.total_volume_mm3_ci95"),
     ("at_least_1", "corrected.count_at_least_1_mm", ",.0f", ""),
@@ -79,6 +94,7 @@ class BurdenContent:
     outside: tuple[OutsideScan, ...]
     scan_names: tuple[str, ...]
     measures: tuple[MeasureRow, ...]
+    explanations: tuple[str, ...]
     disagreements: tuple[str, ...]
     zones: tuple[ZoneRow, ...]
     maps: tuple[MapDrawing, ...]
@@ -94,7 +110,15 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Bur
             if summary.validity is not None and summary.doubt
         ),
         scan_names=tuple(catalog.word(scan.label) for scan in scans),
-        measures=_list_measures(scans, catalog, sources),
+        measures=(
+            *_list_measures(scans, catalog, sources),
+            *_list_common(find_measured(study), catalog, sources),
+        ),
+        explanations=tuple(
+            f"{title_scan(scan, catalog)}: {summary.corrected.explanation}"
+            for scan, summary in find_measured(study)
+            if summary.corrected.explanation
+        ),
         disagreements=tuple(
             title_scan(scan, catalog)
             for scan, summary in find_measured(study)
@@ -114,6 +138,33 @@ def _list_measures(scans: list[SavedScan], catalog: Catalog, sources: Sources) -
         )
         for key, path, style, interval in MEASURES
         if any(follow(scan.record, path) is not None or find_reason(scan.record, path) for scan in scans)
+    )
+
+
+def _list_common(
+    scans: Sequence[tuple[SavedScan, ScanSummary]], catalog: Catalog, sources: Sources
+) -> tuple[MeasureRow, ...]:
+    """Corrected number and volume of all scans from one diameter on; none where they share no diameter."""
+    shown = [(scan, summary) for scan, summary in scans if summary.corrected.at_least]
+    rows = find_common_totals(shown)
+    if rows is None:
+        return ()
+    at = dict(zip([scan.label for scan, _ in shown], rows, strict=True))
+
+    def cell(scan: SavedScan, name: str) -> Markup:
+        if scan.label not in at:
+            return make_empty_cell(find_reason(scan.record, "corrected.count"))
+        place, row = at[scan.label]
+        value = row.count if name == "count" else row.total_volume_mm3
+        limits = row.count_ci95 if name == "count" else row.total_volume_mm3_ci95
+        path = f"corrected.at_least[{place}].{name}"
+        number = sources.number(format_number(value, ",.0f"), locate(scan), path, note=False)
+        return number + format_interval(limits, ",.0f")
+
+    size = format_number(rows[0][1].diameter_mm, ".2f")
+    return tuple(
+        MeasureRow(catalog(f"facts.common_{name}", size=size), tuple(cell(scan, name) for scan, _ in scans))
+        for name in ("count", "total_volume_mm3")
     )
 
 

@@ -187,7 +187,7 @@ def _find_burdens(
     points = []
     for scan, summary in find_measured(study):
         day, volume_mm3 = days.get(scan.label), summary.corrected.total_volume_mm3
-        if volume_mm3 is None:
+        if volume_mm3 is None and not summary.doubt:
             volume_mm3 = summary.nodules.total_volume_mm3
         if day is not None and volume_mm3 is not None:
             points.append(charts.BurdenPoint(day, volume_mm3, catalog.word(scan.label)))

@@ -30,6 +30,10 @@ from miliary.report.sources import Sources
 MEASURES = (
     ("volume_ratio", "response.volume_ratio", ".3g", "response.volume_ratio_ci95"),
     ("count_ratio", "response.count_ratio", ".3g", "response.count_ratio_ci95"),
+    ("unseen", "no_longer_seen.may_remain", ",.0f", "no_longer_seen.may_remain_ci95"),
+    ("count_before", "response.baseline.count", ",.0f", ""),
+    ("count_after", "response.followup.count", ",.0f", ""),
+    ("count_size", "response.count_diameter_mm", ".2f", ""),
     ("lesion_before", "lesion.baseline_mm", ".1f", ""),
     ("lesion_after", "lesion.followup_mm", ".1f", ""),
     ("days", "days_between", ".0f", ""),
