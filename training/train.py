@@ -16,7 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,7 @@ def find_reported_floor(
 ) -> float:
     """Stricter floor of the screen: all but `REPORTED_LOSS` of the nodules that are reported pass it.
 
-    `score` gives the raw scores of screen and judge for all rows of a table.
+    `score` gives the raw scores of screen and judge for all rows of a table; it is asked for nodules only.
     """
     share = logit(judge.PRIOR_LIMITS[1]) - logit(calibration["prior"])
     # No scan's threshold is lowered below the end of the tail (`operating_point`).
@@ -229,8 +229,10 @@ def find_reported_floor(
     least = (lowest - calibration["offset"]) / calibration["slope"]
     scores = []
     for table in tables:
-        screen, raw = score(table)
-        scores.append(screen[(table.label == 1) & (raw >= least)])
+        nodules = table.label == 1
+        if nodules.any():
+            screen, raw = score(replace(table, features=table.features[nodules], quick=table.quick[nodules]))
+            scores.append(screen[raw >= least])
     return float(np.quantile(np.concatenate(scores), REPORTED_LOSS))
 
 
