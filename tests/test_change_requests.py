@@ -194,6 +194,8 @@ assert abs(sum(chances.values()) - 1.0) < 1e-9
                 """CENTRILOBULAR = "centrilobular"
     NONE = "none"
     INDETERMINATE = "indeterminate"
+    AIRWAY_CENTRED = "airway_centred"
+    OTHER = "other"
 
 
 # Patterns of nodules that are there, each with effect sizes in the packaged model.
@@ -202,6 +204,8 @@ SPATIAL_CLASSES =""",
     AIRWAY_CENTERED = "airway_centered"
     NONE = "none"
     INDETERMINATE = "indeterminate"
+    AIRWAY_CENTRED = "airway_centred"
+    OTHER = "other"
 
 
 SPATIAL_CLASSES = (*PatternLabel,)[:4]

@@ -21,7 +21,7 @@ from miliary.clinical.miliary.measured_definition import (
 )
 from miliary.image.anatomy import segmentation, surroundings
 from miliary.image.anatomy.lung_box import LungBox
-from miliary.image.distribution import involvement, randomness
+from miliary.image.distribution import involvement, neighborhood, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
 from miliary.image.nodules import detect, find, judge, mark_evidence, measure, reader_changes
@@ -187,7 +187,7 @@ def _find_nodules(
     with clock.stage("pattern"):
         around = looked_around()
         injected = _list_injected(recovery, classifier.threshold)
-        pattern = _estimate_pattern(around, nodules, found.position_mm, injected=injected, seed=seed)
+        pattern = _estimate_pattern(around, found, injected=injected, seed=seed)
         if doubt:
             pattern = randomness.withhold_pattern(pattern, doubt)
     with clock.stage("definitions"):
@@ -387,7 +387,7 @@ def _judge(
         cv_err=pattern.size.cv_err,
         slice_thickness_mm=scan.acquisition.slice_thickness_mm or scan.grid.spacing_zyx_mm[0],
         is_simulated=_is_simulated(scan),
-        doubt=found.validity.doubt,
+        doubt=found.validity.doubt or pattern.doubt,
     )
     return spans, sizes, summarize_definitions(assess_measured(facts))
 
@@ -403,21 +403,25 @@ def _render_preview(scan: Scan, lung_mask: Lungs, nodules: Nodules) -> npt.NDArr
 
 def _estimate_pattern(
     around: surroundings.Surroundings,
-    nodules: Nodules,
-    position_mm: F64,
+    found: _Measured,
     *,
     injected: randomness.InjectedNodules | None,
     seed: int,
 ) -> Pattern:
     """Pattern of the burden."""
-    disease = nodules["attenuation"] != Attenuation.CALCIFIED.value
+    disease = found.nodules["attenuation"] != Attenuation.CALCIFIED.value
+    nodules, position_mm = found.nodules.select(disease), found.position_mm[disease]
+    near = neighborhood.look_at_neighborhood(
+        found.search.box, found.search.smooth_hu, position_mm, nodules["diameter_mm"]
+    )
     return randomness.estimate_pattern(
-        position_mm[disease],
-        nodules["diameter_mm"][disease],
-        diameter_mm_err=nodules["diameter_mm_err"][disease],
-        probability=nodules["probability"][disease],
+        position_mm,
+        nodules["diameter_mm"],
+        diameter_mm_err=nodules["diameter_mm_err"],
+        probability=nodules["probability"],
         surroundings=around,
         injected=injected,
+        neighborhood=near,
         seed=seed,
     )
 

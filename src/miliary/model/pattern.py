@@ -15,6 +15,8 @@ class PatternLabel(enum.StrEnum):
     CENTRILOBULAR = "centrilobular"
     NONE = "none"
     INDETERMINATE = "indeterminate"
+    AIRWAY_CENTRED = "airway_centred"
+    OTHER = "other"
 
 
 # Patterns of nodules that are there, each with effect sizes in the packaged model.
@@ -52,6 +54,26 @@ class Evidence:
     ratio_low: float
     ratio_high: float
     p_value: float
+
+
+@dataclass(frozen=True)
+class ContextMeasure:
+    """What lies around and between the marks, beside the most that nodules of the lung show.
+
+    Parameters
+    ----------
+    name : str
+        ``patchiness``, ``joined``, ``in_dense_lung`` or ``beside_air``.
+    meaning : str
+        One plain sentence.
+    value, limit : float
+        Measured; from where on the marks are not taken for nodules spread at random.
+    """
+
+    name: str
+    meaning: str
+    value: float
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,10 @@ class Pattern:
         Random placements drawn.
     curves : tuple of Curve
         For the figure; not part of the summary.
+    context : tuple of ContextMeasure
+        What lies around and between the marks; not part of the summary.
+    doubt : str
+        Why the marks cannot be taken for nodules, from their context; empty where they can.
     """
 
     label: PatternLabel
@@ -131,6 +157,8 @@ class Pattern:
     n_placements: int = 0
     seed: int = 0
     curves: tuple[Curve, ...] = field(default=(), repr=False)
+    context: tuple[ContextMeasure, ...] = ()
+    doubt: str = ""
 
     @property
     def is_random_rejected(self) -> bool | None:

@@ -28,6 +28,7 @@ from scipy.special import logsumexp
 
 from miliary.errors import WeightsError
 from miliary.image.anatomy.surroundings import Surroundings
+from miliary.image.distribution.context import measure_context, read_through
 from miliary.image.distribution.evidence import (
     MEASURES,
     PAIR_EDGES_MM,
@@ -38,6 +39,7 @@ from miliary.image.distribution.evidence import (
     list_gradients,
 )
 from miliary.image.distribution.locations import ZONES, Locations, measure_locations
+from miliary.image.distribution.neighborhood import Neighborhood
 from miliary.image.kernels import loops, point_counts
 from miliary.image.weights.card import PATTERN, read_card
 from miliary.model.pattern import SPATIAL_CLASSES, Pattern, PatternLabel, SizeUniformity
@@ -121,6 +123,7 @@ def estimate_pattern(
     probability: F64 | None = None,
     surroundings: Surroundings,
     injected: InjectedNodules | None = None,
+    neighborhood: Neighborhood | None = None,
     seed: int = 0,
 ) -> Pattern:
     """Estimate the spatial pattern of the nodules of one scan.
@@ -140,6 +143,8 @@ def estimate_pattern(
         Maps of the lungs, vessels and fissures.
     injected : InjectedNodules, optional
         Adjust the probability of detection to this scan; the packaged one is used when not given.
+    neighborhood : Neighborhood, optional
+        What lies around each of the n nodules; only their patchiness is looked at when not given.
     seed : int
         Seed of the random placements.
 
@@ -147,13 +152,15 @@ def estimate_pattern(
     -------
     Pattern
         ``indeterminate`` with fewer than 30 certain nodules, or ``none`` where they are no more than false
-        positives alone can explain.
+        positives alone can explain. Where what lies around the marks does not fit nodules,
+        ``airway_centred``, ``other`` or ``indeterminate``, with the reason.
     """
     n_reported = len(position_mm)
     size = estimate_uniformity(diameter_mm, diameter_mm_err)
     if probability is not None:
         is_sure = probability >= CERTAIN_PROBABILITY
         position_mm, diameter_mm = position_mm[is_sure], diameter_mm[is_sure]
+        neighborhood = None if neighborhood is None else neighborhood.select(is_sure)
     n = len(position_mm)
     if n < MIN_NODULES or surroundings.lung_mm3 == 0:
         return _withhold(n_reported, n, surroundings.lung_mm3 / 1e6, size, seed)
@@ -177,6 +184,12 @@ def estimate_pattern(
         observed.counts, null.counts, n_reported / (surroundings.lung_mm3 / 1e6)
     )
     label, reason = _decide(probabilities)
+    evidence = list_evidence(log_observed[0], log_null, observed.counts)
+    chosen = [draw[draw >= 0] for draw in null.draws]
+    context = measure_context(nodules.position_mm, reference.position_mm, chosen, neighborhood)
+    found = read_through(context, label, pleura_ratio=evidence[0].ratio)
+    if found is not None:
+        (label, reason), probabilities = found, {}
     return Pattern(
         label=label,
         reason=reason,
@@ -185,13 +198,15 @@ def estimate_pattern(
         n_used=len(nodules),
         size=size,
         randomness_p=_test_jointly(*_ignore_missing_fissures(log_observed[0], log_null)),
-        evidence=list_evidence(log_observed[0], log_null, observed.counts),
+        evidence=evidence,
         gradients=list_gradients(nodules, reference, chance),
         fissures=_describe_fissures(surroundings),
         completeness="shipped" if injected is None else "measured",
         n_placements=N_PLACEMENTS,
         seed=seed,
         curves=list_curves(nodules, reference, observed, null),
+        context=context,
+        doubt="" if found is None else reason,
     )
 
 
