@@ -7,6 +7,7 @@
 #   make train     make every model file anew         make validate  the accuracy tables
 #   make threshold THRESHOLD=0.3    change the operating point, and make anew what rests on it
 #   make bench     time and memory                    make lock      resolve the dependencies anew
+#   make fuzz      hostile input through every door
 #   make viewer    the viewer's part for the graphics card (Node.js, or a wheel that brings it)
 PYTHON ?= python3.11
 VENV := .venv
@@ -23,10 +24,11 @@ DEMO_OUT ?= demo-result
 # Further arguments, as in `make test TESTS="tests/test_cli.py -k json"`.
 TESTS ?=
 VALIDATE ?=
+FUZZ ?= --minutes 60
 BENCH ?=
 THRESHOLD ?=
 
-.PHONY: demo test check coverage scans lint types contracts licenses train threshold validate bench lock core all docs viewer \
+.PHONY: demo test check coverage scans lint types contracts licenses train threshold validate bench fuzz lock core all docs viewer \
 	clean
 .DEFAULT_GOAL := demo
 
@@ -65,6 +67,10 @@ demo: core
 # --- what a developer runs ----------------------------------------------------------------------
 test: all
 	@$(BIN)/python -m pytest $(TESTS)
+
+# Mutated inputs through every door, for an hour by default: make fuzz FUZZ="--minutes 5 --door dicom".
+fuzz: all
+	@$(BIN)/python -m fuzzing.run $(FUZZ)
 
 check: lint types contracts licenses viewer
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target coverage scans

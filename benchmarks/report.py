@@ -24,7 +24,7 @@ from miliary.exchange.case.examples import find_example
 from miliary.exchange.folders.ct_store import write_ct_result, write_figures
 from miliary.exchange.folders.volume_store import write_stored_volume
 from miliary.image.figures.scan_figures import render_figures
-from miliary.model.ct_result import CtResult, Lungs, Noise, Psf
+from miliary.model.ct_result import CtResult, Lungs, Noise, OperatingPoint, Psf
 from miliary.model.figure import Figure
 from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Grid, Scan
@@ -142,7 +142,7 @@ def _make_result(scan: Scan, labels: np.ndarray, nodules: Nodules) -> CtResult:
         noise=Noise(20.0),
         psf=Psf(0.6, 0.6),
         nodules=nodules,
-        threshold=0.3,
+        operating_point=OperatingPoint(0.3, 0.3),
         n_candidates=N_NODULES,
         reference_hu=40.0,
     )

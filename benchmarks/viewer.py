@@ -21,7 +21,7 @@ import numpy as np
 
 from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
-from miliary.model.ct_result import CtResult, Lungs, Noise, Psf
+from miliary.model.ct_result import CtResult, Lungs, Noise, OperatingPoint, Psf
 from miliary.model.nodules import COLUMN_NAMES, Nodules
 from miliary.model.transform import Transform
 from tests.chromium import Chromium
@@ -103,7 +103,7 @@ def _make_result(scan: Any, labels: Any, columns: Any) -> CtResult:
         noise=Noise(20.0),
         psf=Psf(0.6, 0.6),
         nodules=Nodules(columns),
-        threshold=0.3,
+        operating_point=OperatingPoint(0.3, 0.3),
         n_candidates=N_NODULES,
         reference_hu=40.0,
     )

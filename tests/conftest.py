@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from miliary.model.ct_result import CtResult, Lungs, Noise, Psf, Stage
+from miliary.model.ct_result import CtResult, Lungs, Noise, OperatingPoint, Psf, Stage
 from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Acquisition, Grid, Scan, ScanWarning
 
@@ -101,7 +101,7 @@ def make_result(
             "noise": Noise(20.0, 0.7),
             "psf": Psf(0.6, 0.5, "measured"),
             "nodules": make_nodules(7),
-            "threshold": 0.5,
+            "operating_point": OperatingPoint(0.5, 0.5, 2.0),
             "n_candidates": 11,
             "reference_hu": 40.0,
             "stages": (Stage("lungs", 0.25),),

@@ -70,14 +70,14 @@ def test_a_folder_of_something_else_is_not_overwritten(capsys, folder, tmp_path)
 
 
 def test_check_lists_every_mistake(capsys, folder):
-    (folder / "case.yaml").write_text("id: x\npatient: {sex: f}\nlab: []\n")
+    (folder / "case.yaml").write_text("id: x\npatient: {sex: femal}\nlab: []\n")
     code, out, _ = run(capsys, "case", "check", folder)
     assert code == 2
     assert len(out.splitlines()) == 2
 
 
 def test_run_refuses_a_case_with_a_mistake_in_one_line(capsys, folder, tmp_path):
-    (folder / "case.yaml").write_text("id: x\npatient: {sex: f}\nlab: []\n")
+    (folder / "case.yaml").write_text("id: x\npatient: {sex: femal}\nlab: []\n")
     code, _, err = run(capsys, "case", "run", folder, "--out", tmp_path / "out")
     assert code == 2
     assert err.count("\n") == 1

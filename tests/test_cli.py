@@ -15,6 +15,22 @@ from miliary.errors import NoLungsError, ScanReadError, WeightsError
 from miliary.exchange import ct_read
 from miliary.exchange.folders import ct_store as store
 from miliary.exchange.folders.kinds import CT_FILES
+from tests.exchange.situations import thin_chest_beside_thick_trunk, zip_in_a_zip
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")  # noqa: PTH110
+def test_an_output_that_takes_nothing_is_told_in_one_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            [sys.executable, "-m", "miliary.cli", "rules", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("miliary: error: standard output cannot be written (no space left")
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.fixture
@@ -292,3 +308,36 @@ def test_an_interrupt_while_writing_leaves_nothing(measured, tmp_path, monkeypat
     monkeypatch.setattr(store, "write_png", interrupt)
     assert main(["ct", "scan", "--out", str(tmp_path / "out")]) == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_says_what_would_be_read_and_writes_nothing(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    path = thin_chest_beside_thick_trunk(tmp_path / "a")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["ct", str(path), "--check", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["shape_zyx"] == [48, 64, 80]
+    assert said["series_choice"].startswith("series 2 of 2 (number 3)")
+    assert "32 slices of 4 mm" in said["other_series"]
+    assert "several_series" in [warning["code"] for warning in said["warnings"]]
+    scan = ct_read.read_ct(path)
+    assert [warning["code"] for warning in said["warnings"]] == [w.code for w in scan.warnings]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_check_refuses_what_would_be_refused(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    assert main(["ct", str(zip_in_a_zip(tmp_path / "a")), "--check"]) == 2
+    assert "a zip of its own" in capsys.readouterr().err
+
+
+def test_the_doctor_finds_nothing_needed_missing_here_and_says_what_is(capsys, monkeypatch):
+    assert main(["doctor", "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert {"codecs", "model files", "kernel cache", "viewer bundle", "printing"} <= {
+        c["name"] for c in checks
+    }
+    monkeypatch.setattr("miliary.cli.installation._SYNTAXES", {"1.2.840.10008.1.2.4.51": "JPEG extended"})
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.is_available", False)
+    assert main(["doctor"]) == 2
+    assert "missing  codecs          no decoder for JPEG extended" in capsys.readouterr().out

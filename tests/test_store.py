@@ -151,11 +151,61 @@ def test_a_failing_rename_brings_the_earlier_result_back(make_result, tmp_path, 
             raise PermissionError(13, "Permission denied")
         return rename(self, target)
 
+    monkeypatch.setattr(atomic_folder, "_exchange", lambda *_: False)  # as where the system cannot
     monkeypatch.setattr(atomic_folder.Path, "rename", fail_for_draft)
     with pytest.raises(OutputError, match="permission denied"):
         write_ct_result(make_result(), tmp_path / "out")
     assert _listing(tmp_path) == ["out"]
     assert _listing(tmp_path / "out") == WITHOUT_VOLUME
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from miliary.exchange.folders import atomic_folder
+
+at, exchanges = int(sys.argv[2]), sys.argv[3] == "exchange"
+if not exchanges:
+    atomic_folder._exchange = lambda *_: False
+steps = 0
+
+def step(real):
+    def counted(*arguments, **options):
+        global steps
+        steps += 1
+        if steps == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return counted
+
+atomic_folder.Path.rename = step(Path.rename)
+atomic_folder.shutil.rmtree = step(atomic_folder.shutil.rmtree)
+with atomic_folder.replacing_folder(Path(sys.argv[1])) as draft:
+    (draft / "scan.json").write_text('{"kind": "miliary.ct", "new": 1}')
+    step(lambda: None)()
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "two steps"])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_kill_at_any_step_loses_nothing_and_the_next_run_clears_up(tmp_path, at, way):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "scan.json").write_text('{"kind": "miliary.ct"}')
+    ended = subprocess.run([sys.executable, "-c", KILLED, target, str(at), way], check=False)
+    assert ended.returncode in (0, -9)
+    if way == "exchange":
+        assert (target / "scan.json").is_file()
+    check_output(target)
+    assert _listing(tmp_path) == ["out"]
+    assert json.loads((target / "scan.json").read_text())["kind"] == "miliary.ct"
+
+
+def test_a_draft_of_a_run_that_works_is_left_alone(tmp_path):
+    with atomic_folder.replacing_folder(tmp_path / "out") as draft:
+        check_output(tmp_path / "out")
+        assert draft.is_dir()
+    assert _listing(tmp_path) == ["out"]
 
 
 def _foreign_file(folder):

@@ -1,7 +1,8 @@
-"""Write the pages of `docs/` that come from the code: `ct.md`, `case.md` and `cli.md`."""
+"""Write the pages of `docs/` that come from the code: `ct.md`, `case.md`, `vocabulary.md`, `cli.md`."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from miliary.exchange.folders.kinds import read_schema
 from miliary.exchange.folders.tables import MATCH_COLUMNS
 from miliary.model.nodules import COLUMNS, TRACK_COLUMNS, Attenuation, Fate, NoduleFlag
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, Finding, History, Structure, Symptom
+from miliary.workflow.word_lists import list_words
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _MADE = "<!-- Made by `make docs` from the code; do not edit. -->\n"
@@ -142,7 +144,8 @@ def render_case_page() -> str:
         _MADE,
         "`miliary case new FOLDER` writes a commented `case.yaml` to start from, and an empty `labs.csv`.",
         "What is left out counts as not stated, never as absent; `absent` means that somebody looked.",
-        "A point in time is a date (`2021-03-09`), `day 90` counted from `day_zero`, or words.",
+        "A point in time is a date (`2021-03-09`, `2021/3/9`, `令和3年3月9日`, `9 Mar 2021`), `day 90`",
+        "counted from `day_zero`, or words. Words may be written in any spelling of [](vocabulary.md).",
         "An item without an `id` is named by its place; ids are unique within the case.",
         "A response is decided only where somebody said that nothing is new: `new_lesions: absent` of a",
         "follow-up study. A doubtful new lesion (`state: equivocal`) that proves true counts from then on.",
@@ -156,11 +159,16 @@ def render_case_page() -> str:
         "## `labs.csv`",
         "",
         f"Columns: {', '.join(f'`{name}`' for name in LAB_COLUMNS)}. `analyte` is needed.",
+        "Tables as hospitals export them are read too: usual and Japanese headings, names and units",
+        "([](vocabulary.md)), limits in one column as `7-23`, a column of marks (`H`, `L`); one time a row",
+        "with an analyte a column (`ALT (U/L)`), or one analyte a row with a column for each date;",
+        "separated by commas, semicolons or tabs. A qualitative result and a spreadsheet (`labs.xlsx`) are",
+        "refused with what to do.",
         f"Analytes with rules or named here: {', '.join(f'`{name}`' for name in sorted(ANALYTES))}.",
         "",
         "## What `miliary case run` writes",
         "",
-        "`summary.md` in words, the gravest first, and `case.json`:",
+        "`summary.md`: a page of what to correct, answer and know, then everything in full; `case.json`:",
         "",
         "| field | type | meaning |",
         "|---|---|---|",
@@ -214,6 +222,30 @@ def _describe_book(book: RuleBook) -> str:
     return f"| `{book.system}` | {book.edition or '-'} | {book.title} |"
 
 
+def render_vocabulary_page() -> str:
+    """Every list of controlled words with the other spellings that are taken."""
+    lines = [
+        "# Words of a case",
+        "",
+        _MADE,
+        "`miliary vocabulary` shows the same lists (`miliary vocabulary drugs`, or `--find` in all).",
+        "Upper and lower case, full and half width, spaces, hyphens and underscores do not matter. A word",
+        "that no list holds is refused or asked back with the nearest words of the whole list, and never",
+        "taken for another.",
+        "",
+    ]
+    for name, words in list_words().items():
+        lines += [f"## {name}", "", "| word | also taken | counts as |", "|---|---|---|"]
+        lines += [f"| `{w.word}` | {_cell(', '.join(w.spellings))} | {_cell(w.note)} |" for w in words]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text of a cell of a table, without what Markdown would read as markup."""
+    return re.sub(r"([|*_<>\[\]`^])", r"\\\1", text)
+
+
 def render_interchange_page() -> str:
     """The page on exchange formats, its table made anew between the two marks."""
     before, rest = (DOCS / "interchange.md").read_text("utf-8").split(_TABLE_STARTS)
@@ -265,15 +297,29 @@ PAGES = {
     "compare.md": render_compare_page,
     "ct.md": render_ct_page,
     "case.md": render_case_page,
+    "vocabulary.md": render_vocabulary_page,
     "cli.md": render_cli_page,
 }
 PAGES["interchange.md"] = render_interchange_page
+
+
+def write_situations() -> None:
+    """The table of situations in `reading.md`, from the tests that try them."""
+    sys.path.insert(0, str(DOCS.parent))
+    from tests.exchange.situations import render_table
+
+    page = DOCS / "reading.md"
+    head, rest = page.read_text("utf-8").split("<!-- situations -->\n")
+    tail = rest.split("<!-- end of situations -->")[1]
+    text = f"{head}<!-- situations -->\n{render_table()}<!-- end of situations -->{tail}"
+    page.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
     """Write every page."""
     for name, render in PAGES.items():
         (DOCS / name).write_text(render(), encoding="utf-8")
+    write_situations()
     return 0
 
 

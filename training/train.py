@@ -29,7 +29,7 @@ from scipy.special import expit, logit
 
 from miliary.image.anatomy import regions, segmentation
 from miliary.image.anatomy.lung_box import crop_to_lungs
-from miliary.image.nodules import features, find, judge
+from miliary.image.nodules import features, find, judge, operating_point
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from training.scans import Recipe, TrainingScan, find_data, list_recipes, make_scan
@@ -224,7 +224,9 @@ def find_reported_floor(
     `score` gives the raw scores of screen and judge for all rows of a table.
     """
     share = logit(judge.PRIOR_LIMITS[1]) - logit(calibration["prior"])
-    least = (logit(threshold) - share - calibration["offset"]) / calibration["slope"]
+    # No scan's threshold is lowered below the end of the tail (`operating_point`).
+    lowest = min(logit(threshold) - share, operating_point.TAIL[1])
+    least = (lowest - calibration["offset"]) / calibration["slope"]
     scores = []
     for table in tables:
         screen, raw = score(table)

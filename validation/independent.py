@@ -6,6 +6,7 @@ It exists so that no figure of the validation rests on one simulator alone. Anat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from validation.independent_anatomy import (
     make_fields,
     make_vessels,
 )
+from validation.independent_disease import add_artifacts, add_disease
 from validation.independent_render import Bodies, Optics, Plates, label_lungs, render, render_noise
 
 FloatArray = npt.NDArray[np.float64]
@@ -62,6 +64,8 @@ class Disease:
         One cavitary mass of 25-40 mm.
     has_hard_negatives : bool
         Emphysema, ground glass, septal lines, scars and mucus plugs.
+    others : mapping of str to float
+        Severity, 0 to 1, of other disease and of artifacts, by the kinds of `independent_disease`.
     """
 
     n_nodules: int = 1000
@@ -71,6 +75,7 @@ class Disease:
     n_calcified: int = 0
     has_lesion: bool = False
     has_hard_negatives: bool = False
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,9 @@ def simulate_independent(
     negatives: list[Tubes | Plates | Bodies] = []
     if disease.has_hard_negatives:
         fields, negatives = _add_hard_negatives(streams[3], fields, arteries)
+    if disease.others:
+        fields, added = add_disease(np.random.default_rng([seed, 6]), fields, arteries, disease.others)
+        negatives += added
     structures = np.concatenate([arteries.rows, veins.rows, walls.rows])
     nodules, truth = _place(streams[4], fields, structures, disease)
     objects: list[Tubes | Plates | Bodies] = [
@@ -142,6 +150,8 @@ def simulate_independent(
             noise_hu=protocol.noise_hu,
             streaks=protocol.streaks,
         )
+    if disease.others:
+        add_artifacts(np.random.default_rng([seed, 7]), voxels, disease.others)
     scan = Scan(
         np.clip(np.rint(voxels), -1024, 3071).astype(np.int16),
         Grid(protocol.shape_zyx, protocol.spacing_zyx_mm, fields.origin_mm),

@@ -19,6 +19,7 @@ from miliary.model.scan import Acquisition, Grid, Scan
 FloatArray = npt.NDArray[np.float64]
 FWHM_PER_SIGMA = 2.3548
 FINE_MM = 0.3
+EDGE_HU = -150.0
 SURFACES = ("sphere", "ellipsoid", "lobulated", "spiculated")
 
 
@@ -37,6 +38,8 @@ class LesionPlan:
     is_eccentric : bool
         The cavity is a ball off the middle instead of following the surface; `wall_mm` is then its mean.
     density_hu, gas_hu : float
+    fine_mm : float
+        Step of the lattice it is covered on.
     """
 
     diameter_mm: float
@@ -45,6 +48,7 @@ class LesionPlan:
     is_eccentric: bool = False
     density_hu: float = 40.0
     gas_hu: float = -980.0
+    fine_mm: float = FINE_MM
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,14 @@ def draw_place(
 
 
 def insert_lesion(
-    generator: np.random.Generator, background: Background, plan: LesionPlan, index: FloatArray
+    generator: np.random.Generator,
+    background: Background,
+    plan: LesionPlan,
+    index: FloatArray,
+    *,
+    joins_wall: bool = False,
 ) -> tuple[Scan, Lungs, LesionTruth]:
-    """A crop of the background with the lesion in it."""
+    """A crop of the background with the lesion in it; `joins_wall` leaves no blurred air behind it."""
     spacing = np.asarray(background.scan.grid.spacing_zyx_mm)
     half = 2.2 * plan.diameter_mm / 2 + 24.0
     low = np.maximum(0, np.floor(index - half / spacing)).astype(int)
@@ -122,12 +131,17 @@ def insert_lesion(
     labels = np.ascontiguousarray(background.lungs.labels[view])
     grid = background.scan.grid.crop(low, hu.shape)
     start, whole, hole, strands = _cover(generator, plan)
-    whole *= _sample_labels(labels, index - low, start, spacing, whole.shape)
-    truth = _measure_truth(whole, hole, index - low)
-    body = np.maximum(whole, strands).astype(np.float32)
+    uncut = whole.copy()
+    whole *= _sample_labels(labels, index - low, start, spacing, whole.shape, plan.fine_mm)
+    truth = _measure_truth(whole, hole, index - low, plan.fine_mm)
+    body = np.maximum(uncut if joins_wall else whole, strands).astype(np.float32)
     at = index - low
-    solid, gas = (_see(part, start, at, spacing, hu.shape, background) for part in (body, hole))
-    solid = np.where(labels > 0, np.clip(solid, 0, 1), 0.0)
+    solid, gas = (_see(part, start, at, spacing, hu.shape, background, plan.fine_mm) for part in (body, hole))
+    room = labels > 0
+    if joins_wall:
+        # What the blur of the lung's edge shows of air is filled too.
+        room |= ndimage.binary_dilation(room, iterations=3) & (hu < EDGE_HU)
+    solid = np.where(room, np.clip(solid, 0, 1), 0.0)
     noise = ndimage.gaussian_filter(generator.normal(size=hu.shape), (0.3, 0.6, 0.6))
     noise *= background.noise_hu / noise.std()
     inside = (
@@ -135,7 +149,7 @@ def insert_lesion(
         + plan.gas_hu * gas
         + noise * np.sqrt(np.clip(solid * (2 - solid), 0, 1))
     )
-    hu = hu * (1 - solid) + np.where(labels > 0, inside, 0.0)
+    hu = hu * (1 - solid) + np.where(room, inside, 0.0)
     scan = Scan(np.clip(np.rint(hu), -1024, 3000).astype(np.int16), grid, background.scan.acquisition)
     return scan, Lungs(labels, grid.voxel_volume_mm3), truth
 
@@ -146,7 +160,7 @@ def _cover(
     """Place of the lattice's first point from the middle [mm]; cover of body, cavity and spicules on it."""
     r = plan.diameter_mm / 2
     half = (1.55 if plan.surface == "spiculated" else 1.3) * r + 1.0
-    line = np.arange(-half, half + FINE_MM, FINE_MM, dtype=np.float32)
+    line = np.arange(-half, half + plan.fine_mm, plan.fine_mm, dtype=np.float32)
     points = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1)
     axes, ratios = np.linalg.qr(generator.normal(size=(3, 3)))[0].astype(np.float32), np.ones(3, np.float32)
     if plan.surface != "sphere":
@@ -165,16 +179,16 @@ def _cover(
             * np.cos(2.7 * unit @ axes[1] + phase[1])
             + 0.03 * np.sin(5 * unit[..., 2] + phase[2])
         )
-    whole = np.clip(0.5 + (surface - away) / FINE_MM, 0, 1).astype(np.float32)
+    whole = np.clip(0.5 + (surface - away) / plan.fine_mm, 0, 1).astype(np.float32)
     hole = np.zeros_like(whole)
     if plan.wall_mm is not None and plan.is_eccentric:
         inner = max(r - plan.wall_mm, 1.5)
         shift = generator.normal(size=3)
         shift *= 0.5 * max(plan.wall_mm - 1.2, 0.0) / np.linalg.norm(shift)
-        hole = np.clip(0.5 + (inner - np.linalg.norm(points - shift, axis=-1)) / FINE_MM, 0, 1)
+        hole = np.clip(0.5 + (inner - np.linalg.norm(points - shift, axis=-1)) / plan.fine_mm, 0, 1)
     elif plan.wall_mm is not None:
         depth = _measure_depth(whole, plan.wall_mm)
-        hole = np.clip(0.5 + (depth - plan.wall_mm) / FINE_MM, 0, 1)
+        hole = np.clip(0.5 + (depth - plan.wall_mm) / plan.fine_mm, 0, 1)
     strands = np.zeros_like(whole)
     if plan.surface == "spiculated":
         for way in generator.normal(size=(12, 3)):
@@ -219,17 +233,18 @@ def _see(
     spacing: FloatArray,
     shape: tuple[int, ...],
     background: Background,
+    fine_mm: float,
 ) -> FloatArray:
     """The cover blurred as the scan is, at the scan's voxels."""
-    sigma = background.fwhm_mm / FWHM_PER_SIGMA / FINE_MM
-    pad = int(np.ceil((background.slice_mm / 2 + 1.0) / FINE_MM))
+    sigma = background.fwhm_mm / FWHM_PER_SIGMA / fine_mm
+    pad = int(np.ceil((background.slice_mm / 2 + 1.0) / fine_mm))
     side = int(np.ceil(3.5 * sigma))
     wide = np.pad(cover, [(pad, pad), (side, side), (side, side)])
     wide = ndimage.gaussian_filter(wide, (0, sigma, sigma))
-    wide = ndimage.uniform_filter1d(wide, max(1, round(background.slice_mm / FINE_MM)), axis=0)
-    origin = start - np.array([pad, side, side]) * FINE_MM
+    wide = ndimage.uniform_filter1d(wide, max(1, round(background.slice_mm / fine_mm)), axis=0)
+    origin = start - np.array([pad, side, side]) * fine_mm
     places = [
-        ((np.arange(n) - m) * s - o) / FINE_MM
+        ((np.arange(n) - m) * s - o) / fine_mm
         for n, m, s, o in zip(shape, middle, spacing, origin, strict=True)
     ]
     at = np.stack(np.meshgrid(*places, indexing="ij"))
@@ -242,19 +257,20 @@ def _sample_labels(
     start: FloatArray,
     spacing: FloatArray,
     shape: tuple[int, ...],
+    fine_mm: float,
 ) -> npt.NDArray[np.bool_]:
     """Whether each point of the lattice lies in the lung: what lies beyond is chest wall, not lesion."""
     rows = [
-        np.clip(np.rint(m + (o + np.arange(n) * FINE_MM) / s), 0, size - 1).astype(int)
+        np.clip(np.rint(m + (o + np.arange(n) * fine_mm) / s), 0, size - 1).astype(int)
         for m, o, n, s, size in zip(middle, start, shape, spacing, labels.shape, strict=True)
     ]
     return np.asarray(labels[np.ix_(*rows)] > 0)
 
 
-def _measure_truth(whole: FloatArray, hole: FloatArray, center: FloatArray) -> LesionTruth:
+def _measure_truth(whole: FloatArray, hole: FloatArray, center: FloatArray, fine_mm: float) -> LesionTruth:
     best, across = 0.0, 0.0
     for plane in whole:
-        points = np.argwhere(plane > 0.5) * FINE_MM
+        points = np.argwhere(plane > 0.5) * fine_mm
         if len(points) < 10:
             continue
         hull = points[ConvexHull(points).vertices]
@@ -269,5 +285,5 @@ def _measure_truth(whole: FloatArray, hole: FloatArray, center: FloatArray) -> L
     if hole.any():
         reach, _ = cKDTree(_find_surface(whole)).query(_find_surface(hole))
         wall = float(reach.mean())
-    cell = FINE_MM**3
+    cell = fine_mm**3
     return LesionTruth(best, across, float(whole.sum() * cell), float(hole.sum() * cell), wall, center)

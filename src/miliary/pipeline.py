@@ -209,7 +209,7 @@ def _find_nodules(
         noise=found.noise,
         psf=found.detection.psf,
         nodules=nodules,
-        threshold=classifier.threshold,
+        operating_point=found.judged.operating_point,
         n_candidates=len(found.search.candidates),
         reference_hu=measure.REFERENCE_HU,
         stages=tuple(clock.stages),

@@ -79,8 +79,9 @@ def test_drivers_without_a_report_have_none_made_up():
     assert drivers == {"EGFR", "ALK", None}
 
 
-def test_both_sides_of_the_survival_question_are_shown():
-    found = literature.assess(make_case(MILIARY))
+def test_both_sides_of_the_survival_question_are_shown_where_there_may_be_lung_cancer():
+    assert not [a for a in literature.assess(make_case(MILIARY)) if a.rule_id == "literature.survival"]
+    found = literature.assess(make_case(MILIARY | {"history": {"malignancy_lung": "present"}}))
     (item,) = [item for item in found if item.rule_id == "literature.survival"]
     assert set(item.values) == {"bc_2017", "okuma_2018", "mpm_2023"}
     assert "Shorter:" in item.statement

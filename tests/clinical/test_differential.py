@@ -273,3 +273,33 @@ def test_how_well_imaging_shows_tuberculosis_is_told_once_for_what_was_done(stud
     case = make_case({"studies": [{"id": "a", **study}, {"id": "b", **study}]})
     found = [a.rule_id for a in assess(case) if a.rule_id.startswith("differential.detection")]
     assert found == ([rule] if rule else [])
+
+
+def bcg_case(**facts):
+    base = {"history": {"bcg_instillation": "present"}, "studies": [{"id": "ct", "modality": "ct"}]}
+    base["studies"][0]["nodules"] = {"is_diffuse": "present"}
+    return make_case(base | facts)
+
+
+def test_a_negative_culture_after_bcg_is_said_to_exclude_nothing():
+    culture = [{"id": "c", "test": "tb_culture", "material": "bal", "result": "negative"}]
+    found = [a for a in assess(bcg_case(microbiology=culture)) if a.rule_id.endswith("negative_after_bcg")]
+    assert [a.verdict for a in found] == [Verdict.NOT_ASSESSABLE]
+    assert not [a for a in assess(bcg_case()) if a.rule_id.endswith("negative_after_bcg")]
+
+
+@pytest.mark.parametrize(
+    ("facts", "open_tests"),
+    [
+        ({}, "mycobacterial culture with species, biopsy"),
+        ({"microbiology": [{"id": "c", "test": "bcg_species", "result": "negative"}]}, "biopsy"),
+        (
+            {"specimens": [{"id": "s", "site": "lung", "histology": "granulomas"}]},
+            "mycobacterial culture with species",
+        ),
+        ({"specimens": [{"id": "s", "site": "lung"}]}, "mycobacterial culture with species, biopsy"),
+    ],
+)
+def test_a_test_that_is_done_is_not_named_as_the_next(facts, open_tests):
+    cause = next(a for a in assess(bcg_case(**facts)) if a.rule_id == "differential.disseminated_bcg")
+    assert cause.statement.endswith(f"next test named by the sources: {open_tests}.")

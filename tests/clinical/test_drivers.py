@@ -204,3 +204,16 @@ def test_frequencies_of_kras_name_the_mutation_they_are_of():
     texts = found["drivers.frequency.kras"].values
     assert "G12C 11-14 % (europe us)" in texts
     assert "any mutation 25-30 % (europe us)" in texts
+
+
+def test_a_driver_known_by_a_stain_alone_is_said_to_be_so():
+    stain = {"id": "s", "target": "ALK", "clone": "D5F3", "result": "positive"}
+    by_stain = next(
+        a for a in assess(make_case({"immunostains": [stain]})) if a.rule_id == "drivers.gene.alk"
+    )
+    assert "by immunohistochemistry alone" in by_stain.statement
+    gene = {"gene": "ALK", "result": "positive", "alteration": "fusion"}
+    panel = {"id": "p", "analytes": ["rna"], "genes": [gene]}
+    facts = {"immunostains": [stain], "molecular": [panel]}
+    by_both = next(a for a in assess(make_case(facts)) if a.rule_id == "drivers.gene.alk")
+    assert by_both.statement == "ALK: positive (fusion)."

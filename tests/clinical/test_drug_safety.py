@@ -190,3 +190,11 @@ def test_rows_without_a_date_of_their_own_are_due_by_that_of_their_edition():
     assert RULES.recheck is not None
     due = RULES.list_due_rows(RULES.recheck + dt.timedelta(days=1))
     assert due == RULES.all_rows()
+
+
+@pytest.mark.parametrize(("day", "is_raised"), [("day -30", False), ("day 20", True), ("", True)])
+def test_an_event_that_began_before_the_drug_is_no_reason_to_hold_it(day, is_raised):
+    event = {"id": "e", "term": "pneumonitis", "grade": 2, "when": day, "suspected_drug": "alectinib"}
+    drug = {"id": "t", "name": "alectinib", "region": "US", "start": "day 0"}
+    found = assess_case(make_case({"treatments": [drug], "adverse_events": [event]}))
+    assert any(a.rule_id.startswith("therapy.event.") for a in found) is is_raised

@@ -23,13 +23,19 @@ from tests.clinical.test_differential import build as build_vignette
 EXAMPLE = Path(__file__).parents[2] / "examples" / "index-case"
 # Judged by tests of their own: grades by their ladder, responses by time points, measured scans by theirs,
 # words and variants by what they are read as.
-ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words", "variants"}
+ELSEWHERE = {"ctcae", "recist", "bridge", "comparability", "words", "variants", "vocabulary"}
 # Rows that are read and not credited: a case for each is made.
-READ_ONLY = {("sites", "site"), ("therapy", "name"), ("labs", "molar_mass")}
+READ_ONLY = {("sites", "site"), ("therapy", "name"), ("labs", "molar_mass"), ("differential", "examination")}
 NEEDS_SCANS = {("labs", "trend")}
 # Replaced by a newer edition: kept to read old results by, and used where a test names it.
 REPLACED = {("therapy", "2026-11")}
 Key = tuple[str, str, str]
+# An adverse event whose value was taken the day after it began.
+_EVENT_CASE = {
+    "treatments": [{"id": "t", "name": "x", "start": "day 0"}],
+    "labs": [{"id": "a", "analyte": "ck", "value": 900, "unit": "U/L", "high": 100, "when": "day 21"}],
+    "adverse_events": [{"id": "e", "term": "CPK increased", "when": "day 20"}],
+}
 
 
 def written_cases() -> Iterator[Case]:
@@ -78,6 +84,8 @@ def _word_cases(table: str) -> dict[str, Case]:
         return _site_cases()
     if table == "name":
         return {row.id: _name_case(row) for row in find_rules("therapy").rows("name")}
+    if table == "examination":
+        return {row.id: _examined_case(row) for row in find_rules("differential").rows("examination")}
     return {row.id: _molar_case(row) for row in load_rules("labs", "2026-11").rows("molar_mass")}
 
 
@@ -87,6 +95,27 @@ def _name_case(row: RuleRow) -> Case:
     genes = [{"gene": gene, "result": "positive", "alteration": "fusion"}]
     drug = {"id": "t", "name": row["names"][-1]}
     return make_case({"treatments": [drug], "molecular": [{"id": "m", "genes": genes}]})
+
+
+def _examined_case(row: RuleRow) -> Case:
+    """A case in which a next test is done, and every cause that names it is possible."""
+    done = {name: {"id": name, "test": name, "result": "negative"} for name in row.get("tests", ())}
+    histology = (row.get("tissue_of") or ["inflammation"])[0].replace("_", " ")
+    tissue = [{"id": "s", "site": "lung", "histology": f"no {histology}"}]
+    genes = [{"gene": name, "result": "negative"} for name in row.get("genes", ("EGFR",))]
+    pattern = {"is_diffuse": "present", "distribution": "random", "is_uniform": "present"}
+    findings = {"calcified_nodules": "present", "septal_thickening_nodular": "present", "cysts": "present"}
+    study = {"id": "ct", "modality": "ct", "nodules": pattern, "findings": findings}
+    facts: dict[str, Any] = {
+        "studies": [study],
+        "microbiology": list(done.values()),
+        "labs": [{"id": name, "analyte": name, "value": 1} for name in row.get("analytes", ())],
+        "specimens": tissue if row.get("tissue") or row.get("tissue_of") else [],
+        "molecular": [{"id": "m", "genes": genes}] if row.get("genes") or row.get("molecular") else [],
+        "history": {"bcg_instillation": "present", "varicella_now": "present"},
+        "symptoms": {"fever": "present", "eye_inflammation": "present"},
+    }
+    return make_case(facts)
 
 
 def _molar_case(row: RuleRow) -> Case:
@@ -110,6 +139,8 @@ def _drug_cases() -> Iterator[Case]:
         drugs = [{"id": f"t{n}", "name": name, "region": row["region"]} for n, name in enumerate(names)]
         yield make_case({"treatments": drugs})
     yield from _word_cases("molar_mass").values()
+    yield from _word_cases("examination").values()
+    yield make_case(_EVENT_CASE)
     for name, value in (("qtc", 505.0), ("potassium", 5.3)):
         yield make_case({"labs": [{"id": "a", "analyte": name, "value": value}]})
 

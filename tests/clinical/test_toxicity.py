@@ -291,3 +291,51 @@ def test_a_baseline_in_another_unit_is_converted(value, unit, high, base, base_u
     found = assess(make_case({"labs": labs, "treatments": [drug]}))
     after = [item for item in found if item.inputs[0].path.startswith("labs[b]")]
     assert [item.value for item in after] == [grade]
+
+
+@pytest.mark.parametrize(
+    ("event", "labs", "grades"),
+    [
+        ({"when": "day 20"}, [("a", 130, "day 20")], ("2",)),
+        ({"when": "day 20"}, [("a", 130, "day 20"), ("b", 300, "day 22")], ("3",)),
+        ({"when": "day 20"}, [("a", 130, "day 20"), ("b", 300, "day 60")], ("2",)),
+        ({"when": "day 20", "end": "day 70"}, [("a", 130, "day 20"), ("b", 300, "day 60")], ("3",)),
+        ({}, [("a", 130, "day 20")], ("2",)),
+        ({}, [("a", 130, "day 20"), ("b", 300, "day 60")], ("1", "2", "3", "4")),
+        ({"when": "day 20"}, [("a", 130, "day 90")], ("1", "2", "3", "4")),
+    ],
+)
+def test_an_event_meets_its_laboratory_value_without_an_id(event, labs, grades) -> None:
+    facts = {
+        "treatments": [{"id": "t", "name": "x", "start": "day 0"}],
+        "labs": [{"id": "base", "analyte": "alt", "value": 20, "unit": "U/L", "high": 40, "when": "day -3"}],
+        "adverse_events": [{"id": "e", "term": "ALT increased", **event}],
+    }
+    same = {"analyte": "alt", "unit": "U/L", "high": 40}
+    facts["labs"] += [same | {"id": name, "value": value, "when": when} for name, value, when in labs]
+    found = next(a for a in assess(make_case(facts)) if a.rule_id == "ctcae.event_grade")
+    assert set(grades) == set(found.values)
+
+
+@pytest.mark.parametrize(
+    ("term", "name"),
+    [
+        ("間質性肺炎", "Pneumonitis"),
+        ("QT prolongation", "Electrocardiogram QT"),
+        ("hand-foot syndrome", "Palmar"),
+    ],
+)
+def test_a_term_is_known_by_its_other_names(term, name) -> None:
+    assert judge(term).statement.startswith(name)
+
+
+def test_an_unknown_term_is_asked_back_with_the_nearest_of_all() -> None:
+    found = judge("pneumonitus")
+    assert found.severity is Severity.QUERY
+    assert "Pneumonitis" in found.values
+
+
+def test_a_value_that_may_be_high_or_low_is_said_once() -> None:
+    found = grade_labs(lab(analyte="sodium", value=140.0, unit="mmol/L", low=None, high=None))
+    assert [item.rule_id for item in found] == ["ctcae.lab_not_graded"]
+    assert "Hyponatremia or Hypernatremia" in found[0].statement

@@ -296,7 +296,7 @@ def test_a_sentence_that_can_be_read_in_two_ways_is_asked_back():
 @pytest.mark.parametrize("histology", ["adenocarcinoma", "腺癌", "noncaseating granulomas", ""])
 def test_a_plain_report_raises_no_question(histology):
     case = case_of(histology, microbiology=results_of(("igra", "negative")))
-    assert not [a for a in assess_case(case) if a.rule_id.startswith("words.")]
+    assert not [a for a in assess_case(case) if a.rule_id.startswith("words.") and a.is_raised]
 
 
 def test_acute_varicella_on_a_radiograph_leads_and_says_what_a_radiograph_lacks():
@@ -370,3 +370,21 @@ def test_notes_and_comments_are_read_by_no_rule():
     plain = case_of("adenocarcinoma", immunostains=[stain])
     noted = case_of("adenocarcinoma", immunostains=[stain | {"note": "no, tuberculosis with melanoma"}])
     assert assess_case(plain) == assess_case(noted)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, False),
+        ({"history": {"malignancy_bladder": "present"}}, False),
+        ({"specimens": [{"id": "s", "site": "lung", "histology": "noncaseating granulomas"}]}, False),
+        ({"specimens": [{"id": "s", "site": "lung", "histology": "squamous cell carcinoma"}]}, True),
+        ({"specimens": [{"id": "s", "site": "lung", "histology": "腺癌の疑い"}]}, True),
+        ({"staging": {"size_mm": 20}}, True),
+        ({"history": {"malignancy_lung": "present"}}, True),
+    ],
+)
+def test_only_a_patient_who_may_have_lung_cancer_is_staged(facts, expected):
+    found = {a.rule_id for a in assess_case(make_case(facts))}
+    assert ("tnm.t" in found) is expected
+    assert ("words.no_lung_stage" in found) is not expected

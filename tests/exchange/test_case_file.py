@@ -142,7 +142,7 @@ def test_items_without_an_id_are_named_by_place():
         ("- a\n- b", "line 1: expected fields of the form 'name: value', found a list"),
         ("", "line 1: is empty"),
         ("a\n---\nb", "line 2: not YAML"),
-        ("[" * 5000, "not YAML"),
+        ("[" * 5000, "brackets within brackets"),
         ('schema_version: "2.0"\nid: x', "line 1: schema_version: this program reads version 1"),
         ("id: x\npatient: {age_years: .nan}", "line 2: patient.age_years: '.nan'"),
         ("id: x\npatient: {age_years: nan}", "line 2: patient.age_years: 'nan' is outside"),
@@ -161,7 +161,7 @@ def test_a_mistake_is_told_with_its_place_and_a_suggestion(text, message):
 
 
 def test_every_mistake_of_a_file_is_listed(tmp_path):
-    (tmp_path / "case.yaml").write_text("id: x\npatient: {sex: f, ecog: 9}\nstudys: []\n")
+    (tmp_path / "case.yaml").write_text("id: x\npatient: {sex: femal, ecog: 9}\nstudys: []\n")
     (tmp_path / "labs.csv").write_text("analyte,value,unit\ncea,high,ng/mL\ncea,1,ng/nL\ncea,1\n")
     _, problems = inspect_case(tmp_path)
     assert [problem.split(":")[0] for problem in problems] == [
@@ -288,6 +288,31 @@ def test_days_are_told_only_between_points_of_one_kind():
     assert days_between(When(day=10), When(day=3)) == -7
     assert days_between(first, When(day=3)) is None
     assert days_between(first, When(text="later")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('id: "a \\ud800 b"\n', "half a character"),
+        ("id: x\nmodality: " + "[" * 5000, "too deep"),
+        ("id: x\nmodality: " + "{" * 5000, "too deep"),
+        ("".join(f"k{i}: v\n" for i in range(3000)), "no such field"),
+    ],
+)
+def test_hostile_text_is_one_line_at_once(tmp_path, text, said):
+    (tmp_path / "case.yaml").write_text(text)
+    with pytest.raises(CaseError, match=said) as caught:
+        read_case(tmp_path)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_a_heading_of_labs_over_several_lines_is_told_in_one(tmp_path):
+    (tmp_path / "case.yaml").write_text("id: x\n")
+    (tmp_path / "labs.csv").write_text('analyte,value,"when,id\ncea,1,"' + "x" * 5000 + "\ncea,2,day 2\n")
+    _, problems = inspect_case(tmp_path)
+    assert problems
+    assert all("\n" not in line and len(line) < 500 for line in problems)
 
 
 def test_a_heading_that_stands_again_between_the_rows_of_labs_is_no_row(tmp_path):

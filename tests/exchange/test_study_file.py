@@ -89,6 +89,16 @@ def test_a_summary_that_is_not_as_expected_is_named_and_the_rest_is_read(study, 
     assert read.case
 
 
+@pytest.mark.parametrize("path", ["../private", "ct/../../private"])
+def test_no_member_leads_out_of_the_study(study, path):
+    (study / "ct/baseline").rename(study.parent / "private")
+    content = {"kind": "miliary.study", "schema_version": "1.0", "ct": [{"label": "A", "path": path}]}
+    (study / "study.json").write_text(json.dumps(content))
+    read = read_study(study)
+    assert "A" not in [scan.label for scan in read.scans]
+    assert ("study.json", "damaged") in codes(read)
+
+
 def test_missing_members_are_named(study):
     write_study_file(study, scans=[("baseline", "ct/baseline"), ("gone", "ct/gone")], case="case/other.json")
     (study / "ct" / "followup" / "scan.json").unlink()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from validation.independent import Disease, Protocol, Simulated, simulate_independent
-from validation.independent_anatomy import Fields
+from validation.independent_anatomy import Fields, make_fields, make_vessels
+from validation.independent_disease import KINDS, add_artifacts, add_disease
 from validation.independent_render import Bodies, Optics, Tubes, render
 
 OPTICS = Optics(fwhm_mm=4.2, slice_mm=4.2)
@@ -126,3 +127,39 @@ def test_disease_does_not_change_the_patient() -> None:
     changed = np.abs(ill.scan.voxels_hu.astype(float) - healthy.scan.voxels_hu) > 1
     assert 0 < changed.mean() < 0.05
     assert not np.array_equal(simulate_independent(8, protocol=SMALL_QUIET).labels, healthy.labels)
+
+
+@pytest.fixture(scope="module")
+def well() -> tuple[Fields, Tubes]:
+    fields = make_fields(np.random.default_rng(5), (330.0, 300.0, 240.0))
+    arteries, _ = make_vessels(np.random.default_rng(5), fields, tips_per_ml=0.05)
+    return fields, arteries
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_each_disease_changes_the_lung_and_is_drawn_from_the_seed(
+    kind: str, well: tuple[Fields, Tubes]
+) -> None:
+    fields, arteries = well
+    one, again = (add_disease(np.random.default_rng(3), fields, arteries, {kind: 0.8}) for _ in range(2))
+    same = [np.array_equal(getattr(one[0], f), getattr(again[0], f)) for f in ("lung_mm", "parenchyma_hu")]
+    assert all(same)
+    is_changed = not np.array_equal(one[0].parenchyma_hu, fields.parenchyma_hu)
+    for item in one[1]:
+        points = item.rows[:, 3:6] if isinstance(item, Tubes) else item.centre_mm
+        assert np.isfinite(points).all()
+        # Where the vessels are as coarse as here, twigs may leave the lung a little.
+        assert (fields.at(fields.lung_mm, points) < 6.0).mean() > 0.9
+        is_changed |= len(points) > 0
+    assert is_changed
+    assert (one[0].lung_mm >= fields.lung_mm).all()
+
+
+def test_artifacts_leave_the_mean_attenuation() -> None:
+    voxels = np.full((12, 40, 40), -850.0, dtype=np.float32)
+    voxels[:, 15:25, 15:25] = 40.0
+    for kind in ("motion", "low_dose", "streaks", "sharp_kernel"):
+        changed = voxels.copy()
+        add_artifacts(np.random.default_rng(2), changed, {kind: 0.8})
+        assert not np.array_equal(changed, voxels)
+        assert abs(float(changed.mean() - voxels.mean())) < 8.0

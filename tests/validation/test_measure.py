@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from miliary.model.ct_result import CtResult, Lungs, Noise, Psf, Stage
+from miliary.model.ct_result import CtResult, Lungs, Noise, OperatingPoint, Psf, Stage
 from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Acquisition, Grid, Scan, SourceOrder
 from validation import measure
@@ -38,7 +38,8 @@ def _result(scan: Scan, nodules: Nodules) -> CtResult:
     litres = np.count_nonzero(labels) * scan.grid.voxel_volume_mm3 / 1e6
     return CtResult(
         scan.grid, Acquisition(), SourceOrder(), (), Lungs(labels, scan.grid.voxel_volume_mm3), 500 * litres,
-        500 * litres, Noise(20.0), Psf(0.5, 0.3), nodules, 0.5, 99, 40.0, (Stage("find", 1.0),),
+        500 * litres, Noise(20.0), Psf(0.5, 0.3), nodules, OperatingPoint(0.5, 0.5), 99, 40.0,
+        (Stage("find", 1.0),),
     )  # fmt: skip
 
 

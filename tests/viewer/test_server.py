@@ -1,6 +1,9 @@
 import io
 import json
 import shutil
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -269,6 +272,64 @@ def test_other_methods_are_not_known(client, method):
     assert client.ask("study", method=method).status == 501
 
 
+def _ask_by_hand(client, text):
+    """Everything that a connection answers until it is closed."""
+    place = urlsplit(client.server.url)
+    with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+        connection.sendall(text.replace("HOST", place.netloc).replace("TOKEN", client.server.token).encode())
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        ("GET http://[bad/ HTTP/1.1\r\nHost: HOST\r\n\r\n", 400),
+        ("GET /TOKEN/study\r\n\r\n", 421),
+        ("NOTHING\r\n\r\n", 400),
+        ("GET /TOKEN/study HTTP/9.9\r\nHost: HOST\r\n\r\n", 505),
+        ("HEAD /TOKEN/study HTTP/1.1\r\nHost: HOST\r\n\r\n", 501),
+        ("GET /TOKEN/study HTTP/1.1\r\nHost: HOST\r\nOrigin: http://evil\r\n\r\n", 403),
+        (f"GET /{'a' * 70000} HTTP/1.1\r\nHost: HOST\r\n\r\n", 414),
+        ("GET /TOKEN/study HTTP/1.1\r\n" + "A: b\r\n" * 200 + "\r\n", 431),
+    ],
+    ids=lambda part: str(part)[:24],
+)
+def test_what_is_no_request_is_answered_like_everything_else(client, request_text, status):
+    answer = _ask_by_hand(client, request_text)
+    assert b"defect" not in answer
+    assert b"<html" not in answer.lower()
+    if answer.startswith(b"HTTP"):  # version 0.9 knows no status
+        assert answer.split(b" ")[1] == str(status).encode()
+        assert b"Content-Security-Policy: default-src 'none'" in answer
+
+
+def test_the_body_of_a_get_is_no_second_request(client):
+    second = "GET /TOKEN/study HTTP/1.1\r\nHost: HOST\r\n\r\n"
+    length = len(
+        second.replace("HOST", urlsplit(client.server.url).netloc).replace("TOKEN", client.server.token)
+    )
+    text = f"GET /TOKEN/corrections HTTP/1.1\r\nHost: HOST\r\nContent-Length: {length}\r\n\r\n{second}"
+    assert _ask_by_hand(client, text).count(b"HTTP/1.1 ") == 1
+
+
+def test_two_hundred_requests_at_once_are_answered(client):
+    with ThreadPoolExecutor(max_workers=200) as pool:
+        answers = list(pool.map(lambda _: client.ask("nodules?scan=baseline").status, range(200)))
+    assert answers == [200] * 200
+
+
+def test_a_damaged_chunk_of_the_images_is_told_and_the_rest_shown(study, serve):
+    for chunk in (study / "ct/baseline/volume.zarr/c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"\0" * 40)
+    client = serve(study)
+    answer = client.ask("slice?scan=baseline")
+    assert answer.status == 409
+    assert "is damaged" in answer.content["error"]
+    assert client.ask("slice?scan=followup").status == 200
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -390,7 +451,16 @@ def test_an_older_table_is_shown_as_far_as_it_goes(study, serve):
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04nonsense", b"\x93NUMPY"])
+def _broken_stream():
+    """An archive whose compressed stream is damaged: neither zip nor numpy has an error of its own for it."""
+    file = io.BytesIO()
+    np.savez_compressed(file, kind=np.zeros(1000))
+    data = bytearray(file.getvalue())
+    data[60:75] = b"\xff" * 15
+    return bytes(data)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04nonsense", b"\x93NUMPY", _broken_stream()])
 def test_a_damaged_registration_is_told(study, serve, content):
     (study / "compare/baseline__followup/transform.npz").write_bytes(content)
     found = serve(study).ask("study").content

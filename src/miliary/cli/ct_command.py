@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from miliary.cli.preview_table import show_preview
 from miliary.cli.progress import Progress, output_options, progress_style
 from miliary.cli.scan_table import show_scan
 
@@ -50,6 +51,9 @@ def _parse_points(
     callback=_parse_points,
     help="A point in a large lesion, patient LPS in mm; again for more. Others are found as well.",
 )
+@click.option(
+    "--check", is_flag=True, help="Say what would be read, chosen and warned of; measure and write nothing."
+)
 @output_options
 def ct(
     scan: Path,
@@ -60,6 +64,7 @@ def ct(
     fast: bool,
     apply_corrections: bool,
     lesions: tuple[PointLpsMm, ...],
+    check: bool,
     quiet: bool,
     as_json: bool,
     threads: int | None,
@@ -71,6 +76,10 @@ def ct(
     which is then replaced; with an earlier result as SCAN it is that one by default.
     """
     from miliary.exchange.folders.exam_read import is_ct_result
+
+    if check:
+        show_preview(scan, series=series, n_threads=threads, as_json=as_json)
+        return
     from miliary.model.saved.codec import to_json
     from miliary.model.saved.summarize_scan import summarize
     from miliary.workflow.scan_measurement import MeasurementSettings, measure

@@ -23,12 +23,14 @@ from miliary.cli.case_commands import case
 from miliary.cli.compare_command import compare
 from miliary.cli.ct_command import ct
 from miliary.cli.demo_command import demo
+from miliary.cli.doctor_command import doctor
 from miliary.cli.memory import keep_freed_memory
 from miliary.cli.report_command import report
 from miliary.cli.rules_commands import rules
 from miliary.cli.simulate_command import simulate
 from miliary.cli.study_command import study
 from miliary.cli.view_command import view
+from miliary.cli.vocabulary_command import vocabulary
 from miliary.errors import InputError, MiliaryError
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -40,7 +42,7 @@ def cli() -> None:
     """Measure miliary lung disease on chest CT."""
 
 
-for command in (ct, compare, study, simulate, report, rules, case, demo, view):
+for command in (ct, compare, study, simulate, report, rules, case, vocabulary, demo, view, doctor):
     cli.add_command(command)
 
 
@@ -65,23 +67,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(args=arguments, prog_name="miliary", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return EXIT_INPUT
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "miliary"
         return _fail(f"{error.format_message()} See '{command} --help'.", EXIT_INPUT, arguments)
-    except InputError as error:
-        return _fail(str(error), EXIT_INPUT, arguments)
     except MiliaryError as error:
-        return _fail(str(error), EXIT_DEFECT, arguments)
+        return _fail(str(error), EXIT_INPUT if isinstance(error, InputError) else EXIT_DEFECT, arguments)
     except (click.Abort, KeyboardInterrupt) as error:
         # click hides what a command said of the interrupt behind an error of its own.
         message = str(error.__cause__ or error) or "interrupted; nothing was written"
         return _fail(message, EXIT_INTERRUPTED, arguments)
     except Exception as error:  # noqa: BLE001  the last net: no traceback reaches a user
+        if isinstance(error, OSError) and _is_of_output(error):
+            return _fail(_give_up_output(error), EXIT_INPUT, arguments)
         return _fail(_describe_defect(error), EXIT_DEFECT, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether standard output could not be written: printing is all that the command line does itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = Path(frames[-1].filename) if frames else Path()
+    return "cli" in place.parts or "click" in place.parts
+
+
+def _give_up_output(error: OSError) -> str:
+    """Close standard output, which takes nothing more, and say so."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    reason = (error.strerror or type(error).__name__).lower()
+    return (
+        f"standard output cannot be written ({reason}); what was to be saved is saved, see the output folder"
+    )
 
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:

@@ -91,6 +91,9 @@ def _describe_lesions(lesions: Sequence[LesionSummary]) -> list[tuple[str, str]]
         if lesion.is_cavitary:
             wall = (lesion.wall_thickness_mm, lesion.wall_thickness_min_mm, lesion.wall_thickness_max_mm)
             words.append("cavitary, wall {} mm ({} to {})".format(*(_text(mm, ".1f") for mm in wall)))
+        if lesion.attenuation is not None and lesion.attenuation.value != "solid":
+            kind = lesion.attenuation.value.replace("_", "-")
+            words.append(f"{kind}, solid part {_text(lesion.solid_axis_mm, '.1f')} mm")
         words.append(f"{lesion.lobe or f'{lesion.side} lung'}, {lesion.zone} zone")
         rows.append((f"lesion {lesion.id}", ", ".join(words)))
     return rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from miliary.clinical.miliary.bridge import assess_scans
 from miliary.clinical.recist.criteria import RecistOptions
-from miliary.clinical.record.tumor import list_other_proof
+from miliary.clinical.record.tumor import list_other_proof, may_have_lung_cancer
 from miliary.clinical.rulebook import Citation, list_rules, load_rules
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.case import Case
@@ -69,9 +69,9 @@ def assess_case(
     """
     from miliary.clinical.labs.course import assess_course  # slow to import for its units
 
-    # Where tissue or culture proves another cause and no lung cancer is on record there is none to stage.
-    other_proof = list_other_proof(case)
-    rules = [name for name in RULES if name != "tnm.staging" or not other_proof]
+    # Where no lung cancer is on record, or tissue or culture proves another cause, there is none to stage.
+    is_staged = may_have_lung_cancer(case) and not list_other_proof(case)
+    rules = [name for name in RULES if name != "tnm.staging" or is_staged]
 
     options: dict[str, dict[str, Any]] = {"recist.response": {"options": response}}
     found = [

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from miliary.errors import ScanReadError
+from miliary.exchange.dicom.files import FolderFiles, ZipFiles
 from miliary.exchange.dicom.header import looks_like_dicom
-from miliary.model.scan import Scan
+from miliary.model.scan import Scan, ScanPreview
 
-_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+T = TypeVar("T")
+
+_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
+# What converters leave beside a volume: its header in words, gradients, pictures, logs.
+_NOTES = (".json", ".txt", ".csv", ".tsv", ".bval", ".bvec", ".png", ".jpg", ".md", ".log", ".raw", ".yaml")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 
@@ -22,8 +29,8 @@ def read_ct(
     Parameters
     ----------
     path : path-like
-        A folder of DICOM files (with subfolders), a zip of them, one multi-frame DICOM file, or a
-        NIfTI, NRRD or MetaImage volume. Told apart by content, not by name alone.
+        A folder of DICOM files (with subfolders), a zip of them, the DICOMDIR of a disk, one multi-frame
+        DICOM file, or a NIfTI, NRRD or MetaImage volume. Told apart by content, not by name alone.
     series : str or int, optional
         Which series of several: its series number, or its position counted from 1. By default the
         rules of `miliary.exchange.dicom.series` choose, and the choice is recorded.
@@ -41,28 +48,89 @@ def read_ct(
     ScanReadError, ScanGeometryError
         It cannot be read as one regular chest CT. The message is one line.
     """
+    from miliary.exchange.dicom.read_series import read_dicom
+
+    return _read(path, read_dicom, series=series, n_threads=n_threads)
+
+
+def preview_ct(
+    path: str | os.PathLike[str], *, series: str | int | None = None, n_threads: int | None = None
+) -> ScanPreview:
+    """What `read_ct` would read, choose and warn of; a DICOM series is not read as a whole for it.
+
+    Parameters and errors are those of `read_ct`.
+
+    Parameters
+    ----------
+    path : path-like
+    series : str or int, optional
+    n_threads : int, optional
+
+    Returns
+    -------
+    ScanPreview
+    """
+    from miliary.exchange.dicom.read_series import preview_dicom
+
+    found = _read(path, preview_dicom, series=series, n_threads=n_threads)
+    return (
+        found
+        if isinstance(found, ScanPreview)
+        else ScanPreview(found.grid, found.acquisition, found.warnings)
+    )
+
+
+def _read(
+    path: str | os.PathLike[str],
+    read: Callable[..., T],
+    *,
+    series: str | int | None,
+    n_threads: int | None,
+) -> T | Scan:
+    """Read an input, DICOM with `read`."""
     source = Path(path)
     name = source.name or source.resolve().name or "the input"
     threads = max(1, min(8, _n_cores()) if n_threads is None else n_threads)
     wanted = None if series is None else str(series)
     if source.is_dir():
-        return _read_folder(source, name=name, series=wanted, n_threads=threads)
-    if not source.is_file():
+        return _read_folder(source, read, name=name, series=wanted, n_threads=threads)
+    if not source.exists():
         raise ScanReadError(f"{name} does not exist; give a folder, a zip or a volume file of a chest CT")
+    if not source.is_file():
+        raise ScanReadError(f"{name} is no regular file; give a folder, a zip or a volume file of a chest CT")
     head = _read_start(source, name=name)
     if not head:
         raise ScanReadError(f"{name} is an empty file; expected a chest CT")
     if head[:4] in _ZIP_STARTS:
-        return _read_zip(source, name=name, series=wanted, n_threads=threads)
-    if head[128:132] != b"DICM" and source.name.lower().endswith(_VOLUME_SUFFIXES):
+        with closing(ZipFiles(source)) as files:
+            _point_to_volume(files.names, name=name)
+            return read(files, name=name, source_format="dicom zip", series=wanted, n_threads=threads)
+    is_volume = source.name.lower().endswith(_VOLUME_SUFFIXES) and head[128:132] != b"DICM"
+    if is_volume or (not looks_like_dicom(head) and _holds_volume(source)):
         if wanted is not None:
             raise ScanReadError(f"{name} is a volume file and has no series to choose from; leave series out")
         from miliary.exchange.volumes.volume_file import read_volume
 
         return read_volume(source)
-    if not looks_like_dicom(head) and not source.name.lower().endswith(".dcm"):
+    if not _may_be_dicom(source, head):
         raise ScanReadError(f"{name} is no DICOM, NIfTI, NRRD, MetaImage or zip file; expected a chest CT")
-    return _read_file(source, name=name, series=wanted, n_threads=threads)
+    if source.name.upper().startswith("DICOMDIR"):
+        # The index of a disk: what it lists lies beside and below it.
+        return _read_folder(source.absolute().parent, read, name=name, series=wanted, n_threads=threads)
+    return read(FolderFiles(source), name=name, source_format="dicom file", series=wanted, n_threads=threads)
+
+
+def _holds_volume(source: Path) -> bool:
+    from miliary.exchange.volumes.volume_file import find_volume_format
+
+    return find_volume_format(source) is not None
+
+
+def _may_be_dicom(source: Path, head: bytes) -> bool:
+    if looks_like_dicom(head) or source.name.lower().endswith(".dcm"):
+        return True
+    # Compressed by hand, slice by slice or as a whole.
+    return head[:2] == b"\x1f\x8b" and source.name.lower().endswith(".gz")
 
 
 def _n_cores() -> int:
@@ -82,34 +150,19 @@ def _read_start(source: Path, *, name: str) -> bytes:
         ) from None
 
 
-def _read_folder(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
-    from miliary.exchange.dicom.files import FolderFiles
-    from miliary.exchange.dicom.read_series import read_dicom
-
+def _read_folder(source: Path, read: Callable[..., T], *, name: str, series: str | None, n_threads: int) -> T:
     files = FolderFiles(source)
     _point_to_volume(files.names, name=name)
-    return read_dicom(files, name=name, source_format="dicom folder", series=series, n_threads=n_threads)
-
-
-def _read_zip(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
-    from miliary.exchange.dicom.files import ZipFiles
-    from miliary.exchange.dicom.read_series import read_dicom
-
-    with closing(ZipFiles(source)) as files:
-        _point_to_volume(files.names, name=name)
-        return read_dicom(files, name=name, source_format="dicom zip", series=series, n_threads=n_threads)
-
-
-def _read_file(source: Path, *, name: str, series: str | None, n_threads: int) -> Scan:
-    from miliary.exchange.dicom.files import FolderFiles
-    from miliary.exchange.dicom.read_series import read_dicom
-
-    files = FolderFiles(source)
-    return read_dicom(files, name=name, source_format="dicom file", series=series, n_threads=n_threads)
+    return read(files, name=name, source_format="dicom folder", series=series, n_threads=n_threads)
 
 
 def _point_to_volume(names: tuple[str, ...], *, name: str) -> None:
-    """A folder or zip of nothing but volume files is a mistake that deserves its own answer."""
+    """A folder or zip of volume files and notes about them is a mistake that deserves its own answer."""
     volumes = [one for one in names if one.lower().endswith(_VOLUME_SUFFIXES)]
-    if names and len(volumes) == len(names):
-        raise ScanReadError(f"{name} holds {volumes[0]}, a volume file; give that file itself")
+    rest = [one for one in names if not one.lower().endswith((*_VOLUME_SUFFIXES, *_NOTES))]
+    if volumes and not rest:
+        more = "" if len(volumes) == 1 else f" and {len(volumes) - 1} more"
+        raise ScanReadError(f"{name} holds {volumes[0]}{more}, a volume file; give that file itself")
+    zips = [one for one in names if one.lower().endswith(".zip")]
+    if zips and not [one for one in rest if not one.lower().endswith(".zip")]:
+        raise ScanReadError(f"{name} holds {zips[0]}, a zip of its own; unpack it, or give it itself")

@@ -76,6 +76,20 @@ class Psf:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """Probability from which the candidates of one scan are reported, and why.
+
+    `threshold` was lowered from `strictest`, that of the weights, as long as few false positives were to be
+    expected; both 0 to 1. `expected_false` is their expected number at `threshold`, as it was used for this;
+    None where too few candidates were there to tell, and the strictest threshold was kept.
+    """
+
+    threshold: float
+    strictest: float
+    expected_false: float | None = None
+
+
+@dataclass(frozen=True)
 class Noise:
     """Voxel noise in the lung [HU] and its in-plane correlation length [mm] (0 for white noise)."""
 
@@ -124,9 +138,9 @@ class CtResult:
     noise : Noise
     psf : Psf
     nodules : Nodules
-        All rows reported at `threshold`, calcified ones included.
-    threshold : float
-        The one operating point: probability from which a candidate is reported.
+        All rows reported at the operating point, calcified ones included.
+    operating_point : OperatingPoint
+        Probability from which a candidate is reported on this scan.
     n_candidates : int
         Candidates that were judged.
     reference_hu : float
@@ -165,7 +179,7 @@ class CtResult:
     noise: Noise
     psf: Psf
     nodules: Nodules
-    threshold: float
+    operating_point: OperatingPoint
     n_candidates: int
     reference_hu: float
     stages: tuple[Stage, ...] = ()
@@ -185,6 +199,11 @@ class CtResult:
     def burden(self) -> Nodules:
         """The nodules that count as disease: calcified ones left out."""
         return self.nodules.select(self.nodules["attenuation"] != Attenuation.CALCIFIED.value)
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a candidate is reported on this scan, 0 to 1."""
+        return self.operating_point.threshold
 
     @property
     def lung_litres(self) -> float:

@@ -25,6 +25,14 @@ class Attachment(enum.StrEnum):
     MEDIASTINUM = "mediastinum"
 
 
+class LesionAttenuation(enum.StrEnum):
+    """What a lesion is made of: all solid, a solid part in ground glass, or ground glass alone."""
+
+    SOLID = "solid"
+    PART_SOLID = "part_solid"
+    GROUND_GLASS = "ground_glass"
+
+
 @dataclass(frozen=True)
 class Wall:
     """Cavity of a lesion and the wall around it.
@@ -78,6 +86,10 @@ class Lesion:
         None for a lesion without a cavity.
     origin : Origin
         `measured` where the program found it, `corrected` where it stands at a point that a reader gave.
+    attenuation : LesionAttenuation
+    part_axis_mm : float or None
+        Longest axial diameter of the solid part of a part-solid lesion, 0 in ground glass alone; None for a
+        solid lesion, see `solid_axis_mm`.
     """
 
     id: int
@@ -96,8 +108,15 @@ class Lesion:
     attachment: Attachment = Attachment.NONE
     wall: Wall | None = None
     origin: Origin = Origin.MEASURED
+    attenuation: LesionAttenuation = LesionAttenuation.SOLID
+    part_axis_mm: float | None = None
 
     @property
     def is_cavitary(self) -> bool:
         """It holds a cavity."""
         return self.wall is not None
+
+    @property
+    def solid_axis_mm(self) -> float:
+        """Longest axial diameter of what is solid [mm]; 0 in ground glass alone. It makes the T category."""
+        return self.long_axis_mm if self.part_axis_mm is None else self.part_axis_mm

@@ -128,6 +128,27 @@ class Zone(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class ScanPreview:
+    """What would be read of an input, before it is.
+
+    Parameters
+    ----------
+    grid : Grid
+    acquisition : Acquisition
+        With the choice of series and its reason.
+    warnings : tuple of ScanWarning
+        What the reader would notice; those about values rest on a few slices of a DICOM series.
+    others : str
+        The series beside the chosen one in words; empty where there is none.
+    """
+
+    grid: Grid
+    acquisition: Acquisition
+    warnings: tuple[ScanWarning, ...] = ()
+    others: str = ""
+
+
+@dataclass(frozen=True)
 class Scan:
     """A chest CT: attenuation, grid, acquisition facts and warnings.
 

@@ -45,7 +45,7 @@ _SPELLINGS = (
     (re.compile(r"\{[^}]*\}"), ""),
     (re.compile(r"10(\*|\^)(\d+)"), r"1e\2"),
     (re.compile(r"mm3|uL"), "uL"),
-    (re.compile(r"\[[iI]U\]|\bIU"), "intl"),
+    (re.compile(r"\[[iI]U\]|(?<![A-Za-z])([kmun]?)IU"), lambda match: f"{match[1] or ''}intl"),
     (re.compile(r"(?<![A-Za-z])([kmun]?)U(?![A-Za-z])"), r"\1arb"),
     (re.compile(r"(?<=\d|d|m|u|n)l\b"), "L"),
     (re.compile(r"%"), "1e-2"),

@@ -337,7 +337,7 @@ _UNITS = """
 % /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy IU/L IU/mL L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm
 d fL g g/L g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm
 mm[Hg] mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L
-umol/L 10*4/uL {copies}/mL {score} {spots} [pH]
+umol/L 10*4/uL mIU/L mIU/mL uIU/mL {copies}/mL {score} {spots} [pH]
 """
 UNITS = frozenset(_UNITS.split())
 UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
@@ -388,6 +388,6 @@ cea cholesterol_hdl cholesterol_ldl cholesterol_total ck creatinine creatinine_c
 d_dimer elastase_1 eosinophils esr fibrinogen ggt glucose glucose_fasting haptoglobin hba1c hcg
 heart_rate hemoglobin inr ldh lipase lymphocytes magnesium neutrophils nse oxygen_saturation phosphate
 platelets potassium progrp qtc reticulocytes scc sodium soluble_il2_receptor temperature thyroglobulin
-triglycerides trypsin urea uric_acid weight white_cells
+triglycerides trypsin urea urea_nitrogen uric_acid weight white_cells
 """
 ANALYTES = frozenset(_ANALYTES.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from miliary.errors import OutputError
@@ -11,6 +10,7 @@ from miliary.report.care import render_docx, render_markdown, write_draft
 from miliary.report.care.docx_file import check_docx
 from miliary.report.page import render_report
 from miliary.report.pdf import render_pdf
+from miliary.report.whole_file import write_whole
 
 _PAGE_MARK = b'<meta name="generator" content="miliary'
 # A PDF does not name its maker within its first bytes, so any PDF may be replaced.
@@ -51,29 +51,6 @@ def _read_head(path: Path) -> bytes:
             return file.read(4096)
     except OSError as error:
         raise OutputError(f"{path.name}: cannot be read ({error.strerror}); choose another name") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that it is whole or not there.
-
-    Parameters
-    ----------
-    path : path
-    content : bytes
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        reason = (error.strerror or type(error).__name__).lower()
-        raise OutputError(f"{path.name}: cannot be written ({reason}); choose another name") from error
 
 
 def write_report(

@@ -96,6 +96,8 @@ class ViewerServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    # A page asks for many slices at once; the default of 5 resets what comes beyond.
+    request_queue_size = 1024
 
     def __init__(
         self, folder: str | Path, *, host: str = "127.0.0.1", port: int = 0, reader: str = ""
@@ -188,9 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "miliary"
     sys_version = ""
     protocol_version = "HTTP/1.1"
-    timeout = 60
+    timeout = 30
 
     def do_GET(self) -> None:
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            # What a GET carries is not read, and must not be taken for the next request.
+            self.close_connection = True
         self._answer(self._get)
 
     def do_POST(self) -> None:
@@ -212,6 +217,17 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:  # noqa: BLE001  a defect answers too, and says no path
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             kind, body = "application/json", _json({"error": f"a defect of miliary: {type(error).__name__}"})
+        self._send(status, kind, body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request, or of a method that is not known, as everything else is answered."""
+        del explain
+        self.close_connection = True
+        status = HTTPStatus(code)
+        with contextlib.suppress(OSError):
+            self._send(status, "application/json", _json({"error": (message or status.phrase)[:200]}))
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)
         for header, value in _HEADERS.items():
             self.send_header(header, value)
@@ -227,7 +243,13 @@ class _Handler(BaseHTTPRequestHandler):
         """The name and query of a request that may be answered."""
         if not self.server.accepts_host(self.headers.get("Host", "")):
             raise _Refused(HTTPStatus.MISDIRECTED_REQUEST, "this server is not the one asked for")
-        parts = urlsplit(self.path)
+        origin = self.headers.get("Origin")
+        if origin is not None and origin != f"http://{self.headers.get('Host')}":
+            raise _Refused(HTTPStatus.FORBIDDEN, "only the viewer's own page is answered")
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "this is no address") from None
         token, slash, name = parts.path.removeprefix("/").partition("/")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             raise _Refused(HTTPStatus.FORBIDDEN, "the address is not complete: copy it from the terminal")
@@ -272,9 +294,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read_body(self) -> dict[str, Any]:
         """The JSON object that our own page sent."""
-        origin = self.headers.get("Origin")
-        if origin is not None and origin != f"http://{self.headers.get('Host')}":
-            raise _Refused(HTTPStatus.FORBIDDEN, "only the viewer's own page may save")
         if self.headers.get_content_type() != "application/json":
             raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "corrections are sent as JSON")
         try:

@@ -59,7 +59,7 @@ class LazyVolume:
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> I16:
         whole = self._whole
-        return np.asarray(self._stored.array[key]) if whole is None else whole[key]
+        return self._stored.read_part(key) if whole is None else whole[key]
 
     def load(self) -> I16:
         """Every voxel, read once."""
@@ -335,7 +335,7 @@ def _find_lung_box(path: Path, grid: Grid) -> tuple[slice, slice, slice]:
     """Box around the labelled lungs in the stored volume; the whole volume where there are none."""
     whole = tuple(slice(0, size) for size in grid.shape_zyx)
     try:
-        labels = read_nifti(path)
+        labels = read_nifti(path, is_mask=True)
     except (MiliaryError, OSError):
         return whole  # type: ignore[return-value]
     ends = []

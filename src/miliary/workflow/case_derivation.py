@@ -63,8 +63,9 @@ def assess_case_folder(
     from miliary.clinical.recist.criteria import RecistOptions
     from miliary.clinical.registry import assess_case, count_outcomes, resolve_citations
     from miliary.exchange.case.case_file import read_case, read_scans
-    from miliary.exchange.case.case_folder import render_summary, summarize_case
+    from miliary.exchange.case.case_folder import summarize_case
     from miliary.exchange.case.days import count_days
+    from miliary.exchange.case.summary_page import render_summary
     from miliary.model.saved.case_summary import CitationSummary
 
     facts = read_case(folder)

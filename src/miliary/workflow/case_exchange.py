@@ -162,6 +162,8 @@ def _read_any(file: Path) -> tuple[Case, tuple[str, ...]]:
         if file.stat().st_size > _MAX_BYTES:
             raise CaseError(f"{file.name}: is larger than {_MAX_BYTES // 1_000_000} MB; give one patient")
         content = json.loads(file.read_text("utf-8-sig"))
+        # Half of a pair of code units is no text: it could not be written again.
+        json.dumps(content, ensure_ascii=False).encode("utf-8")
     except OSError:
         raise CaseError(f"{file.name}: cannot be read; give a FHIR bundle or a phenopacket") from None
     except (ValueError, RecursionError):

@@ -9,7 +9,8 @@ import pytest
 from scipy import ndimage
 
 from miliary.image.figures.lesion_figure import render_lesions
-from miliary.image.lesions.large_lesions import LesionsFound, find_lesions, list_directions
+from miliary.image.lesions.large_lesions import LesionsFound, find_lesions
+from miliary.image.lesions.rays import list_directions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
 from miliary.model.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet

@@ -251,7 +251,9 @@ def _check_event_holds(drug: Treatment, case: Case, book: RuleBook) -> Iterator[
     """Each recorded event that a label names, with its grade and what was done."""
     for row in _rows_for(drug, "event_hold", book):
         for event in case.adverse_events:
-            if event.term.strip().lower() in row["terms"]:
+            since = days_between(drug.start, event.when)
+            is_before = since is not None and since < 0  # what began before a drug is no effect of it
+            if event.term.strip().lower() in row["terms"] and not is_before:
                 yield _judge_event(row, event, drug, book)
 
 
@@ -287,6 +289,9 @@ def _list_event_rates(drug: Treatment, case: Case, book: RuleBook) -> Iterator[A
     """How often a recorded kind of event was seen elsewhere under this drug."""
     for row in _rows_for(drug, "reaction_rate", book):
         for event in case.adverse_events:
+            since = days_between(drug.start, event.when)
+            if since is not None and since < 0:
+                continue
             for name, share in row["percent"].items():
                 if name.removesuffix("_increased").replace("_", " ") not in event.term.lower().split():
                     continue

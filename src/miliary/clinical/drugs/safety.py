@@ -17,7 +17,6 @@ from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Treatment, days_between, path_of
 from miliary.model.vocabulary import History, Presence, Sex
 
-_ADULT_YEARS = 18
 _STATEMENTS = {
     "contraindicated": "contraindicates the two together",
     "avoid": "says to avoid the two together",
@@ -134,7 +133,8 @@ def _report_no_contraception(drug: Treatment, rows: list[RuleRow], case: Case, b
 def _check_age(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
     """A child under a drug whose doses held here are those of adults."""
     age, name = case.patient.age_years, find_drug(drug, book)
-    if age is None or age >= _ADULT_YEARS or drug.population.lower() == "alcl":
+    adult = book.row("adult_age")
+    if age is None or age >= adult["from_years"] or drug.population.lower() == "alcl":
         return
     doses = [row for row in book.rows("dose") if row["drug"] == name and row["use"] == "advanced"]
     rows = [row for row in book.rows("reproduction") if row["drug"] == name and _speaks_of_children(row)]
@@ -151,7 +151,7 @@ def _check_age(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessme
         value=age,
         inputs=(Input("patient.age_years", age), _name(drug)),
         origin=drug.origin,
-        **book.credit(*(rows or doses)),
+        **book.credit(*(rows or doses), adult),
     )
 
 

@@ -20,7 +20,7 @@ from miliary.clinical.drugs.label_regions import find_label_region
 from miliary.clinical.drugs.safety import check_safety
 from miliary.clinical.genes.drivers import NOT_MUTATIONS, GeneFinding, GeneStatus, find_gene_status
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
-from miliary.model.assessment import Assessment, Input, Severity, Verdict
+from miliary.model.assessment import Assessment, Basis, Input, Severity, Verdict
 from miliary.model.case import Case, Treatment, path_of
 from miliary.model.vocabulary import History, Presence, Sex
 
@@ -117,6 +117,7 @@ def _describe_option(row: RuleRow) -> str:
     """The drugs of an option, with what its text asks for before it and the test it names."""
     conditions = [f"after {' and '.join(row['after'])}"] if row.get("after") else []
     conditions += [str(row["test"])] if row.get("test") else []
+    conditions += ["not compared with a label text"] if row.basis is Basis.UNVERIFIED else []
     return " + ".join(row["drugs"]) + (f" ({'; '.join(conditions)})" if conditions else "")
 
 

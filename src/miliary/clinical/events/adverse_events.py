@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,14 +16,15 @@ from miliary.clinical.labs.lab_ranges import (
     find_range,
     is_before_treatment,
     is_enzyme,
+    load_labs,
 )
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules, list_editions
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
-from miliary.model.case import AdverseEvent, Case, LabResult, path_of
+from miliary.model.case import AdverseEvent, Case, LabResult, days_between, path_of
 from miliary.model.units import convert_value
 from miliary.model.vocabulary import Presence
 
-_ADULT_YEARS = 18
+_N_NEAREST = 3
 _SINGLE_CHARGE = ("potassium", "sodium")
 _NO_RANGE = "the laboratory's range"
 
@@ -73,15 +77,38 @@ def match_term(book: RuleBook, words: str) -> tuple[RuleRow | None, tuple[RuleRo
     candidates : tuple of RuleRow
         Terms that imprecise words may mean; empty where a term was found or nothing is known.
     """
-    wanted = " ".join(words.lower().replace("_", " ").split())
+    wanted = _fold(words)
     for row in book.rows("term"):
-        names = {row["name"].lower(), row.id.replace("_", " "), *row.get("aliases", ())}
-        if wanted in names:
+        if wanted in _list_names(row):
             return row, ()
     for loose in book.rows("loose"):
-        if wanted in loose["words"]:
+        if wanted in map(_fold, loose["words"]):
             return None, tuple(book.row(name) for name in loose["candidates"])
     return None, ()
+
+
+def _fold(words: str) -> str:
+    """In lower case and narrow letters, with single spaces for underscores and hyphens."""
+    return " ".join(re.sub(r"[_\-]", " ", unicodedata.normalize("NFKC", words)).casefold().split())
+
+
+def _list_names(row: RuleRow) -> set[str]:
+    return {_fold(name) for name in (row["name"], row.id, *row.get("aliases", ()))}
+
+
+def list_term_names(book: RuleBook) -> tuple[str, ...]:
+    """Every name of a term, folded.
+
+    Parameters
+    ----------
+    book : RuleBook
+        The rules ``ctcae`` of one edition.
+
+    Returns
+    -------
+    tuple of str
+    """
+    return tuple(dict.fromkeys(name for row in book.rows("term") for name in sorted(_list_names(row))))
 
 
 # --- recorded events ------------------------------------------------------------------------------------
@@ -97,7 +124,9 @@ def _assess_event(case: Case, event: AdverseEvent) -> Assessment:
         return _assess_unmatched(event, book, candidates)
     if event.is_fatal is Presence.PRESENT:
         return _assess_fatal(event, term, book)
-    if term.get("adults_only") and not (case.patient.age_years or 0) >= _ADULT_YEARS:
+    if term.get("adults_only") and not (case.patient.age_years or 0) >= int(
+        find_rules("therapy").row("adult_age")["from_years"]
+    ):
         return _no_grade(event, "the grades of adults are encoded only", Severity.NOTE, edition)
     seen = _observe_event(case, event, term, book)
     grades = find_grades(term, seen.observed, book=book)
@@ -126,7 +155,12 @@ def _assess_unmatched(event: AdverseEvent, book: RuleBook, candidates: Sequence[
             event, f"CTCAE {book.edition}: clinical terms are not encoded", Severity.NOTE, book.edition
         )
     if not candidates:
-        return _no_grade(event, "this is no term that is encoded", Severity.QUERY, book.edition)
+        near = difflib.get_close_matches(_fold(event.term), list_term_names(book), n=12, cutoff=0.0)
+        terms = dict.fromkeys(row["name"] for name in near for row in [match_term(book, name)[0]] if row)
+        nearest = tuple(terms)[:_N_NEAREST]
+        words = f"this is no term that is encoded; nearest are {', '.join(nearest)}"
+        unknown = _no_grade(event, words, Severity.QUERY, book.edition)
+        return replace(unknown, values=nearest, **book.credit(*book.rows("term")[:1]))
     names = " or ".join(row["name"] for row in candidates)
     plain = _no_grade(event, f"it may be {names}", Severity.QUERY, book.edition)
     grade = f"Grade {event.grade}" if event.grade is not None else "The grade"
@@ -167,10 +201,12 @@ def _assess_fatal(event: AdverseEvent, term: RuleRow, book: RuleBook) -> Assessm
 def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBook) -> _GradeBasis:
     facts = {name: state is Presence.PRESENT for name, state in event.facts.items() if state.is_known}
     severities = _severities(event.symptomatic, event.symptom_severity)
-    lab = next((lab for lab in case.labs if lab.id == event.lab), None) if event.lab else None
+    lab = _find_lab(case, event, term, book)
     if lab is not None and lab.analyte in term.get("analytes", ()):
         seen = _observe_lab(case, lab, term, book)
-        return replace(seen, observed=replace(seen.observed, severities=severities, facts=facts))
+        return replace(
+            seen, observed=replace(seen.observed, severities=severities, facts=facts, is_event=not event.lab)
+        )
     inputs = [
         Input(path_of("adverse_events", event.id, f"facts.{name}"), there) for name, there in facts.items()
     ]
@@ -179,6 +215,8 @@ def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBoo
     measure = term.get("measure", "")
     if measure:
         value = getattr(event, measure, None)
+        if value is not None and term.id == "weight_loss":
+            value = -value  # a loss is a change below zero
         inputs.append(Input(path_of("adverse_events", event.id, measure), value))
     if value is None and (measure or term.get("analytes")):
         missing.append({"bsa_percent": "body surface"}.get(measure, measure.replace("_", " ")) or "the value")
@@ -187,6 +225,36 @@ def _observe_event(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBoo
         tuple(inputs),
         tuple(missing),
     )
+
+
+def _find_lab(case: Case, event: AdverseEvent, term: RuleRow, book: RuleBook) -> LabResult | None:
+    """The value that an event names; else the one that gives the highest grade while the event lasted.
+
+    A value counts from a few days before the event to its end, or to a few days after its start where the end
+    is not stated. An event without a time takes the only value there is of its analyte.
+    """
+    if event.lab:
+        return next((lab for lab in case.labs if lab.id == event.lab), None)
+    same = [lab for lab in case.labs if lab.analyte in term.get("analytes", ()) and lab.value is not None]
+    values = [lab for lab in same if not is_before_treatment(case, lab) or not drugs(case)]
+    if not event.when.is_known:
+        return values[0] if len(values) == 1 else None
+    window = int(load_labs().row("event_window_days")["value"])
+    near = [lab for lab in values if _is_within(event, lab, window)]
+
+    def grade_at_least(lab: LabResult) -> int:
+        observed = _observe_lab(case, lab, term, book).observed
+        return min(find_grades(term, observed, book=book).possible, default=0)
+
+    return max(near, key=grade_at_least, default=None)
+
+
+def _is_within(event: AdverseEvent, lab: LabResult, window: int) -> bool:
+    since = days_between(event.when, lab.when)
+    left = days_between(lab.when, event.end) if event.end.is_known else None
+    if since is None or since < -window:
+        return False
+    return left >= 0 if left is not None else since <= window
 
 
 def _severities(symptomatic: Presence, severity: str) -> tuple[str, ...]:
@@ -270,19 +338,33 @@ def assess_lab_grades(case: Case, *, edition: str = "") -> Iterator[Assessment]:
     """
     book = find_rules("ctcae", edition=edition)
     for lab in case.labs:
-        for term in book.rows("term"):
-            if lab.analyte in term.get("analytes", ()) and lab.value is not None:
-                seen = _observe_lab(case, lab, term, book)
-                grades = find_grades(term, seen.observed, book=book)
-                if grades.possible != (0,) and _is_worth_stating(lab, seen, grades):
-                    yield _judge_lab(lab, term, seen, grades, book)
-                elif grades.possible != (0,):
-                    yield _cannot_grade(lab, term, seen, book)
+        terms = [term for term in book.rows("term") if lab.analyte in term.get("analytes", ())]
+        open_terms = []
+        for term in terms if lab.value is not None else ():
+            seen = _observe_lab(case, lab, term, book)
+            grades = find_grades(term, seen.observed, book=book)
+            if grades.possible == (0,) or _is_of_other_side(term, seen, grades):
+                continue
+            if _is_worth_stating(lab, seen, grades):
+                yield _judge_lab(lab, term, seen, grades, book)
+            else:
+                open_terms.append((term, seen))
+        if open_terms:
+            yield _cannot_grade(lab, open_terms, book)
 
 
-def _cannot_grade(lab: LabResult, term: RuleRow, seen: _GradeBasis, book: RuleBook) -> Assessment:
+def _is_of_other_side(term: RuleRow, seen: _GradeBasis, grades: PossibleGrades) -> bool:
+    """Whether only the limit on the other side is known, so that nothing speaks for this term."""
+    known = seen.observed
+    own, other = (known.uln, known.lln) if term.get("direction") == "high" else (known.lln, known.uln)
+    return own is None and other is not None and 0 in grades.possible
+
+
+def _cannot_grade(lab: LabResult, terms: Sequence[tuple[RuleRow, _GradeBasis]], book: RuleBook) -> Assessment:
     """A value that may or may not be abnormal, with what is missing to tell."""
-    reason = f"not stated: {', '.join(seen.missing)}"
+    missing = dict.fromkeys(word for _, seen in terms for word in seen.missing)
+    reason = f"not stated: {', '.join(missing)}"
+    names = " or ".join(str(term["name"]) for term, _ in terms)
     return Assessment(
         rule_id="ctcae.lab_not_graded",
         title="Grade of a laboratory value",
@@ -290,12 +372,12 @@ def _cannot_grade(lab: LabResult, term: RuleRow, seen: _GradeBasis, book: RuleBo
         severity=Severity.INFO,
         statement=(
             f"{lab.analyte.replace('_', ' ')} {lab.comparator}{lab.value:g} {lab.unit} cannot be graded as "
-            f"{term['name']} by CTCAE {book.edition}, because it is {reason}."
+            f"{names} by CTCAE {book.edition}, because it is {reason}."
         ),
         reason=reason,
-        inputs=seen.inputs,
+        inputs=terms[0][1].inputs,
         origin=lab.origin,
-        **book.credit(term),
+        **book.credit(*(term for term, _ in terms)),
     )
 
 

@@ -322,6 +322,13 @@ def _assess_gene(finding: GeneFinding, case: Case, book: RuleBook) -> Assessment
     }.get(status, Verdict.NOT_ASSESSABLE)
     words = status.value.replace("_", " ")
     found = f" ({', '.join(finding.alterations)})" if finding.alterations else ""
+    positive = [item for item in finding.evidence if item.result is Result.POSITIVE]
+    if positive and all(item.method == "ihc" for item in positive):
+        # A stain shows the protein; which change of the gene made it was not seen.
+        found = " by immunohistochemistry alone (protein; "
+        found += (
+            "no fusion was shown)" if "fusion" in finding.alterations else "no change of the gene was shown)"
+        )
     reason = finding.reason or ("" if verdict is not Verdict.NOT_ASSESSABLE else words)
     return Assessment(
         f"drivers.gene.{gene.lower()}",

@@ -16,6 +16,17 @@ _THREE_LETTERS = (
     | {"his": "H", "ile": "I", "leu": "L", "lys": "K", "met": "M", "phe": "F", "pro": "P", "ser": "S"}
     | {"thr": "T", "trp": "W", "tyr": "Y", "val": "V", "ter": "*"}
 )
+_JAPANESE = {
+    **dict.fromkeys(("エクソン", "エキソン"), "exon"),
+    **dict.fromkeys(("点突然変異", "変異"), "mutation"),
+    **dict.fromkeys(("融合", "転座", "再構成"), "fusion"),
+    **dict.fromkeys(("過剰発現", "高発現"), "overexpression"),
+    "増幅": "amplification",
+    "欠失": "del",
+    "挿入": "ins",
+    "スキッピング": "skipping",
+    "遺伝子": "",
+}
 _PROTEIN = re.compile(r"(?<![A-Z0-9])([A-Z])(\d+)(?:_([A-Z])(\d+))?(DELINS|DEL|INS|DUP|>)?([A-Z*]*)")
 _DNA = re.compile(r"C\.(\d+)(?:_(\d+))?(?:[ACGT]+)?(DELINS|DEL|INS|DUP)([ACGT]*)")
 _SPLICE_MET = re.compile(r"C\.(3028[+ACGT]|2888-|3028_|28\d\d(-\d+)?_)")
@@ -43,8 +54,10 @@ def read_variants(text: str, gene: str) -> tuple[str, ...]:
 
 
 def _read_variant(text: str, gene: str) -> str:
+    for japanese, english in _JAPANESE.items():
+        text = text.replace(japanese, english)
     plain = text.lower().replace(" ", "")
-    if re.search(rf"\w-{gene.lower()}\b", plain):
+    if re.search(rf"\w[-/]{gene.lower()}\d*\b", plain):
         return "fusion"
     for row in find_rules("variants").rows("alteration"):
         if any(word in plain for word in row["words"]):

@@ -13,11 +13,12 @@ from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.clinical.tnm.separate_nodules import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
+from miliary.model.lesion import LesionAttenuation
 from miliary.model.pattern import PatternLabel
 from miliary.model.vocabulary import Origin, Presence, Side
 
 if TYPE_CHECKING:
-    from miliary.model.saved.scan_summary import ScanSummary
+    from miliary.model.saved.scan_summary import LesionSummary, ScanSummary
 
 
 @dataclass(frozen=True)
@@ -201,16 +202,30 @@ def _list_definitions(pair: _Pair) -> Iterator[Assessment]:
 
 def _describe_lesions(staging: Staging, pair: _Pair) -> Iterator[Assessment]:
     """The largest lesion measured beside what the case says of the primary: size, side and lobe."""
-    largest = max(pair.scan.lesions, key=lambda lesion: lesion.long_axis_mm or 0.0, default=None)
+    largest = max(pair.scan.lesions, key=lambda x: (_solid_mm(x), x.long_axis_mm or 0.0), default=None)
     if largest is None or largest.long_axis_mm is None:
         return
-    size = largest.long_axis_mm
+    total, size = largest.long_axis_mm, _solid_mm(largest)
+    is_solid = largest.attenuation in (None, LesionAttenuation.SOLID)
+    axis = "long_axis_mm" if is_solid else "solid_axis_mm"
     lobe = None if largest.lobe is None else largest.lobe.value
     place = lobe or f"{largest.side} lung"
     what = "cavitary lesion" if largest.is_cavitary else "lesion"
-    measured = (Input(path_of("studies", pair.study.id, "result.lesions.long_axis_mm"), size),)
-    told = f"{pair.study.id}: {what} of {size:.1f} mm measured, {place}"
-    if staging.size_mm is None:
+    measured = (Input(path_of("studies", pair.study.id, f"result.lesions.{axis}"), size),)
+    told = f"{pair.study.id}: {what} of {total:.1f} mm measured, {place}"
+    if not is_solid:
+        told += f", its solid part {size:.1f} mm, which makes the T category"
+    if size <= 0.0:
+        yield _assessment(
+            pair,
+            "lesion_size",
+            "bridge.proposed_size",
+            f"{pair.study.id}: {what} of {total:.1f} mm measured, {place}: ground glass, no solid part.",
+            Verdict.NOT_ASSESSABLE,
+            inputs=measured,
+            reason="the T category goes by the solid part, and none was found",
+        )
+    elif staging.size_mm is None:
         statement = f"{told}; no size of a primary is stated, this may be it."
         yield _assessment(
             pair, "lesion_size", "bridge.proposed_size", statement, Verdict.MET, inputs=measured, value=size
@@ -229,6 +244,12 @@ def _describe_lesions(staging: Staging, pair: _Pair) -> Iterator[Assessment]:
         where = (Input("staging.lobe" if recorded.isupper() else "staging.side", recorded),)
         differs = found != recorded
         yield _lesion_conflict(pair, "lesion_place_conflict", "place", statement, where, differs=differs)
+
+
+def _solid_mm(lesion: LesionSummary) -> float:
+    """Diameter of what is solid [mm]; of the whole in a result from before it was measured."""
+    axis = lesion.long_axis_mm if lesion.solid_axis_mm is None else lesion.solid_axis_mm
+    return axis or 0.0
 
 
 def _lesion_conflict(

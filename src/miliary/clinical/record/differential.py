@@ -15,10 +15,11 @@ from typing import NamedTuple
 from miliary.clinical.findings import FindingState, applies, look_up
 from miliary.clinical.miliary.definition import best_described_study
 from miliary.clinical.record.microbiology_words import find_test, find_test_row
+from miliary.clinical.record.next_tests import list_open_tests
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, MicrobiologyResult, path_of
-from miliary.model.vocabulary import Distribution, Finding, Modality, Presence, Result
+from miliary.model.vocabulary import Distribution, Finding, History, Modality, Presence, Result
 
 LABEL = "expert-ordinal, not validated"
 _IGRA = {"igra": "", "igra_quantiferon": "quantiferon", "igra_tspot": "t_spot"}
@@ -92,7 +93,11 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     """
     book = rules or find_rules("differential")
     frequencies = tuple(_list_frequencies(case, book))
-    tuberculosis = (*_check_tuberculosis(case, book), *_describe_detection(case, book))
+    tuberculosis = (
+        *_check_tuberculosis(case, book),
+        *_describe_negative_after_bcg(case, book),
+        *_describe_detection(case, book),
+    )
     ranked = rank_diagnoses(case, book)
     is_described = best_described_study(case) is not None or case.has_claim("miliary")
     if not is_described and not is_described_on_radiograph(case):
@@ -315,7 +320,8 @@ def _assess_diagnosis(
     parts += [f"proved by: {', '.join(cause.proof)}"] if cause.proof else []
     parts += [f"not stated: {', '.join(missing)}"] if missing and not is_settled else []
     # Where tissue or culture has settled the question no further test is named for it.
-    parts += [] if is_settled else [f"next test named by the sources: {cause.row['next_test']}"]
+    tests = () if is_settled else list_open_tests(cause.row, case, book)
+    parts += [f"next test named by the sources: {', '.join(tests)}"] if tests else []
     return Assessment(
         f"differential.{cause.id}",
         str(cause.row["name"]),
@@ -373,6 +379,30 @@ def _describe_inseparable(case: Case, book: RuleBook) -> Iterator[Assessment]:
         inputs=(*found.facts, Input(f"history.{history}", "present")),
         origin=case.origin,
         **book.credit(row),
+    )
+
+
+def _describe_negative_after_bcg(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """A negative mycobacterial test after BCG instillations, which excludes no disease caused by BCG."""
+    names = book.row("tb_complex_positive_after_bcg")["tests"]
+    tests = [t for t in case.microbiology if find_test(t.test) in names and t.result is Result.NEGATIVE]
+    if not tests or case.past(History.BCG_INSTILLATION) is not Presence.PRESENT:
+        return
+    yield Assessment(
+        "differential.negative_after_bcg",
+        "Negative mycobacterial tests after BCG",
+        Verdict.NOT_ASSESSABLE,
+        Severity.NOTE,
+        f"After instillation of BCG {', '.join(t.test for t in tests)} "
+        f"{'is' if len(tests) == 1 else 'are'} negative: that does not exclude a disease caused by BCG, "
+        "in which mycobacteria have only rarely been cultured.",
+        "a negative culture does not decide it",
+        inputs=(
+            Input(f"history.{History.BCG_INSTILLATION.value}", "present"),
+            *(Input(path_of("microbiology", t.id, "result"), t.result.value) for t in tests),
+        ),
+        origin=case.origin,
+        **book.credit("bcg_hypersensitivity"),
     )
 
 

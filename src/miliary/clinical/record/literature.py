@@ -9,6 +9,7 @@ from miliary.clinical.genes.drivers import GeneStatus, find_gene_status
 from miliary.clinical.miliary.definition import best_described_study
 from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.record.microbiology_words import find_test
+from miliary.clinical.record.tumor import may_have_lung_cancer
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.clinical.tnm.separate_nodules import nodule_places
 from miliary.clinical.tnm.site_words import canonical_site
@@ -58,9 +59,14 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
         return ()
     return (
         *_list_similar_reports(case, book),
-        *_compare_survival(case, book),
+        *(_compare_survival(case, book) if _is_survival_asked(case) else ()),
         *_weigh_bone_seeding(case, book),
     )
+
+
+def _is_survival_asked(case: Case) -> bool:
+    """Whether the survival of lung cancer has anything to do with this patient."""
+    return may_have_lung_cancer(case) or case.has_claim("poor_survival_of_miliary")
 
 
 def find_similar_reports(case: Case, rules: RuleBook | None = None) -> tuple[SimilarReport, ...]:

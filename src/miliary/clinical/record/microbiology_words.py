@@ -7,6 +7,13 @@ from functools import cache
 from miliary.clinical.record.diagnosis_words import fold_words, list_names
 from miliary.clinical.rulebook import RuleRow, find_rules
 
+# Where a test was taken from; its name is the same without it.
+_MATERIAL_WORDS = """
+sputum blood serum urine urinary bal balf lavage bronchial csf pleural fluid gastric aspirate tissue biopsy
+plasma wash washing 喀痰 血清 尿 胃液 髄液
+"""
+_MATERIALS = frozenset(_MATERIAL_WORDS.split())
+
 
 def find_test(name: str) -> str:
     """The rules' word for a test.
@@ -22,7 +29,11 @@ def find_test(name: str) -> str:
         Id of the table ``test`` of ``rules/words``, as in ``tb_naat``; empty where the name is not known,
         and then no rule reads the test.
     """
-    return _list_test_names().get(_fold_test(name), "")
+    known, folded = _list_test_names(), _fold_test(name)
+    if folded in known:
+        return known[folded]
+    words = [word for word in folded.split() if word not in _MATERIALS]
+    return known.get(" ".join(words), "")
 
 
 def _fold_test(name: str) -> str:

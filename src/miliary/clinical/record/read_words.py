@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from miliary.clinical.record.controlled_words import find_nearest, list_unknown
 from miliary.clinical.record.diagnosis_words import DiagnosisStatus, list_names, read_diagnosis
 from miliary.clinical.record.microbiology_words import find_test, list_test_names
-from miliary.clinical.record.tumor import list_other_proof
+from miliary.clinical.record.tumor import list_other_proof, may_have_lung_cancer
 from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, MicrobiologyResult, Specimen, path_of
-
-_N_NEAREST = 3
 
 
 def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
@@ -34,21 +32,22 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     return (
         *(query for specimen in case.specimens for query in _ask_diagnosis(specimen, book)),
         *(_ask_test(test, book) for test in case.microbiology if test.test and not find_test(test.test)),
+        *_ask_words(case),
         *_explain_no_stage(case, book),
     )
 
 
 def _explain_no_stage(case: Case, book: RuleBook) -> Iterator[Assessment]:
-    """Why no stage of lung cancer is derived, where tissue or culture proves another cause."""
+    """Why no stage of lung cancer is derived, where none is on record or another cause is proved."""
     proof = list_other_proof(case)
-    if proof:
+    if proof or not may_have_lung_cancer(case):
+        lead = "tissue or culture proves another cause, and " if proof else ""
         yield Assessment(
             "words.no_lung_stage",
             "Stage of lung cancer",
             Verdict.NOT_ASSESSABLE,
             Severity.INFO,
-            "No stage of lung cancer is derived: tissue or culture proves another cause, and no lung cancer "
-            "is on record.",
+            f"No stage of lung cancer is derived: {lead}no lung cancer is on record.",
             "no lung cancer is on record",
             inputs=proof,
             origin=case.origin,
@@ -56,21 +55,25 @@ def _explain_no_stage(case: Case, book: RuleBook) -> Iterator[Assessment]:
         )
 
 
-def find_nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """The known words most like an unknown one.
-
-    Parameters
-    ----------
-    word : str
-    known : iterable of str
-        The whole list.
-
-    Returns
-    -------
-    tuple of str
-        At most three, the nearest first; there is always one, however far.
-    """
-    return tuple(difflib.get_close_matches(word.casefold(), list(known), n=_N_NEAREST, cutoff=0.0))
+def _ask_words(case: Case) -> Iterator[Assessment]:
+    """One query for all unknown words of one list."""
+    book = find_rules("vocabulary")
+    for name, words in list_unknown(case).items():
+        listed = "; ".join(
+            f"{item.word!r} (nearest known: {', '.join(item.nearest)})" for item in dict.fromkeys(words)
+        )
+        yield Assessment(
+            f"words.unknown_{name.replace(' ', '_')}",
+            f"Words for: {name}",
+            Verdict.NOT_ASSESSABLE,
+            Severity.QUERY,
+            f"Not known as {name}, so that no rule reads it: {listed}.",
+            "not known: " + ", ".join(dict.fromkeys(item.word for item in words)),
+            values=tuple(dict.fromkeys(item.word for item in words)),
+            inputs=tuple(item.fact for item in words),
+            origin=case.origin,
+            **book.credit(*book.rows("word")[:1]),
+        )
 
 
 def _ask_diagnosis(specimen: Specimen, book: RuleBook) -> Iterator[Assessment]:

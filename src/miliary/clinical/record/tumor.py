@@ -43,6 +43,31 @@ def has_tumor(case: Case) -> bool:
     )
 
 
+def may_have_lung_cancer(case: Case) -> bool:
+    """Whether anything on record says, or leaves open, that the patient has a lung cancer to be staged.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    bool
+        True for any fact of a stage, a tumor of the lung or of no named organ in tissue (confirmed or
+        suspected), a lesion, a response, a gene test or stain, a lung cancer in the history, or a claim of a
+        tumor. A tumor elsewhere, or none at all, is nothing to stage here.
+    """
+    tumors = (*find_entities("lung_tumor"), *find_entities("tumor"))
+    statuses = (DiagnosisStatus.CONFIRMED, DiagnosisStatus.SUSPECTED)
+    return (
+        case.staging != Staging()
+        or any(any(list_specimens(case, tumors, status)) for status in statuses)
+        or case.past(History.MALIGNANCY_LUNG) is Presence.PRESENT
+        or bool(case.molecular or case.immunostains or case.lesions or case.responses)
+        or any("tumor" in claim.kind or claim.kind == "driver_rearranged" for claim in case.claims)
+    )
+
+
 def list_other_proof(case: Case) -> tuple[Input, ...]:
     """Tissue or culture that explains a record which says nothing of a lung cancer.
 

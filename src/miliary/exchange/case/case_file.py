@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -16,20 +14,28 @@ from typing import Any
 import yaml
 
 from miliary.errors import CaseError, OutputError
-from miliary.exchange.case.decode import Decoder, Problem, suggest
+from miliary.exchange.case.decode import Decoder, Problem, TooManyProblemsError, suggest
+from miliary.exchange.case.lab_table import LAB_COLUMNS, decode_lab_table
+from miliary.exchange.case.record_words import (
+    find_analyte_word,
+    find_nearest_words,
+    find_unit,
+    find_word,
+    fold_word,
+    list_meanings,
+    load_record_words,
+    spell_words,
+)
 from miliary.model.case import Case, LabResult
 from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
 
 CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
-LAB_COLUMNS = (
-    *("analyte", "value", "unit", "when", "low", "high", "comparator", "change", "material", "method"),
-    *("is_baseline", "is_symptomatic", "id"),
-)
-_MAX_BYTES = 8_000_000
-_TEXT_COLUMNS = frozenset({"id", "analyte", "unit", "comparator", "change", "material", "method"})
-_GENE_TARGETS = frozenset({"PD-L1", "AMYLASE", "TRK", "PAN-TRK", "P40", "NAPSIN A", "CK7", "CK5/6", "SOX10"})
-_NUMBER = re.compile(r"([<>])?\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\Z")
+_MAX_BYTES = 2_000_000
+# A case has lists within records within lists; brackets deeper than this are none.
+_DEEPEST = 40
+_LONGEST_LINE = 400
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _SECTIONS = ("studies", "lesions", "specimens", "immunostains", "molecular", "microbiology", "labs")
 _MORE_SECTIONS = ("treatments", "adverse_events", "responses", "claims")
 
@@ -73,10 +79,16 @@ def inspect_case(path: str | Path) -> tuple[Case | None, tuple[str, ...]]:
     labs_file = file.with_name(LABS_NAME)
     if file.name == CASE_NAME and labs_file.exists():
         labs_decoder = Decoder()
-        labs = _decode_labs(_read_text(labs_file), labs_decoder)
+        labs = _decode_labs(_read_lab_text(labs_file), labs_decoder)
         problems += [_describe(LABS_NAME, problem) for problem in sorted(labs_decoder.problems)]
         if case is not None:
             case = replace(case, labs=(*case.labs, *(replace(lab, origin=case.origin) for lab in labs)))
+    elif file.name == CASE_NAME:
+        problems += [
+            f"{name}: a spreadsheet is not read; save its sheet as {LABS_NAME} (CSV UTF-8)"
+            for name in ("labs.xlsx", "labs.xls", "labs.ods")
+            if file.with_name(name).exists()
+        ]
     if case is not None:
         checker = Decoder(lines=decoder.lines)
         _check_references(case, checker)
@@ -197,17 +209,51 @@ def _read_text(file: Path) -> str:
         raise CaseError(f"{file.name}: cannot be read ({(error.strerror or 'error').lower()})") from None
 
 
+def _read_lab_text(file: Path) -> str:
+    """A table in UTF-8, or in what spreadsheets and Japanese hospitals write: UTF-16, Shift_JIS."""
+    try:
+        return _read_text(file)
+    except CaseError:
+        content = file.read_bytes()[:_MAX_BYTES]
+        for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("cp932",):
+            try:
+                text = content.decode(encoding)
+            except UnicodeDecodeError:
+                break
+            if encoding == "utf-16" or re.search("[\u3040-\u30ff\u4e00-\u9fff]", text):
+                return text
+        raise
+
+
 def _describe(name: str, problem: Problem) -> str:
     place = f"{name} line {problem.line}" if problem.line else name
-    return f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+    line = f"{place}: " + (f"{problem.path}: " if problem.path else "") + problem.message
+    # What is quoted of a file may hold line ends, and half characters that no terminal takes.
+    plain = " ".join(line.encode("utf-8", "replace").decode("utf-8").split())
+    return plain if len(plain) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]}..."
+
+
+def _find_unusual(text: str) -> Problem | None:
+    """What YAML allows and a case never holds; looked for before a tree is built that may be huge."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        line = token.start_mark.line + 1
+        depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+        if depth > _DEEPEST:
+            return Problem(line, "", "brackets within brackets, too deep for a case")
+        if isinstance(token, yaml.ScalarToken) and _HALF_CHARACTER.search(token.value):
+            return Problem(line, "", "holds half a character (\\ud800 to \\udfff)")
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+            return Problem(line, "", "anchors and aliases (& and *) are not used here")
+    return None
 
 
 def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
-                decoder.note(token.start_mark.line + 1, "", "anchors and aliases (& and *) are not used here")
-                return None
+        if problem := _find_unusual(text):
+            decoder.note(*problem)
+            return None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -220,7 +266,10 @@ def _decode_yaml(text: str, decoder: Decoder) -> Case | None:
         decoder.note(1, "", "is empty; start a case with 'miliary case new'")
         return None
     _drop_version(node, decoder)
-    case: Case | None = decoder.decode(node, Case)
+    try:
+        case: Case | None = decoder.decode(node, Case)
+    except TooManyProblemsError:
+        return None
     return case and _normalize(case)
 
 
@@ -250,85 +299,42 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 
 def _normalize(case: Case) -> Case:
-    """One spelling for units and gene symbols."""
+    """One spelling for units, gene symbols and the words of fields that have a list."""
+    case = spell_words(case)
     return replace(
         case,
-        labs=tuple(replace(lab, unit=_unit_word(lab.unit)) for lab in case.labs),
-        treatments=tuple(replace(t, unit=_unit_word(t.unit)) for t in case.treatments),
+        labs=tuple(
+            replace(lab, unit=find_unit(lab.unit), analyte=find_analyte_word(lab.analyte, ANALYTES))
+            for lab in case.labs
+        ),
+        treatments=tuple(replace(t, unit=find_unit(t.unit)) for t in case.treatments),
         molecular=tuple(
             replace(report, genes=tuple(replace(g, gene=_gene_word(g.gene)) for g in report.genes))
             for report in case.molecular
         ),
-        immunostains=tuple(replace(stain, target=_gene_word(stain.target)) for stain in case.immunostains),
+        immunostains=tuple(replace(s, target=_stain_word(s.target)) for s in case.immunostains),
     )
-
-
-def _unit_word(unit: str) -> str:
-    return UNIT_SPELLINGS.get(unit, unit)
 
 
 def _gene_word(symbol: str) -> str:
     return GENE_ALIASES.get(symbol.upper(), symbol)
 
 
+def _stain_word(target: str) -> str:
+    stain = find_word("stain", target)
+    return stain if stain and target not in GENES else _gene_word(target)
+
+
 def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
     """Rows of `labs.csv`; the line of a problem is that of the row."""
-    reader = csv.DictReader(io.StringIO(text))
     try:
-        return _decode_rows(reader, decoder)
-    except csv.Error as error:
-        decoder.note(reader.line_num, "", f"not a table of comma-separated values ({error})")
+        found = decode_lab_table(text, decoder)
+    except TooManyProblemsError:
         return ()
-
-
-def _decode_rows(reader: csv.DictReader[str], decoder: Decoder) -> tuple[LabResult, ...]:
-    unknown = [name for name in reader.fieldnames or () if name not in LAB_COLUMNS]
-    for name in unknown:
-        decoder.note(1, name, f"no such column; {suggest(name, LAB_COLUMNS)}")
-    if "analyte" not in (reader.fieldnames or ()):
-        decoder.note(1, "analyte", "this column is needed")
-    if decoder.problems:
-        return ()
-    labs = []
-    for number, row in enumerate(reader, start=1):
-        if None in row or None in row.values():
-            decoder.note(reader.line_num, "", "has more or fewer cells than the heading")
-        elif all(cell.strip() == name for name, cell in row.items()):
-            continue  # the heading again, as in tables that were joined end to end
-        elif any(cell.strip() for cell in row.values()):
-            labs.append(_decode_lab(row, number, reader.line_num, decoder))
-    found = tuple(lab for lab in labs if lab is not None)
     for lab in found:
         decoder.lines[f"labs[{lab.id}]"] = decoder.lines.get(f"labs[{lab.id}]", 0)
     _check_labs(found, decoder)
-    return tuple(replace(lab, unit=_unit_word(lab.unit)) for lab in found)
-
-
-def _decode_lab(row: Mapping[str, str], number: int, line: int, decoder: Decoder) -> LabResult | None:
-    cells = {name: " ".join(cell.split()) for name, cell in row.items() if cell.strip()}
-    before = len(decoder.problems)
-    value = cells.pop("value", "")
-    if value:
-        match = _NUMBER.match(value)
-        if match is None:
-            decoder.note(line, "value", f"expected a number, found {value[:40]!r}")
-        else:
-            cells["value"] = match[2]
-            if match[1]:
-                cells["comparator"] = match[1]
-    cells.setdefault("id", f"labs-csv-{number}")
-    scalars = {
-        name: yaml.ScalarNode("tag:yaml.org,2002:str", cell, yaml.Mark("", 0, line - 1, 0, None, 0))
-        for name, cell in cells.items()
-    }
-    start = yaml.Mark("", 0, line - 1, 0, None, 0)
-    node = yaml.MappingNode(
-        "tag:yaml.org,2002:map",
-        [(yaml.ScalarNode("tag:yaml.org,2002:str", name, start), scalar) for name, scalar in scalars.items()],
-        start,
-    )
-    lab: LabResult | None = decoder.decode(node, LabResult, path=f"labs[{cells['id']}]")
-    return lab if len(decoder.problems) == before else None
+    return found
 
 
 def _check_references(case: Case, decoder: Decoder) -> None:
@@ -399,7 +405,7 @@ def _check_genes(case: Case, decoder: Decoder) -> None:
         for gene_number, gene in enumerate(report.genes, start=1):
             _check_gene(gene.gene, f"molecular[{number}].genes[{gene_number}].gene", decoder)
     for number, stain in enumerate(case.immunostains, start=1):
-        if stain.target.upper() not in _GENE_TARGETS:
+        if not find_word("stain", stain.target):
             _check_gene(stain.target, f"immunostains[{number}].target", decoder)
 
 
@@ -421,14 +427,27 @@ def _check_labs(labs: Iterable[LabResult], decoder: Decoder) -> None:
         if not path:
             continue  # from labs.csv, where it was checked with its line
         _check_unit(lab.unit, f"{path}.unit", decoder)
-        if lab.analyte not in ANALYTES:
-            advice = suggest(lab.analyte, ANALYTES)
-            if advice.startswith("did you mean") or not re.match(r"[a-z][a-z0-9_]*\Z", lab.analyte):
+        if meanings := list_meanings(lab.analyte):
+            both = " or ".join(meanings)
+            _note(decoder, f"{path}.analyte", f"{lab.analyte!r} may be {both}; write which")
+        elif lab.analyte not in ANALYTES:
+            advice = _advise_analyte(lab.analyte)
+            if advice.startswith("did you mean") or not re.match(r"[^\W\d_]\w*\Z", lab.analyte):
                 _note(decoder, f"{path}.analyte", f"{lab.analyte!r} is not known here; {advice}")
         if lab.low is not None and lab.high is not None and lab.low > lab.high:
             _note(decoder, f"{path}.low", f"the range {lab.low:g} to {lab.high:g} is upside down")
         if lab.comparator not in ("", "<", ">"):
             _note(decoder, f"{path}.comparator", f"{lab.comparator!r}: write < or >, or leave it out")
+
+
+def _advise_analyte(name: str) -> str:
+    near = find_nearest_words("analyte", name, ()) if len(name) > 3 else ()
+    advice = suggest(name, ANALYTES)
+    if advice.startswith("did you mean") or not near:
+        return advice
+    spellings = {fold_word(word) for word in load_record_words()["analyte"].get(near[0], ())}
+    is_slip = difflib.get_close_matches(fold_word(name), spellings, n=1, cutoff=0.8)
+    return f"did you mean '{near[0]}'?" if is_slip else advice
 
 
 def _check_unit(unit: str, path: str, decoder: Decoder) -> None:

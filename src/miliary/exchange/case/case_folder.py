@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,10 @@ from miliary.exchange.folders.atomic_folder import replacing_folder
 from miliary.exchange.folders.ct_store import write_json
 from miliary.exchange.folders.kinds import CASE_NAME, RADIOGRAPHS_NAME
 from miliary.exchange.folders.study_file import write_study_file
-from miliary.model.assessment import Assessment, Basis, Severity, Verdict
+from miliary.model.assessment import Assessment
 from miliary.model.case import Case
 from miliary.model.saved.case_summary import CaseSummary, CitationSummary, OutcomeCounts
 from miliary.model.saved.codec import plain, to_json
-
-_HEADINGS = {
-    Severity.ERROR: "Errors",
-    Severity.QUERY: "Queries",
-    Severity.NOTE: "Notes",
-}
-_DISCLAIMER = "States and cites for a reader who decides; no medical device, no advice."
 
 
 def summarize_case(
@@ -105,38 +98,3 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def render_summary(
-    case: Case, assessments: Sequence[Assessment], sources: Mapping[str, CitationSummary]
-) -> str:
-    """The assessments as a Markdown page: by severity, then results, then what cannot be told."""
-    lines = [f"# {case.title or case.id}", "", f"Facts: {case.origin.value}. {_DISCLAIMER}", ""]
-    for severity, heading in _HEADINGS.items():
-        lines += _section(heading, (a for a in assessments if a.severity is severity), sources)
-    calm = [a for a in assessments if a.severity is Severity.INFO]
-    lines += _section("Results", (a for a in calm if a.verdict is Verdict.MET), sources)
-    lines += _section("Cannot be told", (a for a in calm if a.verdict is Verdict.NOT_ASSESSABLE), sources)
-    n_quiet = sum(a.verdict is Verdict.NOT_MET for a in calm)
-    lines += [f"{n_quiet} further checks found nothing to raise; they are in `case.json`.", ""]
-    return "\n".join(lines)
-
-
-def _section(
-    title: str, found: Iterable[Assessment], sources: Mapping[str, CitationSummary]
-) -> Iterator[str]:
-    items = list(found)
-    if items:
-        yield from (f"## {title} ({len(items)})", "")
-        yield from (_line(assessment, sources) for assessment in items)
-        yield ""
-
-
-def _line(assessment: Assessment, sources: Mapping[str, CitationSummary]) -> str:
-    missing = assessment.reason.rstrip(".")
-    is_said = missing.removeprefix("not stated: ") in assessment.statement
-    reason = f" Cannot be told: {missing}." if missing and not is_said else ""
-    cited = "; ".join(sources[name].text for name in assessment.citations if name in sources)
-    basis = "" if assessment.basis is Basis.READ else f", {assessment.basis.value}"
-    as_of = f", as of {assessment.as_of.isoformat()}" if assessment.as_of else ""
-    return f"- {assessment.statement}{reason} [{assessment.rule_id}: {cited or 'own check'}{basis}{as_of}]"

@@ -10,6 +10,7 @@ import math
 import re
 import types
 import typing
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,14 +19,26 @@ from typing import Any
 
 import yaml
 
+from miliary.exchange.case.record_words import find_field, find_nearest_words, find_word
 from miliary.model import case as nouns
 from miliary.model.case import When
 from miliary.model.vocabulary import Presence
 
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})\Z")
-_DAY = re.compile(r"day\s+(-?\d{1,6})\Z", re.IGNORECASE)
-_YES = {"yes": Presence.PRESENT, "true": Presence.PRESENT, "no": Presence.ABSENT, "false": Presence.ABSENT}
-_NOT_STATED = frozenset({"unknown", "not_known", "not_reported", "not_given"})
+_DAY = re.compile(r"(?:day\s*|d\+?(?=\d))([-+]?\d{1,6})\Z", re.IGNORECASE)
+# Dates in other spellings that can be read in one way only: the year or the month's name says which is which.
+_YEAR_FIRST = re.compile(
+    r"(\d{4})\s*[/.年]\s*(\d{1,2})\s*[/.月]\s*(\d{1,2})\s*日?(?:\s+\d{1,2}:\d{2}(?::\d{2})?)?\Z"
+)
+_WITH_TIME = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})[T ]\d{1,2}:\d{2}\S*\Z")
+_COMPACT = re.compile(r"((?:19|20)\d{2})(\d{2})(\d{2})\Z")
+_ERA = re.compile(
+    r"(令和|平成|昭和|[RHSrhs])\s*(\d{1,2}|元)\s*[年./-]\s*(\d{1,2})\s*[月./-]\s*(\d{1,2})\s*日?\Z"
+)
+_ERA_STARTS = {"令和": 2018, "r": 2018, "平成": 1988, "h": 1988, "昭和": 1925, "s": 1925}
+_DAY_MONTH = re.compile(r"(\d{1,2})[\s-]+([A-Za-z]{3,9})\.?,?[\s-]+(\d{4})\Z")
+_MONTH_DAY = re.compile(r"([A-Za-z]{3,9})\.?\s+(\d{1,2}),?\s+(\d{4})\Z")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _BOOLS = {"yes": True, "true": True, "no": False, "false": False}
 _STR = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
@@ -56,6 +69,16 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     }
 )
 _ANY_AMOUNT = (0.0, 1e9)
+_WORDED_NUMBERS = ("times_per_day", "grade", "ecog")  # "BID", "G2", "PS1"
+_FIELD_CUTOFF = 0.7
+_SHORT_LIST = 6  # words that are all named in place of the nearest of them
+
+
+MOST_PROBLEMS = 300
+
+
+class TooManyProblemsError(Exception):
+    """A file that holds hardly anything right; the problems noted so far are enough."""
 
 
 class Problem(typing.NamedTuple):
@@ -78,8 +101,16 @@ class Decoder:
         return self._record(node, kind, path, _default_of(kind, "origin"))
 
     def note(self, line: int, path: str, message: str) -> None:
-        """Remember a problem."""
+        """Remember a problem.
+
+        Raises
+        ------
+        TooManyProblemsError
+            There are more of them than anybody mends one by one.
+        """
         self.problems.append(Problem(line, path, message))
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise TooManyProblemsError
 
     def _fault(self, node: yaml.Node, path: str, message: str) -> None:
         self.note(node.start_mark.line + 1, path, message)
@@ -95,9 +126,11 @@ class Decoder:
         if "origin" in given and "origin" in hints:
             origin = self._value(given["origin"], hints["origin"], _join(path, "origin"), origin)
         values: dict[str, Any] = {"origin": origin} if "origin" in hints else {}
+        if "comparator" in hints and "comparator" not in given:
+            _split_sign(given)
         for name, child in given.items():
             if name not in hints:
-                self._fault(child, _join(path, name), f"no such field; {suggest(name, hints)}")
+                self._fault(child, _join(path, name), f"no such field; {suggest_field(name, hints)}")
             elif name != "origin":
                 value = self._value(child, hints[name], _join(path, name), origin)
                 if value is not None:
@@ -148,8 +181,11 @@ class Decoder:
             self._fault(node, path, "expected a list: start each item with '- '")
             return None
         items = []
-        for number, child in enumerate(nodes, start=1):
+        for number, given in enumerate(nodes, start=1):
             here = f"{path}[{number}]"
+            child = given
+            if isinstance(given, yaml.ScalarNode) and dataclasses.is_dataclass(hint):
+                child = _with_only_field(given, hint)
             if isinstance(child, yaml.MappingNode) and "id" in _field_names(hint):
                 _give_id(child, f"{path.rsplit('.', 1)[-1]}-{number}")
             item = self._value(child, hint, here, origin)
@@ -158,6 +194,8 @@ class Decoder:
         return tuple(items)
 
     def _mapping(self, node: yaml.Node, key_hint: Any, value_hint: Any, *, path: str) -> Any:
+        if isinstance(node, yaml.SequenceNode) and value_hint is Presence and _is_enum(key_hint):
+            node = _all_present(node)  # a list names what is there
         if not isinstance(node, yaml.MappingNode):
             self._fault(node, path, f"expected fields of the form 'name: value', found {_show(node)}")
             return None
@@ -190,27 +228,30 @@ class Decoder:
         return self._number(node, text, hint, path)
 
     def _presence(self, node: yaml.Node, text: str, path: str) -> Presence | None:
-        word = _word(text)
-        if word in _NOT_STATED:
-            return Presence.NOT_STATED
-        return _YES.get(word) or self._enum(node, Presence, text, path)
+        presence: Presence | None = self._enum(node, Presence, text, path)
+        return presence
 
     def _enum(self, node: yaml.Node, kind: Any, text: str, path: str) -> Any:
         by_word = {_word(member.value): member for member in kind}
-        member = by_word.get(_word(text))
+        word_list = _list_name(kind)
+        member = by_word.get(_word(text)) or by_word.get(_word(find_word(word_list, text) or ""))
         if member is None:
-            self._fault(
-                node, path, f"{_quote(text)} is not known here; {suggest(text, [m.value for m in kind])}"
-            )
+            known = [m.value for m in kind]
+            advice = suggest(text, known)
+            near = () if len(known) <= _SHORT_LIST else find_nearest_words(word_list, text, known)
+            if near and not advice.startswith("did you mean"):
+                advice = f"did you mean {_join_or(near)}?"
+            self._fault(node, path, f"{_quote(text)} is not known here; {advice}")
         return member
 
     def _number(self, node: yaml.Node, text: str, hint: Any, path: str) -> float | int | None:
         name = path.rsplit(".", 1)[-1].split("[", maxsplit=1)[0]
+        text = (find_word(name, text) if name in _WORDED_NUMBERS else None) or text
         try:
             value = int(text) if hint is int else float(text)
         except ValueError:
             what = "a whole number" if hint is int else "a number"
-            self._fault(node, path, f"expected {what}, found {_show(node)}{_hint_for_number(text)}")
+            self._fault(node, path, f"expected {what}, found {_show(node)}{_hint_for_number(text, name)}")
             return None
         low, high = LIMITS.get(name, _ANY_AMOUNT)
         if not (math.isfinite(value) and low <= value <= high):
@@ -243,7 +284,11 @@ class Decoder:
         if _DATE.match(text):
             date = self._parse_date(text, line, path)
             return When(date=date) if date else None
-        if re.match(r"\d{1,2}[./]\d{1,2}[./]\d{2,4}\Z", text):
+        if (date_text := read_date_words(text)) and (date := self._parse_date(date_text, line, path)):
+            return When(date=date)
+        if date_text:
+            return None
+        if re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\Z", text):
             self.note(
                 line, path, f"{_quote(text)} can be read in two ways; write year-month-day as in 2021-03-09"
             )
@@ -267,6 +312,92 @@ class Decoder:
             self.note(line, path, f"{text} is outside 1900 to 2100")
             return None
         return date
+
+
+def _all_present(node: yaml.SequenceNode) -> yaml.Node:
+    """A list of words as fields that are present; unchanged where it holds anything else."""
+    if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
+        return node
+    pairs = [(item, yaml.ScalarNode(_STR, "present", item.start_mark, item.end_mark)) for item in node.value]
+    return yaml.MappingNode(_STR, pairs, node.start_mark, node.end_mark)
+
+
+def _with_only_field(node: yaml.ScalarNode, kind: Any) -> yaml.Node:
+    """A word in place of a record that needs one field, as in ``metastases: [bone]``."""
+    needed = [name for name in _required(kind) if name != "id"]
+    if len(needed) != 1 or not node.value.strip():
+        return node
+    key = yaml.ScalarNode(_STR, needed[0], node.start_mark, node.end_mark)
+    return yaml.MappingNode(_STR, [(key, node)], node.start_mark, node.end_mark)
+
+
+def _split_sign(given: dict[str, yaml.Node]) -> None:
+    """A value such as ``<5`` as its number and its sign."""
+    node = given.get("value")
+    found = re.match(r"\s*([<>])\s*(\d\S*)\s*\Z", node.value) if isinstance(node, yaml.ScalarNode) else None
+    if found and node is not None:
+        given["comparator"], given["value"] = (
+            yaml.ScalarNode(_STR, text, node.start_mark, node.end_mark) for text in found.groups()
+        )
+
+
+def _list_name(kind: type[enum.Enum]) -> str:
+    """The list of spellings of an enum: ``lesion_state`` of `LesionState`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _join_or(words: Iterable[str]) -> str:
+    return " or ".join(f"'{word}'" for word in words)
+
+
+def suggest_field(name: str, known: Iterable[str]) -> str:
+    """The field that a name was meant for.
+
+    Parameters
+    ----------
+    name : str
+        No field of the record.
+    known : iterable of str
+        Its fields.
+
+    Returns
+    -------
+    str
+        ``did you mean 'x'?``, or the fields that are known.
+    """
+    fields = sorted(known)
+    near = [word for word in find_nearest_words("field", name, ()) if word in fields]
+    close = difflib.get_close_matches(_word(name), fields, n=1, cutoff=_FIELD_CUTOFF)
+    meant = next(iter(filter(None, (find_field(name, fields), *close, *near))), "")
+    return f"did you mean '{meant}'?" if meant else suggest(name, fields, cutoff=_FIELD_CUTOFF)
+
+
+def read_date_words(text: str) -> str:
+    """A date in another spelling as year-month-day.
+
+    Parameters
+    ----------
+    text : str
+        As in ``2021/3/9``, ``2021年3月9日``, ``令和3年3月9日``, ``9 Mar 2021``, ``20210309``.
+
+    Returns
+    -------
+    str
+        Empty where it is no such date, or could be read in two ways.
+    """
+    text = unicodedata.normalize("NFKC", text)
+    for pattern in (_YEAR_FIRST, _WITH_TIME, _COMPACT):
+        if found := pattern.match(text):
+            return f"{found[1]}-{found[2]}-{found[3]}"
+    if era := _ERA.match(text):
+        year = _ERA_STARTS[era[1].lower()] + (1 if era[2] == "元" else int(era[2]))
+        return f"{year}-{era[3]}-{era[4]}"
+    for pattern, (day, month, year_group) in ((_DAY_MONTH, (1, 2, 3)), (_MONTH_DAY, (2, 1, 3))):
+        found = pattern.match(text)
+        name = found[month][:3].lower() if found else ""
+        if found and name in _MONTHS:
+            return f"{found[year_group]}-{_MONTHS.index(name) + 1}-{found[day]}"
+    return ""
 
 
 def _give_id(node: yaml.MappingNode, name: str) -> None:
@@ -327,7 +458,10 @@ def _show(node: yaml.Node) -> str:
     return "a list" if isinstance(node, yaml.SequenceNode) else "several fields"
 
 
-def _hint_for_number(text: str) -> str:
+def _hint_for_number(text: str, name: str) -> str:
+    in_cm = re.match(r"(\d+(?:\.\d+)?)\s*cm\Z", text, re.IGNORECASE)
+    if in_cm and name.endswith("_mm"):
+        return f"; this is in mm, write {10 * float(in_cm[1]):g}"
     if re.match(r"-?\d+,\d+\Z", text):
         return "; write a decimal point"
     if re.match(r"[-+]?[\d.]+\s*[a-zA-Z%/]+", text):
@@ -335,11 +469,11 @@ def _hint_for_number(text: str) -> str:
     return ""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """``did you mean 'x'?``, or the words that are known."""
     known = sorted(known)
-    close = difflib.get_close_matches(_word(word), known, n=1, cutoff=0.6) or difflib.get_close_matches(
-        word.upper(), known, n=1, cutoff=0.6
+    close = difflib.get_close_matches(_word(word), known, n=1, cutoff=cutoff) or difflib.get_close_matches(
+        word.upper(), known, n=1, cutoff=cutoff
     )
     if close:
         return f"did you mean '{close[0]}'?"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
 import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +16,9 @@ from typing import BinaryIO, Protocol
 from miliary.errors import ScanReadError
 
 _SKIPPED_FOLDERS = ("__MACOSX",)
+# What a compressed file may grow to, and by how much more for each of its own bytes; CT shrinks fourfold.
+_FREE_BYTES, _MOST_EXPANSION = 64 * 2**20, 200
+_MOST_FILES = 500_000
 
 
 class DicomFiles(Protocol):
@@ -27,6 +32,10 @@ class DicomFiles(Protocol):
     def names(self) -> tuple[str, ...]:
         """Relative names, sorted; hidden files left out."""
 
+    @property
+    def n_broken_links(self) -> int:
+        """Links that lead nowhere and were passed over."""
+
     def read_head(self, name: str, n_bytes: int) -> bytes:
         """At most the first `n_bytes` of a file."""
 
@@ -35,13 +44,17 @@ class DicomFiles(Protocol):
 
 
 class FolderFiles:
-    """The files of a folder and its subfolders, or one file alone."""
+    """The files of a folder, its subfolders and those it links to, or one file alone.
+
+    Pipes, sockets and devices are passed over; a gzip of one DICOM file reads like that file.
+    """
 
     is_compressed = False
 
     def __init__(self, path: Path) -> None:
         self._root = path.parent if path.is_file() else path
-        self.names: tuple[str, ...] = (path.name,) if path.is_file() else _list_folder(path)
+        self.n_broken_links = 0
+        self.names: tuple[str, ...] = (path.name,) if path.is_file() else self._list_folder(path)
 
     def read_head(self, name: str, n_bytes: int) -> bytes:
         """See `DicomFiles`."""
@@ -51,21 +64,57 @@ class FolderFiles:
     def open(self, name: str) -> BinaryIO:
         """See `DicomFiles`."""
         try:
-            return (self._root / name).open("rb")
+            file = (self._root / name).open("rb")
         except OSError as error:
             reason = error.strerror or "it cannot be opened"
             raise ScanReadError(f"{name} cannot be read ({reason}); check the file and its rights") from None
+        if not name.lower().endswith(".gz") or name.lower().endswith(".nii.gz"):
+            return file
+        with file:
+            data = file.read()
+        return io.BytesIO(_gunzip(data, name)) if data[:2] == b"\x1f\x8b" else io.BytesIO(data)
+
+    def _list_folder(self, root: Path) -> tuple[str, ...]:
+        names: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        for folder, subfolders, files in os.walk(root, followlinks=True):
+            here = Path(folder).stat()
+            if (here.st_dev, here.st_ino) in seen:  # a link back to a folder above it
+                subfolders.clear()
+                continue
+            seen.add((here.st_dev, here.st_ino))
+            subfolders[:] = sorted(name for name in subfolders if _is_visible([name]))
+            relative = Path(folder).relative_to(root)
+            names += [
+                (relative / name).as_posix()
+                for name in files
+                if _is_visible([name]) and self._is_regular(Path(folder) / name)
+            ]
+            if len(names) > _MOST_FILES:
+                name = root.name or "the input"
+                raise ScanReadError(
+                    f"{name} holds more than {_MOST_FILES:,} files; give the folder of one scan"
+                )
+        return tuple(sorted(names))
+
+    def _is_regular(self, path: Path) -> bool:
+        try:
+            return stat.S_ISREG(path.stat().st_mode)
+        except OSError:
+            self.n_broken_links += path.is_symlink()
+            return False
 
 
 class ZipFiles:
     """The members of a zip, decompressed in memory one at a time; nothing is written to disk."""
 
     is_compressed = True
+    n_broken_links = 0
 
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError):
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             raise ScanReadError(f"{path.name} is a damaged zip; copy or download it again") from None
         self._members: Mapping[str, zipfile.ZipInfo] = {
             info.filename: info
@@ -87,22 +136,30 @@ class ZipFiles:
         return io.BytesIO(self._read(name, -1))
 
     def _read(self, name: str, n_bytes: int) -> bytes:
+        info = self._members[name]
+        if n_bytes < 0 and info.file_size > _FREE_BYTES + _MOST_EXPANSION * info.compress_size:
+            raise ScanReadError(f"{name} in the zip grows as no CT does; copy or download the zip again")
         try:
-            with self._zip.open(self._members[name]) as member:
+            with self._zip.open(info) as member:
                 return member.read(n_bytes)
         except RuntimeError:
             raise ScanReadError(f"{name} in the zip is encrypted; unpack it first") from None
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError):
+        except (
+            *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError),
+            ValueError,
+        ):
             raise ScanReadError(f"{name} in the zip is damaged; copy or download the zip again") from None
 
 
-def _list_folder(root: Path) -> tuple[str, ...]:
-    names: list[str] = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if _is_visible([name])]
-        relative = Path(folder).relative_to(root)
-        names += [(relative / name).as_posix() for name in files if _is_visible([name])]
-    return tuple(sorted(names))
+def _gunzip(data: bytes, name: str) -> bytes:
+    most = _FREE_BYTES + _MOST_EXPANSION * len(data)
+    try:
+        plain = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most)
+    except (OSError, EOFError, zlib.error):
+        raise ScanReadError(f"{name} is a damaged gzip; copy the file again") from None
+    if len(plain) >= most:
+        raise ScanReadError(f"{name} grows as no CT does; copy the file again")
+    return plain
 
 
 def _is_visible(parts: list[str]) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from miliary.exchange.dicom.elements import parse_dataset
 from miliary.exchange.dicom.files import FolderFiles
 from miliary.exchange.dicom.header import looks_like_dicom
 from miliary.exchange.dicom.read_series import quiet_parser
@@ -59,14 +60,12 @@ def survey_folder(path: str | Path) -> tuple[FolderSurvey, ...]:
 
 
 def _survey(files: FolderFiles, folder: str, names: list[str]) -> FolderSurvey | None:
-    import pydicom
-
     for name in names[:_MOST_TRIED]:
         if not looks_like_dicom(files.read_head(name, 132)):
             continue
         with files.open(name) as file, quiet_parser():
             try:
-                header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+                header = parse_dataset(file, _TAGS)
                 values = {tag: str(header.get(tag) or "").strip() for tag in _TAGS}
                 n_frames = int(values["NumberOfFrames"] or 1)
             except Exception:  # noqa: BLE001, S112  whatever a damaged header makes the parser raise

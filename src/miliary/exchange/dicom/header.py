@@ -5,14 +5,25 @@ Identifying values (patient, UIDs, times) are held in memory to compare files, a
 
 from __future__ import annotations
 
-import io
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from miliary.errors import ScanReadError
+from miliary.exchange.dicom.elements import (
+    DEFLATED,
+    get_value,
+    has_decimal_comma,
+    parse_dataset,
+    read_integer,
+    read_number,
+    read_numbers,
+    read_text,
+    read_words,
+    shorten,
+    wrap_bytes,
+)
 from miliary.model.scan import Acquisition
 
 if TYPE_CHECKING:
@@ -37,6 +48,7 @@ _TAGS = [
     "Modality",
     "PatientID",
     "PatientBirthDate",
+    "StudyInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "ImageType",
@@ -57,9 +69,13 @@ _TAGS = [
     "XRayTubeCurrent",
     "KVP",
     "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase",
+    "TriggerTime",
+    "ContrastBolusAgent",
     "SamplesPerPixel",
     "BitsAllocated",
     "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
@@ -82,15 +98,32 @@ _ACQUISITION_TAGS = [
     "PatientPosition",
     "SharedFunctionalGroupsSequence",
 ]
+_LENGTHS = frozenset(
+    {
+        *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+        *("RescaleSlope", "RescaleIntercept"),
+    }
+)
 # What may set interleaved acquisitions apart, tried in this order.
 _SPLIT_TAGS = (
     ("AcquisitionNumber",),
     ("AcquisitionDateTime", "AcquisitionTime"),
-    ("TemporalPositionIdentifier",),
+    ("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
+    ("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime", "TriggerTime"),
+    ("FrameAcquisitionNumber",),
+    ("StackID",),
+    ("FrameReferenceDateTime", "FrameAcquisitionDateTime"),
+    ("ContrastBolusAgent",),
     ("ConvolutionKernel",),
+    ("SliceThickness",),
     ("KVP", "XRayTubeCurrent", "ExposureTime"),
     ("ImageType",),
 )
+
+
+# The largest matrix of a clinical scanner is 2,048; more frames than this is no chest.
+_LARGEST_MATRIX = 8192
+_MOST_FRAMES = 20_000
 
 
 @dataclass(frozen=True)
@@ -102,6 +135,7 @@ class PixelLayout:
     is_present: bool
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     is_signed: bool
     samples: int
     n_frames: int
@@ -116,6 +150,7 @@ class CtSlice:
     name: str
     frame: int
     series_key: str = field(repr=False)
+    study_key: str = field(repr=False)
     series_number: int | None
     image_type: tuple[str, ...]
     shape: tuple[int, int]
@@ -139,12 +174,17 @@ class CtSlice:
 
 @dataclass(frozen=True)
 class DicomFile:
-    """What one DICOM file is; `slices` is empty where it is no CT image."""
+    """What one DICOM file is; `slices` is empty where it is no CT image.
+
+    `problem` is what is wrong with a CT image of the series `series_key`; it matters once that is read.
+    """
 
     name: str
     modality: str
     patient: tuple[str, str] = field(repr=False)
     slices: tuple[CtSlice, ...]
+    series_key: str = field(default="", repr=False)
+    problem: ScanReadError | None = None
 
 
 def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
@@ -176,35 +216,43 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
         raise ScanReadError(f"{name} is a damaged DICOM file: its header cannot be read; copy it again")
     try:
         return _describe(dataset, name, offset, is_present=is_present)
-    except ScanReadError:
-        raise
+    except ScanReadError as error:
+        return _with_problem(dataset, name, error)
     except Exception:  # noqa: BLE001  values are parsed on access, and damaged ones raise anything
-        raise ScanReadError(
-            f"{name} has a damaged or truncated header; copy or export the file again"
-        ) from None
+        text = f"{name} has a damaged or truncated header; copy or export the file again"
+        return _with_problem(dataset, name, ScanReadError(text))
+
+
+def _with_problem(dataset: Dataset, name: str, error: ScanReadError) -> DicomFile:
+    """A file that matters only if its series is the one to be read; of no known series it always does."""
+    key = str(get_value(dataset, "SeriesInstanceUID") or "")
+    if not key:
+        raise error
+    patient = (_identity(dataset, "PatientID"), _identity(dataset, "PatientBirthDate"))
+    return DicomFile(name, read_text(get_value(dataset, "Modality")) or "", patient, (), key, error)
+
+
+def _identity(dataset: Dataset, keyword: str) -> str:
+    return str(get_value(dataset, keyword) or "").strip()
 
 
 def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acquisition:
     """How the scan was made, from one file of it; nothing that identifies a person."""
-    import pydicom
-
     with files.open(name) as file:
-        dataset = pydicom.dcmread(
-            file, stop_before_pixels=True, force=True, specific_tags=list(_ACQUISITION_TAGS)
-        )
-    exposure = _number(dataset.get("Exposure"))
-    if exposure is None and (micro := _number(dataset.get("ExposureInuAs"))) is not None:
+        dataset = parse_dataset(file, _ACQUISITION_TAGS)
+    exposure = read_number(get_value(dataset, "Exposure"))
+    if exposure is None and (micro := read_number(get_value(dataset, "ExposureInuAs"))) is not None:
         exposure = micro / 1000.0
     return Acquisition(
-        modality=_text(dataset.get("Modality")),
-        manufacturer=_text(dataset.get("Manufacturer")),
-        model=_text(dataset.get("ManufacturerModelName")),
+        modality=read_text(get_value(dataset, "Modality")),
+        manufacturer=read_text(get_value(dataset, "Manufacturer")),
+        model=read_text(get_value(dataset, "ManufacturerModelName")),
         kernel=_kernel(dataset),
-        slice_thickness_mm=_number(dataset.get("SliceThickness")),
-        kvp=_number(dataset.get("KVP")),
+        slice_thickness_mm=_thickness(get_value(dataset, "SliceThickness")),
+        kvp=read_number(get_value(dataset, "KVP")),
         exposure_mas=exposure,
         contrast_agent=_contrast(dataset),
-        patient_position=_text(dataset.get("PatientPosition")),
+        patient_position=read_text(get_value(dataset, "PatientPosition")),
         source_format=source_format,
     )
 
@@ -229,12 +277,10 @@ def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, i
 
 
 def _parse_bytes(data: bytes) -> tuple[Dataset | None, int | None, bool]:
-    import pydicom
-
-    stream = io.BytesIO(data)
+    stream = wrap_bytes(data)
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-        is_deflated = str(_transfer_syntax(dataset)) == "1.2.840.10008.1.2.1.99"
+        dataset = parse_dataset(stream, _TAGS)
+        is_deflated = str(_transfer_syntax(dataset)) == DEFLATED
     except Exception:  # noqa: BLE001  whatever a damaged header makes the parser raise
         return None, None, False
     if is_deflated:
@@ -253,7 +299,7 @@ def _transfer_syntax(dataset: Dataset) -> str:
 
 
 def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: bool) -> DicomFile:
-    modality = _text(dataset.get("Modality")) or ""
+    modality = read_text(get_value(dataset, "Modality")) or ""
     # The file's own header still tells what was there when the rest is cut off.
     meta = getattr(dataset, "file_meta", None) or {}
     sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
@@ -261,16 +307,19 @@ def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: b
         # Cut off before it says what it is: left out, an end of the scan could go missing in silence.
         raise ScanReadError(f"{name} is a truncated or damaged DICOM file; copy it again")
     is_ct = sop_class in _CT_CLASSES or (not sop_class and modality == "CT")
-    patient = (
-        str(dataset.get("PatientID") or "").strip(),
-        str(dataset.get("PatientBirthDate") or "").strip(),
-    )
+    patient = (_identity(dataset, "PatientID"), _identity(dataset, "PatientBirthDate"))
     slices: tuple[CtSlice, ...] = ()
     if is_ct:
-        if not dataset.get("Rows") or not dataset.get("Columns"):
+        matrix = [read_integer(get_value(dataset, keyword)) or 0 for keyword in ("Rows", "Columns")]
+        if min(matrix) < 1:
             raise ScanReadError(f"{name} is a truncated or damaged CT image; copy it again")
+        if max(matrix) > _LARGEST_MATRIX:
+            raise ScanReadError(
+                f"{name} says it has {matrix[0]} rows and {matrix[1]} columns, as no CT has; export it again"
+            )
         slices = tuple(_slices(dataset, name, _layout(dataset, element, is_present=is_present)))
-    return DicomFile(name=name, modality=modality, patient=patient, slices=slices)
+    key = slices[0].series_key if slices else ""
+    return DicomFile(name=name, modality=modality, patient=patient, slices=slices, series_key=key)
 
 
 def _layout(dataset: Dataset, element: int | None, *, is_present: bool) -> PixelLayout:
@@ -279,27 +328,36 @@ def _layout(dataset: Dataset, element: int | None, *, is_present: bool) -> Pixel
     if element is not None and syntax in _NATIVE_LITTLE_ENDIAN:
         # The length field is 4 bytes after the tag (implicit VR), or 8 (explicit VR, OB and OW).
         offset = element + (8 if dataset.is_implicit_VR else 12)
-    bits = int(dataset.get("BitsAllocated") or 16)
-    padding = _integer(dataset.get("PixelPaddingValue"))
-    limit = _integer(dataset.get("PixelPaddingRangeLimit"))
+    bits = _count(dataset, "BitsAllocated", 16)
+    stored = _count(dataset, "BitsStored", bits)
+    padding = read_integer(get_value(dataset, "PixelPaddingValue"))
+    limit = read_integer(get_value(dataset, "PixelPaddingRangeLimit"))
+    high_bit = read_integer(get_value(dataset, "HighBit"))
     return PixelLayout(
         transfer_syntax=syntax,
         offset=offset,
         is_present=is_present,
         bits_allocated=bits,
-        bits_stored=int(dataset.get("BitsStored") or bits),
-        is_signed=int(dataset.get("PixelRepresentation") or 0) == 1,
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        n_frames=int(dataset.get("NumberOfFrames") or 1),
+        bits_stored=stored,
+        high_bit=stored - 1 if high_bit is None else high_bit,
+        is_signed=read_integer(get_value(dataset, "PixelRepresentation")) == 1,
+        samples=_count(dataset, "SamplesPerPixel", 1),
+        n_frames=_count(dataset, "NumberOfFrames", 1),
         padding=None if padding is None else (padding, padding if limit is None else limit),
-        is_lossy=str(dataset.get("LossyImageCompression") or "") == "01",
+        is_lossy=str(get_value(dataset, "LossyImageCompression") or "") == "01",
     )
+
+
+def _count(dataset: Dataset, keyword: str, default: int) -> int:
+    return read_integer(get_value(dataset, keyword)) or default
 
 
 def _slices(dataset: Dataset, name: str, layout: PixelLayout) -> list[CtSlice]:
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
     if not frames:
         return [_slice(dataset, [dataset], name=name, frame=0, layout=layout)]
+    if len(frames) > _MOST_FRAMES:
+        raise ScanReadError(f"{name} says it has {len(frames)} frames, as no chest CT has; export it again")
     shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
     return [
         _slice(dataset, _functional_groups([frame, *shared]), name=name, frame=i, layout=layout)
@@ -317,7 +375,10 @@ def _functional_groups(groups: Sequence[Dataset]) -> list[Dataset]:
         "CTImageFrameTypeSequence",
         "CTReconstructionSequence",
         "CTAcquisitionDetailsSequence",
+        "CTExposureSequence",
         "FrameContentSequence",
+        "TemporalPositionSequence",
+        "CardiacSynchronizationSequence",
     )
     found = [group.get(name) for group in groups for name in names]
     return [sequence[0] for sequence in found if sequence]
@@ -326,83 +387,64 @@ def _functional_groups(groups: Sequence[Dataset]) -> list[Dataset]:
 def _slice(dataset: Dataset, groups: list[Dataset], *, name: str, frame: int, layout: PixelLayout) -> CtSlice:
     def get(keyword: str) -> Any:
         for group in groups:
-            value = group.get(keyword)
-            if value is not None and value != "":
+            value = get_value(group, keyword)
+            if keyword in _LENGTHS and has_decimal_comma(group, keyword, value):
+                raise ScanReadError(
+                    f"{name}: {keyword} is written with a decimal comma; export the series again with a point"
+                )
+            if value is not None:
                 return value
         return None
 
-    orientation = _numbers(get("ImageOrientationPatient"), 6)
-    position = _numbers(get("ImagePositionPatient"), 3)
-    spacing = _numbers(get("PixelSpacing"), 2)
-    image_type = get("FrameType") or dataset.get("ImageType") or ()
-    keys = tuple("|".join(str(get(tag)) for tag in tags) for tags in _SPLIT_TAGS)
+    orientation = read_numbers(get("ImageOrientationPatient"), 6)
+    position = read_numbers(get("ImagePositionPatient"), 3)
+    spacing = read_numbers(get("PixelSpacing"), 2)
+    image_type = get("FrameType") or get_value(dataset, "ImageType") or ()
+    keys = tuple("|".join(shorten(get(tag)) for tag in tags) for tags in _SPLIT_TAGS)
     return CtSlice(
         name=name,
         frame=frame,
-        series_key=str(dataset.get("SeriesInstanceUID") or ""),
-        series_number=_integer(dataset.get("SeriesNumber")),
-        image_type=tuple(str(word) for word in ([image_type] if isinstance(image_type, str) else image_type)),
+        series_key=str(get_value(dataset, "SeriesInstanceUID") or ""),
+        study_key=str(get_value(dataset, "StudyInstanceUID") or ""),
+        series_number=read_integer(get_value(dataset, "SeriesNumber")),
+        image_type=read_words(image_type),
         shape=(int(dataset.Rows), int(dataset.Columns)),
         position_lps_mm=None if position is None else (position[0], position[1], position[2]),
         row_axis_lps=None if orientation is None else (orientation[0], orientation[1], orientation[2]),
         column_axis_lps=None if orientation is None else (orientation[3], orientation[4], orientation[5]),
         spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
-        thickness_mm=_number(get("SliceThickness")),
-        slope=_number(get("RescaleSlope")),
-        intercept=_number(get("RescaleIntercept")),
-        tilt_degree=_number(get("GantryDetectorTilt")) or 0.0,
+        thickness_mm=_thickness(get("SliceThickness")),
+        slope=read_number(get("RescaleSlope")),
+        intercept=read_number(get("RescaleIntercept")),
+        tilt_degree=read_number(get("GantryDetectorTilt")) or 0.0,
         kernel=_kernel(dataset),
         split_keys=keys,
         pixels=layout,
     )
 
 
+def _thickness(value: Any) -> float | None:
+    """A thickness that a slice can have [mm]; 0 is written for one that is not known."""
+    number = read_number(value)
+    return number if number is not None and 0.0 < number <= 100.0 else None
+
+
 def _kernel(dataset: Dataset) -> str | None:
     """Reconstruction kernel; a multi-frame file keeps it in its shared groups."""
-    value = dataset.get("ConvolutionKernel")
+    value = get_value(dataset, "ConvolutionKernel")
     if not value:
         for group in _functional_groups(list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]):
-            value = value or group.get("ConvolutionKernel")
-    return _text(value)
+            value = value or get_value(group, "ConvolutionKernel")
+    return read_text(value)
 
 
 def _contrast(dataset: Dataset) -> bool | None:
     if dataset.get("ContrastBolusAgentSequence"):
         return True
-    agent = _text(dataset.get("ContrastBolusAgent"))
+    agent = read_text(get_value(dataset, "ContrastBolusAgent"))
     if agent is None:
         return None
     words = agent.lower()
     return not (
         words in {"no", "none", "without", "n", "0"} or (words.startswith("oral") and "iv" not in words)
     )
-
-
-def _text(value: Any) -> str | None:
-    """One short line of a text element, or `None` where it is empty."""
-    if value is None:
-        return None
-    parts = [value] if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
-    joined = " ".join(str("/".join(str(part) for part in parts)).split())
-    return joined[:64] or None
-
-
-def _number(value: Any) -> float | None:
-    numbers = _numbers([value], 1)
-    return None if numbers is None else numbers[0]
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, bytes):  # "US or SS" elements stay raw where their sign is not known
-        value = int.from_bytes(value[:2], "little")
-    number = _number(value)
-    return None if number is None else int(number)
-
-
-def _numbers(values: Any, count: int) -> list[float] | None:
-    if values is None or isinstance(values, str) or len(values) != count:
-        return None
-    if any(value is None or value == "" for value in values):
-        return None
-    numbers = [float(value) for value in values]
-    return numbers if all(map(math.isfinite, numbers)) else None

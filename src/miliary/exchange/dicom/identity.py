@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from miliary.exchange.dicom.elements import parse_dataset
 from miliary.exchange.dicom.files import DicomFiles, FolderFiles, ZipFiles
 from miliary.exchange.dicom.header import looks_like_dicom
 from miliary.exchange.dicom.read_series import quiet_parser, read_ct_slices
@@ -51,11 +52,9 @@ def read_identity(path: str | Path) -> Identity:
 
 def _read_values(files: DicomFiles, name: str, tags: list[str]) -> dict[str, str]:
     """Values of a header; none where it is damaged, which reading the scan will say."""
-    import pydicom
-
     with files.open(name) as file, quiet_parser():
         try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+            header = parse_dataset(file, tags)
             return {tag: str(header.get(tag) or "").strip() for tag in tags}
         except Exception:  # noqa: BLE001  whatever a damaged header makes the parser raise
             return {}

@@ -18,6 +18,13 @@ from miliary.exchange.volumes.scan_checks import PADDING_BELOW_HU, PADDING_HU
 
 # Padding above this cannot be tissue; padding within the range of tissue is not believed.
 _PADDING_ABOVE_HU = 4000.0
+# Padding below this is air already, as what lies outside the field of view becomes.
+_AIR_HU = -950.0
+_LOWEST_AIR_HU = -1024.0
+# Noise never gives as many equal neighbors.
+_LEAST_RIM_PIXELS = 40
+# Only here the bits of the file are those of the header; decoders give values of their own.
+_PLAIN_SYNTAXES = frozenset(f"1.2.840.10008.1.2{suffix}" for suffix in ("", ".1", ".2", ".1.99", ".5"))
 _INT16 = np.iinfo(np.int16)
 
 
@@ -152,11 +159,16 @@ def _fill(place: npt.NDArray[Any], one: CtSlice, load: _Loader) -> int:
         raise ScanReadError(
             f"{one.name} has a rescale slope of {slope:g}; export the series again as CT in HU"
         )
-    bits = one.pixels.bits_stored
-    if not one.pixels.is_signed and bits < one.pixels.bits_allocated and stored.max() >= 1 << bits:
-        # Bits above those stored hold old overlays, not attenuation.
-        stored &= stored.dtype.type((1 << bits) - 1)
-    outside = _padding_mask(stored, one, slope, intercept)
+    if slope > 1e4 or abs(intercept) > 1e6:
+        raise ScanReadError(
+            f"{one.name} has a rescale slope of {slope:g} and an intercept of {intercept:g}, which give no "
+            "HU; export the series again as CT in HU"
+        )
+    # A padding value that the stored bits cannot hold is known by all bits, before they are cut.
+    outside = _find_marked(stored, one)
+    stored = _keep_stored_bits(stored, one, slope, intercept)
+    if outside is None:
+        outside = _padding_mask(stored, one, slope, intercept)
     n_padding = 0
     if outside is None:
         lowest, highest = int(stored.min()), int(stored.max())
@@ -183,24 +195,107 @@ def _fill(place: npt.NDArray[Any], one: CtSlice, load: _Loader) -> int:
 def _rescale(place: npt.NDArray[Any], stored: npt.NDArray[Any], slope: float, intercept: float) -> None:
     if place.dtype == np.int16 and slope == 1.0 and stored.dtype.itemsize == 2:
         # Modulo 2**16 the sum is right whichever way the bits are read; its range is checked before.
-        np.add(stored.view(np.int16), np.int16(int(intercept)), out=place)
+        np.add(stored.view(np.int16), np.int16((int(intercept) + 32768) % 65536 - 32768), out=place)
     elif place.dtype == np.int16:
         place[...] = (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
     else:
         place[...] = stored * np.float32(slope) + np.float32(intercept)
 
 
+def _keep_stored_bits(
+    stored: npt.NDArray[Any], one: CtSlice, slope: float, intercept: float
+) -> npt.NDArray[Any]:
+    """Values of the stored bits alone, in place where possible: nothing may be assumed of the others.
+
+    PS3.5 8.1.1: the bits stored end at the high bit; what stands in the rest may be old overlays, and the
+    sign need not reach into it.
+    """
+    layout = one.pixels
+    bits, allocated = layout.bits_stored, layout.bits_allocated
+    if not 1 <= bits <= allocated or not bits - 1 <= layout.high_bit < allocated:
+        raise ScanReadError(
+            f"{one.name} says that it stores {bits} of {allocated} bits up to HighBit {layout.high_bit}, "
+            "which cannot be; export it again"
+        )
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize * 8 != allocated or bits == allocated:
+        return stored
+    is_native = layout.transfer_syntax in _PLAIN_SYNTAXES
+    shift = layout.high_bit + 1 - bits if is_native else 0
+    if shift:
+        np.right_shift(stored, stored.dtype.type(shift), out=stored)
+    unused = allocated - bits
+    if not layout.is_signed:
+        if stored.max() >= 1 << bits:
+            stored &= stored.dtype.type((1 << bits) - 1)
+        return stored
+    if stored.min() < -(1 << (bits - 1)) or stored.max() >= 1 << (bits - 1):
+        _check_sign(stored, one, slope, intercept)
+        np.left_shift(stored, stored.dtype.type(unused), out=stored)
+        np.right_shift(stored, stored.dtype.type(unused), out=stored)
+    return stored
+
+
+def _check_sign(stored: npt.NDArray[Any], one: CtSlice, slope: float, intercept: float) -> None:
+    """Refuse bits that are bone if taken as unsigned and far below air if taken as the header says."""
+    bits = one.pixels.bits_stored
+    if -slope + intercept > _LOWEST_AIR_HU:
+        return
+    doubtful = stored[(stored >= 1 << (bits - 1)) & (stored < 1 << bits)]
+    padding = [_as_stored(value, one) % (1 << bits) for value in one.pixels.padding or ()]
+    values = np.setdiff1d(doubtful, np.array(padding, dtype=np.int64))
+    if values.size > 1:
+        raise ScanReadError(
+            f"{one.name} calls its values signed and holds some that only unsigned ones can be; export the "
+            "series again as CT in HU"
+        )
+
+
+def _find_marked(stored: npt.NDArray[Any], one: CtSlice) -> npt.NDArray[np.bool_] | None:
+    """Pixels of a padding value that lies beyond what the stored bits can hold."""
+    if one.pixels.padding is None or stored.dtype.kind not in "iu":
+        return None
+    low, high = sorted(_as_stored(value, one) for value in one.pixels.padding)
+    bits = one.pixels.bits_stored
+    least, most = (
+        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if one.pixels.is_signed else (0, (1 << bits) - 1)
+    )
+    if least <= low <= most or least <= high <= most:
+        return None
+    mask: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
+    return mask if mask.any() else None
+
+
 def _padding_mask(
     stored: npt.NDArray[Any], one: CtSlice, slope: float, intercept: float
 ) -> npt.NDArray[np.bool_] | None:
-    """Pixels equal to the padding value, where that lies beyond tissue (lower values are caught anyway)."""
+    """Pixels equal to the padding value: all where no tissue has it, else those that reach in from the edge.
+
+    Values below -1500 HU are caught anyway, and air may stay air.
+    """
     if one.pixels.padding is None:
         return None
     low, high = sorted(_as_stored(value, one) for value in one.pixels.padding)
-    if low * slope + intercept < _PADDING_ABOVE_HU:
+    lowest_hu = low * slope + intercept
+    if lowest_hu < _AIR_HU:
         return None
-    mask = (stored >= low) & (stored <= high)
-    return mask if mask.any() else None
+    mask: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
+    if not mask.any():
+        return None
+    return mask if lowest_hu >= _PADDING_ABOVE_HU else _keep_rim(mask)
+
+
+def _keep_rim(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    """The connected parts of a mask that touch its edge and are larger than chance makes them."""
+    edge = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    if not any(line.any() for line in edge):
+        return None
+    from scipy import ndimage
+
+    labels, n = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=n + 1)
+    at_edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    kept = [label for label in at_edge.tolist() if label and sizes[label] >= _LEAST_RIM_PIXELS]
+    return np.isin(labels, kept) if kept else None
 
 
 def _as_stored(value: int, one: CtSlice) -> int:

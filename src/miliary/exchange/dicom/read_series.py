@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from miliary.errors import ScanReadError
+from miliary.errors import ScanGeometryError, ScanReadError
+from miliary.exchange.dicom.chest_coverage import measure_chest_mm
 from miliary.exchange.dicom.files import DicomFiles
 from miliary.exchange.dicom.header import CtSlice, DicomFile, read_acquisition, read_dicom_file
 from miliary.exchange.dicom.pixels import load_stored, read_pixels, volume_dtype
-from miliary.exchange.dicom.series import SeriesChoice, choose_series
+from miliary.exchange.dicom.series import SeriesChoice, rank_series
 from miliary.exchange.dicom.slice_geometry import Stack, stack_slices
 from miliary.exchange.volumes.orientation import canonical_grid, find_source_order, source_view
 from miliary.exchange.volumes.scan_checks import check_hounsfield, find_clipping, find_limits
-from miliary.model.scan import Scan, ScanWarning
+from miliary.exchange.volumes.stored_volume import MAX_VOXELS
+from miliary.model.scan import Acquisition, Grid, Scan, ScanPreview, ScanWarning, SourceOrder
+
+T = TypeVar("T")
+
+# Slices looked at before all are read.
+_N_PREVIEWED = 12
 
 
 def read_dicom(
@@ -51,15 +59,86 @@ def read_dicom(
     ScanReadError, ScanGeometryError
         One line that names the file, what was expected and what to do.
     """
-    with quiet_parser():
-        found = _read_headers(files, n_threads=n_threads)
-        slices = _ct_slices(found, name=name, n_files=len(files.names))
-        choice = choose_series(slices, name=name, series=series)
-        _check_rescale(choice.series.slices)
-        stack = stack_slices(
-            choice.series.slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b)
-        )
+
+    def read(stack: Stack, choice: SeriesChoice) -> Scan:
         return _read_stack(files, stack, choice, name=name, source_format=source_format, n_threads=n_threads)
+
+    with quiet_parser():
+        scan, refused = _read_best(files, read, name=name, series=series, n_threads=n_threads)
+    return scan if refused is None else scan.with_warnings(_tell_refused(refused))
+
+
+def preview_dicom(
+    files: DicomFiles, *, name: str, source_format: str, series: str | None, n_threads: int
+) -> ScanPreview:
+    """What `read_dicom` would read, from all headers and a few slices; errors as of it."""
+
+    def read(stack: Stack, choice: SeriesChoice) -> ScanPreview:
+        few = stack.slices[:: max(1, len(stack.slices) // _N_PREVIEWED)]
+        grid, _ = _place(stack)
+        voxels: npt.NDArray[Any] = np.empty((len(few), *few[0].shape), dtype=volume_dtype(few))
+        n_padding = read_pixels(files, few, voxels, n_threads=n_threads)
+        check_hounsfield(voxels, name=name)
+        acquisition = _describe(files, stack, choice, source_format=source_format)
+        found = _list_warnings(
+            files,
+            stack,
+            choice,
+            grid=grid,
+            acquisition=acquisition,
+            voxels=voxels,
+            padding_share=n_padding / voxels.size,
+        )
+        return ScanPreview(grid, acquisition, found, choice.others)
+
+    with quiet_parser():
+        preview, refused = _read_best(files, read, name=name, series=series, n_threads=n_threads)
+    if refused is None:
+        return preview
+    return replace(preview, warnings=(*preview.warnings, _tell_refused(refused)))
+
+
+def _read_best(
+    files: DicomFiles,
+    read: Callable[[Stack, SeriesChoice], T],
+    *,
+    name: str,
+    series: str | None,
+    n_threads: int,
+) -> tuple[T, Exception | None]:
+    """The best series that can be read, and why one before it could not."""
+    found = _read_headers(files, n_threads=n_threads)
+    choices = rank_series(
+        _ct_slices(found, name=name, n_files=len(files.names)),
+        name=name,
+        series=series,
+        measure_chest=lambda one: measure_chest_mm(files, one.slices, n_threads=n_threads),
+    )
+    refused: ScanReadError | ScanGeometryError | None = None
+    for choice in choices:
+        try:
+            return read(_stack(files, found, choice, name=name), choice), refused
+        except (ScanReadError, ScanGeometryError) as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _stack(files: DicomFiles, found: Sequence[DicomFile], choice: SeriesChoice, *, name: str) -> Stack:
+    slices = choice.series.slices
+    keys = {one.series_key for one in slices}
+    problem = next((one.problem for one in found if one.problem and one.series_key in keys), None)
+    if problem is not None:
+        raise problem
+    _check_rescale(slices)
+    return stack_slices(slices, name=name, same_pixels=lambda a, b: _same_pixels(files, a, b))
+
+
+def _tell_refused(error: Exception) -> ScanWarning:
+    """What was wrong with the series that should have been read, in words that hold no name."""
+    kind = "its slices form no regular stack" if isinstance(error, ScanGeometryError) else "it is damaged"
+    text = f"the series that would have been read cannot be ({kind}); this one shows as much of the lungs"
+    return ScanWarning("series_refused", text)
 
 
 def read_ct_slices(files: DicomFiles, *, name: str, n_threads: int = 4) -> list[CtSlice]:
@@ -98,6 +177,9 @@ def _ct_slices(found: Sequence[DicomFile], *, name: str, n_files: int) -> list[C
     if not found:
         raise ScanReadError(f"{name}: none of {n_files} files is DICOM; expected a chest CT")
     slices = [one for header in found for one in header.slices]
+    problem = next((header.problem for header in found if header.problem is not None), None)
+    if not slices and problem is not None:
+        raise problem
     if not slices:
         kinds = Counter(_kind(header) for header in found)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -145,6 +227,26 @@ def _same_pixels(files: DicomFiles, one: CtSlice, other: CtSlice) -> bool:
 def _read_stack(
     files: DicomFiles, stack: Stack, choice: SeriesChoice, *, name: str, source_format: str, n_threads: int
 ) -> Scan:
+    grid, order = _place(stack)
+    if math.prod(grid.shape_zyx) > MAX_VOXELS:
+        raise ScanReadError(f"{name} says it holds more voxels than any chest CT; export it again")
+    voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=volume_dtype(stack.slices))
+    n_padding = read_pixels(files, stack.slices, source_view(voxels, order), n_threads=n_threads)
+    check_hounsfield(voxels, name=name)
+    acquisition = _describe(files, stack, choice, source_format=source_format)
+    share = n_padding / voxels.size
+    return Scan(
+        voxels_hu=voxels,
+        grid=grid,
+        acquisition=acquisition,
+        warnings=_list_warnings(
+            files, stack, choice, grid=grid, acquisition=acquisition, voxels=voxels, padding_share=share
+        ),
+        source_order=order,
+    )
+
+
+def _place(stack: Stack) -> tuple[Grid, SourceOrder]:
     order = find_source_order(stack.axes_lps)
     rows, columns = stack.slices[0].shape
     grid = canonical_grid(
@@ -154,32 +256,51 @@ def _read_stack(
         axes_lps=stack.axes_lps,
         order=order,
     )
-    voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=volume_dtype(stack.slices))
-    n_padding = read_pixels(files, stack.slices, source_view(voxels, order), n_threads=n_threads)
-    check_hounsfield(voxels, name=name)
-    acquisition = replace(
+    return grid, order
+
+
+def _describe(files: DicomFiles, stack: Stack, choice: SeriesChoice, *, source_format: str) -> Acquisition:
+    return replace(
         read_acquisition(files, stack.slices[0].name, source_format=source_format),
         slice_thickness_mm=stack.slices[0].thickness_mm,
         n_files=len({one.name for one in stack.slices}),
         series_choice=choice.reason,
     )
-    return Scan(
-        voxels_hu=voxels,
-        grid=grid,
-        acquisition=acquisition,
-        warnings=(
-            *_choice_warnings(choice),
-            *stack.warnings,
-            *_value_warnings(stack, n_padding / voxels.size),
-            *find_limits(grid, acquisition),
-            *find_clipping(voxels),
-        ),
-        source_order=order,
+
+
+def _list_warnings(
+    files: DicomFiles,
+    stack: Stack,
+    choice: SeriesChoice,
+    *,
+    grid: Grid,
+    acquisition: Acquisition,
+    voxels: npt.NDArray[Any],
+    padding_share: float,
+) -> tuple[ScanWarning, ...]:
+    return (
+        *_choice_warnings(choice, files.n_broken_links),
+        *stack.warnings,
+        *_value_warnings(stack, padding_share),
+        *find_limits(grid, acquisition),
+        *find_clipping(voxels),
     )
 
 
-def _choice_warnings(choice: SeriesChoice) -> list[ScanWarning]:
-    return [ScanWarning("several_series", f"read {choice.reason}")] if choice.n_series > 1 else []
+def _choice_warnings(choice: SeriesChoice, n_broken_links: int) -> list[ScanWarning]:
+    found = []
+    if choice.n_series > 1:
+        found.append(ScanWarning("several_series", f"read {choice.reason}; beside it: {choice.others}"))
+    if choice.series.n_joined > 1:
+        text = (
+            f"every slice or two stood under a series of its own; {choice.series.n_joined} such series, "
+            "alike in all else, were read as one"
+        )
+        found.append(ScanWarning("joined_series", text))
+    if n_broken_links:
+        nouns = "link leads nowhere and was" if n_broken_links == 1 else "links lead nowhere and were"
+        found.append(ScanWarning("broken_links", f"{n_broken_links} {nouns} passed over"))
+    return found
 
 
 def _value_warnings(stack: Stack, padding_share: float) -> list[ScanWarning]:

@@ -3,27 +3,29 @@
 The rules, first difference decides:
 
 1. at least 10 slices over at least 30 mm;
-2. reaches at least 80 % as far as the longest such series;
+2. shows lung over at least 80 % of the length that the series with most lung does, measured on some slices;
+   where no series shows lung, reaches at least 80 % as far as the longest;
 3. original rather than derived images, and axial rather than coronal or sagittal ones;
 4. thinner slices (classes up to 1.25, 2, 3, 5 mm);
 5. smoother rather than sharper kernel: nodules are found and weighed best without edge overshoot;
 6. more slices; then the lower series number; then the order of the file names.
+
+A series that cannot be read gives way to the next that shows as much of the lungs.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from miliary.errors import ScanReadError
 from miliary.exchange.dicom.header import CtSlice
-from miliary.exchange.volumes.scan_checks import MIN_COVERAGE_MM, MIN_SLICES
+from miliary.exchange.volumes.scan_checks import MIN_COVERAGE_MM, MIN_SLICES, thickness_class
 
-_THICKNESS_CLASSES_MM = (1.25, 2.0, 3.0, 5.0)
 _LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "SURVIEW", "TOPOGRAM", "SCANOGRAM"})
 _NO_SLICE_WORDS = frozenset(
     {
@@ -38,6 +40,8 @@ _NO_SLICE_WORDS = frozenset(
         "SCREEN",
     }
 )
+# Of what the best series shows, so much is as good.
+_AS_MUCH = 0.8
 _SHARP_WORDS = ("LUNG", "BONE", "EDGE", "DETAIL", "SHARP", "HRCT")
 
 
@@ -51,6 +55,8 @@ class Series:
     coverage_mm: float
     is_original: bool
     is_axial: bool
+    chest_mm: float | None = None
+    n_joined: int = 1
 
     @property
     def number(self) -> int | None:
@@ -76,20 +82,27 @@ class Series:
         """The series in words, without anything that identifies."""
         kernel = f", kernel {self.kernel}" if self.kernel else ""
         noun = "slice" if len(self.slices) == 1 else "slices"
-        return f"{len(self.slices)} {noun} of {self.thickness_mm:.4g} mm{kernel}"
+        joined = f" joined from {self.n_joined} series of one or a few" if self.n_joined > 1 else ""
+        return f"{len(self.slices)} {noun} of {self.thickness_mm:.4g} mm{kernel}{joined}"
 
 
 @dataclass(frozen=True)
 class SeriesChoice:
-    """The chosen series, the sentence that says why, and how many there were to choose from."""
+    """A series to read, the sentence that says why, how many there were, and the others in words."""
 
     series: Series
     reason: str
     n_series: int
+    others: str = ""
 
 
-def choose_series(slices: Sequence[CtSlice], *, name: str, series: str | None) -> SeriesChoice:
-    """The one series to read.
+MeasureChest = Callable[[Series], float | None]
+
+
+def rank_series(
+    slices: Sequence[CtSlice], *, name: str, series: str | None, measure_chest: MeasureChest | None = None
+) -> list[SeriesChoice]:
+    """The series that may be read, the best first; the others serve where it cannot be.
 
     Parameters
     ----------
@@ -99,10 +112,13 @@ def choose_series(slices: Sequence[CtSlice], *, name: str, series: str | None) -
         The input as messages name it.
     series : str or None
         Series number, or position in the list counted from 1 (also as "#2"); `None` to apply the rules.
+    measure_chest : callable, optional
+        Length over which a series shows lung [mm]; asked only where there is a choice.
 
     Returns
     -------
-    SeriesChoice
+    list of SeriesChoice
+        One where a series was asked for; otherwise every one that shows about as much of the chest.
 
     Raises
     ------
@@ -118,16 +134,22 @@ def choose_series(slices: Sequence[CtSlice], *, name: str, series: str | None) -
     if series is not None:
         index = _find(candidates, series, name=name)
         reason = f"{_label(candidates, index)}: {candidates[index].describe()}; asked for"
-        return SeriesChoice(candidates[index], reason, len(candidates))
-    longest = max((c.coverage_mm for c in candidates if c.is_usable), default=0.0)
-    ranks = [_rank(candidate, longest) for candidate in candidates]
-    index = ranks.index(min(ranks))
-    chosen = candidates[index]
-    reason = f"{_label(candidates, index)}: {chosen.describe()}"
-    if len(candidates) > 1:
-        second = min(rank for i, rank in enumerate(ranks) if i != index)
-        reason += f"; {_why(ranks[index], second)}"
-    return SeriesChoice(chosen, reason, len(candidates))
+        return [SeriesChoice(candidates[index], reason, len(candidates))]
+    if measure_chest is not None and sum(c.is_usable for c in candidates) > 1:
+        candidates = [replace(c, chest_mm=measure_chest(c)) if c.is_usable else c for c in candidates]
+    ranks = _rank_all(candidates)
+    order = sorted(range(len(candidates)), key=lambda i: (ranks[i], i))
+    choices = []
+    for place, index in enumerate(order):
+        if place and ranks[index][:2] > ranks[order[0]][:2]:
+            break  # shows less of the chest: no stand-in for one that cannot be read
+        reason = f"{_label(candidates, index)}: {candidates[index].describe()}"
+        others = [i for i in order if i != index]
+        if others:
+            reason += f"; {_why(ranks[index], ranks[others[0]], by_lungs=_shows_lungs(candidates))}"
+        named = _list_others(candidates, others)
+        choices.append(SeriesChoice(candidates[index], reason, len(candidates), named))
+    return choices
 
 
 def is_sharp_kernel(kernel: str | None) -> bool | None:
@@ -154,8 +176,37 @@ def group_series(slices: Sequence[CtSlice]) -> list[Series]:
     for one in slices:
         if not one.type_words & (_LOCALIZER_WORDS | _NO_SLICE_WORDS):
             groups[one.series_key].append(one)
-    found = [_summarize(tuple(members)) for members in groups.values()]
+    whole = {key: members for key, members in groups.items() if len(members) >= MIN_SLICES}
+    small = [members for key, members in groups.items() if key not in whole]
+    found = [_summarize(tuple(members)) for members in whole.values()]
+    found += [
+        replace(_summarize(tuple(one for members in parts for one in members)), n_joined=len(parts))
+        for parts in _join_small(small)
+    ]
     return sorted(found, key=lambda s: (s.number is None, s.number or 0, min(m.name for m in s.slices)))
+
+
+def _join_small(groups: Sequence[list[CtSlice]]) -> list[list[list[CtSlice]]]:
+    """Series of a few slices each, joined where together they are one stack: some exports give each a UID."""
+    alike: dict[tuple[object, ...], list[list[CtSlice]]] = defaultdict(list)
+    for members in groups:
+        one = members[0]
+        axes = (one.row_axis_lps or ()) + (one.column_axis_lps or ())
+        key = (
+            *(one.study_key, one.series_number, one.shape, one.kernel, one.thickness_mm),
+            *(tuple(round(v, 3) for v in axes), one.spacing_mm),
+        )
+        alike[key].append(members)
+    joined: list[list[list[CtSlice]]] = []
+    for parts in alike.values():
+        n = sum(map(len, parts))
+        joined += [parts] if n >= MIN_SLICES else [[part] for part in parts]
+    return joined
+
+
+def _list_others(candidates: Sequence[Series], others: Sequence[int]) -> str:
+    shown = [f"#{i + 1} {candidates[i].describe()}" for i in others[:4]]
+    return ", ".join(shown) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
 
 
 def _summarize(slices: tuple[CtSlice, ...]) -> Series:
@@ -191,26 +242,38 @@ _REASONS = (
 )
 
 
-def _rank(series: Series, longest_mm: float) -> tuple[float, ...]:
+def _rank_all(candidates: Sequence[Series]) -> list[tuple[float, ...]]:
+    """One rank each; lungs count where any series shows some, length where none does."""
+    if _shows_lungs(candidates):
+        most = max(c.chest_mm or 0.0 for c in candidates)
+        return [_rank(c, is_short=(c.chest_mm or 0.0) < _AS_MUCH * most) for c in candidates]
+    longest = max((c.coverage_mm for c in candidates if c.is_usable), default=0.0)
+    return [_rank(c, is_short=c.coverage_mm < _AS_MUCH * longest) for c in candidates]
+
+
+def _shows_lungs(candidates: Sequence[Series]) -> bool:
+    return any(c.chest_mm for c in candidates)
+
+
+def _rank(series: Series, *, is_short: bool) -> tuple[float, ...]:
     """Smaller is better; one entry per rule, in the order of `_REASONS`."""
-    thickness = series.thickness_mm
     sharp = is_sharp_kernel(series.kernel)
     return (
         float(not series.is_usable),
-        float(series.coverage_mm < 0.8 * longest_mm),
+        float(is_short),
         float(not series.is_original) + float(not series.is_axial),
-        float(sum(thickness > limit + 1e-3 for limit in _THICKNESS_CLASSES_MM)),
+        float(thickness_class(series.thickness_mm)),
         0.5 if sharp is None else float(sharp),
         -float(series.n_positions),
     )
 
 
-def _why(best: tuple[float, ...], second: tuple[float, ...]) -> str:
+def _why(best: tuple[float, ...], second: tuple[float, ...], *, by_lungs: bool) -> str:
     for reason, a, b in zip(_REASONS, best, second, strict=True):
         if a != b:
-            return (
-                f"chosen for {reason}" if reason != "reaches further" else "chosen because it reaches further"
-            )
+            if reason != "reaches further":
+                return f"chosen for {reason}"
+            return f"chosen because it {'shows more of the lungs' if by_lungs else reason}"
     return "chosen as the first of equal series"
 
 

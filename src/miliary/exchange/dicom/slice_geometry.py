@@ -14,11 +14,20 @@ import numpy as np
 
 from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.dicom.header import CtSlice
-from miliary.exchange.volumes.scan_checks import MAX_SPACING_MM, MIN_COVERAGE_MM, MIN_SLICES
+from miliary.exchange.volumes.scan_checks import (
+    MAX_EXTENT_MM,
+    MAX_ORIGIN_MM,
+    MIN_COVERAGE_MM,
+    MIN_SLICES,
+    check_spacing,
+    thickness_class,
+)
 from miliary.model.scan import FloatArray, ScanWarning
 
 _SAME_POSITION_MM = 0.01
 _MAX_TILT_DEGREE = 0.5
+# Of acquisitions that reach about as far the thinner one is read.
+_AS_LONG = 0.8
 
 SamePixels = Callable[[CtSlice, CtSlice], bool]
 
@@ -85,6 +94,7 @@ def stack_slices(slices: Sequence[CtSlice], *, name: str, same_pixels: SamePixel
             raise
         stack = untangled
     _check_extent(stack, name=name)
+    _check_place(stack, name=name)
     return replace(stack, warnings=(*stack.warnings, *_slice_warnings(stack)))
 
 
@@ -209,7 +219,8 @@ def _drop_duplicates(
             )
     if not dropped:
         return kept, []
-    text = f"{len(dropped)} repeated slices were left out, the first of them {dropped[0].name}"
+    # By place and not by file: a file's name may be a person's.
+    text = f"{len(dropped)} repeated slices were left out, the first of them at z {_z(dropped[0])} mm"
     return kept, [ScanWarning("duplicated_slices", text)]
 
 
@@ -243,7 +254,7 @@ def _z(one: CtSlice) -> str:
 
 
 def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | None:
-    """The longest regular part of an interleaved series, split by what its headers say; `None` if none.
+    """The best regular part of an interleaved series, split by what its headers say; `None` if none.
 
     Parts count only where they really interleave: a hole in a single acquisition must not be passed over
     by taking the longer side of it.
@@ -257,18 +268,65 @@ def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | Non
         stacks = [stack for part in parts.values() if (stack := _usable_part(part, same_pixels)) is not None]
         if not stacks:
             continue
-        best = max(stacks, key=lambda s: (round(s.coverage_mm, 1), -s.spacing_mm[0], s.slices[0].name))
+        longest = max(stack.coverage_mm for stack in stacks)
+        best = min(
+            (stack for stack in stacks if stack.coverage_mm >= _AS_LONG * longest),
+            key=lambda s: (_thickness_class(s), -round(s.coverage_mm, 1), s.spacing_mm[0], s.slices[0].name),
+        )
         along = _along(best.slices, best.axes_lps)
         chosen = set(best.slices)
-        others = _along([s for s in slices if s not in chosen], best.axes_lps)
+        rest = [s for s in slices if s not in chosen]
+        others = _along(rest, best.axes_lps)
         if not np.any((others > along[0] - 1e-3) & (others < along[-1] + 1e-3)):
             continue
+        beyond = [s for s, z in zip(rest, others, strict=True) if not along[0] - 0.5 < z < along[-1] + 0.5]
+        if joined := _join_passes(best, beyond, same_pixels):
+            return joined
         text = (
-            f"the series interleaves {len(parts)} acquisitions ({len(slices)} slices); the longest regular "
+            f"the series interleaves {len(parts)} acquisitions ({len(slices)} slices); the best regular "
             f"one, {len(best.slices)} slices at {best.spacing_mm[0]:.4g} mm, was read, the rest left out"
         )
-        return replace(best, warnings=(*best.warnings, ScanWarning("interleaved_acquisitions", text)))
+        warnings = [*best.warnings, ScanWarning("interleaved_acquisitions", text)]
+        return replace(best, warnings=(*warnings, *_warn_of_rest(best, _along(beyond, best.axes_lps))))
     return None
+
+
+def _thickness_class(stack: Stack) -> int:
+    return thickness_class(max(stack.slices[0].thickness_mm or 0.0, stack.spacing_mm[0]))
+
+
+def _join_passes(best: Stack, beyond: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | None:
+    """Overlapping passes of one scan as one stack, where they stand on the same steps; `None` where not."""
+    if not beyond:
+        return None
+    try:
+        whole = _regular_stack([*best.slices, *beyond], same_pixels)
+    except ScanGeometryError:
+        return None
+    if len({one.thickness_mm for one in whole.slices}) > 1 or len({one.kernel for one in whole.slices}) > 1:
+        return None
+    text = (
+        f"the series holds passes that overlap; {len(best.slices)} slices of one and {len(beyond)} of the "
+        "others, which go on where it ends, were read as one scan: where they meet, breathing may repeat or "
+        "hide a part"
+    )
+    return replace(whole, warnings=(*whole.warnings, ScanWarning("overlapping_passes", text)))
+
+
+def _warn_of_rest(best: Stack, beyond: FloatArray) -> list[ScanWarning]:
+    """What the slices left out show and the ones read do not."""
+    if beyond.size == 0:
+        return []
+    along = _along(best.slices, best.axes_lps)
+    missed = max(0.0, float(along[0] - beyond.min())) + max(0.0, float(beyond.max() - along[-1]))
+    if missed <= 2.0 * best.spacing_mm[0]:
+        return []
+    share = missed / (missed + best.coverage_mm)
+    text = (
+        f"slices left out reach {missed:.0f} mm beyond those read: {share:.0%} of the patient's length in "
+        "this series was not measured"
+    )
+    return [ScanWarning("passes_left_out", text)]
 
 
 def _usable_part(part: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | None:
@@ -280,18 +338,24 @@ def _usable_part(part: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | No
 
 
 def _check_extent(stack: Stack, *, name: str) -> None:
-    n, spacing = len(stack.slices), max(stack.spacing_mm)
+    n = len(stack.slices)
     if n == 1:
         raise ScanGeometryError(f"{name} holds a single slice; give the folder of the whole series")
-    if spacing > MAX_SPACING_MM + 1e-3:
-        raise ScanGeometryError(
-            f"{name}: voxels are {spacing:.4g} mm apart, at most {MAX_SPACING_MM:g} mm can be measured; "
-            "use a thin reconstruction"
-        )
+    check_spacing(stack.spacing_mm, name=name)
     if n < MIN_SLICES or stack.coverage_mm < MIN_COVERAGE_MM:
         raise ScanGeometryError(
             f"{name}: only {n} slices over {stack.coverage_mm:.0f} mm, at least {MIN_SLICES} over "
             f"{MIN_COVERAGE_MM:.0f} mm are needed; give the whole series"
+        )
+
+
+def _check_place(stack: Stack, *, name: str) -> None:
+    sizes = (len(stack.slices), *stack.slices[0].shape)
+    extent = max(n * step for n, step in zip(sizes, stack.spacing_mm, strict=True))
+    if max(map(abs, stack.origin_lps_mm)) > MAX_ORIGIN_MM or extent > MAX_EXTENT_MM:
+        raise ScanGeometryError(
+            f"{name}: its slices lie where no scanner has them, or are meters wide; correct their position "
+            "and spacing"
         )
 
 

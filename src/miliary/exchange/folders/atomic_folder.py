@@ -1,15 +1,22 @@
 """Result folders appear whole or not at all.
 
-A folder is written beside its final name and renamed at the end, so that an interrupted or failing run leaves
-nothing under that name, and an earlier result stays until the new one is whole.
+A folder is written beside its final name and takes that name at the end, so that an interrupted or failing
+run leaves nothing under that name, and an earlier result stays until the new one is whole. Where the system
+can, the two change names in one step; where it cannot, a kill between two steps is made good by the next run.
+What a kill left beside the name (``.NAME.*.part``, ``.NAME.*.old``) goes with the next run: a run holds a
+lock on its draft for as long as it lives, so drafts of others that still work are told from litter.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +24,8 @@ from pathlib import Path
 from miliary.errors import OutputError
 from miliary.exchange.folders.kinds import FILES, REPORT_FILES
 from miliary.model.saved.scan_summary import SCAN_KIND
+
+_PROBE = ".miliary-"
 
 
 def check_output(folder: str | Path, *, kind: str = SCAN_KIND) -> None:
@@ -37,11 +46,14 @@ def check_output(folder: str | Path, *, kind: str = SCAN_KIND) -> None:
         Naming the folder and what to do.
     """
     target = Path(folder)
-    _check_replaceable(target, kind)
     with _writable(target):
         parent = _first_existing(target.absolute().parent)
-        probe = tempfile.mkdtemp(prefix=".miliary-", dir=parent)
-        Path(probe).rmdir()
+        _clear_litter(target.absolute())
+        _clear_probes(parent)
+        probe = tempfile.mkdtemp(prefix=_PROBE, dir=parent)
+        with contextlib.suppress(FileNotFoundError):  # another run cleared it
+            Path(probe).rmdir()
+    _check_replaceable(target, kind)
 
 
 @contextlib.contextmanager
@@ -54,6 +66,8 @@ def writing(folder: str | Path, *, kind: str) -> Iterator[Path]:
         Where something else stands there, or the place cannot be written to.
     """
     target = Path(folder)
+    with _writable(target):
+        _clear_litter(target.absolute())
     _check_replaceable(target, kind)
     with _writable(target), replacing_folder(target) as draft:
         yield draft
@@ -65,7 +79,8 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     final = target.absolute()
     made = _make_parents(final.parent)
     try:
-        draft = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".part", dir=final.parent))
+        _clear_litter(final)
+        draft, lock = _make_draft(final)
         try:
             # mkdtemp keeps others out; a result is as readable as anything else made here.
             draft.chmod(0o777 & ~_current_umask())
@@ -74,6 +89,8 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+        finally:
+            _unlock(lock)
     except BaseException:
         for parent in made:
             with contextlib.suppress(OSError):
@@ -87,10 +104,80 @@ def _current_umask() -> int:
     return mask
 
 
+def _make_draft(final: Path) -> tuple[Path, int | None]:
+    """A new folder beside the final name and the lock that says it is being written."""
+    while True:
+        draft = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".part", dir=final.parent))
+        lock = _lock(draft)
+        if draft.is_dir():
+            return draft, lock
+        # Between the two another run took it for litter.
+        _unlock(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """A lock on a folder that ends with this process; `None` where it is held, or there are no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def _clear_litter(final: Path) -> None:
+    """Bring back what a killed run had moved away from its name; remove what killed runs left beside it."""
+    if not final.parent.is_dir():
+        return
+    mark = re.compile(rf"{re.escape(f'.{final.name}.')}[a-z0-9_]{{8}}\.(part|old)")
+    # Of results moved away the last one comes back; where the name is taken none does.
+    found = [one for one in final.parent.iterdir() if mark.fullmatch(one.name) and not one.is_symlink()]
+    for one in sorted(found, key=_changed, reverse=True):
+        lock = _lock(one)
+        if lock is None:
+            continue
+        with contextlib.suppress(OSError):
+            if one.suffix == ".old" and not final.exists() and any(one.iterdir()):
+                one.rename(final)
+            else:
+                shutil.rmtree(one, ignore_errors=True)
+        _unlock(lock)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _clear_probes(parent: Path) -> None:
+    """Remove empty folders that a killed check left."""
+    for one in parent.glob(f"{_PROBE}*"):
+        with contextlib.suppress(OSError):
+            one.rmdir()
+
+
 def _swap_in(draft: Path, final: Path) -> None:
     """Give `draft` the final name; what stood there returns if that fails."""
     if not final.exists():
         draft.rename(final)
+        return
+    if _exchange(draft, final):
+        shutil.rmtree(draft, ignore_errors=True)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
     try:
@@ -101,6 +188,23 @@ def _swap_in(draft: Path, final: Path) -> None:
             old.rename(final)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step; false where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # an old or other C library
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code))
 
 
 def _make_parents(parent: Path) -> list[Path]:

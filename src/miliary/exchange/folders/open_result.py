@@ -6,7 +6,6 @@ package reads what was saved. What is absent is listed in `missing`, what was pa
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,7 +95,7 @@ class SavedCtResult:
     @cached_property
     def source_order(self) -> SourceOrder:
         """Relation of the canonical array to that of the original file."""
-        return find_source_order(read_nifti(self.folder / kinds.LUNGS_NAME).axes_lps)
+        return find_source_order(read_nifti(self.folder / kinds.LUNGS_NAME, is_mask=True).axes_lps)
 
     def read_lung_labels(self) -> npt.NDArray[np.uint8]:
         """The lungs (1 right, 2 left), (z, y, x) as the scan was measured in.
@@ -108,7 +107,7 @@ class SavedCtResult:
         """
         path = self.folder / kinds.LUNGS_NAME
         try:
-            stored = read_nifti(path)
+            stored = read_nifti(path, is_mask=True)
         except OSError as error:
             raise _is_damaged(self.name, error) from error
         order = find_source_order(stored.axes_lps)
@@ -346,7 +345,7 @@ def read_transform(folder: Path) -> Transform:
             return Transform.from_arrays(dict(np.load(file, allow_pickle=False)))
     except MiliaryError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zip and zlib raise what they like on damage
         raise _is_damaged(folder.name, error) from error
 
 

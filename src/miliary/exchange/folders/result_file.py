@@ -76,7 +76,11 @@ def load_result_file(path: Path, file: ResultFile, *, name: str = "") -> LoadedF
     if not path.is_file():
         raise ResultFileError("missing", f"{called}: is not there; run '{file.command}' again")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        content = json.loads(text)
+        if "\\ud" in text.lower():
+            # Half of a pair of code units is no text: it could not be shown or written again.
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
     except (OSError, ValueError, RecursionError) as error:
         kind = type(error).__name__
         message = f"{called}: is damaged ({kind}); run '{file.command}' again"

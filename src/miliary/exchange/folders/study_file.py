@@ -180,10 +180,17 @@ class _StudyReader:
 
     def _is_inside(self, path: str, kind: str) -> bool:
         """Whether a stated path can be a member; noted where it cannot."""
-        if path and not Path(path).is_absolute():
+        if path and self._stays_inside(path):
             return True
         self._note(STUDY_NAME, "damaged", kind)
         return False
+
+    def _stays_inside(self, path: str) -> bool:
+        """Whether a path is below the study, links followed: its page shows nothing of other folders."""
+        try:
+            return (self.folder / path).resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError, RuntimeError):  # a null, a loop of links, a name too long
+            return False
 
     def _read_scan(self, label: str, path: str) -> SavedScan:
         here = self.folder / path
@@ -225,7 +232,7 @@ class _StudyReader:
 
     def _find_case(self, index: StudyIndex) -> str:
         """Path of the case; empty where there is none."""
-        if index.case and not Path(index.case).is_absolute():
+        if index.case and self._is_inside(index.case, "case"):
             return PurePosixPath(index.case).as_posix()
         usual = (f"case/{CASE_NAME}", CASE_NAME)
         return next((path for path in usual if (self.folder / path).is_file()), "")

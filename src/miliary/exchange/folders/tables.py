@@ -179,6 +179,6 @@ def _read_column(column: Column, rows: Sequence[Mapping[str, Any]], called: str)
             return np.array([float(text) if text else np.nan for text in texts], np.float64)
         if column.dtype is np.int64:
             return np.array([int(text) for text in texts], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RecordError(f"{called}: {column.name} must hold numbers only; measure again") from error
     return np.array(texts, dtype=object)

@@ -50,8 +50,24 @@ class CroppedVolume:
     array: zarr.Array[Any]
 
     def read(self) -> npt.NDArray[np.int16]:
-        """All voxels [HU]."""
-        return np.asarray(self.array[:])
+        """All voxels [HU].
+
+        Raises
+        ------
+        ScanReadError
+            A chunk is damaged.
+        """
+        return self.read_part((slice(None),) * 3)
+
+    def read_part(self, part: tuple[slice, ...]) -> npt.NDArray[np.int16]:
+        """Some voxels [HU]; errors as of `read`."""
+        try:
+            return np.asarray(self.array[part])
+        except Exception as error:  # whatever the decoder of a damaged chunk raises
+            kind = type(error).__name__
+            raise ScanReadError(
+                f"volume.zarr: is damaged ({kind}); restore it from a copy, or measure the scan anew"
+            ) from error
 
 
 def find_body_box(

@@ -6,16 +6,25 @@ label volume is written several times faster at gzip level 1.
 
 from __future__ import annotations
 
-import gzip
+import math
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from miliary.errors import OutputError, ScanGeometryError, ScanReadError
+from miliary.errors import OutputError, ScanReadError
+from miliary.exchange.volumes.nifti_forms import RAS_TO_LPS, find_contradictions, place_volume
+from miliary.exchange.volumes.stored_volume import (
+    MASK_EXPANSION,
+    MAX_EXPANSION,
+    StoredVolume,
+    check_sizes,
+    inflate,
+    read_file,
+    read_start,
+)
 from miliary.model.scan import FloatArray
 
 _HEADER = np.dtype(
@@ -43,38 +52,16 @@ _TYPES = {
     1280: "u8",
 }
 _CODES = {"u1": 2, "i2": 4, "f4": 16}
-_MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-# NIfTI points to the right and the front, DICOM to the left and the back.
-_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
-@dataclass(frozen=True)
-class StoredVolume:
-    """A volume as its file holds it.
+def read_nifti(path: Path, *, is_mask: bool = False) -> StoredVolume:
+    """Read a .nii or .nii.gz file, or a pair of .hdr and .img given as either.
 
     Parameters
     ----------
-    values : ndarray, shape (slowest, middle, fastest axis)
-        Stored values; attenuation is ``slope * values + intercept``.
-    spacing_mm, axes_lps
-        Per axis of `values`; row i of `axes_lps` is the direction of axis i.
-    origin_lps_mm : ndarray, shape (3,)
-    slope, intercept : float
-    has_orientation : bool
-        Whether the file says how it lies in the patient.
-    """
-
-    values: npt.NDArray[Any]
-    spacing_mm: FloatArray
-    origin_lps_mm: FloatArray
-    axes_lps: FloatArray
-    slope: float = 1.0
-    intercept: float = 0.0
-    has_orientation: bool = True
-
-
-def read_nifti(path: Path) -> StoredVolume:
-    """Read a .nii or .nii.gz file.
+    path : Path
+    is_mask : bool
+        Whether it holds labels, which shrink to a thousandth where a CT shrinks to a quarter.
 
     Raises
     ------
@@ -83,29 +70,40 @@ def read_nifti(path: Path) -> StoredVolume:
     ScanGeometryError
         Sheared axes.
     """
-    data = _read_bytes(path)
-    header = _parse_header(data, path.name)
-    shape = _shape(header, path.name)
+    name = path.name
+    content = read_file(_header_path(path))
+    is_gzip = content[:2] == b"\x1f\x8b"
+    header = _parse_header(read_start(content, name, _HEADER.itemsize) if is_gzip else content, name)
+    shape = _shape(header, name)
     dtype = np.dtype(_TYPES[int(header["datatype"])]).newbyteorder(header["dim"].dtype.byteorder)
-    offset = max(int(header["vox_offset"]), _HEADER.itemsize)
-    needed = offset + int(np.prod(shape)) * dtype.itemsize
+    is_pair = bytes(header["magic"]) == b"ni1"
+    offset = _data_offset(header, name, at_least=0 if is_pair else _HEADER.itemsize)
+    if is_pair:
+        content = read_file(_beside(path, ".img"))
+        is_gzip = content[:2] == b"\x1f\x8b"
+    needed = offset + math.prod(shape) * dtype.itemsize
+    # Nobody keeps HU in single bytes: those are labels as well.
+    expansion = MASK_EXPANSION if is_mask or dtype.itemsize == 1 else MAX_EXPANSION
+    data = inflate(content, name, needed, most_expansion=expansion) if is_gzip else content
     if len(data) < needed:
         raise ScanReadError(
-            f"{path.name} is truncated: {len(data)} bytes of {needed}; copy or export the file again"
+            f"{name} is truncated: {len(data)} bytes of {needed}; copy or export the file again"
         )
-    values = np.frombuffer(data, dtype=dtype, count=int(np.prod(shape)), offset=offset).reshape(shape)
-    affine, has_orientation = _affine(header)
-    spacing, axes = _split_affine(affine, path.name)
+    values = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     is_scaled = bool(np.isfinite([slope, intercept]).all()) and slope != 0.0
+    if is_scaled and max(abs(slope), abs(intercept)) > 1e9:
+        raise ScanReadError(f"{name}: its scl_slope and scl_inter give no HU; export the file again")
+    placed = place_volume(header, name)
     return StoredVolume(
         values=values,
-        spacing_mm=spacing,
-        origin_lps_mm=affine[:, 3] * _RAS_TO_LPS,
-        axes_lps=axes,
+        spacing_mm=placed.spacing_mm,
+        origin_lps_mm=placed.origin_lps_mm,
+        axes_lps=placed.axes_lps,
         slope=slope if is_scaled else 1.0,
         intercept=intercept if is_scaled else 0.0,
-        has_orientation=has_orientation,
+        has_orientation=placed.has_orientation,
+        warnings=find_contradictions(header, shape[::-1]),
     )
 
 
@@ -134,9 +132,9 @@ def write_nifti(
         The file cannot be written.
     """
     # Columns of the affine belong to the file's axes, fastest first.
-    axes_ras = (np.asarray(axes_lps, dtype=np.float64) * _RAS_TO_LPS)[::-1].T
+    axes_ras = (np.asarray(axes_lps, dtype=np.float64) * RAS_TO_LPS)[::-1].T
     spacing = np.asarray(spacing_mm, dtype=np.float64)[::-1]
-    origin = np.asarray(origin_lps_mm, dtype=np.float64) * _RAS_TO_LPS
+    origin = np.asarray(origin_lps_mm, dtype=np.float64) * RAS_TO_LPS
     header = np.zeros((), dtype=_HEADER.newbyteorder("<"))
     quaternion, handedness = _quaternion(axes_ras)
     header["sizeof_hdr"] = _HEADER.itemsize
@@ -161,18 +159,6 @@ def write_nifti(
         ) from None
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise ScanReadError(f"{path.name} is truncated or damaged; copy or export the file again") from None
-    except OSError as error:
-        raise ScanReadError(
-            f"{path.name} cannot be read ({error.strerror}); check the file and its rights"
-        ) from None
-
-
 def _write_bytes(path: Path, header: bytes, values: npt.NDArray[Any]) -> None:
     if path.suffix != ".gz":
         with path.open("wb") as file:
@@ -188,69 +174,52 @@ def _write_bytes(path: Path, header: bytes, values: npt.NDArray[Any]) -> None:
         file.write(compressor.flush())
 
 
+def _header_path(path: Path) -> Path:
+    return _beside(path, ".hdr") if path.suffix.lower() == ".img" else path
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """The other file of a pair, its suffix in the case of the first."""
+    if path.suffix.lower() == suffix:
+        return path
+    found = path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
+    if not found.is_file():
+        raise ScanReadError(f"{path.name} needs {found.name} beside it; copy both files")
+    return found
+
+
 def _parse_header(data: bytes, name: str) -> npt.NDArray[Any]:
     for dtype in (_HEADER.newbyteorder("<"), _HEADER.newbyteorder(">")):
         if len(data) >= _HEADER.itemsize:
             header = np.frombuffer(data, dtype=dtype, count=1)[0]
-            if int(header["sizeof_hdr"]) == _HEADER.itemsize and bytes(header["magic"]) == b"n+1":
+            if int(header["sizeof_hdr"]) == _HEADER.itemsize and bytes(header["magic"]) in (b"n+1", b"ni1"):
                 return header
-    raise ScanReadError(
-        f"{name} is not a single-file NIfTI-1 volume; convert it to .nii or .nii.gz (NIfTI-1)"
-    )
+    if data[344:348] in (b"n+2\0", b"ni2\0") or data[4:7] in (b"n+2", b"ni2"):
+        raise ScanReadError(f"{name} is NIfTI-2; convert it to NIfTI-1 (.nii or .nii.gz)")
+    raise ScanReadError(f"{name} is no NIfTI-1 volume; convert it to .nii or .nii.gz (NIfTI-1)")
+
+
+def _data_offset(header: npt.NDArray[Any], name: str, *, at_least: int) -> int:
+    """Where the voxels begin, a multiple of a byte written as a float."""
+    offset = float(header["vox_offset"])
+    if not 0.0 <= offset < 2**40:
+        raise ScanReadError(f"{name}: its vox_offset is no place in a file; export the file again")
+    return max(int(offset), at_least)
 
 
 def _shape(header: npt.NDArray[Any], name: str) -> tuple[int, int, int]:
     n_dimensions = int(header["dim"][0])
     sizes = [int(n) for n in header["dim"][1 : n_dimensions + 1]]
-    if n_dimensions < 3 or any(n != 1 for n in sizes[3:]):
+    if not 3 <= n_dimensions <= 7 or any(n != 1 for n in sizes[3:]):
         raise ScanReadError(
             f"{name} has {n_dimensions} dimensions {sizes}; expected one three-dimensional CT"
         )
     if min(sizes) < 1:
         raise ScanReadError(f"{name} is empty: its size is {sizes}; export the file again")
+    check_sizes(sizes, name)
     if int(header["datatype"]) not in _TYPES:
         raise ScanReadError(f"{name} holds colors or complex numbers; expected one CT value a voxel")
     return sizes[2], sizes[1], sizes[0]
-
-
-def _affine(header: npt.NDArray[Any]) -> tuple[FloatArray, bool]:
-    """RAS affine (3, 4) [mm] and whether the file gives one: sform before qform before bare spacing."""
-    unit = _MILLIMETRES_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
-    if int(header["sform_code"]) > 0:
-        return np.asarray(header["srow"], dtype=np.float64) * unit, True
-    if int(header["qform_code"]) > 0:
-        rotation = _rotation(np.asarray(header["quatern"], dtype=np.float64))
-        rotation[:, 2] *= -1.0 if float(header["pixdim"][0]) < 0 else 1.0
-        offset = np.asarray(header["qoffset"], dtype=np.float64)
-        return np.column_stack([rotation * spacing, offset]) * unit, True
-    return np.column_stack([np.diag(spacing), np.zeros(3)]) * unit, False
-
-
-def _split_affine(affine: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
-    """Spacing and LPS axes (rows) of the array axes, slowest first."""
-    columns = affine[:, :3]
-    spacing = np.linalg.norm(columns, axis=0)
-    if not np.all(np.isfinite(affine)) or spacing.min() <= 0.0:
-        raise ScanGeometryError(f"{name} has no valid voxel spacing; export the file again")
-    axes = columns / spacing
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 0.01:
-        raise ScanGeometryError(f"{name} has sheared axes; resample it to perpendicular ones")
-    # Headers keep single precision; an exact 1 mm should stay one.
-    return np.round(spacing[::-1], 6), (axes * _RAS_TO_LPS[:, None]).T[::-1]
-
-
-def _rotation(quaternion: FloatArray) -> FloatArray:
-    """Rotation matrix of the unit quaternion whose vector part is given."""
-    b, c, d = quaternion
-    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
-    return np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
 
 
 def _quaternion(axes_ras: FloatArray) -> tuple[FloatArray, float]:

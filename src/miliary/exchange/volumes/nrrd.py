@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import ScanReadError
-from miliary.exchange.volumes.metaimage import (
-    check_sizes,
+from miliary.exchange.volumes.stored_volume import (
+    StoredVolume,
+    bad_number,
     damaged,
     inflate,
     make_stored,
+    parse_numbers,
+    parse_sizes,
+    parse_whole,
     read_beside,
     read_file,
     shape_values,
     write_file,
 )
-from miliary.exchange.volumes.nifti import StoredVolume
 from miliary.model.scan import FloatArray
 
 _TYPES = {
@@ -63,18 +66,18 @@ def read_nrrd(path: Path) -> StoredVolume:
     """
     content = read_file(path)
     fields, start = _parse_header(content, path.name)
-    sizes = [int(n) for n in fields["sizes"].split()]
+    sizes = parse_sizes(fields.get("sizes", "").split(), path.name)
     kinds = fields.get("kinds", "").lower().split()
     is_color = any(word in kind for kind in kinds for word in _COLOR_KINDS)
     if is_color and sizes[:1] != [1]:
         raise ScanReadError(f"{path.name} holds colors or vectors; expected one CT value a voxel")
-    check_sizes(sizes, path.name)
     order = ">" if fields.get("endian", "little").lower() == "big" else "<"
     dtype = np.dtype(order + _DTYPES[fields["type"].lower()])
     source = fields.get("data file") or fields.get("datafile")
     data = read_beside(path, source) if source else content[start:]
-    values = shape_values(_decode(data, fields, path.name), dtype, sizes, path.name)
-    steps, origin = _geometry(fields)
+    data = _decode(data, fields, math.prod(sizes) * dtype.itemsize, path.name)
+    values = shape_values(data, dtype, sizes, path.name)
+    steps, origin = _geometry(fields, path.name)
     return make_stored(
         values,
         steps=steps,
@@ -124,53 +127,72 @@ def _parse_header(content: bytes, name: str) -> tuple[dict[str, str], int]:
         if found and not line.startswith("#") and not value.startswith("="):
             fields[key.strip().lower()] = value.strip()
     is_attached = not (fields.get("data file") or fields.get("datafile"))
-    sizes = fields.get("sizes", "").split()
-    if (is_attached and end is None) or not sizes or not all(size.isdecimal() for size in sizes):
+    if is_attached and end is None:
         raise damaged(name)
     if fields.get("type", "").lower() not in _DTYPES:
         raise ScanReadError(f"{name} holds values of an unknown kind; convert it to 16-bit integers")
     return fields, end.end() if end else len(content)
 
 
-def _decode(data: bytes, fields: dict[str, str], name: str) -> bytes:
+def _decode(data: bytes, fields: dict[str, str], n_bytes: int, name: str) -> bytes:
+    """The bytes of the voxels; skips are those of the format's definition."""
     encoding = fields.get("encoding", "raw").lower()
-    lines, count = int(fields.get("line skip", "0")), int(fields.get("byte skip", "0"))
-    for _ in range(lines):
-        data = data.partition(b"\n")[2]
-    if encoding == "raw":
-        return data[max(count, 0) :]
-    if encoding in ("gzip", "gz"):
-        return inflate(data, name)[max(count, 0) :]
-    if encoding in ("bzip2", "bz2"):
-        try:
-            return bz2.decompress(data)[max(count, 0) :]
-        except (OSError, ValueError):
-            raise damaged(name) from None
-    raise ScanReadError(f"{name} is encoded as {encoding[:20]}; convert it to gzip or raw")
+    skip = parse_whole(_field(fields, "byte skip", "byteskip") or "0", name, "byte skip")
+    data = _skip_lines(
+        data, parse_whole(_field(fields, "line skip", "lineskip") or "0", name, "line skip"), name
+    )
+    if encoding in ("gzip", "gz", "bzip2", "bz2"):
+        if data[:2] != (b"BZ" if encoding.startswith("b") else b"\x1f\x8b"):
+            raise damaged(name)
+        data = inflate(data, name, n_bytes + min(max(skip, 0), n_bytes))
+    elif encoding != "raw":
+        raise ScanReadError(f"{name} is encoded as {encoding[:20]}; convert it to gzip or raw")
+    if skip < -1:
+        raise ScanReadError(f"{name}: 'byte skip' is {skip}; expected -1 or more: export the file again")
+    # -1 says that the voxels end the file, whatever stands before them.
+    return data[skip if skip >= 0 else max(len(data) - n_bytes, 0) :]
 
 
-def _geometry(fields: dict[str, str]) -> tuple[FloatArray, FloatArray]:
+def _skip_lines(data: bytes, n_lines: int, name: str) -> bytes:
+    place = 0
+    for _ in range(n_lines):
+        place = data.find(b"\n", place) + 1
+        if place == 0:
+            raise damaged(name)
+    return data[place:]
+
+
+def _field(fields: dict[str, str], *keys: str) -> str:
+    return next((fields[key] for key in keys if key in fields), "")
+
+
+def _geometry(fields: dict[str, str], name: str) -> tuple[FloatArray, FloatArray]:
     """LPS step of each axis (rows, fastest first) and the place of the first voxel."""
     signs = np.array(_SPACES.get(fields.get("space", "").lower(), (1.0, 1.0, 1.0)))
-    vectors = _vectors(fields.get("space directions", ""))[:3]
+    vectors = _vectors(fields, "space directions", name)[:3]
     if len(vectors) == 3:
         steps = np.array(vectors) * signs
     else:
-        words = fields.get("spacings", "").split()[:3]
-        steps = np.diag([float(word) for word in words]) if len(words) == 3 else np.full((3, 3), np.nan)
-    origins = _vectors(fields.get("space origin", ""))
+        numbers = parse_numbers(fields.get("spacings", ""), name, "spacings")[:3]
+        steps = np.diag(numbers) if len(numbers) == 3 else np.full((3, 3), np.nan)
+    origins = _vectors(fields, "space origin", name)
     return steps, np.array(origins[0]) * signs if origins else np.zeros(3)
 
 
-def _vectors(text: str) -> list[list[float]]:
-    """The first three numbers of every vector in parentheses."""
+def _vectors(fields: dict[str, str], field: str, name: str) -> list[list[float]]:
+    """The three numbers of every vector in parentheses."""
     found = []
-    for inner in re.findall(r"\(([^)]*)\)", text):
+    n_dimensions = len(fields.get("sizes", "").split())
+    for inner in re.findall(r"\(([^)]*)\)", fields.get(field, "")):
+        words = inner.split(",")
         try:
-            numbers = [float(word) for word in inner.split(",")]
+            numbers = [float(word) for word in words]
         except ValueError:
             numbers = []
-        found.append((numbers + [float("nan")] * 3)[:3])
+        if len(numbers) not in (3, max(n_dimensions, 3)):
+            # Four to six parts are three numbers, some of whose points were written as commas.
+            raise bad_number("1,1" if 4 <= len(words) <= 6 else "", name, field)
+        found.append(numbers[:3])
     return found
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from miliary.errors import ScanReadError
+from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.model.scan import Acquisition, Grid, ScanWarning
 
 MIN_SLICES, MIN_COVERAGE_MM = 10, 30.0
 MAX_SPACING_MM = 5.0
+# The finest clinical scanners reach 0.1 mm; no table is longer, and none stands ten meters from its origin.
+MIN_SPACING_MM, MAX_EXTENT_MM, MAX_ORIGIN_MM = 0.05, 2500.0, 10_000.0
+# Slices within one of these are as good as each other [mm].
+THICKNESS_CLASSES_MM = (1.25, 2.0, 3.0, 5.0)
 PADDING_HU = -1024
 PADDING_BELOW_HU = -1500
 _SAMPLE_SIZE = 1_000_000
@@ -30,6 +35,70 @@ def replace_padding(values_hu: npt.NDArray[Any]) -> int:
     outside = values_hu <= PADDING_BELOW_HU
     values_hu[outside] = PADDING_HU
     return int(np.count_nonzero(outside))
+
+
+def thickness_class(thickness_mm: float) -> int:
+    """Which class of `THICKNESS_CLASSES_MM` a thickness falls into; 0 is the thinnest."""
+    return sum(thickness_mm > limit + 1e-3 for limit in THICKNESS_CLASSES_MM)
+
+
+def check_grid(grid: Grid, *, name: str) -> None:
+    """Refuse a grid that no chest CT can have.
+
+    Raises
+    ------
+    ScanGeometryError
+        Voxels too coarse, too fine or too many, too few slices, or a place that is none.
+    """
+    n, step = grid.shape_zyx[0], grid.spacing_zyx_mm[0]
+    check_spacing(grid.spacing_zyx_mm, name=name)
+    if n < MIN_SLICES or n * step < MIN_COVERAGE_MM:
+        raise ScanGeometryError(
+            f"{name}: only {n} slices over {n * step:.0f} mm, at least {MIN_SLICES} over "
+            f"{MIN_COVERAGE_MM:.0f} mm are needed; give the whole scan"
+        )
+    check_place(grid, name=name)
+
+
+def check_spacing(spacing_mm: Sequence[float], *, name: str) -> None:
+    """Refuse voxels that are coarser or finer than those of any chest CT.
+
+    Raises
+    ------
+    ScanGeometryError
+    """
+    highest, lowest = max(spacing_mm), min(spacing_mm)
+    if highest >= 100.0 or lowest < MIN_SPACING_MM:
+        wrong = highest if highest >= 100.0 else lowest
+        raise ScanGeometryError(
+            f"{name}: voxels are said to be {wrong:.3g} mm apart, which is no CT of a person; is the unit of "
+            "its spacing right (mm, not micrometers or meters)? Write it in mm"
+        )
+    if highest > MAX_SPACING_MM + 1e-3:
+        raise ScanGeometryError(
+            f"{name}: voxels are {highest:.4g} mm apart, at most {MAX_SPACING_MM:g} mm can be measured; "
+            "use a thin reconstruction"
+        )
+
+
+def check_place(grid: Grid, *, name: str) -> None:
+    """Refuse a volume larger than any table, or so far away that coordinates lose their meaning.
+
+    Raises
+    ------
+    ScanGeometryError
+    """
+    extent = max(n * step for n, step in zip(grid.shape_zyx, grid.spacing_zyx_mm, strict=True))
+    if extent > MAX_EXTENT_MM:
+        raise ScanGeometryError(
+            f"{name}: it is {extent / 1000:.3g} m long, which is no CT of a person; correct its spacing"
+        )
+    away = max(map(abs, grid.origin_lps_mm))
+    if away > MAX_ORIGIN_MM:
+        raise ScanGeometryError(
+            f"{name}: its first voxel is said to lie {away / 1000:.3g} m from the origin, which is no place "
+            "in a scanner; correct its origin"
+        )
 
 
 def check_hounsfield(voxels_hu: npt.NDArray[Any], *, name: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from miliary.errors import OutputError, ScanGeometryError, ScanReadError
+from miliary.errors import OutputError, ScanReadError
 from miliary.exchange.volumes.metaimage import read_metaimage, write_metaimage
-from miliary.exchange.volumes.nifti import StoredVolume, read_nifti, write_nifti
+from miliary.exchange.volumes.nifti import read_nifti, write_nifti
 from miliary.exchange.volumes.nrrd import read_nrrd, write_nrrd
 from miliary.exchange.volumes.orientation import (
     canonical_grid,
@@ -19,19 +22,20 @@ from miliary.exchange.volumes.orientation import (
     source_view,
 )
 from miliary.exchange.volumes.scan_checks import (
-    MAX_SPACING_MM,
-    MIN_COVERAGE_MM,
-    MIN_SLICES,
+    check_grid,
     check_hounsfield,
     find_clipping,
     find_limits,
     replace_padding,
 )
+from miliary.exchange.volumes.stored_volume import StoredVolume
 from miliary.model.scan import Acquisition, Grid, Scan, ScanWarning, SourceOrder
 
 _NIFTI = (".nii", ".nii.gz")
 _FORMATS = {
     ".nii": "nifti",
+    ".hdr": "nifti",
+    ".img": "nifti",
     ".gz": "nifti",
     ".nrrd": "nrrd",
     ".nhdr": "nrrd",
@@ -50,7 +54,8 @@ def read_volume(path: Path) -> Scan:
     Parameters
     ----------
     path : Path
-        .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd, in HU.
+        .nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .mha or .mhd, in HU; told by its content where its name
+        says nothing.
 
     Returns
     -------
@@ -64,7 +69,8 @@ def read_volume(path: Path) -> Scan:
     ScanGeometryError
         Sheared, too coarse or too short.
     """
-    stored = _READERS[_FORMATS[path.suffix.lower()]](path)
+    kind = _FORMATS.get(path.suffix.lower()) or find_volume_format(path) or "nifti"
+    stored = _READERS[kind](path)
     order = find_source_order(stored.axes_lps)
     n0, n1, n2 = stored.values.shape
     grid = canonical_grid(
@@ -74,18 +80,44 @@ def read_volume(path: Path) -> Scan:
         axes_lps=stored.axes_lps,
         order=order,
     )
-    _check_grid(grid, path.name)
+    check_grid(grid, name=path.name)
     voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=_voxel_dtype(stored, path.name))
     _fill(source_view(voxels, order), stored)
     check_hounsfield(voxels, name=path.name)
-    acquisition = Acquisition(source_format=_FORMATS[path.suffix.lower()], n_files=1)
-    warnings = [*find_limits(grid, acquisition), *find_clipping(voxels)]
+    acquisition = Acquisition(source_format=kind, n_files=1)
+    warnings = [*stored.warnings, *find_limits(grid, acquisition), *find_clipping(voxels)]
     if not stored.has_orientation:
         text = "the file does not say how it lies in the patient: sides and directions cannot be trusted"
         warnings.append(ScanWarning("orientation_unknown", text))
     return Scan(
         voxels_hu=voxels, grid=grid, acquisition=acquisition, warnings=tuple(warnings), source_order=order
     )
+
+
+def find_volume_format(path: Path) -> str | None:
+    """Which format a file has by its first bytes: ``nifti``, ``nrrd``, ``metaimage``, or `None`.
+
+    Raises
+    ------
+    ScanReadError
+        It cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise ScanReadError(
+            f"{path.name} cannot be opened ({error.strerror}); check the file and its rights"
+        ) from None
+    if head[:2] == b"\x1f\x8b":
+        # Whatever is inflated of a start is too little to be complete.
+        with contextlib.suppress(zlib.error):
+            head = zlib.decompressobj(wbits=47).decompress(head, 4096)
+    if head.startswith(b"NRRD000"):
+        return "nrrd"
+    if head[344:348] in (b"n+1\0", b"ni1\0"):
+        return "nifti"
+    return "metaimage" if re.match(rb"(ObjectType|NDims|Comment)\s*=", head) else None
 
 
 def write_label_volume(
@@ -154,20 +186,6 @@ def _nifti_path(path: str | Path) -> Path:
     if not target.name.lower().endswith(_NIFTI):
         raise OutputError(f"{target.name}: labels are written as NIfTI; use .nii.gz")
     return target
-
-
-def _check_grid(grid: Grid, name: str) -> None:
-    n, step = grid.shape_zyx[0], grid.spacing_zyx_mm[0]
-    if max(grid.spacing_zyx_mm) > MAX_SPACING_MM + 1e-3:
-        raise ScanGeometryError(
-            f"{name}: voxels are {max(grid.spacing_zyx_mm):.4g} mm apart, at most {MAX_SPACING_MM:g} mm can "
-            "be measured; use a thin reconstruction"
-        )
-    if n < MIN_SLICES or n * step < MIN_COVERAGE_MM:
-        raise ScanGeometryError(
-            f"{name}: only {n} slices over {n * step:.0f} mm, at least {MIN_SLICES} over "
-            f"{MIN_COVERAGE_MM:.0f} mm are needed; give the whole scan"
-        )
 
 
 def _voxel_dtype(stored: StoredVolume, name: str) -> type[np.int16 | np.float32]:

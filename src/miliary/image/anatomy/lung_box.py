@@ -44,6 +44,12 @@ class LungBox:
     start_zyx: tuple[int, int, int]
     spacing_zyx_mm: tuple[float, float, float]
 
+    @property
+    def lung_litres(self) -> float:
+        """Volume of the labeled lungs [L]."""
+        voxel_mm3 = float(np.prod(self.spacing_zyx_mm))
+        return float(np.count_nonzero(self.labels)) * voxel_mm3 / 1e6
+
 
 def crop_to_lungs(scan: Scan, lungs: Lungs) -> LungBox:
     """Crop a scan to the bounding box of its lungs and a margin of 12 mm.

@@ -6,6 +6,7 @@ by blur as long as a wall is thicker than the blur, and corrected by a model whe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,15 @@ from miliary.model.scan import Scan
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+FindOutside = Callable[[tuple[slice, ...]], Mask]
 
 LUNG_HU, AIR_HU = -850.0, -1000.0
 SOLID_LIMITS_HU = (10.0, 100.0)
 # Strands and vessels up to twice this width are cut off: share of the radius, and its limits.
 OPENING_SHARE, OPENING_LIMITS_MM = 0.2, (1.0, 2.5)
 EDGE_MM = 1.2
+# So much brighter than a lesion, after smoothing, is another tissue.
+BRIGHT_HU, BRIGHT_SMOOTH_MM = 90.0, 1.5
 MIN_CAVITY_MM3, MIN_CAVITY_SHARE = 12.0, 0.012
 # Grid of the local hull; the blurred edge of the chest wall reaches this far into the lung.
 HULL_STEP_MM, RIM_MM = 1.2, 0.8
@@ -129,6 +133,7 @@ def outline_lesion(
     distance_mm: F64,
     is_attached: bool,
     is_compact: bool = True,
+    surface: FindOutside | None = None,
 ) -> LesionOutline | None:
     """Find the voxels of the dense body around a point.
 
@@ -149,6 +154,9 @@ def outline_lesion(
     is_compact : bool
         Whether its surface is about equally far in all directions. Vessels are cut off from lesions with a
         cavity, and from solid ones only if not compact, since there a lobe looks the same.
+    surface : callable, optional
+        Gives for a part of the scan what lies outside the lung (bool); by default a smooth outline of it with
+        dents filled that are as wide as the lesion.
 
     Returns
     -------
@@ -157,7 +165,7 @@ def outline_lesion(
     """
     spacing = np.asarray(scan.grid.spacing_zyx_mm)
     radius_mm = float(np.median(distance_mm))
-    limit = _smooth_distances(directions, distance_mm)
+    limit = smooth_distances(directions, distance_mm)
     reach = float(limit.max())
     view, start = _crop(center_zyx, reach + 5.0, spacing, scan.grid.shape_zyx)
     hu = np.asarray(scan.voxels_hu[view], dtype=np.float32)
@@ -168,7 +176,11 @@ def outline_lesion(
     solid = hu > 0.5 * (lung_hu + solid_hu)
     outside = np.zeros_like(solid)
     if is_attached:
-        outside = ~_find_local_hull(lungs, center_zyx, reach, view, spacing)
+        if surface is not None:
+            outside = surface(view)
+            solid &= ~_find_brighter(hu, away < 0.6 * radius_mm, spacing)
+        else:
+            outside = ~_find_local_hull(lungs, center_zyx, reach, view, spacing)
         solid &= ~outside
     body = _choose_body(solid & _is_within(away, center, spacing, directions, limit), away < 1.1 * radius_mm)
     if body is None:
@@ -210,8 +222,30 @@ def _shape(
     return LesionOutline(part, mask, cavity, start + [s.start for s in box], spacing, lung_hu, solid_hu)
 
 
-def _smooth_distances(directions: F64, distance_mm: F64) -> F64:
-    """Upper limit of the lesion along each direction [mm]: the median over neighbors excludes vessels."""
+def _find_brighter(hu: F32, near: Mask, spacing: F64) -> Mask:
+    """What is brighter than the middle of a lesion beyond noise: vessels with contrast agent, and bone."""
+    smooth = ndimage.gaussian_filter(hu, BRIGHT_SMOOTH_MM / spacing)
+    middle = smooth[near & (smooth > SOLID_LIMITS_HU[0] - 60.0)]
+    if len(middle) < 20:
+        return np.zeros(hu.shape, dtype=bool)
+    return np.asarray(smooth > float(np.median(middle)) + BRIGHT_HU)
+
+
+def smooth_distances(directions: F64, distance_mm: F64) -> F64:
+    """Upper limit of a lesion along each direction; the median over neighbors excludes vessels.
+
+    Parameters
+    ----------
+    directions : ndarray, shape (n, 3)
+        Unit vectors (z, y, x).
+    distance_mm : ndarray, shape (n,)
+        Distance to the surface along each [mm].
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        [mm].
+    """
     near = np.argsort(-directions @ directions.T, axis=1)[:, :NEIGHBORS]
     return np.asarray(1.15 * np.median(distance_mm[near], axis=1) + 2.0)
 

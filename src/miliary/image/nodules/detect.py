@@ -16,7 +16,8 @@ from miliary.image.nodules import describe, features, find, judge, measure
 from miliary.image.nodules.find import Candidates
 from miliary.image.nodules.judge import Classifier
 from miliary.image.nodules.measure import Fit
-from miliary.model.ct_result import Lungs, Noise, Psf
+from miliary.image.nodules.operating_point import choose_operating_point
+from miliary.model.ct_result import Lungs, Noise, OperatingPoint, Psf
 from miliary.model.nodules import Nodules
 from miliary.model.scan import Grid, Scan
 
@@ -51,7 +52,9 @@ class ScoredCandidates:
     Parameters
     ----------
     classifier : Classifier
-        The classifier that scored them.
+        The classifier that scored them; its `threshold` is that of this scan.
+    operating_point : OperatingPoint
+        How that threshold was chosen.
     index_zyx : ndarray of float64, shape (n, 3)
         Position as a fractional index of the box.
     position_mm : ndarray of float64, shape (n, 3)
@@ -67,6 +70,7 @@ class ScoredCandidates:
     """
 
     classifier: Classifier
+    operating_point: OperatingPoint
     index_zyx: F64
     position_mm: F64
     table: F32
@@ -103,7 +107,7 @@ class DetectionRun:
     smooth_hu : ndarray of float32, shape (z, y, x) of the box
         From `find.smooth_finest` [HU].
     classifier : Classifier
-        The classifier that scored the candidates.
+        The classifier that scored the candidates; its `threshold` is that of this scan.
     share : float
         Estimated share of nodules among the candidates of this scan, 0 to 1.
     response_sd_hu : ndarray of float64, shape (scales,)
@@ -191,8 +195,20 @@ def score_candidates(search: CandidateSearch, *, noise: Noise, psf: Psf) -> Scor
         score, classifier.prior, n_dropped=len(candidates) - len(kept)
     )
     position_mm = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
-    rows = judge.select_reported(position_mm, probability, classifier.threshold)
-    return ScoredCandidates(classifier, kept.index_zyx, position_mm, table, probability, share, rows)
+    point = choose_operating_point(
+        position_mm, score, probability, strictest=classifier.threshold, litres=box.lung_litres
+    )
+    rows = judge.select_reported(position_mm, probability, point.threshold)
+    return ScoredCandidates(
+        classifier=replace(classifier, threshold=point.threshold),
+        operating_point=point,
+        index_zyx=kept.index_zyx,
+        position_mm=position_mm,
+        table=table,
+        probability=probability,
+        share=share,
+        rows=rows,
+    )
 
 
 def measure_nodules(

@@ -55,7 +55,7 @@ class Trees:
         out = np.empty(len(features))
         # Unsigned, since numba checks every index that may be negative; a leaf is marked by its feature.
         leaf = self.left < 0
-        feature = np.where(leaf, LEAF, self.feature).astype(np.uint32)
+        feature = np.where(leaf, LEAF, self.feature.astype(np.int64)).astype(np.uint32)
         child = (
             np.where(leaf[:, None], 0, np.stack([self.left, self.right], axis=1)).astype(np.uint32).ravel()
         )

@@ -16,10 +16,21 @@ from miliary.image.simulate.nodule_population import (
     NodulePopulation,
     draw_positions,
 )
+from miliary.image.simulate.other_findings import (
+    ARTIFACTS,
+    BESIDE,
+    DISEASES,
+    FINDING_COLUMN_NAMES,
+    OtherFindings,
+)
 from miliary.image.simulate.scan_pair import DEMO_DAYS, DiseaseCourse, SimulatedPair, demo_pair, simulate_pair
 
 __all__ = [
+    "ARTIFACTS",
+    "BESIDE",
     "DEMO_DAYS",
+    "DISEASES",
+    "FINDING_COLUMN_NAMES",
     "PATTERNS",
     "SHAPES",
     "TRUTH_COLUMN_NAMES",
@@ -29,6 +40,7 @@ __all__ = [
     "GaussianBlur",
     "HardNegatives",
     "NodulePopulation",
+    "OtherFindings",
     "ScanProtocol",
     "SimulatedPair",
     "SimulatedScan",

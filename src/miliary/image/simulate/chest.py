@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from miliary.errors import InputError
 from miliary.image.kernels.resample import resample_volume
 from miliary.image.simulate.acquisition import ScanProtocol, acquire, average_slices
+from miliary.image.simulate.airway_disease import MUCUS_HU, DiseaseObjects, grow_disease
+from miliary.image.simulate.around_body import paint_around, place_devices
+from miliary.image.simulate.artifacts import add_artifacts, blur_motion
 from miliary.image.simulate.chest_anatomy import (
     AnatomyParameters,
     CoarseField,
@@ -20,6 +24,8 @@ from miliary.image.simulate.chest_anatomy import (
     draw_anatomy,
     midline_x_mm,
 )
+from miliary.image.simulate.disease_fields import alter_fields
+from miliary.image.simulate.lung_texture import paint_texture
 from miliary.image.simulate.negatives import draw_sheets, paint_plaques, paint_sheets
 from miliary.image.simulate.nodule_population import (
     SHAPES,
@@ -32,6 +38,12 @@ from miliary.image.simulate.nodule_population import (
     draw_diameters,
     paste,
     render_body,
+)
+from miliary.image.simulate.other_findings import (
+    NO_OTHER_FINDINGS,
+    OtherFindings,
+    make_table,
+    read_other_findings,
 )
 from miliary.image.simulate.raster import ChestFields, Material, add_tubes, blend, paint_chest, run_slabs
 from miliary.image.simulate.vessels import ChestTrees, TubeSegments, grow_trees
@@ -47,6 +59,7 @@ SUBSOLID_BELOW_HU = -100.0
 CALCIFIED_ABOVE_HU = 150.0
 AIR_IN_AIRWAYS_HU = -990.0
 AERATED_BELOW_HU = -500.0
+METAL = ("lead", "port", "pacemaker_lead")
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,17 @@ class SimulatedScan:
         1 right lung, 2 left lung, 0 elsewhere.
     anatomy : AnatomyParameters
         Shape of the chest.
+    findings : mapping of str to ndarray
+        Columns `FINDING_COLUMN_NAMES`, one row per discrete finding of `other_findings` that is not a nodule:
+        ``bud``, ``shadow``, ``mucus_plug``, ``plate`` and pieces of devices. Whatever is not in `truth` is no
+        nodule; these are the places where one is most easily taken for one.
     """
 
     scan: Scan
     truth: Mapping[str, npt.NDArray[Any]]
     lung_labels: npt.NDArray[np.uint8]
     anatomy: AnatomyParameters
+    findings: Mapping[str, npt.NDArray[Any]] = field(default_factory=lambda: make_table([]))
 
 
 def simulate_scan(
@@ -79,6 +97,7 @@ def simulate_scan(
     lesion: DominantLesion | None = None,
     n_calcified: int = 0,
     hard_negatives: bool | HardNegatives | Mapping[str, Any] = False,
+    other_findings: bool | OtherFindings | Mapping[str, float] = False,
     anatomy: AnatomyParameters | None = None,
     n_threads: int = 2,
 ) -> SimulatedScan:
@@ -99,6 +118,9 @@ def simulate_scan(
     hard_negatives : bool, HardNegatives or mapping
         Findings that may be mistaken for nodules: True draws a mixture, a mapping gives fields of
         `HardNegatives`.
+    other_findings : bool, OtherFindings or mapping
+        Other disease, artifacts, and things beside the body: True draws a mixture, a mapping gives severities
+        (0 to 1) by the fields of `OtherFindings`.
     anatomy : AnatomyParameters, optional
         Shape of the chest; drawn from the seed by default.
     n_threads : int
@@ -112,10 +134,14 @@ def simulate_scan(
     Raises
     ------
     InputError
-        The nodules or the lesion do not fit into the lungs.
+        The nodules or the lesion do not fit into the lungs, or a kind of finding is not known.
     """
     p = draw_anatomy(seed) if anatomy is None else anatomy
-    model = build_chest(p, read_hard_negatives(hard_negatives, seed=seed))
+    model = build_chest(
+        p,
+        read_hard_negatives(hard_negatives, seed=seed),
+        read_other_findings(other_findings, seed=seed),
+    )
     bodies, kinds = draw_bodies(
         model,
         frame_box(protocol, p),
@@ -141,15 +167,23 @@ class ChestModel:
         Its tissues as smooth fields.
     trees : ChestTrees
         Its vessels and airways.
+    other : OtherFindings
+        Other disease, artifacts, and things beside the body.
+    objects : DiseaseObjects
+        What other disease adds as objects.
     """
 
     anatomy: AnatomyParameters
     hard: HardNegatives
     chest: CoarseField
     trees: ChestTrees
+    other: OtherFindings = NO_OTHER_FINDINGS
+    objects: DiseaseObjects = field(default_factory=DiseaseObjects)
 
 
-def build_chest(anatomy: AnatomyParameters, hard: HardNegatives) -> ChestModel:
+def build_chest(
+    anatomy: AnatomyParameters, hard: HardNegatives, other: OtherFindings = NO_OTHER_FINDINGS
+) -> ChestModel:
     """Build the fields of a chest and grow its vessels and airways.
 
     Parameters
@@ -158,13 +192,19 @@ def build_chest(anatomy: AnatomyParameters, hard: HardNegatives) -> ChestModel:
         Shape of the chest.
     hard : HardNegatives
         Findings that may be mistaken for nodules.
+    other : OtherFindings
+        Other disease, artifacts, and things beside the body.
 
     Returns
     -------
     ChestModel
     """
     chest = build_fields(anatomy, hard)
-    return ChestModel(anatomy, hard, chest, grow_trees(anatomy, chest, hard))
+    if not other:
+        return ChestModel(anatomy, hard, chest, grow_trees(anatomy, chest, hard))
+    chest = alter_fields(anatomy, chest, other)
+    trees, objects = grow_disease(anatomy, chest, grow_trees(anatomy, chest, hard), other)
+    return ChestModel(anatomy, hard, chest, trees, other, objects)
 
 
 def render_scan(
@@ -201,7 +241,7 @@ def render_scan(
     -------
     SimulatedScan
     """
-    p, hard, chest, trees = model.anatomy, model.hard, model.chest, model.trees
+    p, hard, chest, trees, other = model.anatomy, model.hard, model.chest, model.trees, model.other
     start, grid = _frame(protocol, p)
     n = protocol.n_sub_slices
     fine_step = np.array(protocol.spacing_zyx_mm) / (n, 1, 1)
@@ -217,6 +257,7 @@ def render_scan(
     share.fill(0)
     _paint_trees(volume, share, p, trees, fine_start, fine_step, n_threads)
     _paint_negatives(volume, share, p, hard, chest, fine_start, fine_step, n_threads)
+    rows = _paint_other(volume, share, model, fine_start, fine_step, n_threads) if other else []
     if motion is not None:
         volume = _move(volume, fine_start, fine_step, motion, fill=-1000.0)
         _change_density(volume, surface > 0, fine_start, fine_step, motion)
@@ -224,18 +265,20 @@ def render_scan(
         _paint_body(volume, body, fine_start, fine_step)
     truth = _truth(bodies, kinds, p, chest, trees, labels, start, protocol)
 
-    image = acquire(
-        volume
-        if n == 1 and protocol.slice_thickness_mm <= protocol.spacing_zyx_mm[0]
-        else average_slices(volume, protocol),
-        protocol,
-        seed=seed,
-        n_threads=n_threads,
-    )
+    is_thin = n == 1 and protocol.slice_thickness_mm <= protocol.spacing_zyx_mm[0]
+    slices = volume if is_thin else average_slices(volume, protocol)
+    if other.motion > 0:
+        blur_motion(slices, protocol, other.motion, seed=seed)
+    image = acquire(slices, protocol, seed=seed, n_threads=n_threads)
+    if other:
+        metal = np.array([row[1] for row in rows if row[0] in METAL]).reshape(-1, 3)
+        metal = (metal - start) / protocol.spacing_zyx_mm
+        add_artifacts(image, protocol, other, metal_zyx=metal, seed=seed)
     if protocol.clip_low_hu is not None:
         np.maximum(image, protocol.clip_low_hu, out=image)
     voxels = np.clip(np.rint(image, out=image), -32768, 32767).astype(np.int16)
-    return SimulatedScan(Scan(voxels, grid, _acquisition(protocol), (_label(),)), truth, labels, p)
+    scan = Scan(voxels, grid, _acquisition(protocol), (_label(),))
+    return SimulatedScan(scan, truth, labels, p, make_table(rows))
 
 
 def _fine_grid(shape: tuple[int, ...], start: FloatArray, step: FloatArray) -> Grid:
@@ -430,6 +473,42 @@ def _paint_negatives(
         run_slabs(lambda a, b: blend(volume, share, a, b, 30.0, True), len(volume), n_threads=n_threads)
     if hard.n_plaques:
         paint_plaques(volume, p, chest, hard, start, step)
+
+
+def _paint_other(
+    volume: Float32Array,
+    share: Float32Array,
+    model: ChestModel,
+    start: FloatArray,
+    step: FloatArray,
+    n_threads: int,
+) -> list[tuple[str, FloatArray, float]]:
+    """Draw other disease and what lies beside the body; kind, center and diameter of its discrete parts."""
+    p, chest, other, objects = model.anatomy, model.chest, model.other, model.objects
+    rows = list(objects.rows)
+    paint_texture(volume, p, chest, other, start, step)
+    tubes = [(objects.filled, MUCUS_HU)] if len(objects.filled.radius_mm) else []
+    if other.devices > 0:
+        for kind, pieces, hu in place_devices(p, chest, other.devices):
+            tubes.append((pieces, hu))
+            size = 2 * pieces.radius_mm.mean(axis=1)
+            rows += [(kind, e.mean(axis=0), float(d)) for e, d in zip(pieces.ends_zyx_mm, size, strict=True)]
+    for pieces, hu in tubes:
+        _paint_tubes(share, pieces, start, step, n_threads)
+        run_slabs(partial(_raise_to, volume, share, hu), len(volume), n_threads=n_threads)
+    if objects.plates:
+        paint_sheets(share, objects.plates, start, step)
+        run_slabs(lambda a, b: blend(volume, share, a, b, 30.0, True), len(volume), n_threads=n_threads)
+    last = start + step * volume.shape
+    for body in objects.buds:
+        if np.all((body.center_zyx_mm > start - 10.0) & (body.center_zyx_mm < last + 10.0)):
+            _paint_body(volume, body, start, step)
+    paint_around(volume, p, chest, other, start, step)
+    return rows
+
+
+def _raise_to(volume: Float32Array, share: Float32Array, hu: float, first: int, last: int) -> None:
+    blend(volume, share, first, last, hu, True)
 
 
 def draw_bodies(

@@ -210,8 +210,22 @@ class CoarseField:
         return np.asarray(value, dtype=np.float64)
 
 
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_mm: float) -> Float32Array:
-    """Unit-variance smooth noise on the coarse grid."""
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_mm: float) -> Float32Array:
+    """Draw unit-variance smooth noise on the coarse grid.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the noise.
+    shape : tuple of int
+        Shape of the result.
+    sigma_mm : float
+        Standard deviation of the smoothing [mm].
+
+    Returns
+    -------
+    ndarray of float32
+    """
     sigma = sigma_mm / COARSE_MM
     # Drawn on a still coarser grid, since the filter is the costly part and the result is smooth anyway.
     step = max(1.0, sigma / 1.5)
@@ -371,7 +385,7 @@ def fissure_heights(
     """
     rng = np.random.default_rng([p.seed, 2])
     h = p.lung_height_mm
-    waves = [p.fissure_wave_mm * _smooth_noise(rng, shape_yx, 28.0) for _ in range(3)]
+    waves = [p.fissure_wave_mm * smooth_noise(rng, shape_yx, 28.0) for _ in range(3)]
     oblique = [p.fissure_height[i] * h + p.fissure_tilt[i] * y + 0.0015 * (y**2 - 0.3 * x**2) for i in (0, 1)]
     horizontal = p.fissure_height[0] * h + 0.02 * h - 0.12 * (x + 60) + 0.15 * y
     return oblique[0] + waves[0], horizontal + waves[1], oblique[1] + waves[2]
@@ -397,7 +411,7 @@ def _fissure_fields(
         (d_hor, p.fissure_completeness[1], right & (d_obl_r > 0)),
         (d_obl_l, p.fissure_completeness[2], ~right),
     ):
-        gap = _smooth_noise(rng, shape, 25.0)
+        gap = smooth_noise(rng, shape, 25.0)
         present = gap <= np.quantile(gap[::3, ::3, ::3], share)
         complete = np.where(where & present, _nearer(complete, distance), complete)
     return complete, lobe.astype(np.uint8)
@@ -462,7 +476,7 @@ def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
     medial, blood = _mediastinum(p, z, y, x)
     dome = _diaphragm(p, y, x)
     lung_f = np.minimum(np.minimum(cavity, (z - dome) * 0.75), -medial)
-    lung_f = lung_f + p.wall_noise_mm * _smooth_noise(rng, shape, 14.0)
+    lung_f = lung_f + p.wall_noise_mm * smooth_noise(rng, shape, 14.0)
     lung_f = ndimage.gaussian_filter(lung_f, 1.3)
     labelled, _ = ndimage.label(lung_f > 0)
     sizes = np.bincount(labelled.ravel())
@@ -478,7 +492,7 @@ def build_fields(p: AnatomyParameters, hard: HardNegatives) -> CoarseField:
     values = {
         "lung": lung,
         "body": body,
-        "bone": _bones(p, cavity, z, y, x) + 0.6 * _smooth_noise(rng, shape, 8.0),
+        "bone": _bones(p, cavity, z, y, x) + 0.6 * smooth_noise(rng, shape, 8.0),
         "tissue": tissue,
         "air": _parenchyma(p, hard, rng, lung, y, shape),
         "fissure": fissure,
@@ -516,9 +530,9 @@ def _tissue(
     shape: tuple[int, int, int],
 ) -> FloatArray:
     """Attenuation of everything that is not lung, bone or outside air [HU]."""
-    soft = 45 + 6 * _smooth_noise(rng, shape, 6.0)
-    depth_of_fat = body - p.fat_mm * (1 + 0.2 * _smooth_noise(rng, shape, 30.0))
-    patches = _smooth_noise(rng, shape, 9.0)
+    soft = 45 + 6 * smooth_noise(rng, shape, 6.0)
+    depth_of_fat = body - p.fat_mm * (1 + 0.2 * smooth_noise(rng, shape, 30.0))
+    patches = smooth_noise(rng, shape, 9.0)
     # Fat between the muscles and in the mediastinum forms strands and lobules.
     wall = np.where(patches > 0.8, -90.0, soft)
     fat = -100 + 8 * patches
@@ -545,21 +559,21 @@ def _parenchyma(
     hu = p.lung_hu + p.gravity_hu * np.clip(y / p.half_depth_mm, -1, 1)
     hu = (
         hu
-        + p.patchiness_hu * _smooth_noise(rng, shape, 12.0)
-        + 0.5 * p.patchiness_hu * _smooth_noise(rng, shape, 4.0)
+        + p.patchiness_hu * smooth_noise(rng, shape, 12.0)
+        + 0.5 * p.patchiness_hu * smooth_noise(rng, shape, 4.0)
     )
     inside = lung > 0
     if hard.emphysema > 0:
-        holes = _smooth_noise(rng, shape, 4.0) + 0.7 * _smooth_noise(rng, shape, 20.0)
+        holes = smooth_noise(rng, shape, 4.0) + 0.7 * smooth_noise(rng, shape, 20.0)
         cut = np.quantile(holes[inside], 1 - hard.emphysema)
         hu = np.where(holes > cut, np.minimum(hu, -960.0), hu)
     if hard.ground_glass > 0:
-        haze = _smooth_noise(rng, shape, 14.0) + 0.4 * _smooth_noise(rng, shape, 4.0)
+        haze = smooth_noise(rng, shape, 14.0) + 0.4 * smooth_noise(rng, shape, 4.0)
         cut = np.quantile(haze[inside], 1 - hard.ground_glass)
         hu = hu + 220 * np.clip((haze - cut) * 2.0, 0, 1)
     if hard.consolidation > 0:
         dense = (
-            _smooth_noise(rng, shape, 9.0) + 0.5 * _smooth_noise(rng, shape, 4.0) - 0.02 * np.maximum(lung, 0)
+            smooth_noise(rng, shape, 9.0) + 0.5 * smooth_noise(rng, shape, 4.0) - 0.02 * np.maximum(lung, 0)
         )
         cut = np.quantile(dense[inside], 1 - hard.consolidation)
         hu = hu + np.clip((dense - cut) * 4.0, 0, 1) * (20 - hu)

@@ -48,6 +48,13 @@ def _mix(field, i, j, k, fz, fy, fx):  # type: ignore[no-untyped-def]
     return a * (1 - fz) + b * fz
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _wrap(value, period):  # type: ignore[no-untyped-def]
+    """Remainder below the period: that of a tiny negative number rounds up to the period itself."""
+    rest = value % period
+    return rest if rest < period else 0.0
+
+
 class ChestFields(NamedTuple):
     """The fields of a `CoarseField` by name, with its origin and spacing.
 
@@ -110,7 +117,7 @@ def paint_chest(out, depth, first, last, start, step, fields, material):  # type
         z = min(max(z, 0.0), cz - 1.001)
         iz = int(z)
         fz = z - iz
-        tz = ((start[0] + i * step[0]) / 1.3) % period
+        tz = _wrap((start[0] + i * step[0]) / 1.3, period)
         for j in range(ny):
             ym = start[1] + j * step[1]
             y = (ym - low[1]) / coarse
@@ -146,7 +153,7 @@ def paint_chest(out, depth, first, last, start, step, fields, material):  # type
                     value = soft
                 if c_lung > 0.0:
                     hu = _mix(air, iz, iy, ix, fz, fy, fx)
-                    ty, tx = (ym / 1.3) % period, (xm / 1.3) % period
+                    ty, tx = _wrap(ym / 1.3, period), _wrap(xm / 1.3, period)
                     jz, jy, jx = int(tz), int(ty), int(tx)
                     hu += texture_hu * _mix(texture, jz, jy, jx, tz - jz, ty - jy, tx - jx)
                     f = abs(_mix(fissure, iz, iy, ix, fz, fy, fx))

@@ -13,7 +13,7 @@ from typing import Any
 
 from miliary.model.assessment import Basis, Input, Verdict
 from miliary.model.ct_result import Stage
-from miliary.model.lesion import LOBE_NOT_DETERMINED, Attachment
+from miliary.model.lesion import LOBE_NOT_DETERMINED, Attachment, LesionAttenuation
 from miliary.model.nodules import Attenuation
 from miliary.model.pattern import PatternLabel
 from miliary.model.saved.codec import SavedRecord, saved
@@ -349,6 +349,8 @@ class LesionSummary(SavedRecord):
     lobe_confidence: float | None = None
     is_attached_to: Attachment | None = None
     is_cavitary: bool | None = None
+    attenuation: LesionAttenuation | None = saved(default=None, omit_default=True)
+    solid_axis_mm: float | None = saved(default=None, omit_default=True)
     cavity_volume_mm3: float | None = saved(default=None, reason_last=True)
     wall_thickness_mm: float | None = saved(default=None, reason_last=True)
     wall_thickness_min_mm: float | None = saved(default=None, reason_last=True)
@@ -395,9 +397,15 @@ class DefinitionVerdict:
 
 @dataclass(frozen=True)
 class OperatingPointSummary(SavedRecord):
-    """Probability from which a candidate is reported, how many there were, and the reference density [HU]."""
+    """Probability from which a candidate is reported, how many there were, and the reference density [HU].
+
+    `threshold` was lowered from `strictest` as long as few false positives were to be expected;
+    `expected_false` is their number at `threshold`, left out where the candidates were too few to tell.
+    """
 
     threshold: float | None = None
+    strictest: float | None = saved(default=None, omit_default=True)
+    expected_false: float | None = saved(default=None, omit_default=True)
     n_candidates: int | None = None
     reference_hu: float | None = None
 

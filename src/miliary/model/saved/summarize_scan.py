@@ -126,6 +126,10 @@ def summarize(result: CtResult) -> ScanSummary:
         ),
         operating_point=OperatingPointSummary(
             threshold=_round(result.threshold),
+            strictest=_round(result.operating_point.strictest),
+            expected_false=None
+            if result.operating_point.expected_false is None
+            else _round(result.operating_point.expected_false),
             n_candidates=result.n_candidates,
             reference_hu=_round(result.reference_hu),
         ),
@@ -533,6 +537,8 @@ def summarize_lesion(lesion: Lesion) -> LesionSummary:
         lobe_confidence=round(lesion.lobe_confidence, 3),
         is_attached_to=lesion.attachment,
         is_cavitary=lesion.is_cavitary,
+        attenuation=lesion.attenuation,
+        solid_axis_mm=round(lesion.solid_axis_mm, 2),
         cavity_volume_mm3=None if wall is None else round(wall.cavity_volume_mm3, 1),
         wall_thickness_mm=None if wall is None else round(wall.mean_mm, 2),
         wall_thickness_min_mm=None if wall is None else round(wall.min_mm, 2),

@@ -20,6 +20,7 @@ from miliary.report.sources import Sources
 MEASURES = (
     ("long_axis_mm", ".1f"),
     ("short_axis_mm", ".1f"),
+    ("solid_axis_mm", ".1f"),
     ("volume_mm3", ",.0f"),
     ("cavity_volume_mm3", ",.0f"),
     ("wall_thickness_mm", ".1f"),

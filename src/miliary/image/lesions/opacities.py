@@ -1,0 +1,152 @@
+"""Bodies that touch mediastinum, hilum, chest wall or diaphragm, and opaque lung whose nature stays open.
+
+Both are looked for inside the wide outline of the lungs (`expected_lung`). A mass there is compact: rays from
+its center end after about the same way. What is thick and not compact may be consolidation, collapse or a
+mass that runs on into other tissue; it is said, not measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from miliary.image.lesions.expected_lung import find_wide_hull
+from miliary.image.lesions.field import LesionField
+from miliary.image.lesions.rays import Rays, center_rays
+from miliary.model.lesion import MIN_LONG_AXIS_MM, PointLpsMm
+
+F64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+SOLID_HU = -300.0
+# A center is at least this deep in dense tissue; two centers of one body are nearer than this share of it.
+MIN_DEPTH_MM, SAME_BODY_SHARE, PEAK_WINDOW, MAX_STARTS = 4.0, 0.7, 5, 120
+# A body is attached from this share of the rays on that end at the outline; a mass in the angle between
+# mediastinum and wall ends there in most.
+ATTACHED_SHARE, MAX_ATTACHED_SHARE, MAX_ATTACHED_STRETCH = 0.04, 0.65, 1.7
+# Healthy hila and the roots of great vessels are up to 11 mm deep in the outline.
+OPAQUE_DEPTH_MM, OPAQUE_ML = 14.0, 15.0
+
+
+@dataclass(frozen=True)
+class Opacity:
+    """Opaque lung of which it is not decided whether it is a mass.
+
+    Parameters
+    ----------
+    position_lps_mm : (x, y, z)
+        Where it is thickest.
+    volume_ml : float
+        Opaque tissue around that place inside the outline of the lung [mL].
+    """
+
+    position_lps_mm: PointLpsMm
+    volume_ml: float
+
+
+@dataclass(frozen=True)
+class OpaqueTissue:
+    """Dense tissue inside the wide outline of the lungs.
+
+    Parameters
+    ----------
+    field : LesionField
+        With the wide outline as its hull.
+    depth_mm : ndarray of float64, shape of the field
+        Depth in the dense tissue, 0 outside.
+    """
+
+    field: LesionField
+    depth_mm: F64
+
+
+def find_opaque_tissue(field: LesionField) -> OpaqueTissue:
+    """Dense tissue where lung would lie.
+
+    Parameters
+    ----------
+    field : LesionField
+        The lungs.
+
+    Returns
+    -------
+    OpaqueTissue
+    """
+    wide = replace(field, hull=find_wide_hull(field))
+    dense = wide.hull & (ndimage.uniform_filter(field.hu, 3) > SOLID_HU)
+    depth = ndimage.distance_transform_edt(np.pad(dense, 1), sampling=field.spacing_mm)[1:-1, 1:-1, 1:-1]
+    return OpaqueTissue(wide, np.asarray(depth))
+
+
+def find_attached(opaque: OpaqueTissue) -> list[Rays]:
+    """Rays of the compact bodies that reach the wide outline.
+
+    Parameters
+    ----------
+    opaque : OpaqueTissue
+
+    Returns
+    -------
+    list of Rays
+        In order of decreasing radius.
+    """
+    found = []
+    for start in _list_peaks(opaque):
+        rays = center_rays(opaque.field, start)
+        if rays is None or rays.hull_share <= ATTACHED_SHARE or 2.0 * rays.radius_mm < MIN_LONG_AXIS_MM:
+            continue
+        if rays.ends_within(MAX_ATTACHED_SHARE, MAX_ATTACHED_STRETCH):
+            found.append(rays)
+    return sorted(found, key=lambda rays: -rays.radius_mm)
+
+
+def _list_peaks(opaque: OpaqueTissue) -> list[F64]:
+    """Thickest places of dense tissue, one for each body, thickest first."""
+    depth = opaque.depth_mm
+    is_peak = (depth >= MIN_DEPTH_MM) & (depth == ndimage.maximum_filter(depth, size=PEAK_WINDOW))
+    places, values = np.argwhere(is_peak).astype(np.float64), depth[is_peak]
+    order = np.argsort(-values, kind="stable")
+    kept: list[F64] = []
+    reach: list[float] = []
+    for place, value in zip(places[order], values[order], strict=True):
+        away = [float(np.linalg.norm((place - other) * opaque.field.spacing_mm)) for other in kept]
+        if all(a > SAME_BODY_SHARE * r for a, r in zip(away, reach, strict=True)):
+            kept.append(place)
+            reach.append(float(value))
+            if len(kept) == MAX_STARTS:
+                break
+    return kept
+
+
+def list_undecided(opaque: OpaqueTissue) -> list[tuple[F64, float]]:
+    """Thick opaque tissue, whether it belongs to a lesion or not.
+
+    Parameters
+    ----------
+    opaque : OpaqueTissue
+
+    Returns
+    -------
+    list of (index, volume)
+        Thickest place, as an index of the field, and volume [mL], largest first.
+    """
+    core = opaque.depth_mm >= OPAQUE_DEPTH_MM
+    labels, n = ndimage.label(core)
+    if not n:
+        return []
+    grown = ndimage.distance_transform_edt(labels == 0, sampling=opaque.field.spacing_mm, return_indices=True)
+    away, nearest = grown
+    around = (opaque.depth_mm > 0) & (away <= OPAQUE_DEPTH_MM)
+    owner = labels[tuple(nearest)]
+    voxel_ml = float(np.prod(opaque.field.spacing_mm)) / 1000.0
+    found = []
+    for number in range(1, n + 1):
+        own = labels == number
+        place = np.array(np.unravel_index(int(np.argmax(np.where(own, opaque.depth_mm, 0.0))), own.shape))
+        volume = float(np.count_nonzero(around & (owner == number))) * voxel_ml
+        if volume >= OPAQUE_ML:
+            found.append((place.astype(np.float64), volume))
+    return sorted(found, key=lambda pair: -pair[1])

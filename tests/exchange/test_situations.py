@@ -1,0 +1,48 @@
+"""Every situation of `situations.py`: read with the right voxels, warned of, or refused in one line."""
+
+import numpy as np
+import pytest
+
+from miliary.errors import ScanGeometryError, ScanReadError
+from miliary.exchange.ct_read import read_ct
+from tests.exchange.scans import phantom_hu
+from tests.exchange.situations import SITUATIONS, render_table, thin_chest_beside_thick_trunk
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.text)
+def test_situation(tmp_path, situation):
+    path = situation.make(tmp_path)
+    if situation.refused:
+        with pytest.raises((ScanReadError, ScanGeometryError), match=situation.refused) as caught:
+            read_ct(path)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert len(message) < 300
+        assert str(tmp_path) not in message
+        return
+    scan = read_ct(path)
+    codes = {warning.code for warning in scan.warnings}
+    expected = {"forms_disagree", "joined_series", "broken_links", "several_series", "series_refused"}
+    expected |= {"interleaved_acquisitions", "overlapping_passes", "passes_left_out", "duplicated_slices"}
+    assert situation.warns in codes if situation.warns else not codes & expected
+    assert not any("SMITH" in warning.message for warning in scan.warnings)
+    if situation.same:
+        truth = phantom_hu()
+        # What lies outside the field of view is air in the phantom, but for its noise.
+        inside = truth > -900
+        assert scan.voxels_hu.shape == truth.shape
+        assert np.array_equal(scan.voxels_hu[inside], truth[inside])
+        assert scan.voxels_hu[~inside].max() < -850
+
+
+def test_the_thin_chest_is_chosen_and_the_other_named(tmp_path):
+    scan = read_ct(thin_chest_beside_thick_trunk(tmp_path))
+    assert scan.grid.spacing_zyx_mm[0] == 1.0
+    said = next(warning.message for warning in scan.warnings if warning.code == "several_series")
+    assert "32 slices of 4 mm" in said
+
+
+def test_the_table_of_the_docs_is_current(root):
+    text = (root / "docs/reading.md").read_text()
+    table = text.split("<!-- situations -->\n")[1].split("<!-- end of situations -->")[0]
+    assert table == render_table(), "run `make docs`"
