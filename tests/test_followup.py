@@ -453,6 +453,47 @@ def test_like_scans_are_weighed_nodule_by_nodule(register, make_pair):
     assert found.total.count_ratio.value == pytest.approx(1.0, abs=0.03)
 
 
+def totals_by_size(share, number, half_mm, most_mm):
+    """`corrected` with totals that fall with the smallest diameter."""
+    facts = corrected(share, 1.0, 1.0)
+    sizes = [half_mm, *np.round(np.arange(np.ceil(half_mm * 10 + 1e-6), 41) / 10, 1)]
+    rows = [
+        {
+            "diameter_mm": float(d),
+            "count": number / d,
+            "count_ci95": [0.9 * number / d, 1.1 * number / d],
+            "total_volume_mm3": 9 * number / d,
+            "total_volume_mm3_ci95": [8 * number / d, 10 * number / d],
+        }
+        for d in sizes
+    ]
+    facts["corrected"] = {"min_diameter_mm": half_mm, "at_least": rows}
+    facts["completeness"] |= {"diameter_50_mm": half_mm, "diameter_90_mm": most_mm}
+    return facts
+
+
+@pytest.mark.parametrize("slice_mm", [1.0, 2.5])
+def test_a_quantity_has_one_value_in_the_scan_and_in_the_comparison(register, make_pair, slice_mm):
+    # Like scans are weighed nodule by nodule, unlike ones by totals; what is stated of a scan is its own.
+    baseline, after, _ = make_pair(kept=1.0)
+    facts = totals_by_size(0.9, 700.0, 1.07, 1.63), totals_by_size(0.8, 300.0, 1.24, 1.98)
+    acquisition = to_json(after.summary)["acquisition"]
+    baseline = with_summary(baseline, acquisition=acquisition | {"slice_thickness_mm": 1.0}, **facts[0])
+    after = with_summary(after, acquisition=acquisition | {"slice_thickness_mm": slice_mm}, **facts[1])
+    found = followup.compare_scans(baseline, after)
+    response = check_schema(found)["response"]
+    assert (response["min_diameter_mm"], response["count_diameter_mm"]) == (1.3, 2.0)
+    assert ("nodule by nodule" in response["ratio_basis"]) == (slice_mm == 1.0)
+    for name, exam in (("baseline", baseline), ("followup", after)):
+        rows = {row.diameter_mm: row for row in exam.summary.corrected.at_least}
+        # All nodules lie in the lung that both show.
+        assert response[name]["n_reported"] == np.count_nonzero(exam.nodules["diameter_mm"] >= 1.3)
+        assert response[name]["count"] == pytest.approx(rows[2.0].count, rel=1e-5)
+        assert response[name]["volume_mm3"] == pytest.approx(rows[1.3].total_volume_mm3, rel=1e-5)
+        parts = [part[name]["count"] for part in response["by_side"]]
+        assert sum(parts) == pytest.approx(response[name]["count"], rel=1e-5)
+
+
 @pytest.mark.parametrize("which", ["before", "after"])
 def test_marks_outside_validity_are_neither_counted_nor_followed(register, make_pair, which):
     baseline, after, _ = make_pair()

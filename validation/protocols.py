@@ -23,12 +23,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from miliary.image.nodules.detect import measure_nodules, score_candidates, search_lungs
-from miliary.image.nodules.mark_evidence import check_marks
+from miliary.image.nodules.mark_evidence import ALSO_MIRRORED, check_marks
 from miliary.image.quality import validated_range
 from miliary.image.quality.blur import estimate_psf
 from miliary.image.quality.noise import estimate_noise
 from miliary.model.ct_result import Lungs
 from miliary.model.validity import Validity, ValidityVerdict
+from miliary.model.validity import ValidityCriterion as By
 from validation.cases import cache_folder
 from validation.completeness_scans import Crop, Recipe, draw_recipe, make_crop
 
@@ -93,6 +94,18 @@ def measure_crop(crop: Crop) -> dict[str, Any]:
     }
 
 
+def rejudge(row: dict[str, Any]) -> bool:
+    """Whether the ranges of today refuse a scan measured earlier, from the values kept of it."""
+    checks = {By(name): value for name, value in row["checks"].items() if value is not None}
+    unresolved, made = checks.pop(By.CLASSES_OF_MARKS, 0.0), checks.get(By.INVERTED_CONTRAST, 0.0)
+    checks.pop(By.SHARE_OF_NODULES, None)
+    is_unclear = any(validated_range.UNCLEAR in reason for reason in row["reasons"])
+    if row["at_limit"] or is_unclear or made >= ALSO_MIRRORED:
+        checks[By.CLASSES_OF_MARKS] = unresolved
+    judged = [validated_range.judge(criterion, value) for criterion, value in checks.items()]
+    return is_unclear or any(check.verdict is ValidityVerdict.OUTSIDE for check in judged)
+
+
 def _log() -> Path:
     return cache_folder() / "protocols.jsonl"
 
@@ -127,7 +140,8 @@ def _describe(row: dict[str, Any]) -> str:
         for name in ("inverted_contrast", "classes_of_marks", "share_of_nodules", "sampling")
         if row["checks"].get(name) is not None
     )
-    return f"{made}; {found}; {row['verdict']}; {numbers}; at limit {list(row['at_limit'])}"
+    verdict = "outside" if rejudge(row) else "inside"
+    return f"{made}; {found}; {verdict}; {numbers}; at limit {list(row['at_limit'])}"
 
 
 def _report() -> Iterator[str]:
@@ -136,7 +150,7 @@ def _report() -> Iterator[str]:
         yield _describe(row)
     for source in ("shipped", "independent"):
         own = [row for row in rows if row["recipe"]["source"] == source]
-        refused = [row for row in own if row["verdict"] == ValidityVerdict.OUTSIDE.value]
+        refused = [row for row in own if rejudge(row)]
         wrong = [r for r in own if r["n_marks"] >= 20 and r["n_right"] < (1.0 - WRONG_SHARE) * r["n_marks"]]
         held = [row for row in wrong if row not in refused]
         right = [row for row in refused if row not in wrong]

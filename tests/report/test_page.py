@@ -340,3 +340,64 @@ def test_two_totals_that_disagree_and_what_cannot_be_measured_are_said(study, dr
     panel = section(draw(), "burden")
     assert "Two independent totals disagree; read the corrected numbers with care: Baseline" in panel
     assert "not measurable on this scan" in panel
+
+
+def _state_totals(study, label, smallest_mm, scale):
+    """Corrected totals from a scan's own smallest diameter on, and from each further tenth of a mm."""
+    path = study / "ct" / label / "scan.json"
+    sizes = [smallest_mm, 1.3, 1.4, 1.5]
+    rows = [
+        {
+            "diameter_mm": d,
+            "count": scale / d,
+            "count_ci95": [0.9 * scale / d, 1.1 * scale / d],
+            "total_volume_mm3": 2 * scale / d,
+            "total_volume_mm3_ci95": [scale / d, 3 * scale / d],
+        }
+        for d in sizes
+    ]
+    first = {key: value for key, value in rows[0].items() if key != "diameter_mm"}
+    corrected = json.loads(path.read_text())["corrected"] | first
+    add_to(path, corrected=corrected | {"min_diameter_mm": smallest_mm, "at_least": rows})
+
+
+def test_counts_before_and_after_are_given_at_one_size(study, draw):
+    _state_totals(study, "baseline", 1.08, 6500.0)
+    _state_totals(study, "followup", 1.26, 1300.0)
+    html = draw()
+    answer, burden = section(html, "answer"), section(html, "burden")
+    for panel in (answer, burden):
+        assert "5,000" in panel
+        assert "1,000" in panel
+    # What each scan states from its own smallest diameter on stands in the table only.
+    assert "6,019" not in answer
+    assert "6,019" in burden
+    assert "1.30" in answer
+    assert "from 1.30 mm on" in burden
+
+
+def test_a_scan_outside_validity_has_marks_and_reasons_but_no_count(study, draw):
+    path = study / "ct/baseline/scan.json"
+    reason = "pixels of 2 mm are larger than 1.4 mm"
+    text = f"not measurable: the scan is outside what was validated ({reason})"
+    add_to(
+        path,
+        validity={"verdict": "outside", "reasons": [reason], "checks": []},
+        corrected={"count": None, "count_reason": text},
+    )
+    html = draw()
+    answer, burden = section(html, "answer"), section(html, "burden")
+    assert "not measurable. The scan is outside what was validated" in answer
+    assert "marks are listed, not counted" in answer
+    assert reason in answer
+    assert reason in burden
+    assert "ct/baseline/scan.json: corrected.count" not in html
+
+
+def test_a_corrected_number_below_the_found_one_explains_itself(study, draw):
+    path = study / "ct/baseline/scan.json"
+    corrected = json.loads(path.read_text())["corrected"]
+    add_to(
+        path, corrected=corrected | {"explanation": "fewer than the 5,100 marks: false marks were taken off"}
+    )
+    assert "fewer than the 5,100 marks: false marks were taken off" in section(draw(), "burden")

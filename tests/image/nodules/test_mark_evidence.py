@@ -31,7 +31,7 @@ ALL_THREE = {By.INVERTED_CONTRAST, By.CLASSES_OF_MARKS, By.SHARE_OF_NODULES}
         (MirrorMarks(4, 4, 0.16), 1.0, 0.004, False, set()),
         # Much disease, small nodules in thick slices, a sharp kernel: none of these alone.
         (MirrorMarks(2, 300, 0.15), 0.26, HIGHEST, False, set()),
-        (MirrorMarks(1, 60, 0.15), 0.97, 0.02, False, set()),
+        (MirrorMarks(1, 60, 0.15), 0.97, HIGHEST, False, set()),
         (MirrorMarks(0, 180, 0.13), 0.22, HIGHEST, True, set()),
         # Nothing but marks of no size, and a blur that no scanner has.
         (MirrorMarks(1, 60, 0.15), 0.97, 0.02, True, {By.CLASSES_OF_MARKS}),

@@ -17,7 +17,7 @@ from miliary.model.validity import ValidityCriterion as By
 # Fewer marks than these say nothing as a whole, and are few enough for a reader to look at.
 LEAST_MARKS, LEAST_PER_LITRE = 20, 10.0
 # Share of marks that mirrored attenuation makes as well, from which on other doubts count.
-ALSO_MIRRORED = 0.1
+ALSO_MIRRORED = 0.05
 # Fewer marks than this on mirrored attenuation are chance.
 LEAST_MIRRORED = 5
 FEW = "the scan has too few marks to judge them as a whole"
@@ -88,11 +88,12 @@ def judge_marks(
     is_doubtful = is_blur_doubtful or (inverted.value or 0.0) >= ALSO_MIRRORED
     is_at_limit = share >= judge.PRIOR_LIMITS[1] - validated_range.NEARNESS
     classes = validated_range.judge(By.CLASSES_OF_MARKS, unresolved)
+    classes = classes if is_doubtful else _accept(classes)
     shares = validated_range.judge(By.SHARE_OF_NODULES, share)
     # By themselves small marks are small nodules, and a high share is much disease.
     return (
         inverted,
-        classes if is_doubtful or is_at_limit else _accept(classes),
+        classes,
         shares if is_at_limit and classes.verdict is ValidityVerdict.OUTSIDE else _accept(shares),
     )
 

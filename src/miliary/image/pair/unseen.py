@@ -53,33 +53,39 @@ def estimate_unseen(
     is_followed = np.isfinite(was) & np.isfinite(now) & (was > 0)
     if np.count_nonzero(is_followed) < MIN_FOLLOWED:
         return UnseenNodules(n, reason=f"fewer than {MIN_FOLLOWED} nodules were followed")
-    pairs = np.column_stack([was[is_followed], now[is_followed]])
+    shrinkage = _Shrinkage(was[is_followed], now[is_followed], after)
     rng = np.random.default_rng([seed, 71])
+    once = np.ones(len(shrinkage.followed_mm))
+    value = shrinkage.count_remaining(once, unseen)
     drawn = [
-        _count_remaining(pairs[rng.integers(0, len(pairs), len(pairs))], _draw(unseen, rng), after)
+        shrinkage.count_remaining(
+            np.bincount(rng.integers(0, len(once), len(once)), minlength=len(once)).astype(np.float64),
+            unseen[rng.integers(0, n, n)],
+        )
         for _ in range(N_DRAWS)
     ]
-    value = _count_remaining(pairs, unseen, after)
     low, high = np.quantile(rng.poisson(drawn), [0.025, 0.975])
     return UnseenNodules(n, value, min(float(low), value), min(max(float(high), value), float(n)))
 
 
-def _draw(values: F64, rng: np.random.Generator) -> F64:
-    return values[rng.integers(0, len(values), len(values))]
+class _Shrinkage:
+    """How nodules shrink, by those followed: their diameters before and after [mm]."""
 
+    def __init__(self, before_mm: F64, after_mm: F64, after: Detectability) -> None:
+        self.followed_mm = before_mm
+        # One that is seen stands for those of its size that are not.
+        self._weight = 1.0 / np.maximum(after.at(after_mm), LEAST_SEEN)
+        self._seen = after.at(GRID_MM[:, None] * (after_mm / before_mm))
 
-def _count_remaining(pairs: F64, unseen: F64, after: Detectability) -> float:
-    """Expected number of the unseen that remain, given diameters (n, 2) of those followed [mm]."""
-    factor = pairs[:, 1] / pairs[:, 0]
-    # One that is seen stands for those of its size that are not.
-    weight = 1.0 / np.maximum(after.at(pairs[:, 1]), LEAST_SEEN)
-    seen_if_there = (after.at(GRID_MM[:, None] * factor) * weight).sum(axis=1) / weight.sum()
-
-    def chance(diameter_mm: F64) -> F64:
-        return np.asarray(np.interp(diameter_mm, GRID_MM, seen_if_there))
-
-    seen_followed, seen_unseen = chance(pairs[:, 0]), chance(unseen)
-    # Share of all nodules that is still there: those followed over those that would be, were all there.
-    there = min(1.0, len(pairs) / max(float(seen_followed.sum() + seen_unseen.sum()), 1e-9))
-    hidden = there * (1.0 - seen_unseen)
-    return float((hidden / np.maximum(hidden + 1.0 - there, 1e-9)).sum())
+    def count_remaining(self, times: F64, unseen_mm: F64) -> float:
+        """Expected number of the unseen that remain, each followed nodule counted so many times."""
+        weight = self._weight * times
+        seen_if_there = self._seen @ weight / weight.sum()
+        seen_followed, seen_unseen = (
+            np.interp(mm, GRID_MM, seen_if_there) for mm in (self.followed_mm, unseen_mm)
+        )
+        # Share of all nodules that is still there: those followed over those that would be, were all there.
+        expected = float((seen_followed * times).sum() + seen_unseen.sum())
+        there = min(1.0, float(times.sum()) / max(expected, 1e-9))
+        hidden = there * (1.0 - seen_unseen)
+        return float((hidden / np.maximum(hidden + 1.0 - there, 1e-9)).sum())
