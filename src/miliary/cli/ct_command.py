@@ -50,6 +50,13 @@ def _parse_points(
     callback=_parse_points,
     help="A point in a large lesion, patient LPS in mm; again for more. Others are found as well.",
 )
+@click.option(
+    "--lungs",
+    "lung_mask",
+    type=click.Path(path_type=Path),
+    metavar="MASK",
+    help="A lung mask made elsewhere, in place of our own: NIfTI, NRRD, MetaImage, DICOM SEG, lobes.",
+)
 @output_options
 def ct(
     scan: Path,
@@ -60,6 +67,7 @@ def ct(
     fast: bool,
     apply_corrections: bool,
     lesions: tuple[PointLpsMm, ...],
+    lung_mask: Path | None,
     quiet: bool,
     as_json: bool,
     threads: int | None,
@@ -86,6 +94,7 @@ def ct(
             keep_volume=not no_volume,
             with_completeness=not fast,
             lesion_seeds_lps_mm=lesions,
+            lung_mask=lung_mask,
         ),
         apply_corrections=apply_corrections,
         n_threads=threads,

@@ -64,7 +64,7 @@ def read_volume(path: Path) -> Scan:
     ScanGeometryError
         Sheared, too coarse or too short.
     """
-    stored = _READERS[_FORMATS[path.suffix.lower()]](path)
+    stored = read_stored(path)
     order = find_source_order(stored.axes_lps)
     n0, n1, n2 = stored.values.shape
     grid = canonical_grid(
@@ -78,7 +78,7 @@ def read_volume(path: Path) -> Scan:
     voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=_voxel_dtype(stored, path.name))
     _fill(source_view(voxels, order), stored)
     check_hounsfield(voxels, name=path.name)
-    acquisition = Acquisition(source_format=_FORMATS[path.suffix.lower()], n_files=1)
+    acquisition = Acquisition(source_format=name_format(path), n_files=1)
     warnings = [*find_limits(grid, acquisition), *find_clipping(voxels)]
     if not stored.has_orientation:
         text = "the file does not say how it lies in the patient: sides and directions cannot be trusted"
@@ -86,6 +86,33 @@ def read_volume(path: Path) -> Scan:
     return Scan(
         voxels_hu=voxels, grid=grid, acquisition=acquisition, warnings=tuple(warnings), source_order=order
     )
+
+
+def read_stored(path: Path) -> StoredVolume:
+    """Read a volume file as it is, whatever its values mean.
+
+    Parameters
+    ----------
+    path : path
+        .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd.
+
+    Returns
+    -------
+    StoredVolume
+
+    Raises
+    ------
+    ScanReadError
+        Truncated, damaged, not three-dimensional, or of colors.
+    ScanGeometryError
+        Without a valid spacing, or sheared.
+    """
+    return _READERS[name_format(path)](path)
+
+
+def name_format(path: Path) -> str:
+    """The format of a volume file by its suffix: nifti, nrrd or metaimage."""
+    return _FORMATS[path.suffix.lower()]
 
 
 def write_label_volume(
