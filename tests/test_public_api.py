@@ -32,6 +32,7 @@ PUBLIC = {
     "measure",
     "open_result",
     "read_ct",
+    "read_lung_mask",
     "run_study",
     "simulate_scan",
     "summarize",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from miliary.exchange.folders.compare_store import write_comparison
     from miliary.exchange.folders.ct_store import write_ct_result
     from miliary.exchange.folders.open_result import open_result
+    from miliary.exchange.masks.lung_mask import read_lung_mask
     from miliary.followup import compare_scans, make_exam
     from miliary.image.simulate import NodulePopulation, ScanProtocol, simulate_scan
     from miliary.model.assessment import Assessment
@@ -83,6 +84,7 @@ _HOMES = {
     "open_result": "miliary.exchange.folders.open_result",
     "read_case": "miliary.exchange.case.case_file",
     "read_ct": "miliary.exchange.ct_read",
+    "read_lung_mask": "miliary.exchange.masks.lung_mask",
     "run_study": "miliary.workflow.study_run",
     "simulate_scan": "miliary.image.simulate",
     "summarize": "miliary.model.saved.summarize_scan",
@@ -117,6 +119,7 @@ __all__ = [
     "open_result",
     "read_case",
     "read_ct",
+    "read_lung_mask",
     "run_study",
     "simulate_scan",
     "summarize",

@@ -19,7 +19,7 @@ from miliary.clinical.miliary.measured_definition import (
     assess_measured,
     summarize_definitions,
 )
-from miliary.image.anatomy import segmentation, surroundings
+from miliary.image.anatomy import fill, given_lungs, segmentation, surroundings
 from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import involvement, neighborhood, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
@@ -31,7 +31,7 @@ from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
 from miliary.model.completeness import Completeness
 from miliary.model.corrections import AppliedCorrections, CorrectionSet
-from miliary.model.ct_result import CtResult, Lungs, Noise, StageClock
+from miliary.model.ct_result import CtResult, LungMask, Lungs, Noise, StageClock
 from miliary.model.extent import Extent, TrueSizes
 from miliary.model.figure import Figure
 from miliary.model.lesion import Lesion, PointLpsMm
@@ -57,7 +57,7 @@ def find_nodules(
     seed: int = 0,
     corrections: CorrectionSet | None = None,
     with_completeness: bool = True,
-    lung_mask: Lungs | None = None,
+    lung_mask: Lungs | LungMask | None = None,
     lesion_seeds_lps_mm: Sequence[PointLpsMm] = (),
 ) -> CtResult:
     """Find and measure every nodule on a chest CT.
@@ -75,8 +75,9 @@ def find_nodules(
         What a reader changed: false marks are left out, missed nodules measured and put in.
     with_completeness : bool
         Put simulated nodules into the scan to learn what share is found, and correct count and volume.
-    lung_mask : Lungs, optional
-        The lungs, where they are known; found on the scan when not given.
+    lung_mask : Lungs or LungMask, optional
+        The lungs, where they are known: as they are, or a mask that `read_lung_mask` read, which is looked at
+        first; found on the scan when not given.
     lesion_seeds_lps_mm : sequence of (x, y, z)
         Points [mm] in lesions of 8 mm and more that a reader saw; others are found as well.
 
@@ -87,7 +88,7 @@ def find_nodules(
     Raises
     ------
     NoLungsError
-        The scan shows no lungs.
+        The scan shows no lungs, or the mask does not lie on them.
     """
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
@@ -165,10 +166,11 @@ def _find_nodules(
     seed: int,
     corrections: CorrectionSet | None,
     *,
-    lung_mask: Lungs | None,
+    lung_mask: Lungs | LungMask | None,
     lesion_seeds_lps_mm: Sequence[PointLpsMm],
     with_completeness: bool,
 ) -> CtResult:
+    scan = fill.replace_fill(scan)
     found = _measure(scan, clock, beside, seed, lung_mask=lung_mask, seeds_lps_mm=lesion_seeds_lps_mm)
     if corrections is not None:
         found = _correct(scan, found, corrections)
@@ -244,17 +246,17 @@ def _measure(
     beside: _Beside,
     seed: int,
     *,
-    lung_mask: Lungs | None,
+    lung_mask: Lungs | LungMask | None,
     seeds_lps_mm: Sequence[PointLpsMm],
 ) -> _Measured:
     """Lungs, noise, blur, lesions and nodules of a scan, as the program sees them without a reader."""
     with clock.stage("lungs"):
-        lung_mask, warnings = (lung_mask, ()) if lung_mask is not None else segmentation.find_lungs(scan)
+        lungs, warnings = _take_lungs(scan, lung_mask)
     with clock.stage("noise and blur"):
-        noise, psf = estimate_noise(scan, lung_mask, seed=seed), estimate_psf(scan)
-    lesions_found = beside(large_lesions.find_lesions, scan, lung_mask, psf=psf, seeds_lps_mm=seeds_lps_mm)
+        noise, psf = estimate_noise(scan, lungs, seed=seed), estimate_psf(scan)
+    lesions_found = beside(large_lesions.find_lesions, scan, lungs, psf=psf, seeds_lps_mm=seeds_lps_mm)
     with clock.stage("find"):
-        search = detect.search_lungs(scan, lung_mask)
+        search = detect.search_lungs(scan, lungs)
     with clock.stage("classify"):
         judged = detect.score_candidates(search, noise=noise, psf=psf)
     # What was not done meanwhile.
@@ -271,11 +273,11 @@ def _measure(
         (
             *validated_range.check_sampling(scan, psf, noise),
             validated_range.check_kernel(detection.psf),
-            *mark_evidence.check_marks(detection, nodules, litres=_sum_litres(lung_mask)),
+            *mark_evidence.check_marks(detection, nodules, litres=_sum_litres(lungs)),
         )
     )
     return _Measured(
-        lung_mask=lung_mask,
+        lung_mask=lungs,
         warnings=(*warnings, *warn_blur(detection.psf), *validated_range.warn_outside(validity)),
         noise=noise,
         search=search,
@@ -287,6 +289,16 @@ def _measure(
         applied=None,
         validity=validity,
     )
+
+
+def _take_lungs(scan: Scan, lung_mask: Lungs | LungMask | None) -> tuple[Lungs, tuple[ScanWarning, ...]]:
+    """The lungs as they were given, a mask that was looked at, or those found on the scan."""
+    if isinstance(lung_mask, Lungs):
+        return lung_mask, ()
+    if lung_mask is None:
+        return segmentation.find_lungs(scan)
+    lungs, warnings = given_lungs.take_lungs(scan, lung_mask.labels, lung_mask.source)
+    return lungs, (*lung_mask.warnings, *warnings)
 
 
 def _correct(scan: Scan, found: _Measured, corrections: CorrectionSet) -> _Measured:

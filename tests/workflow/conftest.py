@@ -69,16 +69,25 @@ def patient(tmp_path, add_scan):
     return folder
 
 
+class Asked(list):
+    """The scans that were measured, and how."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = []
+
+
 @pytest.fixture
 def measured(monkeypatch, make_result, make_nodules):
     """Replace detection and registration; counts the scans that were measured."""
-    asked = []
+    asked = Asked()
 
-    def find_nodules(scan, *, progress=None, **_):
+    def find_nodules(scan, *, progress=None, **settings):
         for stage in ("lungs", "find"):
             if progress is not None:
                 progress(stage)
         asked.append(scan)
+        asked.settings.append(settings)
         labels = np.zeros(scan.voxels_hu.shape, dtype=np.uint8)
         labels[3:19, 6:38, 5:29] = 1
         labels[3:19, 6:38, 35:59] = 2

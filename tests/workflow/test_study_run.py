@@ -14,12 +14,15 @@ from miliary.cli.main import main
 from miliary.errors import InputError, OutputError, RunCancelled
 from miliary.exchange.folders.corrections_file import append_correction
 from miliary.exchange.folders.study_file import read_study
+from miliary.exchange.volumes.volume_file import write_label_volume
+from miliary.model.scan import SourceOrder
 from miliary.workflow import study_record
 from miliary.workflow.scan_measurement import measure
 from miliary.workflow.study_page import write_study_page
 from miliary.workflow.study_plan import StudySettings, plan_study
 from miliary.workflow.study_record import INPUTS_NAME, check_saved_study
 from miliary.workflow.study_run import Outcome, run_study
+from tests.workflow.conftest import SHAPE, make_scan
 from tests.workflow.control import digest, stop_at
 
 FIRST, SECOND = "Quzzle_Jane_zz", "Quzzle_Jane_aa"
@@ -61,6 +64,23 @@ def test_nothing_that_identifies_is_written(patient, measured):
         assert not any(word in os.fsencode(path.relative_to(patient)) for word in words)
         if path.is_file():
             assert [word for word in words if word in path.read_bytes()] == [], path.name
+
+
+def test_a_lung_mask_is_taken_and_measured_anew_when_it_changes(patient, measured):
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels[3:19, 6:38, 5:29], labels[3:19, 6:38, 35:59] = 1, 2
+    mask = patient / f"{FIRST}-lungs.nii.gz"
+    grid = make_scan().grid
+    write_label_volume(mask, labels, grid, SourceOrder())
+    run(patient)
+    asked = [one["lung_mask"] for one in measured.settings]
+    assert [one is None for one in asked] == [False, True]
+    assert np.array_equal(asked[0].labels, labels)
+    assert list_members(run(patient), Outcome.MADE) == set()
+    write_label_volume(mask, np.where(labels == 2, 0, labels).astype(np.uint8), grid, SourceOrder())
+    plan = plan_study(patient)
+    assert plan.list_changes()["ct/baseline"] == "its lung mask has changed"
+    assert "ct/followup" not in plan.list_changes()
 
 
 def change_voxel(folder):

@@ -35,12 +35,23 @@ def search(folder):
 
 
 def test_volume_files_are_scans_unless_their_name_says_mask(folder, write_nifti):
-    for name in ("b.nii.gz", "a.nii.gz", "a_lung-mask.nii.gz", "truth_lungs.nii.gz", "deep/er/c.nii.gz"):
+    for name in ("b.nii.gz", "a.nii.gz", "a_vessel-mask.nii.gz", "truth_lungs.nii.gz", "deep/er/c.nii.gz"):
         write_nifti(folder / name)
     (folder / "a.raw").write_bytes(b"1")
     scans, skipped = search(folder)
     assert scans == [(name, "volume file") for name in ("a.nii.gz", "b.nii.gz", "deep/er/c.nii.gz")]
-    assert set(skipped) == {"a_lung-mask.nii.gz", "truth_lungs.nii.gz"}
+    assert set(skipped) == {"a_vessel-mask.nii.gz", "truth_lungs.nii.gz"}
+
+
+def test_a_lung_mask_goes_with_the_scan_it_is_named_after(folder, write_nifti, add_scan):
+    for name in ("a.nii.gz", "a-lungs.nii.gz", "b.nii.gz", "other_lung_mask.nii.gz"):
+        write_nifti(folder / name)
+    add_scan(folder / "first", day="20210309")
+    write_nifti(folder / "first_lungs.nrrd")
+    found = search_study(folder, out=folder / "result")
+    masks = {scan.name: scan.lung_mask and scan.lung_mask.name for scan in found.scans}
+    assert masks == {"a.nii.gz": "a-lungs.nii.gz", "b.nii.gz": None, "first": "first_lungs.nrrd"}
+    assert [entry.name for entry in found.skipped] == ["other_lung_mask.nii.gz"]
 
 
 def test_zips_folders_and_the_subfolder_ct_are_looked_at(folder, add_scan):

@@ -54,6 +54,13 @@ def _parse_points(
 @click.option(
     "--check", is_flag=True, help="Say what would be read, chosen and warned of; measure and write nothing."
 )
+@click.option(
+    "--lungs",
+    "lung_mask",
+    type=click.Path(path_type=Path),
+    metavar="MASK",
+    help="A lung mask made elsewhere, in place of our own: NIfTI, NRRD, MetaImage, DICOM SEG, lobes.",
+)
 @output_options
 def ct(
     scan: Path,
@@ -65,6 +72,7 @@ def ct(
     apply_corrections: bool,
     lesions: tuple[PointLpsMm, ...],
     check: bool,
+    lung_mask: Path | None,
     quiet: bool,
     as_json: bool,
     threads: int | None,
@@ -95,6 +103,7 @@ def ct(
             keep_volume=not no_volume,
             with_completeness=not fast,
             lesion_seeds_lps_mm=lesions,
+            lung_mask=lung_mask,
         ),
         apply_corrections=apply_corrections,
         n_threads=threads,

@@ -25,9 +25,44 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_RIGHT, LABEL_LEFT = 1, 2
+# In a mask from outside: lung of which it does not say the side.
+LABEL_BOTH = 3
 # Share of a summed volume that blur and reference density leave open for all nodules alike: a blur known
 # to 2 % in each direction moves every volume by about 4 %, 20 HU of the reference by 2 %.
 COMMON_VOLUME_ERROR = 0.05
+# Where the lungs come from when the program looked for them itself.
+FOUND_LUNGS = "found"
+
+
+@dataclass(frozen=True)
+class LungCheck:
+    """One thing that lungs must be: its name, whether they are, and the number that says so.
+
+    The names are those of ``lungs.checks`` in `scan.json`; what cannot be told on a scan is not listed.
+    """
+
+    name: str
+    is_met: bool
+    value: float
+
+
+@dataclass(frozen=True)
+class LungMask:
+    """Lungs that were outlined elsewhere, on the grid of a scan.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x) of the scan
+        0 outside, 1 right lung, 2 left lung, 3 lung of which the mask does not say the side.
+    source : str
+        What it was read from, in words; it names no file.
+    warnings : tuple of ScanWarning
+        What was said while it was read.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    source: str
+    warnings: tuple[ScanWarning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,12 +76,18 @@ class Lungs:
         trachea and main bronchi do not.
     voxel_volume_mm3 : float
     is_cut_off : bool
-        Lung touches the first or last slice, so part of it was not scanned.
+        Lung touches the edge of the scan or of the field of view, so part of it was not scanned.
+    source : str
+        ``found``, or what a mask from outside was read from, in words.
+    checks : tuple of LungCheck
+        What lungs must be, and whether these are; empty where nothing was checked.
     """
 
     labels: npt.NDArray[np.uint8]
     voxel_volume_mm3: float
     is_cut_off: bool = False
+    source: str = FOUND_LUNGS
+    checks: tuple[LungCheck, ...] = ()
 
     def volume_ml(self, side: Side) -> float:
         """Volume of one lung [mL]."""

@@ -12,7 +12,7 @@ from miliary.workflow.run_control import CancelCheck, StageCallback, StageReport
 
 if TYPE_CHECKING:
     from miliary.model.corrections import CorrectionSet
-    from miliary.model.ct_result import CtResult
+    from miliary.model.ct_result import CtResult, LungMask
     from miliary.model.lesion import PointLpsMm
     from miliary.model.scan import Scan
 
@@ -32,12 +32,17 @@ class MeasurementSettings:
         Measure what share of the nodules this scan shows, and correct count and volume for it.
     lesion_seeds_lps_mm : tuple of (x, y, z)
         Points in lesions of 8 mm and more, patient LPS [mm]; others are found as well.
+    lung_mask : path, optional
+        A mask of the lungs that was made elsewhere: NIfTI, NRRD, MetaImage, DICOM SEG, or a folder of lobes,
+        as `miliary.read_lung_mask` takes it. Left out, the lungs are found on the scan; a result that was
+        measured with a mask keeps it when it is measured anew.
     """
 
     series: str | None = None
     keep_volume: bool = True
     with_completeness: bool = True
     lesion_seeds_lps_mm: tuple[PointLpsMm, ...] = ()
+    lung_mask: str | Path | None = None
 
 
 DEFAULT_MEASUREMENT = MeasurementSettings()
@@ -86,7 +91,7 @@ def measure(
     OutputError
         `out` is missing, or cannot be written to.
     InputError
-        Corrections are asked for and there are none.
+        Corrections are asked for and there are none, or the lung mask cannot be used.
     RunCancelled
         `cancel` said so; `out` is as it was before.
     """
@@ -106,8 +111,12 @@ def measure(
     with compiling_ahead(*stages, n_threads=n_threads or count_cores()):
         report("read")
         volume = _read(source, settings.series, n_threads, is_result=is_result)
+        earlier = [source] if is_result else [target] if apply_corrections else []
+        lung_mask = _read_mask(settings.lung_mask, volume, earlier)
         try:
-            return _measure(volume, target, report, settings, corrections, n_threads=n_threads)
+            return _measure(
+                volume, target, report, settings, corrections, lung_mask=lung_mask, n_threads=n_threads
+            )
         except NoLungsError as error:
             # The pipeline sees voxels, not files: the name is added here.
             raise NoLungsError(f"{source.name}: {error}") from None
@@ -122,6 +131,23 @@ def _read(scan: Path, series: str | None, n_threads: int | None, *, is_result: b
     from miliary.exchange.ct_read import read_ct
 
     return read_ct(scan, series=series, n_threads=n_threads)
+
+
+def _read_mask(path: str | Path | None, scan: Scan, earlier: list[Path]) -> LungMask | None:
+    """The lung mask that was given, or that an earlier result was measured with."""
+    from miliary.exchange.masks.lung_mask import read_lung_mask
+
+    if path is not None:
+        return read_lung_mask(path, scan)
+    from miliary.exchange.folders.kinds import LUNGS_NAME
+    from miliary.exchange.folders.open_result import open_ct_result
+    from miliary.model.ct_result import FOUND_LUNGS
+
+    for folder in earlier:
+        source = open_ct_result(folder).summary.lungs.source
+        if source not in (None, FOUND_LUNGS):
+            return replace(read_lung_mask(folder / LUNGS_NAME, scan), source=source)
+    return None
 
 
 def _read_corrections(out: Path) -> CorrectionSet:
@@ -142,6 +168,7 @@ def _measure(
     settings: MeasurementSettings,
     corrections: CorrectionSet | None,
     *,
+    lung_mask: LungMask | None,
     n_threads: int | None,
 ) -> CtResult:
     """Measure a scan in memory and write its folder."""
@@ -157,6 +184,7 @@ def _measure(
         n_threads=n_threads,
         corrections=corrections,
         with_completeness=settings.with_completeness,
+        lung_mask=lung_mask,
         lesion_seeds_lps_mm=settings.lesion_seeds_lps_mm,
     )
     report("write")

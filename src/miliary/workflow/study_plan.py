@@ -236,20 +236,29 @@ def _plan_scans(
     program = state_program(with_weights=True)
     planned = []
     for scan, label, one in zip(found, labels, series, strict=True):
-        how = MeasurementSettings(series=one, with_completeness=settings.with_completeness)
+        how = MeasurementSettings(
+            series=one, with_completeness=settings.with_completeness, lung_mask=scan.lung_mask
+        )
         try:
             digest = digest_scan(scan.path)
+            mask = {} if scan.lung_mask is None else {"lungs": digest_scan(scan.lung_mask)}
         except OSError as error:
             raise InputError(f"{scan.name}: cannot be read ({(error.strerror or 'error').lower()})") from None
         rests_on = {
             "input": digest,
-            "settings": json.dumps(asdict(how), sort_keys=True),
+            "settings": json.dumps(_state_settings(how), sort_keys=True),
+            **mask,
             "corrections": _digest_corrections(corrections, label),
             **program,
         }
         change = find_changes(out, f"ct/{label}", rests_on, record)
         planned.append(PlannedScan(label, scan, how, rests_on, change))
     return tuple(planned)
+
+
+def _state_settings(how: MeasurementSettings) -> dict[str, object]:
+    """Settings as a result rests on them; the lung mask counts by what it holds, not by its name."""
+    return {name: value for name, value in asdict(how).items() if name != "lung_mask"}
 
 
 def _list_choices(path: Path) -> tuple[SeriesFacts, ...]:

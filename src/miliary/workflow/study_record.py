@@ -36,6 +36,7 @@ STALE, NOT_MADE = "stale", "not_made"
 _REASONS = {
     "input": "its files have changed",
     "settings": "it was made with other settings",
+    "lungs": "its lung mask has changed",
     "program": "it was made by another version of the program",
     "weights": "it was made with other model weights",
     "rules": "it was made with other rules",

@@ -5,6 +5,8 @@
 2. One scan is: a zip; a volume file (NIfTI, NRRD, MetaImage) whose name does not say that it is a mask; a
    DICOM file of several frames; a folder with DICOM images, whatever lies below it; a folder that
    `miliary ct` wrote; the volume of a folder that `miliary simulate` wrote.
+   A file or folder named after a scan with ``-lungs`` or ``_lungs`` behind it (``baseline-lungs.nii.gz``)
+   is its lung mask.
 3. A folder whose subfolders hold images of different DICOM studies is looked at as in 1: each study is a
    scan. So is a folder without DICOM images, for the zips and volume files in it.
 4. The case is ``case/case.yaml``, else ``case.yaml``, with ``labs.csv`` beside it. Radiographs are in
@@ -20,7 +22,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,7 @@ _DATA_SUFFIXES = (".raw", ".zraw", ".raw.gz", ".img")
 _MASK_WORDS = frozenset(
     ("mask", "masks", "label", "labels", "labelmap", "lungs", "seg", "segmentation", "truth")
 )
+_LUNG_MASK = re.compile(r"[-_ ]lungs?([-_ ](mask|seg|segmentation|labels?))?$", re.IGNORECASE)
 _BASELINE_WORDS = frozenset(("baseline", "initial", "before", "pre", "first"))
 _FOLLOWUP_WORDS = frozenset(("followup", "follow", "fu", "after", "post", "second", "later"))
 _RESULTS = {
@@ -59,12 +62,15 @@ class FoundScan:
         ``zip``, ``volume file``, ``DICOM file``, ``DICOM folder`` or ``earlier result``.
     identity : Identity
         Whose it is and when it was made, as far as the files say; in memory only.
+    lung_mask : path, optional
+        Its lungs, outlined elsewhere.
     """
 
     path: Path
     name: str
     kind: str
     identity: Identity
+    lung_mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ def search_study(folder: str | Path, *, out: str | Path) -> FoundStudy:
     if (place / "ct").is_dir():
         search.look_at_ct(place / "ct")
     case = search.find_case()
+    search.match_masks()
     scans, order = sort_scans(search.scans)
     if not scans and case is None:
         raise InputError(f"{name}: holds neither a chest CT nor a case.yaml; see 'miliary study --help'")
@@ -145,6 +152,7 @@ class _Search:
     out: Path
     scans: list[FoundScan] = field(default_factory=list)
     skipped: list[SkippedEntry] = field(default_factory=list)
+    masks: list[Path] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -158,7 +166,9 @@ class _Search:
         for entry in _list_entries(folder):
             if entry.resolve() == self.out or (folder == self.root and _is_reserved(entry)):
                 continue
-            if entry.is_dir():
+            if _LUNG_MASK.search(_stem(entry.name)):
+                self.masks.append(entry)
+            elif entry.is_dir():
                 self.look_at_folder(entry)
             else:
                 n_loose += self.look_at_file(entry)
@@ -254,6 +264,19 @@ class _Search:
             # What is wrong with it is said when it is read.
             identity = Identity()
         self.scans.append(FoundScan(path, self.name(path), kind, identity))
+
+    def match_masks(self) -> None:
+        """Give every lung mask to the scan beside it that it is named after."""
+        for mask in self.masks:
+            name = _LUNG_MASK.sub("", _stem(mask.name)).lower()
+            for place, scan in enumerate(self.scans):
+                if scan.path.parent == mask.parent and _stem(scan.path.name).lower() == name:
+                    self.scans[place] = replace(scan, lung_mask=mask)
+                    break
+            else:
+                self.skip(
+                    mask, "its name says that it is a mask, and no scan beside it has the rest of its name"
+                )
 
     def find_case(self) -> Path | None:
         found = [place for place in (self.root / "case", self.root) if (place / "case.yaml").is_file()]

@@ -11,7 +11,7 @@ from miliary.errors import InputError, MiliaryError
 from miliary.exchange.dicom.series import is_sharp_kernel
 from miliary.exchange.folders.open_result import is_ct_result, open_ct_result
 from miliary.model.comparison import Exam, SeriesFacts
-from miliary.model.ct_result import Lungs
+from miliary.model.ct_result import FOUND_LUNGS, Lungs
 from miliary.model.saved.scan_summary import AcquisitionSummary
 from miliary.model.scan import Acquisition, Scan
 
@@ -65,6 +65,8 @@ def read_exam(folder: str | Path) -> Exam:
             np.ascontiguousarray(labels[cut]),
             stored.grid.voxel_volume_mm3,
             is_cut_off=bool(saved.summary.lungs.is_cut_off),
+            source=saved.summary.lungs.source or FOUND_LUNGS,
+            checks=saved.summary.lungs.checks,
         )
         return Exam(saved.name, saved.summary, saved.nodules, scan, lungs)
     except MiliaryError:

@@ -69,8 +69,7 @@ def read_volume(path: Path) -> Scan:
     ScanGeometryError
         Sheared, too coarse or too short.
     """
-    kind = _FORMATS.get(path.suffix.lower()) or find_volume_format(path) or "nifti"
-    stored = _READERS[kind](path)
+    stored = read_stored(path)
     order = find_source_order(stored.axes_lps)
     n0, n1, n2 = stored.values.shape
     grid = canonical_grid(
@@ -84,7 +83,7 @@ def read_volume(path: Path) -> Scan:
     voxels: npt.NDArray[Any] = np.empty(grid.shape_zyx, dtype=_voxel_dtype(stored, path.name))
     _fill(source_view(voxels, order), stored)
     check_hounsfield(voxels, name=path.name)
-    acquisition = Acquisition(source_format=kind, n_files=1)
+    acquisition = Acquisition(source_format=name_format(path), n_files=1)
     warnings = [*stored.warnings, *find_limits(grid, acquisition), *find_clipping(voxels)]
     if not stored.has_orientation:
         text = "the file does not say how it lies in the patient: sides and directions cannot be trusted"
@@ -92,6 +91,33 @@ def read_volume(path: Path) -> Scan:
     return Scan(
         voxels_hu=voxels, grid=grid, acquisition=acquisition, warnings=tuple(warnings), source_order=order
     )
+
+
+def read_stored(path: Path) -> StoredVolume:
+    """Read a volume file as it is, whatever its values mean.
+
+    Parameters
+    ----------
+    path : path
+        .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd.
+
+    Returns
+    -------
+    StoredVolume
+
+    Raises
+    ------
+    ScanReadError
+        Truncated, damaged, not three-dimensional, or of colors.
+    ScanGeometryError
+        Without a valid spacing, or sheared.
+    """
+    return _READERS[name_format(path)](path)
+
+
+def name_format(path: Path) -> str:
+    """The format of a volume file by its suffix, or by its first bytes: nifti, nrrd or metaimage."""
+    return _FORMATS.get(path.suffix.lower()) or find_volume_format(path) or "nifti"
 
 
 def find_volume_format(path: Path) -> str | None:

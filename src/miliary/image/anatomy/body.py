@@ -37,8 +37,8 @@ class BodyExtent:
     Parameters
     ----------
     rows, columns : ndarray of int64, shape (z, 2)
-        First and past-the-last row and column of the body in each slice, skin included; the whole axis where
-        the field of view does not show both sides of the body.
+        First and past-the-last row and column of the body in each slice, skin included; the edge of the
+        slices where the field of view does not show that side of the body.
     scale : float
         Size of the chest relative to an adult's, 0.35 to 1; lengths scale with it. Where the field of view
         cuts the body this rests on the field.
@@ -84,14 +84,15 @@ def measure_body(scan: Scan) -> BodyExtent:
     used = np.repeat(used > 0.5 * used.max(initial=0), step[0])[:nz]
     if not used.any():
         return BodyExtent(_fill(nz, ny), _fill(nz, nx), 1.0, None, field)
-    depth_mm, is_deep, _ = _measure_span(rows[used], bounds[0], scan.grid.spacing_zyx_mm[1])
-    width_mm, is_wide, middle = _measure_span(columns[used], bounds[1], scan.grid.spacing_zyx_mm[2])
+    depth_mm, ends_y, _ = _measure_span(rows[used], bounds[0], scan.grid.spacing_zyx_mm[1])
+    width_mm, ends_x, middle = _measure_span(columns[used], bounds[1], scan.grid.spacing_zyx_mm[2])
+    is_deep, is_wide = all(ends_y), all(ends_x)
     ratios = np.array([width_mm / ADULT_WIDTH_MM, depth_mm / ADULT_DEPTH_MM])
     # What the field of view cuts off makes a length a lower bound only.
     ratio = float(np.sqrt(ratios.prod())) if is_deep and is_wide else float(ratios.max())
     return BodyExtent(
-        rows=np.clip(rows, 0, ny) if is_deep else _fill(nz, ny),
-        columns=np.clip(columns, 0, nx) if is_wide else _fill(nz, nx),
+        rows=_open_ends(rows, ends_y, ny),
+        columns=_open_ends(columns, ends_x, nx),
         scale=float(np.clip(SCALE_RESERVE * ratio, SCALE_MIN, 1.0)),
         midline=middle if is_wide else None,
         field=field,
@@ -184,16 +185,26 @@ def _bound_field(field: Mask | None, ny: int, nx: int) -> tuple[tuple[int, int],
     return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
 
 
+def _open_ends(extent: npt.NDArray[np.int64], is_seen: tuple[bool, bool], n: int) -> npt.NDArray[np.int64]:
+    """The extent within n voxels, up to the edge of the slices where an end of the body is not seen."""
+    out = np.clip(extent, 0, n)
+    if not is_seen[0]:
+        out[:, 0] = 0
+    if not is_seen[1]:
+        out[:, 1] = n
+    return out
+
+
 def _measure_span(
     extent: npt.NDArray[np.int64], bounds: tuple[int, int], spacing_mm: float
-) -> tuple[float, bool, float]:
-    """Typical length [mm] of an extent, whether both of its ends are seen, and the voxel in its middle."""
+) -> tuple[float, tuple[bool, bool], float]:
+    """Typical length [mm] of an extent, whether each of its ends is seen, and the voxel in its middle."""
     first, last = (float(v) for v in np.median(extent, axis=0))
     # The core of a body that the field cuts reaches its edge; skin that is seen keeps it away from there.
     margin, layer = round(MARGIN_MM / spacing_mm), SAMPLE_MM / spacing_mm
     first, last = first + margin, last - margin
-    is_seen = first > bounds[0] + layer and last < bounds[1] - layer
+    is_seen = (first > bounds[0] + layer, last < bounds[1] - layer)
     middle = 0.5 * (first + last - 1.0)
-    if is_seen:
-        return (last - first) * spacing_mm + 2.0 * SAMPLE_MM, True, middle
-    return (min(last, bounds[1]) - max(first, bounds[0])) * spacing_mm, False, middle
+    if all(is_seen):
+        return (last - first) * spacing_mm + 2.0 * SAMPLE_MM, is_seen, middle
+    return (min(last, bounds[1]) - max(first, bounds[0])) * spacing_mm, is_seen, middle

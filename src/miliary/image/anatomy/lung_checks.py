@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from miliary.errors import NoLungsError
 from miliary.image.anatomy.coarse import Coarse
-from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT
+from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, LungCheck
 from miliary.model.scan import ScanWarning
 
 Mask = npt.NDArray[np.bool_]
@@ -30,6 +30,11 @@ STEP_MM, MAX_STEP_SHARE = 5.0, 0.6
 # Share of the lungs darker or denser than these [HU].
 GAS_HU, DENSE_HU, MAX_GAS_SHARE, MAX_DENSE_SHARE = -960.0, -600.0, 0.5, 0.5
 SOFT_HU = -300.0
+# Bone that a scan has to show for ribs to be looked for [mL].
+MIN_BONE_ML = 10.0
+# Bone round the lungs: attenuation of a block [HU], area in a slice [mm2], how far from the lungs and on how
+# many of the slices looked at.
+BONE_HU, RIB_MM2, RIB_REACH_MM, RIB_STEP_MM, MIN_RIB_SHARE, MIN_RIB_SLICES = 150.0, 40.0, 25.0, 12.0, 0.6, 6
 # Opaque lung is looked for above the domes and away from the great vessels and, lower down, the heart. What
 # is thinner than a sliver comes from chests that are not quite mirror images.
 DOME_SHARE, VESSELS_MM, SLIVER_MM = 0.3, 40.0, 20.0
@@ -114,29 +119,40 @@ def measure_cut(coarse: Coarse, sides: Sides, shape_zyx: tuple[int, int, int]) -
 
 
 def check_lungs(
-    coarse: Coarse, sides: Sides, airways: Mask, *, cut: Cut, is_cut_off: bool, left_out_ml: float
-) -> tuple[ScanWarning, ...]:
-    """What is doubtful about lungs that were found.
+    coarse: Coarse,
+    sides: Sides,
+    *,
+    cut: Cut,
+    is_cut_off: bool,
+    has_airways: bool = True,
+    left_out_ml: float = 0.0,
+    is_side_sure: bool = True,
+) -> tuple[tuple[ScanWarning, ...], tuple[LungCheck, ...]]:
+    """Whether what was found, or given, can be lungs.
 
     Parameters
     ----------
     coarse : Coarse
     sides : ndarray of int32, shape of the coarse grid
         1 right lung, 2 left lung.
-    airways : ndarray of bool
-        Trachea and main bronchi.
     cut : Cut
     is_cut_off : bool
         Lung reaches the edge of the scan.
+    has_airways : bool
+        Trachea or main bronchi were found and left out.
     left_out_ml : float
         Air with the density of lung that belongs to neither lung [mL].
+    is_side_sure : bool
+        The side of a lone lung is seen from where it lies, or from its outline and what lies beside it.
 
     Returns
     -------
-    tuple of ScanWarning
+    warnings : tuple of ScanWarning
         `lungs_cut_off`, `lung_touches_field_edge`, `single_lung`, `lung_volume_ratio`,
         `lung_size_implausible`, `lung_outline_uneven`, `lung_attenuation_unusual`, `opaque_lung`,
-        `lung_base_raised`, `lung_air_left_out`, `airways_not_found`.
+        `lung_base_raised`, `lung_air_left_out`, `lung_outside_ribs`, `airways_not_found`.
+    checks : tuple of LungCheck
+        The same as numbers: what each looks at, and whether it holds.
 
     Raises
     ------
@@ -155,24 +171,42 @@ def check_lungs(
                 "beyond is not measured.",
             )
         )
-    out += _warn_volumes(coarse, sides, left_out_ml)
-    out += _warn_sections(coarse, sides, is_cut=cut.is_cut)
-    out += _warn_attenuation(coarse, sides)
-    if not airways.any():
+    surface = max(sum(cut.surface_mm2.values()), 1e-9)
+    ends_mm2 = sum(cut.ends_mm2.values())
+    checks = [
+        LungCheck("within_field", not cut.is_cut, sum(cut.field_mm2.values()) / surface),
+        LungCheck("within_slices", ends_mm2 <= CUT_MM2 * coarse.scale**2, ends_mm2 / surface),
+    ]
+    for warn in (
+        _check_volumes(coarse, sides, left_out_ml, is_side_sure=is_side_sure),
+        _check_sections(coarse, sides, is_cut=cut.is_cut),
+        _check_ribs(coarse, sides),
+        _check_attenuation(coarse, sides),
+    ):
+        out += warn[0]
+        checks += warn[1]
+    if not has_airways:
         out.append(ScanWarning("airways_not_found", "No trachea was found; airways may count as lung."))
-    return tuple(out)
+    return tuple(out), tuple(checks)
 
 
-def _warn_volumes(coarse: Coarse, sides: Sides, left_out_ml: float) -> list[ScanWarning]:
+Checked = tuple[list[ScanWarning], list[LungCheck]]
+
+
+def _check_volumes(coarse: Coarse, sides: Sides, left_out_ml: float, *, is_side_sure: bool) -> Checked:
     """A missing lung, two that differ, and air that was left out."""
     out = []
     ml = {label: float(np.count_nonzero(sides == label)) * coarse.voxel_ml for label in NAMES}
+    checks = [LungCheck("two_lungs", all(ml.values()), float(sum(v > 0 for v in ml.values())))]
     if not all(ml.values()):
-        out.append(_warn_single(ml))
+        out.append(_warn_single(ml, is_side_sure=is_side_sure))
+        checks.append(LungCheck("side_known", is_side_sure, 1.0 if is_side_sure else 0.0))
     else:
         _require_side_by_side(coarse, sides)
         ratio = ml[LABEL_RIGHT] / ml[LABEL_LEFT]
-        if not VOLUME_RATIO[0] < ratio < VOLUME_RATIO[1]:
+        is_usual = VOLUME_RATIO[0] < ratio < VOLUME_RATIO[1]
+        checks.append(LungCheck("volume_by_side", is_usual, ratio))
+        if not is_usual:
             out.append(
                 ScanWarning(
                     "lung_volume_ratio",
@@ -188,19 +222,51 @@ def _warn_volumes(coarse: Coarse, sides: Sides, left_out_ml: float) -> list[Scan
                 "out; check the lung mask.",
             )
         )
-    return out
+    return out, checks
 
 
-def _warn_single(ml: dict[int, float]) -> ScanWarning:
+def _warn_single(ml: dict[int, float], *, is_side_sure: bool) -> ScanWarning:
     """That one lung is missing."""
     found = max(ml, key=lambda label: ml[label])
     missing = NAMES[LABEL_LEFT if found == LABEL_RIGHT else LABEL_RIGHT]
+    which = (
+        f"by its place and outline it is the {NAMES[found]} one. The {missing} one"
+        if is_side_sure
+        else f"its side is not determined: it is listed as the {NAMES[found]} one. The other one"
+    )
     return ScanWarning(
         "single_lung",
-        f"Only one lung was found ({ml[found]:.0f} mL); that it is the {NAMES[found]} one is "
-        f"a guess from its place and outline. The {missing} one lies outside the field of view, is removed "
+        f"Only one lung was found ({ml[found]:.0f} mL); {which} lies outside the field of view, is removed "
         "or holds no air.",
     )
+
+
+def _check_ribs(coarse: Coarse, sides: Sides) -> Checked:
+    """Whether bone lies round the lungs, on the outer side of each."""
+    reach = [max(1, round(RIB_REACH_MM * coarse.scale / d)) for d in coarse.spacing_mm[1:]]
+    block_mm2 = coarse.spacing_mm[1] * coarse.spacing_mm[2]
+    bone = coarse.hu > BONE_HU
+    k = np.flatnonzero((sides > 0).any(axis=(1, 2)))
+    if len(k) < MIN_RIB_SLICES or np.count_nonzero(bone) * coarse.voxel_ml < coarse.scale_ml(MIN_BONE_ML):
+        # Too few slices, or a scan without bone: nothing can be told.
+        return [], []
+    k = k[:: max(1, round(RIB_STEP_MM * coarse.scale / coarse.spacing_mm[0]))]
+    seen = []
+    for plane, lungs in zip(bone[k], sides[k] > 0, strict=True):
+        rows, columns = (np.flatnonzero(lungs.any(axis=axis)) for axis in (1, 0))
+        view = plane[
+            max(0, rows[0] - reach[0]) : rows[-1] + 1 + reach[0],
+            max(0, columns[0] - reach[1]) : columns[-1] + 1 + reach[1],
+        ]
+        seen.append(np.count_nonzero(view) * block_mm2 > RIB_MM2 * coarse.scale**2)
+    share = float(np.mean(seen))
+    if share >= MIN_RIB_SHARE:
+        return [], [LungCheck("inside_ribs", True, share)]
+    text = (
+        f"Bone lies round the lungs on {share:.0%} of their slices only, at least {MIN_RIB_SHARE:.0%} are "
+        "expected; check the lung mask."
+    )
+    return [ScanWarning("lung_outside_ribs", text)], [LungCheck("inside_ribs", False, share)]
 
 
 def _require_side_by_side(coarse: Coarse, sides: Sides) -> None:
@@ -223,9 +289,10 @@ def _require_side_by_side(coarse: Coarse, sides: Sides) -> None:
         )
 
 
-def _warn_sections(coarse: Coarse, sides: Sides, *, is_cut: bool) -> list[ScanWarning]:
+def _check_sections(coarse: Coarse, sides: Sides, *, is_cut: bool) -> Checked:
     """Cross-sections of impossible size, and jumps from slice to slice."""
     out = []
+    shares, jumps, is_smooth = [], [], True
     area = coarse.spacing_mm[1] * coarse.spacing_mm[2] / 100.0
     for label, name in NAMES.items():
         section = (sides == label).sum(axis=(1, 2)) * area
@@ -234,7 +301,8 @@ def _warn_sections(coarse: Coarse, sides: Sides, *, is_cut: bool) -> list[ScanWa
         k = int(section.argmax())
         body = np.prod(np.minimum(np.diff(coarse.rows[k]), sides.shape[1])) * area
         body *= np.prod(np.minimum(np.diff(coarse.columns[k]), sides.shape[2])) * np.pi / 4.0
-        share = section[k] / max(float(body), 1e-9)
+        share = float(section[k] / max(float(body), 1e-9))
+        shares.append(share)
         if not SECTION_SHARE[0] < share < SECTION_SHARE[1] and not is_cut:
             out.append(
                 ScanWarning(
@@ -247,7 +315,11 @@ def _warn_sections(coarse: Coarse, sides: Sides, *, is_cut: bool) -> list[ScanWa
         step = max(1, round(STEP_MM * coarse.scale / coarse.spacing_mm[0]))
         jump = np.abs(section[step:] - section[:-step])
         allowed = MAX_STEP_SHARE * section[k] * step * coarse.spacing_mm[0] / (STEP_MM * coarse.scale)
+        if len(jump):
+            per_step = STEP_MM * coarse.scale / (step * coarse.spacing_mm[0])
+            jumps.append(float(jump.max() / section[k] * per_step))
         if len(jump) and jump.max() > allowed:
+            is_smooth = False
             at = int(jump.argmax())
             out.append(
                 ScanWarning(
@@ -257,22 +329,30 @@ def _warn_sections(coarse: Coarse, sides: Sides, *, is_cut: bool) -> list[ScanWa
                     f"{at * coarse.factor[0] + 1}; check the lung mask.",
                 )
             )
-    return out
+    checks = []
+    if shares and not is_cut:
+        is_plausible = all(SECTION_SHARE[0] < share < SECTION_SHARE[1] for share in shares)
+        checks.append(LungCheck("section_of_body", is_plausible, max(shares)))
+    if jumps:
+        checks.append(LungCheck("smooth_between_slices", is_smooth, max(jumps)))
+    return out, checks
 
 
-def _warn_attenuation(coarse: Coarse, sides: Sides) -> list[ScanWarning]:
+def _check_attenuation(coarse: Coarse, sides: Sides) -> Checked:
     """Attenuation that is not that of lung."""
     hu = coarse.hu[sides > 0]
     gas, dense = float(np.mean(hu < GAS_HU)), float(np.mean(hu > DENSE_HU))
-    if gas <= MAX_GAS_SHARE and dense <= MAX_DENSE_SHARE:
-        return []
+    is_lung = gas <= MAX_GAS_SHARE and dense <= MAX_DENSE_SHARE
+    checks = [LungCheck("attenuation_of_lung", is_lung, 1.0 - gas - dense)]
+    if is_lung:
+        return [], checks
     return [
         ScanWarning(
             "lung_attenuation_unusual",
             f"Of what was taken for lung {gas:.0%} is darker than {GAS_HU:.0f} HU and {dense:.0%} denser "
             f"than {DENSE_HU:.0f} HU; check the lung mask.",
         )
-    ]
+    ], checks
 
 
 def measure_opaque_ml(coarse: Coarse, sides: Sides) -> dict[int, float]:

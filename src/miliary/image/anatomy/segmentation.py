@@ -8,6 +8,8 @@ grid and all other lengths shrink with it.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -15,9 +17,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from miliary.errors import NoLungsError
-from miliary.image.anatomy import lung_checks, regions
+from miliary.image.anatomy import lung_checks, lung_sides
 from miliary.image.anatomy.body import BodyExtent, measure_body
 from miliary.image.anatomy.coarse import Coarse, measure_coarse
+from miliary.image.anatomy.fill import replace_fill
 from miliary.image.kernels import loops
 from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs
 from miliary.model.scan import Scan, ScanWarning
@@ -31,7 +34,7 @@ SOFT_HU = 30.0
 CLOSING_MM = 7.0
 MIN_LUNGS_ML = 300.0
 MIN_PART_ML = 4.0
-MAX_AIRWAY_ML = 160.0
+MAX_AIRWAY_ML, TRACHEA_HU = 160.0, -930.0
 GAS_HU = -965.0
 PART_GAP_MM = 6.0
 # The dome of the diaphragm, seen as a hole in a slice of lung: large, and on tissue that goes on below, where
@@ -44,53 +47,19 @@ DARK_HU, BOWEL_HU, BOWEL_ML, MAX_LUNG_SHARE = -940.0, -960.0, (1.0, 3000.0), 0.3
 GAS_PART_SHARE, GAS_LUNG_SHARE, WHOLE_LUNG_ML = 0.35, 0.8, 500.0
 CUT_LUNG_ML, CUT_LUNG_HU = 100.0, -950.0
 TISSUE_HU, WALL_MM, ENCLOSED_SHARE = -300.0, 8.0, 0.55
-# One lung is no wider than this.
-ONE_LUNG_MM = 190.0
-# Centers of two lungs that touch lie this share of their common width apart, those of others at least so far;
-# the smaller one has at least this share of the larger.
-APART_SHARE, APART_MM, SMALLER_SHARE = 0.42, 60.0, 0.03
-# Surface on which two lungs touch, as a share of one face of a cube as large as the smaller lung.
-NECK_SHARE = 0.4
-# The seam between two lungs that touch: attenuation to look below, and the share of both that is left there.
-SEAM_HU, SEAM_SHARE = (-550.0, -650.0, -700.0, -750.0, -800.0), 0.6
 # Share of the lung round a part of it that lies no higher than its top.
 BESIDE_SHARE = 0.25
 MIN_LUNG_ML, LUNG_HU_RANGE = 60.0, (-960.0, -480.0)
-# Distance of the slices in which the outline of a lone lung is looked at.
-HOLLOW_STEP_MM, HOLLOW_SHARE = 7.0, 0.15
-# Distance from the midline of the body from which the side of a lone lung is clear.
-OFF_MIDLINE_MM = 20.0
 # Lung that a scan shows only the end of may be less.
-MIN_CUT_LUNGS_ML = 100.0
-
-
-def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Face-connected components and the size of each label (index 0: background, size 0)."""
-    labels, n = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=n + 1)
-    sizes[0] = 0
-    return labels, sizes
-
-
-@nb.njit(nogil=True, cache=True)
-def _sum_by_label(labels, values, total):  # type: ignore[no-untyped-def]
-    for i in range(labels.size):
-        total[labels[i]] += values[i]
-
-
-def _mean_by_label(
-    labels: npt.NDArray[np.int32], values: npt.NDArray[np.generic], sizes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Mean of `values` over each label; 0 for the background, whose size counts as 0."""
-    total = np.zeros(len(sizes))
-    _sum_by_label(labels.ravel(), values.ravel(), total)
-    return np.where(sizes > 0, total / np.maximum(sizes, 1), 0.0)
-
-
-def _center_x(mask: Mask) -> float:
-    """Mean index along x."""
-    count = np.count_nonzero(mask, axis=(0, 1))
-    return float(np.average(np.arange(len(count)), weights=count))
+MIN_CUT_LUNGS_ML, MIN_CUT_LUNG_ML = 60.0, 20.0
+# A lung whose wall lies outside the field: this much of it [mL] lies so deep [mm] under its surface, its
+# density there, and the share of vessels in it.
+CORE_ML, CORE_DEPTH_MM, CORE_HU_RANGE = 60.0, 9.0, (-915.0, -500.0)
+VESSEL_HU, VESSEL_SHARE, MAX_CORE_GAS, MIN_CORE_ML = -600.0, (0.01, 0.15), 0.1, 5.0
+# Share of it that lies within the skin, as far as that is seen, and between walls.
+MIN_BODY_SHARE, MIN_ENCLOSED_SHARE = 0.9, 0.05
+# A part of which more than this lies that deep is thick; one with less than this two blocks deep is a sheet.
+THICK_SHARE, SHEET_SHARE = 0.1, 0.03
 
 
 def _inner_air(coarse: Coarse) -> Mask:
@@ -98,29 +67,82 @@ def _inner_air(coarse: Coarse) -> Mask:
     air = coarse.hu < AIR_MAX_HU
     if coarse.field is not None:
         air &= coarse.field
-    labels, sizes = _label(air)
+    labels, sizes = lung_sides.label_parts(air)
     border = np.unique(labels[:, _find_rim(coarse)])
     inside = sizes > 0
     inside[border] = False
-    means = _mean_by_label(labels, coarse.hu, sizes)
+    means = lung_sides.mean_by_label(labels, coarse.hu, sizes)
     is_large = sizes * coarse.voxel_ml > coarse.scale_ml(CUT_LUNG_ML)
     # A narrow field of view cuts through the lungs themselves. Air outside the body is darker than lung, and
     # what is not, as foam, lies on one side of the body only; so does the air inside a table.
     is_lung = is_large & (means > CUT_LUNG_HU) & (means < 0.0)
     doubtful = (is_large & inside) | is_lung
     if doubtful.any():
-        enclosed = _mean_by_label(labels, _is_enclosed(coarse), sizes) > ENCLOSED_SHARE
+        shares = lung_sides.mean_by_label(labels, _is_enclosed(coarse), sizes)
+        enclosed = shares > ENCLOSED_SHARE
+        for index in np.flatnonzero(is_lung & enclosed & ~inside):
+            enclosed[index] = _is_thick_or_vascular(coarse, labels == index)
+        for index in np.flatnonzero(is_lung & ~enclosed & ~inside & (shares > MIN_ENCLOSED_SHARE)):
+            enclosed[index] = _looks_like_lung(coarse, labels == index)
         inside[is_large & ~enclosed] = False
         inside[is_lung & enclosed] = True
     inner: Mask = inside[labels]
     # Through an open mouth, or padding above a tilted scan, the trachea joins one lung to the air outside.
-    leaked, sizes = _label(_inner_air_by_slice(air, coarse) & ~inner)
-    means = _mean_by_label(leaked, coarse.hu, sizes)
+    leaked, sizes = lung_sides.label_parts(_inner_air_by_slice(air, coarse) & ~inner)
+    means = lung_sides.mean_by_label(leaked, coarse.hu, sizes)
     back = (sizes * coarse.voxel_ml > coarse.scale_ml(CUT_LUNG_ML)) & (means > CUT_LUNG_HU) & (means < 0.0)
     if back.any():
-        back &= _mean_by_label(leaked, _is_enclosed(coarse), sizes) > ENCLOSED_SHARE
+        back &= lung_sides.mean_by_label(leaked, _is_enclosed(coarse), sizes) > ENCLOSED_SHARE
         inner |= back[leaked]
     return inner
+
+
+def _looks_like_lung(coarse: Coarse, part: Mask) -> bool:
+    """Air at the rim of the field that is lung by itself: thick, of the density of lung, and full of vessels.
+
+    A field within the chest shows no wall round a lung. Air between covers is thin, foam holds no vessels.
+    """
+    # Where the skin is seen nothing beyond it is lung.
+    z, y, x = np.nonzero(part)
+    is_body = (y >= coarse.rows[z, 0]) & (y < coarse.rows[z, 1])
+    is_body &= (x >= coarse.columns[z, 0]) & (x < coarse.columns[z, 1])
+    if np.mean(is_body) < MIN_BODY_SHARE:
+        return False
+    reach = max(1, round(CORE_DEPTH_MM * coarse.scale / coarse.spacing_mm[1]))
+    own, core, hu = _find_depth(coarse, part, reach)
+    if np.count_nonzero(core) * coarse.voxel_ml < coarse.scale_ml(CORE_ML):
+        return False
+    air = hu[core & own]
+    is_lung = CORE_HU_RANGE[0] < float(air.mean()) < CORE_HU_RANGE[1]
+    is_lung &= float(np.mean(air < GAS_HU)) < MAX_CORE_GAS
+    return bool(is_lung and VESSEL_SHARE[0] < float(np.mean(hu[core] > VESSEL_HU)) < VESSEL_SHARE[1])
+
+
+def _is_thick_or_vascular(coarse: Coarse, part: Mask) -> bool:
+    """Whether air at the rim of the field is thick, or holds vessels: air under a cover is and does neither.
+
+    What is too small to tell counts as lung, unless it is a thin sheet.
+    """
+    reach = max(1, round(CORE_DEPTH_MM * coarse.scale / coarse.spacing_mm[1]))
+    _, core, hu = _find_depth(coarse, part, reach)
+    if np.count_nonzero(core) > THICK_SHARE * np.count_nonzero(part):
+        return True
+    _, core, hu = _find_depth(coarse, part, 2)
+    if np.count_nonzero(core) * coarse.voxel_ml < coarse.scale_ml(MIN_CORE_ML):
+        return bool(np.count_nonzero(core) > SHEET_SHARE * np.count_nonzero(part))
+    return float(np.mean(hu[core] > VESSEL_HU)) > 0.5 * VESSEL_SHARE[0]
+
+
+def _find_depth(coarse: Coarse, part: Mask, reach: int) -> tuple[Mask, Mask, F32]:
+    """A part in its box, what lies `reach` blocks and more under its surface, and the attenuation there.
+
+    What the part encloses belongs to it, and the edge of the scan is no surface.
+    """
+    box = _box(part, margin=reach + 3)
+    own = np.pad(part[box], reach + 3, mode="edge")
+    deep = ndimage.binary_erosion(ndimage.binary_closing(own, iterations=2), iterations=reach)
+    inner = (slice(reach + 3, -reach - 3),) * 3
+    return part[box], deep[inner], coarse.hu[box]
 
 
 def _find_rim(coarse: Coarse) -> Mask:
@@ -167,6 +189,7 @@ def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
     if not len(filled):
         return seed
     body = coarse.hu > TISSUE_HU
+    is_whole = coarse.midline is not None
     # The trachea is looked for from the top of the inner air down to the middle of its height.
     top, low = filled[-1], filled[0] + int(0.4 * (filled[-1] - filled[0]))
     chain: list[tuple[int, Mask, npt.NDArray[np.float64]]] = []
@@ -188,7 +211,9 @@ def _find_airway_seed(coarse: Coarse, inner: Mask) -> Mask:
             y, x = np.nonzero(part)
             center = np.array([y.mean() + box[0].start, x.mean() + box[1].start])
             off = abs(center[1] - center_x) * sx
-            if off > 45.0 or coarse.hu[k][box][part].min() > -800:
+            darkest = coarse.hu[k][box][part].min()
+            # A field that cuts the body has its middle elsewhere: there only the density tells.
+            if darkest > (-800.0 if is_whole else TRACHEA_HU) or (is_whole and off > 45.0):
                 continue
             score = off + (0.0 if not chain else 3.0 * np.hypot(*((center - chain[-1][2]) * (sy, sx))))
             if found is None or score < found[0]:
@@ -217,7 +242,7 @@ def _find_airways(coarse: Coarse, inner: Mask) -> Mask:
     best = seed & (hu < -700)
     previous_ml, most, unit = 0.0, coarse.scale_ml(MAX_AIRWAY_ML), coarse.scale_ml(1.0)
     for limit in (-985, -970, -955, -940, -925, -910, -895, -880, -860, -840, -815, -790, -765, -740, -700):
-        labels, sizes = _label(inner & (hu < limit))
+        labels, sizes = lung_sides.label_parts(inner & (hu < limit))
         touched = np.zeros(len(sizes), dtype=bool)
         touched[labels[seed]] = True
         touched[0] = False
@@ -244,9 +269,9 @@ def _airway_box(seed: Mask, coarse: Coarse) -> tuple[slice, slice, slice]:
 def _find_bowel_gas(coarse: Coarse, air: Mask) -> Mask:
     """Gas under a diaphragm so thin that it counts as joined to the lung above it."""
     out = np.zeros_like(air)
-    labels, sizes = _label(air & (coarse.hu < DARK_HU))
+    labels, sizes = lung_sides.label_parts(air & (coarse.hu < DARK_HU))
     ml = sizes * coarse.voxel_ml
-    means = _mean_by_label(labels, coarse.hu, sizes)
+    means = lung_sides.mean_by_label(labels, coarse.hu, sizes)
     boxes = ndimage.find_objects(labels)
     ball = ndimage.generate_binary_structure(3, 1)
     least, most = (coarse.scale_ml(v) for v in BOWEL_ML)
@@ -260,235 +285,69 @@ def _find_bowel_gas(coarse: Coarse, air: Mask) -> Mask:
     return out
 
 
-@nb.njit(cache=True)
-def _grow_sides(sides, part):  # type: ignore[no-untyped-def]
-    """Fill the part from both markers at one speed, so that each voxel goes to the side nearer within it."""
-    nz, ny, nx = part.shape
-    queue = np.empty(part.size, dtype=np.int64)
-    head, tail = 0, 0
-    for i in range(part.size):
-        if sides.flat[i] > 0:
-            queue[tail] = i
-            tail += 1
-    while head < tail:
-        i = queue[head]
-        head += 1
-        z, y, x = i // (ny * nx), (i // nx) % ny, i % nx
-        for dz, dy, dx in ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)):
-            a, b, c = z + dz, y + dy, x + dx
-            if 0 <= a < nz and 0 <= b < ny and 0 <= c < nx and part[a, b, c] and sides[a, b, c] == 0:
-                sides[a, b, c] = sides[z, y, x]
-                queue[tail] = (a * ny + b) * nx + c
-                tail += 1
+@dataclass(frozen=True)
+class _Separated:
+    """Coarse labels 1 (right) and 2 (left), and whether the side of a lone lung is sure.
 
-
-def _find_midline(coarse: Coarse) -> float:
-    """Index along x halfway between the sides of the body."""
-    if coarse.midline is not None:
-        return coarse.midline
-    columns: Mask = np.any(coarse.hu > TISSUE_HU, axis=1)
-    middles = [0.5 * (hit[0] + hit[-1]) for hit in map(np.flatnonzero, columns) if len(hit)]
-    return float(np.median(middles)) if middles else 0.5 * coarse.hu.shape[2]
-
-
-def _split_sides(part: Mask, hu: F32, coarse: Coarse, midline: float) -> npt.NDArray[np.int32]:
-    """Labels 1 and 2 for two lungs that touch, label 1 alone for one lung.
-
-    Parameters
-    ----------
-    part : ndarray of bool
-        Air of both lungs, a box of the coarse grid.
-    hu : ndarray of float32, shape of `part`
-    coarse : Coarse
-    midline : float
-        Index along x in this box.
+    `left_out_ml` is air with the density of lung that lies beside neither of them.
     """
-    # The pleura between them shows as a seam that is a little brighter than lung.
-    for limit in SEAM_HU:
-        labels, sizes = _label(part & (hu < limit))
-        pair = _find_pair(labels, sizes)
-        if pair is not None and sizes[list(pair)].sum() > SEAM_SHARE * np.count_nonzero(part):
-            sides = np.where(labels == pair[0], np.int32(1), np.int32(0))
-            sides += np.where(labels == pair[1], np.int32(2), np.int32(0))
-            _grow_sides(sides, part)
-            return sides if _has_neck(sides, coarse) else part.astype(np.int32)
-    depth = regions.measure_distance(part, coarse.spacing_mm)
-    for level in coarse.scale * np.arange(2.0, 24.0, 2.0):
-        labels, sizes = _label(depth > level)
-        pair = _find_pair(labels, sizes)
-        if pair is None:
-            continue
-        sides = np.zeros(part.shape, dtype=np.int32)
-        # Where nothing shows between the lungs they meet behind the breastbone: each grows in its own half of
-        # the body first, or one would take a tongue of the other that is nearer to it.
-        before = np.arange(part.shape[2]) < midline
-        for side, marker, half in ((1, pair[0], before), (2, pair[1], ~before)):
-            own = np.where((labels == marker) & half, np.int32(side), np.int32(0))
-            _grow_sides(own, part & half)
-            sides += own
-        _grow_sides(sides, part)
-        return sides if _has_neck(sides, coarse) else part.astype(np.int32)
-    return part.astype(np.int32)
+
+    sides: npt.NDArray[np.int32]
+    left_out_ml: float
+    is_side_sure: bool = True
 
 
-def _has_neck(sides: npt.NDArray[np.int32], coarse: Coarse) -> bool:
-    """Two lungs meet on a small surface; halves of one lung meet on a whole section of it."""
-    contact_mm2 = 0.0
-    for axis, spacing in enumerate(coarse.spacing_mm):
-        before, after = (np.moveaxis(sides, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-        contact_mm2 += np.count_nonzero(before * after == 2) * coarse.voxel_ml * 1000.0 / spacing
-    smaller_ml = min(np.count_nonzero(sides == side) for side in (1, 2)) * coarse.voxel_ml
-    return bool(contact_mm2 < NECK_SHARE * (1000.0 * smaller_ml) ** (2.0 / 3.0))
-
-
-def _find_pair(labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> tuple[int, int] | None:
-    """The right and the left of the two largest components, where they can be two lungs."""
-    order = np.argsort(sizes)[::-1][:2]
-    if len(order) < 2 or sizes[order[1]] < 0.25 * sizes[order[0]] or sizes[order[1]] == 0:
-        return None
-    centers = [_center_x(labels == index) for index in order]
-    if abs(centers[0] - centers[1]) < APART_SHARE * (labels.shape[2] - 2):
-        return None
-    right, left = sorted(range(2), key=lambda k: centers[k])
-    return int(order[right]), int(order[left])
-
-
-def _separate(coarse: Coarse, air: Mask) -> tuple[npt.NDArray[np.int32], float]:
-    """Coarse labels 1 (right) and 2 (left) of the air that belongs to the lungs, and what is left over [mL].
-
-    Left over is air with the density of lung that lies beside neither of them.
+def _separate(coarse: Coarse, air: Mask) -> _Separated:
+    """The air that belongs to the lungs, by side.
 
     Raises
     ------
     NoLungsError
         No component of plausible size and density.
     """
-    labels, sizes = _label(air)
-    means = _mean_by_label(labels, coarse.hu, sizes)
-    dark = _mean_by_label(labels, coarse.hu < DARK_HU, sizes)
+    labels, sizes = lung_sides.label_parts(air)
+    means = lung_sides.mean_by_label(labels, coarse.hu, sizes)
+    dark = lung_sides.mean_by_label(labels, coarse.hu < DARK_HU, sizes)
     ml = sizes * coarse.voxel_ml
     is_gas = dark > np.where(ml > coarse.scale_ml(WHOLE_LUNG_ML), GAS_LUNG_SHARE, GAS_PART_SHARE)
-    is_lung = (ml > coarse.scale_ml(MIN_LUNG_ML)) & ~is_gas
+    is_at_end = np.zeros(len(sizes), dtype=bool)
+    is_at_end[np.unique(labels[[0, -1]])] = True
+    is_at_end[np.unique(labels[:, _find_rim(coarse)])] = coarse.midline is None
+    least = np.where(is_at_end, MIN_CUT_LUNG_ML, MIN_LUNG_ML)
+    is_lung = (ml > coarse.scale_ml(1.0) * least) & ~is_gas
     is_lung &= (means > LUNG_HU_RANGE[0]) & (means < LUNG_HU_RANGE[1])
     order = [int(i) for i in np.argsort(sizes)[::-1] if is_lung[i]]
-    _require_lungs(labels, float(ml[order].sum()), coarse, order)
-    out = _choose_lungs(coarse, labels, sizes, order)
+    _require_lungs(labels, ml, coarse, order)
+    out = lung_sides.choose_lungs(coarse, labels, sizes, order)
     n_sides = int(out.max())
-    centers = [_center_x(out == side) for side in range(1, n_sides + 1)]
+    centers = [lung_sides.center_x(out == side) for side in range(1, n_sides + 1)]
     if n_sides == 2 and centers[0] > centers[1]:
         out = np.where(out > 0, 3 - out, 0).astype(np.int32)
+    is_sure = True
     if n_sides == 1:
-        out *= _side_of_single(coarse, out > 0)
+        label, is_sure = lung_sides.name_single(coarse, out > 0)
+        out *= label
     _add_parts(out, coarse, labels, np.flatnonzero(~is_gas & (ml > coarse.scale_ml(MIN_PART_ML))), means)
     used = np.zeros(len(sizes), dtype=bool)
     used[labels[out > 0]] = True
-    return out, float(sum(ml[index] for index in order if not used[index]))
+    return _Separated(out, float(sum(ml[index] for index in order if not used[index])), is_sure)
 
 
-def _choose_lungs(
-    coarse: Coarse, labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64], order: list[int]
-) -> npt.NDArray[np.int32]:
-    """Labels 1 and 2 for two lungs, in any order, or 1 for a lone one.
-
-    The largest component is both lungs where it is wide, or alone, and falls apart into two that lie side by
-    side; else the other lung is the next component beside it.
-    """
-    boxes = ndimage.find_objects(labels)
-    out = np.zeros(labels.shape, dtype=np.int32)
-    first = boxes[order[0] - 1]
-    out[first][labels[first] == order[0]] = 1
-    other = _find_other(coarse, labels, sizes, order, boxes)
-    is_wide = (first[2].stop - first[2].start) * coarse.spacing_mm[2] > ONE_LUNG_MM * coarse.scale
-    if is_wide or other is None:
-        box = _grow_box(first, 1, out.shape)
-        midline = _find_midline(coarse) - box[2].start
-        out[box] = _split_sides(np.ascontiguousarray(out[box] == 1), coarse.hu[box], coarse, midline)
-    if out[first].max() == 1 and other is not None:
-        out[boxes[other - 1]][labels[boxes[other - 1]] == other] = 2
-    return out
-
-
-def _find_other(
-    coarse: Coarse,
-    labels: npt.NDArray[np.int32],
-    sizes: npt.NDArray[np.int64],
-    order: list[int],
-    boxes: list[tuple[slice, slice, slice]],
-) -> int | None:
-    """The largest component beside the first one, at the same height and well to one side."""
-    first = boxes[order[0] - 1]
-    center = _center_x(labels[first] == order[0]) + first[2].start
-    for index in order[1:]:
-        box = boxes[index - 1]
-        off_mm = abs(_center_x(labels[box] == index) + box[2].start - center) * coarse.spacing_mm[2]
-        common = min(box[0].stop, first[0].stop) - max(box[0].start, first[0].start)
-        is_beside = common > lung_checks.COMMON_HEIGHT_SHARE * (box[0].stop - box[0].start)
-        is_apart = off_mm > APART_MM * coarse.scale
-        if is_beside and is_apart and sizes[index] > SMALLER_SHARE * sizes[order[0]]:
-            return index
-    return None
-
-
-def _require_lungs(labels: npt.NDArray[np.int32], found_ml: float, coarse: Coarse, order: list[int]) -> None:
-    """Raise `NoLungsError` where there is too little lung; a scan that ends in the lungs may show less."""
-    ends = labels[[0, -1]]
+def _require_lungs(
+    labels: npt.NDArray[np.int32], ml: npt.NDArray[np.floating[Any]], coarse: Coarse, order: list[int]
+) -> None:
+    """Raise `NoLungsError` where there is too little lung; a scan or a field that cuts it may show less."""
+    ends = np.concatenate([labels[[0, -1]].ravel(), labels[:, _find_rim(coarse)].ravel()])
     is_cut = bool(order) and bool(np.isin(ends, order).any())
     least = coarse.scale_ml(MIN_CUT_LUNGS_ML if is_cut else MIN_LUNGS_ML)
-    if not order or found_ml < least:
+    found_ml = float(ml[order].sum())
+    if found_ml < least:
         size = "" if coarse.scale == 1.0 else f" in a chest of {coarse.scale:.2f} times an adult's size"
         raise NoLungsError(
-            f"no lungs found: {found_ml:.0f} mL of air with the density of lung lie inside the body, less "
-            f"than {least:.0f} mL{size}; expected a chest CT in HU, check the series, its rescale and its "
-            "field of view"
+            f"no lungs found: {found_ml:.0f} mL of air inside the body look like lung, at least {least:.0f} "
+            f"mL are needed{size}; expected a chest CT in HU with the lungs in its field of view: check the "
+            "series, its rescale and its field, or give the lungs as a mask"
         )
-
-
-def _grow_box(box: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    """A box with a margin, inside the array."""
-    z, y, x = (
-        slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(box, shape, strict=True)
-    )
-    return z, y, x
-
-
-def _side_of_single(coarse: Coarse, lung: Mask) -> int:
-    """Label of a lone lung, from where it lies in the body or else from its outline.
-
-    Ribs make the outer side convex; heart, hilum and spine hollow the inner one.
-    """
-    if coarse.midline is not None:
-        off = _center_x(lung) - coarse.midline
-        if abs(off) * coarse.spacing_mm[2] > OFF_MIDLINE_MM * coarse.scale:
-            return LABEL_RIGHT if off < 0 else LABEL_LEFT
-    hollow = np.zeros(2)
-    step = max(1, round(HOLLOW_STEP_MM / coarse.spacing_mm[0]))
-    for plane in lung[::step]:
-        filled = np.flatnonzero(plane.any(axis=1))
-        if len(filled) < 3:
-            continue
-        rows = plane[filled]
-        sides = (rows.argmax(axis=1), rows[:, ::-1].argmax(axis=1))
-        for side, gap in enumerate(sides):
-            hollow[side] += np.sum(gap - _lower_hull(filled, gap))
-    if abs(hollow[1] - hollow[0]) > HOLLOW_SHARE * hollow.sum():
-        return LABEL_RIGHT if hollow[1] > hollow[0] else LABEL_LEFT
-    # Heart and spine lie on the inner side, where there is more tissue.
-    columns = np.count_nonzero(coarse.hu > TISSUE_HU, axis=(0, 1))
-    split = round(_center_x(lung))
-    return LABEL_RIGHT if columns[split + 1 :].sum() > columns[:split].sum() else LABEL_LEFT
-
-
-def _lower_hull(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """The lower convex hull of points with ascending x, at every x."""
-    hull: list[int] = []
-    for i in range(len(x)):
-        while len(hull) > 1:
-            a, b = hull[-2], hull[-1]
-            if (y[b] - y[a]) * (x[i] - x[a]) < (y[i] - y[a]) * (x[b] - x[a]):
-                break
-            hull.pop()
-        hull.append(i)
-    return np.interp(x, x[hull], y[hull])
 
 
 def _add_parts(
@@ -573,7 +432,7 @@ def _fill_slices(fraction: F32, coarse: Coarse) -> None:
 
 def _find_domes(hole: Mask, tissue: Mask, coarse: Coarse) -> Mask:
     """Holes that stand on tissue which is no hole: the top of the liver or of the spleen."""
-    labels, sizes = _label(hole)
+    labels, sizes = lung_sides.label_parts(hole)
     out = np.zeros_like(hole)
     least = coarse.scale_ml(DOME_ML)
     if sizes.max(initial=0) * coarse.voxel_ml < least:
@@ -657,20 +516,28 @@ def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
         Less than 300 mL of aerated lung inside the body (100 mL where the scan ends within the lungs; less in
         a smaller chest), or lungs that do not lie side by side.
     """
+    scan = replace_fill(scan)
     body = measure_body(scan)
     coarse = measure_coarse(scan, body)
     inner = _inner_air(coarse)
     airways = _find_airways(coarse, inner)
     air = inner & ~airways
-    sides, left_out_ml = _separate(coarse, air & ~_find_bowel_gas(coarse, air))
+    separated = _separate(coarse, air & ~_find_bowel_gas(coarse, air))
+    sides = separated.sides
     fractions = _fractions(coarse, sides, airways)
     labels = _label_voxels(scan, body, coarse, sides, fractions, airways)
     cut = lung_checks.measure_cut(coarse, sides, scan.grid.shape_zyx)
-    lungs = Lungs(labels, scan.grid.voxel_volume_mm3, _is_cut_off(labels, scan) or cut.is_cut)
-    warnings = lung_checks.check_lungs(
-        coarse, sides, airways, cut=cut, is_cut_off=lungs.is_cut_off, left_out_ml=left_out_ml
+    cut_off = is_cut_off(labels, scan) or cut.is_cut
+    warnings, checks = lung_checks.check_lungs(
+        coarse,
+        sides,
+        cut=cut,
+        is_cut_off=cut_off,
+        has_airways=bool(airways.any()),
+        left_out_ml=separated.left_out_ml,
+        is_side_sure=separated.is_side_sure,
     )
-    return lungs, warnings
+    return Lungs(labels, scan.grid.voxel_volume_mm3, cut_off, checks=checks), warnings
 
 
 def _label_voxels(
@@ -726,8 +593,19 @@ def _box(mask: Mask, *, margin: int) -> tuple[slice, slice, slice]:
     return slices[0], slices[1], slices[2]
 
 
-def _is_cut_off(labels: npt.NDArray[np.uint8], scan: Scan) -> bool:
-    """More than 3 cm2 of lung in any outermost slice, row or column."""
+def is_cut_off(labels: npt.NDArray[np.uint8], scan: Scan) -> bool:
+    """Whether more than 3 cm2 of lung lie in any outermost slice, row or column.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x) of the scan
+        0 outside the lungs.
+    scan : Scan
+
+    Returns
+    -------
+    bool
+    """
     sz, sy, sx = scan.grid.spacing_zyx_mm
     faces = ((labels[[0, -1]], sy * sx), (labels[:, [0, -1]], sz * sx), (labels[:, :, [0, -1]], sz * sy))
     return any(np.count_nonzero(face) * area > 300.0 for face, area in faces)

@@ -6,13 +6,14 @@ left of the patient is on the right of the picture, the head is up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT
 from miliary.model.nodules import Attenuation, Nodules
 from miliary.model.scan import Grid, Scan
 
@@ -28,6 +29,9 @@ COLORS: dict[str, Rgb] = {
     Attenuation.UNRESOLVED: (240, 228, 66),
     Attenuation.CALCIFIED: (204, 121, 167),
 }
+
+# Outlines of the right and the left lung, thin and half transparent.
+OUTLINE_COLORS: dict[int, Rgb] = {LABEL_RIGHT: (255, 90, 90), LABEL_LEFT: (90, 160, 255)}
 
 PANEL_WIDTH_PX = 500
 _MARGIN_MM = 8.0
@@ -71,11 +75,12 @@ def render_slab_mip(
 
 
 def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) -> npt.NDArray[np.uint8]:
-    """Render the preview of a result: 5 mm slabs, plain above and with the nodules circled below.
+    """Render the preview of a result: 5 mm slabs, plain above, with lungs and nodules outlined below.
 
     Axial slabs through the upper, middle and lower lung and a coronal slab through the center of the lungs,
     in a lung window (-1350 to 150 HU). A nodule is circled where its sphere intersects the slab, in the color
-    of its attenuation class.
+    of its attenuation class. The outline of the lungs, in the middle of the slab, is red on the right and
+    blue on the left, so that one look tells whether it is right.
 
     Parameters
     ----------
@@ -93,7 +98,10 @@ def render_preview(scan: Scan, labels: npt.NDArray[np.uint8], nodules: Nodules) 
     """
     box = find_lung_box(labels, scan.grid)
     pixel_mm = find_pixel_mm(box, scan.grid)
-    panels = [make_panel(scan, nodules, slab, box, pixel_mm) for slab in _choose_slabs(labels, box)]
+    panels = [
+        _outline_lungs(make_panel(scan, nodules, slab, box, pixel_mm), labels, box)
+        for slab in _choose_slabs(labels, box)
+    ]
     height = max(panel.image.height for panel in panels)
     width = sum(panel.image.width + _GAP_PX for panel in panels) + _GAP_PX
     row_px = height + _CAPTION_PX
@@ -176,11 +184,14 @@ class Panel:
         The picture.
     circles : tuple of Circle
         The nodules whose sphere intersects the slab.
+    outlines : ndarray of uint8, shape of the picture, optional
+        Lung label on the outline of each lung, 0 elsewhere.
     """
 
     slab: Slab
     image: Image.Image
     circles: tuple[Circle, ...]
+    outlines: npt.NDArray[np.uint8] | None = None
 
 
 def find_pixel_mm(box: tuple[slice, slice, slice], grid: Grid) -> float:
@@ -311,6 +322,23 @@ def make_panel(
     return Panel(slab, image, _place_circles(scan.grid, nodules, slab, box, pixel_mm))
 
 
+def _outline_lungs(panel: Panel, labels: npt.NDArray[np.uint8], box: tuple[slice, slice, slice]) -> Panel:
+    """The panel with the outlines of the lungs in the middle of its slab."""
+    across: list[slice | int] = list(box)
+    across[panel.slab.axis] = panel.slab.center
+    plane = labels[tuple(across)]
+    if panel.slab.axis == 1:
+        plane = plane[::-1]
+    picture = Image.fromarray(np.ascontiguousarray(plane)).resize(panel.image.size, Image.Resampling.NEAREST)
+    sides = np.pad(np.asarray(picture), 1)
+    core = sides[1:-1, 1:-1]
+    inner = np.ones(core.shape, dtype=bool)
+    for rows, columns in ((slice(None, -2), slice(1, -1)), (slice(2, None), slice(1, -1)),
+                          (slice(1, -1), slice(None, -2)), (slice(1, -1), slice(2, None))):  # fmt: skip
+        inner &= sides[rows, columns] == core
+    return replace(panel, outlines=np.where(inner, np.uint8(0), core))
+
+
 def _place_circles(
     grid: Grid, nodules: Nodules, slab: Slab, box: tuple[slice, slice, slice], pixel_mm: float
 ) -> tuple[Circle, ...]:
@@ -348,6 +376,9 @@ def _place_panel(
     top += _CAPTION_PX
     picture = panel.image.convert("RGB")
     if is_marked:
+        if panel.outlines is not None:
+            for label, color in OUTLINE_COLORS.items():
+                picture.paste(color, mask=Image.fromarray((panel.outlines == label).astype(np.uint8) * 160))
         pen = ImageDraw.Draw(picture)
         for _, column, row, radius, attenuation in panel.circles:
             corners = [column - radius, row - radius, column + radius, row + radius]

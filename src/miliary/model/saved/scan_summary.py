@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary.model.assessment import Basis, Input, Verdict
-from miliary.model.ct_result import Stage
+from miliary.model.ct_result import LungCheck, Stage
 from miliary.model.lesion import LOBE_NOT_DETERMINED, Attachment, LesionAttenuation
 from miliary.model.nodules import Attenuation
 from miliary.model.pattern import PatternLabel
@@ -59,12 +59,14 @@ class AcquisitionSummary(SavedRecord):
 
 @dataclass(frozen=True)
 class LungSummary(SavedRecord):
-    """Lung volumes [mL]; `is_cut_off`: lung reaches the first or last slice."""
+    """Lung volumes [mL]; `is_cut_off`: lung reaches the edge of the scan; `source`: found, or which mask."""
 
     right_ml: float | None = None
     left_ml: float | None = None
     total_ml: float | None = None
     is_cut_off: bool | None = None
+    source: str | None = None
+    checks: tuple[LungCheck, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from miliary.model.completeness import (
     Threshold,
 )
 from miliary.model.corrections import AppliedCorrections
-from miliary.model.ct_result import COMMON_VOLUME_ERROR, CtResult, Noise, Psf, Stage
+from miliary.model.ct_result import COMMON_VOLUME_ERROR, CtResult, LungCheck, Noise, Psf, Stage
 from miliary.model.extent import Extent, TrueSizes
 from miliary.model.lesion import Lesion
 from miliary.model.nodules import Attenuation, Nodules
@@ -105,6 +105,10 @@ def summarize(result: CtResult) -> ScanSummary:
             left_ml=_round(result.left_ml),
             total_ml=_round(result.right_ml + result.left_ml),
             is_cut_off=result.lungs.is_cut_off,
+            source=result.lungs.source,
+            checks=tuple(
+                LungCheck(check.name, check.is_met, _round(check.value)) for check in result.lungs.checks
+            ),
         ),
         noise=_summarize_noise(result.noise),
         psf=_summarize_blur(result.psf),

@@ -1,0 +1,1 @@
+"""Lung masks made elsewhere: which labels mean lung, and how they lie in a scan."""
