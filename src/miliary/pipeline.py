@@ -24,6 +24,7 @@ from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import involvement, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
+from miliary.image.lesions.opacities import warn_opacities
 from miliary.image.nodules import detect, find, judge, measure, reader_changes
 from miliary.image.quality import limits
 from miliary.image.quality.blur import estimate_psf, warn_blur
@@ -253,7 +254,7 @@ def _measure(
     limited = (*warn_blur(detection.psf), *limits.warn_share(judged.share, judge.PRIOR_LIMITS))
     return _Measured(
         lung_mask=lung_mask,
-        warnings=(*warnings, *limited),
+        warnings=(*warnings, *warn_opacities(large.opacities), *limited),
         noise=noise,
         search=search,
         judged=judged,

@@ -28,6 +28,7 @@ from miliary.image.lesions.ground_glass import (
     solid_axis_mm,
 )
 from miliary.image.lesions.opacities import (
+    MIN_DEPTH_MM,
     Opacity,
     OpaqueTissue,
     find_attached,
@@ -129,10 +130,15 @@ def find_lesions(
         return LesionsFound((), ())
     field = make_field(scan, lungs)
     compact = _find_compact(field)
-    given = [_follow_seed(field, scan, seed, compact) for seed in seeds_lps_mm]
     opaque = find_opaque_tissue(field)
     attached = [rays for rays in find_attached(opaque) if not _is_free_body(field, rays, compact)]
-    seen = [(rays, Origin.CORRECTED, False) for rays in given if rays is not None]
+    seen = []
+    for seed in seeds_lps_mm:
+        is_wide = _is_in_opaque(opaque, scan, seed)
+        known = attached if is_wide else compact
+        given = _follow_seed(opaque.field if is_wide else field, scan, seed, known)
+        if given is not None:
+            seen.append((given, Origin.CORRECTED, is_wide))
     seen += [(rays, Origin.MEASURED, True) for rays in attached]
     seen += [(rays, Origin.MEASURED, False) for rays in compact]
     found: list[tuple[Lesion, LesionOutline]] = []
@@ -170,7 +176,8 @@ def _add_ground_glass(
         is_free = lesion.wall is None and lesion.attachment is Attachment.NONE
         halo = measure_around(scan, field, haze, center) if is_free else None
         if halo is not None and is_halo(halo, lesion.long_axis_mm, lesion.volume_mm3):
-            out.append((_with_glass(scan, lesion, halo, lesion.long_axis_mm), halo.shape))
+            solid_mm = solid_axis_mm(halo) or lesion.long_axis_mm
+            out.append((_with_glass(scan, lesion, halo, min(solid_mm, lesion.long_axis_mm)), halo.shape))
         else:
             out.append((lesion, shape))
     for glass in find_ground_glass(scan, field, haze):
@@ -258,6 +265,15 @@ def _follow_seed(
     if not len(dense):
         return None
     return cast(field, dense[np.argmin(((dense - start) ** 2).sum(axis=1))].astype(np.float64), MANY)
+
+
+def _is_in_opaque(opaque: OpaqueTissue, scan: Scan, seed_lps_mm: Sequence[float]) -> bool:
+    """Whether a reader's point lies in thick tissue that lung would take."""
+    index = opaque.field.index_here(scan.grid.index_from_lps(np.asarray(seed_lps_mm, dtype=np.float64)))
+    at = np.round(index).astype(int)
+    if (at < 0).any() or (at >= opaque.field.hu.shape).any():
+        return False
+    return bool(opaque.depth_mm[tuple(at)] >= MIN_DEPTH_MM and not opaque.field.labels[tuple(at)])
 
 
 def _is_free_body(field: LesionField, rays: Rays, compact: Sequence[Rays]) -> bool:
