@@ -9,20 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
 
 from miliary.model.ct_result import CtResult
-from miliary.model.nodules import Nodules
 from miliary.model.scan import Scan
 from validation.cases import REAL, data_folder, read_real
-from validation.marks import render_sheet
+from validation.marks import render_points, render_sheet
 
 FloatArray = npt.NDArray[np.float64]
 NAMESPACE = "{http://www.nih.gov}"
@@ -72,10 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = compare(scan, result, agreed)
     unread = list_unread(result, agreed)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{options.scan}.json").write_text(json.dumps({"readers": rows, "unread": unread}, indent=1))
+    (options.out / f"{options.scan}.json").write_text(
+        json.dumps({"readers": rows, "unread": unread}, indent=1)
+    )
     chosen = np.array([row["row"] for row in unread], dtype=np.int64)
     render_sheet(scan, result.nodules, chosen).save(options.out / f"{options.scan}-unread.png")
-    render_sheet(scan, *_stand_ins(rows)).save(options.out / f"{options.scan}-readers.png")
+    points = np.array([row["position_lps_mm"] for row in rows])
+    sheet = render_points(scan, points, [_describe(row) for row in rows])
+    sheet.save(options.out / f"{options.scan}-readers.png")
     print(summarize(rows, unread))
     return 0
 
@@ -90,7 +93,7 @@ def read_marks(content: bytes, scan: Scan) -> Iterator[ReaderMark]:
     scan : Scan
         The scan that was read, for the positions of its voxels.
     """
-    root = ElementTree.fromstring(content)
+    root = ET.fromstring(content)  # noqa: S314 - a file of the validation's own
     for reader, session in enumerate(root.iter(f"{NAMESPACE}readingSession")):
         for nodule in session.iter(f"{NAMESPACE}unblindedReadNodule"):
             points, extent = [], 0.0
@@ -109,7 +112,7 @@ def read_marks(content: bytes, scan: Scan) -> Iterator[ReaderMark]:
                 yield ReaderMark(reader, np.asarray(middle), extent if extent > 0.0 else None)
 
 
-def _read_point(edge: ElementTree.Element) -> tuple[float, float]:
+def _read_point(edge: ET.Element) -> tuple[float, float]:
     """Column and row of one point."""
     x, y = (float(edge.findtext(f"{NAMESPACE}{axis}Coord", "nan")) for axis in "xy")
     return x, y
@@ -199,9 +202,12 @@ def list_unread(result: CtResult, agreed: Sequence[AgreedNodule]) -> list[dict[s
     return out
 
 
-def _stand_ins(rows: Sequence[dict[str, Any]]) -> tuple[Nodules, npt.NDArray[np.int64]]:
-    """The readers' nodules as a table that the sheet can draw; the number of readers stands as `id`."""
-    raise NotImplementedError
+def _describe(row: dict[str, Any]) -> str:
+    """Caption of a nodule of the readers."""
+    size = "< 3 mm" if row["extent_mm"] is None else f"{row['extent_mm']:.0f} mm"
+    is_found = row["nodule_id"] is not None or row["lesion_id"] is not None
+    word = "found" if is_found else "not found"
+    return f"{row['n_readers']} of 4, {size}, peak {row['peak_hu']:.0f} HU, {word}"
 
 
 def summarize(rows: Sequence[dict[str, Any]], unread: Sequence[dict[str, Any]]) -> str:
