@@ -29,13 +29,15 @@ BLOCK_MM, AROUND_BLOCKS, LOCAL_PERCENTILE = 10.0, 5, 40.0
 MIN_LUNG_SHARE, USUAL_LUNG_HU = 0.2, -850.0
 # Vessels count up to this much above the lung [HU]; a plateau lies so much above it, nearly without gaps.
 CLIP_HU, RISE_HU, GAP_HU, MIN_FILLED = 320.0, 100.0, 50.0, 0.8
-# Denser than this it is no ground glass; less than this part of it may be.
-DENSE_HU, MAX_DENSE_SHARE = -350.0, 0.5
-MIN_DEPTH_MM, PEAK_WINDOW, MAX_STARTS, SAME_BODY_SHARE = 3.0, 5, 30, 0.8
+# Denser than this it is no ground glass.
+DENSE_HU = -350.0
+MIN_DEPTH_MM, PEAK_WINDOW, MAX_STARTS, SAME_BODY_SHARE = 3.0, 5, 60, 0.8
 MAX_GROUND_STRETCH, MAX_EDGE_SHARE = 1.7, 0.45
 PLATEAU_HU = (-780.0, -350.0)
 # The surface is looked for after this much smoothing [mm].
-SMOOTH_MM, OPEN_MM, SOLID_SMOOTH_MM, SOLID_OPEN_MM, SOFT_HU = 1.2, 2.0, 0.5, 1.0, 20.0
+SMOOTH_MM, SOLID_SMOOTH_MM, SOLID_OPEN_MM, SOFT_HU = 1.2, 0.5, 1.0, 20.0
+# Vessels up to twice this width are cut off: share of the radius, and its limits [mm].
+OPEN_SHARE, OPEN_MM = 0.25, (2.0, 3.5)
 MIN_GLASS_VOXELS = 30
 MIN_FILL_OF_BALL, MIN_GLASS_SHARE = 0.25, 0.6
 # A plateau does not get denser from its surface inward; consolidation that fades at its edge does [HU/mm].
@@ -114,8 +116,7 @@ def find_haze(field: LesionField) -> Haze:
     smooth = ndimage.uniform_filter(rise, 3) / np.maximum(weight, 0.3)
     smooth[~inside] = 0.0
     filled = ndimage.uniform_filter(((rise > GAP_HU) & inside).astype(np.float32), 3)
-    dense = ndimage.uniform_filter(((field.hu > DENSE_HU) & inside).astype(np.float32), 3)
-    core = inside & (smooth > RISE_HU) & (filled > MIN_FILLED * weight) & (dense < MAX_DENSE_SHARE)
+    core = inside & (smooth > RISE_HU) & (filled > MIN_FILLED * weight)
     depth = regions.measure_distance(field.hull, field.spacing_mm)
     return Haze(
         replace(field, hu=smooth.astype(np.float32)), around, core, np.asarray(depth, dtype=np.float32)
@@ -271,8 +272,9 @@ def _outline(scan: Scan, field: LesionField, rays: Rays, lung_hu: float) -> Lesi
     room[room] = away[room] < limit[cKDTree(MANY).query(direction)[1]]
     plateau = float(np.median(hu[away < max(0.5 * rays.radius_mm, 3.0)]))
     mask = room
+    width = float(np.clip(OPEN_SHARE * rays.radius_mm, *OPEN_MM))
     for _ in range(2):
-        kept = _keep_thick(room & (hu > 0.5 * (lung_hu + plateau)), spacing, OPEN_MM, away)
+        kept = _keep_thick(room & (hu > 0.5 * (lung_hu + plateau)), spacing, width, away)
         if kept is None:
             return None
         mask = kept
