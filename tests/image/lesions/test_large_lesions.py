@@ -11,7 +11,7 @@ from scipy import ndimage
 from miliary.image.figures.lesion_figure import render_lesions
 from miliary.image.lesions.field import LesionField
 from miliary.image.lesions.large_lesions import LesionsFound, find_lesions
-from miliary.image.lesions.opacities import Opacity, OpaqueTissue, list_undecided, warn_opacities
+from miliary.image.lesions.opacities import OpaqueTissue, UndecidedOpacity, list_undecided, warn_opacities
 from miliary.image.lesions.rays import list_directions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
@@ -406,7 +406,7 @@ def test_thick_opaque_tissue_is_listed_and_said_with_its_place():
     ((place, volume),) = list_undecided(OpaqueTissue(field, depth))
     assert place[1] in (27, 28)
     assert volume == pytest.approx(40 * 16 * 60 * 0.008, rel=0.01)
-    (warning,) = warn_opacities([Opacity((-12.0, 30.4, -61.0), volume)])
+    (warning,) = warn_opacities([UndecidedOpacity((-12.0, 30.4, -61.0), volume)])
     assert warning.code == "opacity_undecided"
     assert "--lesion=-12,30,-61" in warning.message
     assert warn_opacities([]) == ()

@@ -29,8 +29,8 @@ from miliary.image.lesions.ground_glass import (
 )
 from miliary.image.lesions.opacities import (
     MIN_DEPTH_MM,
-    Opacity,
     OpaqueTissue,
+    UndecidedOpacity,
     find_attached,
     find_opaque_tissue,
     list_undecided,
@@ -87,13 +87,13 @@ class LesionsFound:
         In order of decreasing volume, numbered from 1.
     shapes : tuple of LesionOutline
         One per lesion, in the same order.
-    opacities : tuple of Opacity
+    opacities : tuple of UndecidedOpacity
         Opaque lung of which it is not decided whether it is a mass, largest first.
     """
 
     lesions: tuple[Lesion, ...]
     shapes: tuple[LesionOutline, ...]
-    opacities: tuple[Opacity, ...] = ()
+    opacities: tuple[UndecidedOpacity, ...] = ()
 
     def contains(self, index_zyx: F64, *, margin_mm: float = 1.5) -> Mask:
         """Which points (n, 3), as indices of the scan, lie within `margin_mm` of a lesion; shape (n,)."""
@@ -192,7 +192,7 @@ def _add_ground_glass(
             short_axis_mm=0.0,
             short_axis_ends_lps_mm=(_point(middle[0]), _point(middle[0])),
             volume_mm3=0.0,
-            density_hu=glass.density_hu,
+            density_hu=measure_density(glass.solid) if glass.solid is not None else glass.density_hu,
             centroid_lps_mm=_point(scan.grid.lps_from_index(middle[0])),
             side=Side(sides[0]),
             zone=Zone(zones[0]),
@@ -222,7 +222,9 @@ def _place_ends(scan: Scan, shape: LesionOutline, index: F64) -> tuple[PointLpsM
     return _point(first), _point(last)
 
 
-def _list_opacities(scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]) -> tuple[Opacity, ...]:
+def _list_opacities(
+    scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]
+) -> tuple[UndecidedOpacity, ...]:
     """Thick opaque tissue in no lesion."""
     field = opaque.field
     places = list_undecided(opaque)
@@ -230,7 +232,7 @@ def _list_opacities(scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOut
     for place, volume in places:
         index = field.index_in_scan(place)[None]
         if not any(shape.contains(index, margin_mm=KNOWN_MM)[0] for shape in shapes):
-            out.append(Opacity(_point(scan.grid.lps_from_index(index[0])), volume))
+            out.append(UndecidedOpacity(_point(scan.grid.lps_from_index(index[0])), volume))
     return tuple(out)
 
 

@@ -36,7 +36,7 @@ OPAQUE_DEPTH_MM, OPAQUE_ML = 14.0, 15.0
 
 
 @dataclass(frozen=True)
-class Opacity:
+class UndecidedOpacity:
     """Opaque lung of which it is not decided whether it is a mass.
 
     Parameters
@@ -125,12 +125,12 @@ def _list_peaks(opaque: OpaqueTissue) -> list[F64]:
     return kept
 
 
-def warn_opacities(opacities: Sequence[Opacity]) -> tuple[ScanWarning, ...]:
+def warn_opacities(opacities: Sequence[UndecidedOpacity]) -> tuple[ScanWarning, ...]:
     """Say where opaque lung lies that may be a mass.
 
     Parameters
     ----------
-    opacities : sequence of Opacity
+    opacities : sequence of UndecidedOpacity
         Largest first.
 
     Returns
