@@ -123,8 +123,8 @@ def find_lesions(
     Returns
     -------
     LesionsFound
-        Empty where there are none. Consolidation, a hilum, or a mass wider than about 28 mm on the pleura is
-        found only with a seed.
+        Empty where there are none. Thick opaque lung that is not compact is an opacity, no lesion; it is
+        measured with a seed.
     """
     if not lungs.labels.any():
         return LesionsFound((), ())
