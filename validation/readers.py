@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scan = read_real(case)
     (source,) = (data_folder() / str(case.settings["folder"])).glob("*.xml")
     agreed = merge_marks(list(read_marks(source.read_bytes(), scan)))
-    result = find_nodules(scan)
+    result = find_nodules(scan, with_completeness=False)
     rows = compare(scan, result, agreed)
     unread = list_unread(result, agreed)
     options.out.mkdir(parents=True, exist_ok=True)
