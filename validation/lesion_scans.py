@@ -154,6 +154,43 @@ def insert_lesion(
     return scan, Lungs(labels, grid.voxel_volume_mm3), truth
 
 
+def insert_part_solid(
+    generator: np.random.Generator,
+    background: Background,
+    plan: LesionPlan,
+    index: FloatArray,
+    *,
+    core: LesionPlan | None,
+) -> tuple[Scan, Lungs, LesionTruth, LesionTruth | None]:
+    """A crop of the background with ground glass that leaves its vessels, and a solid core in the middle."""
+    spacing = np.asarray(background.scan.grid.spacing_zyx_mm)
+    half = 2.2 * plan.diameter_mm / 2 + 32.0
+    low = np.maximum(0, np.floor(index - half / spacing)).astype(int)
+    high = np.minimum(background.scan.voxels_hu.shape, np.ceil(index + half / spacing) + 1).astype(int)
+    view = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    hu = background.scan.voxels_hu[view].astype(np.float32)
+    labels = np.ascontiguousarray(background.lungs.labels[view])
+    grid = background.scan.grid.crop(low, hu.shape)
+    lung_hu = float(np.median(hu[labels > 0]))
+    truths: list[LesionTruth | None] = []
+    for part in (plan, core):
+        if part is None:
+            truths.append(None)
+            continue
+        start, whole, hole, _ = _cover(generator, part)
+        whole *= _sample_labels(labels, index - low, start, spacing, whole.shape, part.fine_mm)
+        truths.append(_measure_truth(whole, hole, index - low, part.fine_mm))
+        seen = _see(whole, start, index - low, spacing, hu.shape, background, part.fine_mm)
+        seen = np.where(labels > 0, np.clip(seen, 0.0, 1.0), 0.0)
+        # What holds no air already, a vessel, stays as it is.
+        air = np.clip((part.density_hu - hu) / (part.density_hu - lung_hu), 0.0, 1.0)
+        hu = hu + (seen * air * (part.density_hu - lung_hu)).astype(np.float32)
+    scan = Scan(np.clip(np.rint(hu), -1024, 3000).astype(np.int16), grid, background.scan.acquisition)
+    whole_truth, core_truth = truths
+    assert whole_truth is not None
+    return scan, Lungs(labels, grid.voxel_volume_mm3), whole_truth, core_truth
+
+
 def _cover(
     generator: np.random.Generator, plan: LesionPlan
 ) -> tuple[FloatArray, npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:

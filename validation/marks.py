@@ -63,21 +63,27 @@ def crop_views(scan: Scan, point_lps_mm: FloatArray) -> list[npt.NDArray[np.uint
 
 def render_sheet(scan: Scan, nodules: Nodules, chosen: npt.NDArray[np.int64]) -> Image.Image:
     """Contact sheet of the chosen rows."""
+    captions = [
+        f"id {nodules['id'][row]}  {nodules['diameter_mm'][row]:.1f} mm"
+        f"  p {nodules['probability'][row]:.2f}  {nodules['attenuation'][row]}  {nodules['flags'][row]}"
+        for row in chosen
+    ]
+    return render_points(scan, nodules.position_lps_mm[chosen], captions)
+
+
+def render_points(scan: Scan, points_lps_mm: FloatArray, captions: Sequence[str]) -> Image.Image:
+    """Contact sheet of points (n, 3), numbered from 1, each under its caption."""
     width = 4 * TILE + 3 * MARGIN
     height = TILE + CAPTION
-    n_rows = -(-len(chosen) // COLUMNS)
+    n_rows = -(-len(captions) // COLUMNS)
     sheet = Image.new("L", (COLUMNS * (width + 3 * MARGIN), max(n_rows, 1) * (height + MARGIN)), 60)
     draw = ImageDraw.Draw(sheet)
-    for place, row in enumerate(chosen):
+    for place, (point, caption) in enumerate(zip(points_lps_mm, captions, strict=True)):
         left = place % COLUMNS * (width + 3 * MARGIN)
         top = place // COLUMNS * (height + MARGIN)
-        for i, view in enumerate(crop_views(scan, nodules.position_lps_mm[row])):
+        for i, view in enumerate(crop_views(scan, point)):
             sheet.paste(Image.fromarray(view), (left + i * (TILE + MARGIN), top + CAPTION))
-        text = (
-            f"{place + 1}: id {nodules['id'][row]}  {nodules['diameter_mm'][row]:.1f} mm"
-            f"  p {nodules['probability'][row]:.2f}  {nodules['attenuation'][row]}  {nodules['flags'][row]}"
-        )
-        draw.text((left, top), text, fill=255)
+        draw.text((left, top), f"{place + 1}: {caption}", fill=255)
     return sheet
 
 

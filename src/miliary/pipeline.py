@@ -24,6 +24,7 @@ from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import involvement, neighborhood, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
+from miliary.image.lesions.opacities import warn_opacities
 from miliary.image.nodules import detect, find, judge, mark_evidence, measure, reader_changes
 from miliary.image.quality import limits, validated_range
 from miliary.image.quality.blur import estimate_psf, warn_blur
@@ -278,7 +279,12 @@ def _measure(
     )
     return _Measured(
         lung_mask=lungs,
-        warnings=(*warnings, *warn_blur(detection.psf), *validated_range.warn_outside(validity)),
+        warnings=(
+            *warnings,
+            *warn_opacities(large.opacities),
+            *warn_blur(detection.psf),
+            *validated_range.warn_outside(validity),
+        ),
         noise=noise,
         search=search,
         judged=judged,

@@ -124,6 +124,28 @@ def test_a_lesion_is_proposed_as_the_primary_where_no_size_is_stated():
     assert "bridge.proposed_size" not in outcomes(case(lobe=Lobe.LUL), scan(5, 5))
 
 
+def test_the_solid_part_of_a_lesion_is_proposed_and_not_the_whole():
+    lesion = {"id": 1, "long_axis_mm": 24.0, "lobe": "LUL", "side": "left", "attenuation": "part_solid"}
+    found = outcomes(case(lobe=Lobe.LUL), scan(5, 5, lesions=[lesion | {"solid_axis_mm": 11.0}]))
+    proposed = found["bridge.proposed_size"]
+    assert (proposed.value, proposed.inputs[0].value) == (11.0, 11.0)
+    assert proposed.inputs[0].path.endswith("solid_axis_mm")
+    assert "24.0 mm" in proposed.statement
+    assert "solid part 11.0 mm" in proposed.statement
+
+
+def test_ground_glass_alone_proposes_no_size():
+    lesion = {
+        "id": 1,
+        "long_axis_mm": 24.0,
+        "side": "left",
+        "attenuation": "ground_glass",
+        "solid_axis_mm": 0.0,
+    }
+    found = outcomes(case(lobe=Lobe.LUL), scan(5, 5, lesions=[lesion]))["bridge.proposed_size"]
+    assert (found.verdict, found.value) == (Verdict.NOT_ASSESSABLE, None)
+
+
 @pytest.mark.parametrize(("size", "differs"), [(19.4, False), (21.9, False), (22.0, True), (16.0, True)])
 def test_the_size_of_the_primary_against_the_measured_one(size, differs):
     found = outcomes(case(lobe=Lobe.LUL, size_mm=19.0), with_lesion(size))["bridge.conflict.lesion_size"]

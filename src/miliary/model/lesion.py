@@ -68,9 +68,9 @@ class Lesion:
         Longest diameter perpendicular to it in the same slice.
     short_axis_ends_lps_mm : pair of (x, y, z)
     volume_mm3 : float
-        Whole lesion, cavity included.
+        Whole lesion, cavity and ground glass included.
     density_hu : float
-        Mean attenuation of the solid part, away from its edges.
+        Mean attenuation of the solid part, away from its edges; of the ground glass where there is none.
     centroid_lps_mm : (x, y, z)
     side : Side
     zone : Zone

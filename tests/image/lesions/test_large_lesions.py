@@ -9,13 +9,15 @@ import pytest
 from scipy import ndimage
 
 from miliary.image.figures.lesion_figure import render_lesions
+from miliary.image.lesions.field import LesionField
 from miliary.image.lesions.large_lesions import LesionsFound, find_lesions
+from miliary.image.lesions.opacities import OpaqueTissue, UndecidedOpacity, list_undecided, warn_opacities
 from miliary.image.lesions.rays import list_directions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
 from miliary.model.corrections import AppliedCorrections, Correction, CorrectionKind, CorrectionSet
 from miliary.model.ct_result import Lungs, Psf
-from miliary.model.lesion import Attachment
+from miliary.model.lesion import Attachment, LesionAttenuation
 from miliary.model.saved.codec import to_json
 from miliary.model.saved.summarize_scan import summarize_lesion
 from miliary.model.scan import Grid, Scan, Side, Zone
@@ -348,3 +350,63 @@ def test_a_patch_that_fades_at_its_edge_is_no_lesion():
     assert find(faint, labels)[0].lesions == ()
     hu[distance(MIDDLE) < 7.0] = -40.0
     assert len(find(hu, labels)[0].lesions) == 1
+
+
+def fill(hu: np.ndarray, labels: np.ndarray, middle: np.ndarray, radius_mm: float) -> np.ndarray:
+    """A mass, and labels that leave it out, as the search for lungs does."""
+    body = distance(middle) < radius_mm
+    hu[body & (labels > 0)] = 40.0
+    return np.where(body, 0, labels).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("middle", "radius"), [((30.0, 50.0, 12.0), 13.0), ((30.0, 14.0, 55.0), 16.0), ((30.0, 50.0, 98.0), 15.0)]
+)
+def test_a_mass_on_a_wall_is_found_though_the_lungs_leave_it_out(middle, radius):
+    hu, labels = make_chest()
+    seen = fill(hu, labels, np.array(middle), radius)
+    (lesion,) = find(hu, seen)[0].lesions
+    assert lesion.attachment is not Attachment.NONE
+    assert lesion.long_axis_mm == pytest.approx(2 * radius, rel=0.15)
+    assert lesion.attenuation is LesionAttenuation.SOLID
+    assert lesion.solid_axis_mm == lesion.long_axis_mm
+
+
+@pytest.mark.parametrize(("core_mm", "kind"), [(0.0, "ground_glass"), (10.0, "part_solid")])
+def test_ground_glass_is_measured_with_its_solid_part(core_mm, kind):
+    hu, labels = make_chest()
+    away = distance(MIDDLE)
+    hu[away < 9.0] = -600.0
+    hu[away < core_mm / 2] = 40.0
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.attenuation == kind
+    assert lesion.long_axis_mm == pytest.approx(18.0, abs=1.0)
+    assert lesion.solid_axis_mm == pytest.approx(core_mm, abs=1.0)
+    summary = summarize_lesion(lesion)
+    assert (summary.attenuation, summary.solid_axis_mm) == (kind, round(lesion.solid_axis_mm, 2))
+
+
+def test_lung_that_gets_denser_toward_a_wall_is_no_ground_glass():
+    hu, labels = make_chest()
+    slope = np.clip((np.arange(SHAPE[1]) - 50) / 40.0, 0.0, 1.0) * 250.0
+    hu = np.where(labels > 0, np.minimum(hu + slope[:, None], 40.0), hu)
+    assert find(hu, labels)[0].lesions == ()
+
+
+def test_thick_opaque_tissue_is_listed_and_said_with_its_place():
+    labels = np.zeros((40, 50, 60), np.uint8)
+    depth = np.zeros(labels.shape, np.float32)
+    # A plate of 32 mm between two lungs' worth of air, and a hilum of 16 mm.
+    depth[:, 20:36] = 2.0 * np.minimum(np.arange(1, 17), np.arange(16, 0, -1))[:, None]
+    depth[18:22, 2:10, 2:10] = 8.0
+    steps = np.full(3, 2.0)
+    field = LesionField(
+        np.zeros(labels.shape, np.float32), labels, labels == 0, np.zeros(3), np.ones(3), steps
+    )
+    ((place, volume),) = list_undecided(OpaqueTissue(field, depth))
+    assert place[1] in (27, 28)
+    assert volume == pytest.approx(40 * 16 * 60 * 0.008, rel=0.01)
+    (warning,) = warn_opacities([UndecidedOpacity((-12.0, 30.4, -61.0), volume)])
+    assert warning.code == "opacity_undecided"
+    assert "--lesion=-12,30,-61" in warning.message
+    assert warn_opacities([]) == ()

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from miliary.image.figures.project import WINDOW_HU
 from miliary.model.figure import Figure
-from miliary.model.lesion import Lesion
+from miliary.model.lesion import Lesion, LesionAttenuation
 from miliary.model.scan import Scan
 
 F64 = npt.NDArray[np.float64]
@@ -24,6 +24,11 @@ MIN_WIDTH_MM, WIDTH_SHARE = 50.0, 2.4
 _LONG: Rgb = (240, 228, 66)
 _SHORT: Rgb = (86, 180, 233)
 _TEXT: Rgb = (225, 225, 225)
+_KINDS = {
+    LesionAttenuation.SOLID: "lesion",
+    LesionAttenuation.PART_SOLID: "part-solid lesion",
+    LesionAttenuation.GROUND_GLASS: "ground-glass lesion",
+}
 
 
 def render_lesions(scan: Scan, lesions: Iterable[Lesion]) -> tuple[Figure, ...]:
@@ -62,7 +67,10 @@ def _render(scan: Scan, lesion: Lesion) -> Figure:
     ):
         line = _to_pixels(points, on_slice, scan, pixel_mm)
         _draw_line(draw, line, color, is_dashed=is_dashed)
-    captions = ("axial", f"{lesion.long_axis_mm:.1f} x {lesion.short_axis_mm:.1f} mm", "coronal")
+    size = f"{lesion.long_axis_mm:.1f} x {lesion.short_axis_mm:.1f} mm"
+    if lesion.attenuation is not LesionAttenuation.SOLID:
+        size += f", solid part {lesion.solid_axis_mm:.1f} mm"
+    captions = ("axial", size, "coronal")
     canvas = Image.new("RGB", (3 * PANEL_PX + 4 * GAP_PX, PANEL_PX + CAPTION_PX + GAP_PX))
     pen = ImageDraw.Draw(canvas)
     for k, (panel, caption) in enumerate(zip((axial, drawn, coronal), captions, strict=True)):
@@ -73,7 +81,7 @@ def _render(scan: Scan, lesion: Lesion) -> Figure:
             pen.text((at, CAPTION_PX + 3), text, fill=_TEXT, font=ImageFont.load_default(size=15))
     _draw_scale(pen, pixel_mm)
     where = f"{lesion.side.value} {lesion.zone.value} zone"
-    kind = "cavitary lesion" if lesion.is_cavitary else "lesion"
+    kind = "cavitary lesion" if lesion.is_cavitary else _KINDS[lesion.attenuation]
     return Figure(
         name=f"lesion_{lesion.id}",
         kind="lesion",

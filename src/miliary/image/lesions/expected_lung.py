@@ -31,7 +31,7 @@ HEART_MM = {LABEL_RIGHT: 70.0, LABEL_LEFT: 110.0}
 SPINE_MM = {LABEL_RIGHT: 15.0, LABEL_LEFT: VESSELS_MM}
 MIN_SLICES = 4
 # The surface behind a lesion continues that of the lung in a shell around it [mm], from so near the surface.
-SHELL_MM, NEAR_SURFACE_MM, N_SHELL = (4.0, 18.0), 6.0, 700
+SHELL_MM, NEAR_SURFACE_MM, N_SHELL = (4.0, 18.0), 6.0, 400
 # Balls that fill a dent end in front of a wall that bends away; the continued surface lies behind by less.
 BEYOND_MM = 4.0
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from miliary.image.anatomy import regions
 from miliary.image.lesions.field import LesionField
 from miliary.image.lesions.outline import LesionOutline, measure_axes, smooth_distances
 from miliary.image.lesions.rays import MANY, RAY_HU, Rays, cast, center_rays
@@ -25,16 +26,22 @@ Mask = npt.NDArray[np.bool_]
 
 # The lung around: this percentile of blocks of about 10 mm within about 50 mm.
 BLOCK_MM, AROUND_BLOCKS, LOCAL_PERCENTILE = 10.0, 5, 40.0
+MIN_LUNG_SHARE, USUAL_LUNG_HU = 0.2, -850.0
 # Vessels count up to this much above the lung [HU]; a plateau lies so much above it, nearly without gaps.
 CLIP_HU, RISE_HU, GAP_HU, MIN_FILLED = 320.0, 100.0, 50.0, 0.8
-# Denser than this it is no ground glass; less than this part of it may be.
-DENSE_HU, MAX_DENSE_SHARE = -350.0, 0.5
+# Denser than this it is no ground glass.
+DENSE_HU = -350.0
 MIN_DEPTH_MM, PEAK_WINDOW, MAX_STARTS, SAME_BODY_SHARE = 3.0, 5, 60, 0.8
 MAX_GROUND_STRETCH, MAX_EDGE_SHARE = 1.7, 0.45
 PLATEAU_HU = (-780.0, -350.0)
 # The surface is looked for after this much smoothing [mm].
-SMOOTH_MM, OPEN_MM, SOLID_SMOOTH_MM, SOLID_OPEN_MM, SOFT_HU = 1.2, 2.0, 0.5, 1.0, 20.0
+SMOOTH_MM, SOLID_SMOOTH_MM, SOLID_OPEN_MM, SOFT_HU = 1.2, 0.5, 1.0, 20.0
+# Vessels up to twice this width are cut off: share of the radius, and its limits [mm].
+OPEN_SHARE, OPEN_MM = 0.25, (2.0, 3.5)
+MIN_GLASS_VOXELS = 30
 MIN_FILL_OF_BALL, MIN_GLASS_SHARE = 0.25, 0.6
+# A plateau does not get denser from its surface inward; consolidation that fades at its edge does [HU/mm].
+MAX_SLOPE_HU_MM, EDGE_MM = 45.0, 2.0
 # What has its middle nearer to the outline of the lung than this share of its length is partial volume.
 MIN_DEPTH_SHARE = 0.38
 # A halo this much longer than the solid lesion, and this share of the volume, is ground glass, not blur.
@@ -109,9 +116,8 @@ def find_haze(field: LesionField) -> Haze:
     smooth = ndimage.uniform_filter(rise, 3) / np.maximum(weight, 0.3)
     smooth[~inside] = 0.0
     filled = ndimage.uniform_filter(((rise > GAP_HU) & inside).astype(np.float32), 3)
-    dense = ndimage.uniform_filter(((field.hu > DENSE_HU) & inside).astype(np.float32), 3)
-    core = inside & (smooth > RISE_HU) & (filled > MIN_FILLED * weight) & (dense < MAX_DENSE_SHARE)
-    depth = ndimage.distance_transform_edt(field.hull, sampling=field.spacing_mm)
+    core = inside & (smooth > RISE_HU) & (filled > MIN_FILLED * weight)
+    depth = regions.measure_distance(field.hull, field.spacing_mm)
     return Haze(
         replace(field, hu=smooth.astype(np.float32)), around, core, np.asarray(depth, dtype=np.float32)
     )
@@ -119,22 +125,29 @@ def find_haze(field: LesionField) -> Haze:
 
 def _find_lung_around(field: LesionField, lung: Mask) -> F32:
     """Attenuation of the lung around each block [HU]."""
-    n = np.maximum(1, np.round(BLOCK_MM / field.spacing_mm)).astype(int)
-    counts = [-(-size // step) for size, step in zip(lung.shape, n, strict=True)]
-    pad = [(0, c * s - size) for c, s, size in zip(counts, n, lung.shape, strict=True)]
-    hu = np.where(np.pad(lung, pad), np.pad(field.hu, pad), np.nan)
+    # Every other row and column is enough for a percentile.
+    thin = np.array([1, 2, 2])
+    hu, lung_thin = field.hu[:, ::2, ::2], lung[:, ::2, ::2]
+    n = np.maximum(1, np.round(BLOCK_MM / (field.spacing_mm * thin))).astype(int)
+    counts = [-(-size // step) for size, step in zip(hu.shape, n, strict=True)]
+    pad = [(0, c * s - size) for c, s, size in zip(counts, n, hu.shape, strict=True)]
+    hu = np.pad(np.where(lung_thin, hu, np.float32(np.inf)), pad, constant_values=np.inf)
     blocks = hu.reshape(counts[0], n[0], counts[1], n[1], counts[2], n[2]).transpose(0, 2, 4, 1, 3, 5)
     flat = blocks.reshape(*counts, -1)
-    known = np.isfinite(flat).sum(axis=-1) >= 0.2 * flat.shape[-1]
+    n_known = np.isfinite(flat).sum(axis=-1)
+    known = n_known >= MIN_LUNG_SHARE * flat.shape[-1]
     if not known.any():
-        return np.full(lung.shape, -850.0, dtype=np.float32)
+        return np.full(lung.shape, USUAL_LUNG_HU, dtype=np.float32)
+    at = (LOCAL_PERCENTILE / 100.0 * n_known[known]).astype(int)
     value = np.zeros(tuple(counts), dtype=np.float32)
-    value[known] = np.nanpercentile(flat[known], LOCAL_PERCENTILE, axis=-1)
+    value[known] = np.take_along_axis(np.sort(flat[known], axis=-1), at[:, None], axis=-1)[:, 0]
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     value = ndimage.percentile_filter(value[tuple(nearest)], LOCAL_PERCENTILE, size=AROUND_BLOCKS)
-    at = [(np.arange(size) + 0.5) / s - 0.5 for size, s in zip(lung.shape, n, strict=True)]
-    mesh = np.stack(np.meshgrid(*at, indexing="ij"))
-    return np.asarray(ndimage.map_coordinates(value, mesh, order=1, mode="nearest"), dtype=np.float32)
+    rows = [
+        np.minimum(np.arange(size) // (s * t), m - 1)
+        for size, s, t, m in zip(lung.shape, n, thin, value.shape, strict=True)
+    ]
+    return np.asarray(ndimage.uniform_filter(value, 2)[np.ix_(*rows)], dtype=np.float32)
 
 
 def find_ground_glass(scan: Scan, field: LesionField, haze: Haze) -> list[GroundGlass]:
@@ -169,7 +182,7 @@ def find_ground_glass(scan: Scan, field: LesionField, haze: Haze) -> list[Ground
 def _list_starts(haze: Haze) -> list[F64]:
     """Thickest places of the plateaus, thickest first."""
     spacing = haze.field.spacing_mm
-    depth = ndimage.distance_transform_edt(haze.core, sampling=spacing)
+    depth = regions.measure_distance(haze.core, spacing)
     is_peak = (depth >= MIN_DEPTH_MM) & (depth == ndimage.maximum_filter(depth, size=PEAK_WINDOW))
     places, values = np.argwhere(is_peak).astype(np.float64), depth[is_peak]
     kept: list[F64] = []
@@ -250,22 +263,32 @@ def _outline(scan: Scan, field: LesionField, rays: Rays, lung_hu: float) -> Lesi
     view = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     hu = np.minimum(np.asarray(scan.voxels_hu[view], dtype=np.float32), lung_hu + CLIP_HU)
     hu = ndimage.gaussian_filter(hu, SMOOTH_MM / spacing)
-    offset = (
-        np.stack(np.meshgrid(*[np.arange(n) for n in hu.shape], indexing="ij"), -1) + low - center
-    ) * spacing
-    away = np.linalg.norm(offset, axis=-1)
-    _, nearest = cKDTree(MANY).query(offset / np.maximum(away, 1e-9)[..., None])
-    plateau = float(np.median(hu[away < max(0.5 * rays.radius_mm, 3.0)]))
-    level = 0.5 * (lung_hu + plateau)
-    body = (hu > level) & (away < limit[nearest])
+    away = _measure_away(hu.shape, center - low, spacing)
     at = [field.index_along(axis, np.arange(v.start, v.stop)) for axis, v in enumerate(view)]
     near = [np.clip(np.round(a).astype(int), 0, n - 1) for a, n in zip(at, field.hull.shape, strict=True)]
-    body &= field.hull[np.ix_(*near)]
-    mask = _keep_thick(body, spacing, OPEN_MM, away)
-    if mask is None:
-        return None
-    empty = np.zeros_like(mask)
-    return LesionOutline(hu, mask, empty, low.astype(np.float64), spacing, lung_hu, plateau)
+    offset = (np.stack(np.meshgrid(*[np.arange(n) for n in hu.shape], indexing="ij"), -1) + low) - center
+    room = (away < reach) & (hu > lung_hu + 0.5 * RISE_HU) & field.hull[np.ix_(*near)]
+    direction = offset[room] * spacing / np.maximum(away[room], 1e-9)[:, None]
+    room[room] = away[room] < limit[cKDTree(MANY).query(direction)[1]]
+    plateau = float(np.median(hu[away < max(0.5 * rays.radius_mm, 3.0)]))
+    mask = room
+    width = float(np.clip(OPEN_SHARE * rays.radius_mm, *OPEN_MM))
+    for _ in range(2):
+        kept = _keep_thick(room & (hu > 0.5 * (lung_hu + plateau)), spacing, width, away)
+        if kept is None:
+            return None
+        mask = kept
+        # Around a solid part the plateau is that of the ground glass, not of what was cut off in height.
+        glass = ndimage.binary_erosion(mask, iterations=2) & (hu < lung_hu + CLIP_HU - 30.0)
+        if np.count_nonzero(glass) >= MIN_GLASS_VOXELS:
+            plateau = min(plateau, max(float(np.median(hu[glass])), lung_hu + RISE_HU))
+    return LesionOutline(hu, mask, np.zeros_like(mask), low.astype(np.float64), spacing, lung_hu, plateau)
+
+
+def _measure_away(shape: tuple[int, ...], center: F64, spacing: F64) -> F64:
+    """Distance of every voxel from a center [mm]."""
+    z, y, x = (((np.arange(n) - c) * s) ** 2 for n, c, s in zip(shape, center, spacing, strict=True))
+    return np.asarray(np.sqrt(z[:, None, None] + y[:, None] + x))
 
 
 def _keep_thick(body: Mask, spacing: F64, radius_mm: float, away: F64 | None) -> Mask | None:
@@ -303,11 +326,21 @@ def _judge(scan: Scan, shape: LesionOutline, depth_mm: float) -> GroundGlass | N
     if np.count_nonzero(glass) * np.prod(shape.spacing_mm) < 60.0:
         return None
     density = float(np.median(hu[glass]))
-    if not PLATEAU_HU[0] < density < PLATEAU_HU[1]:
+    slope = _measure_slope(hu, glass, shape)
+    if not PLATEAU_HU[0] < density < PLATEAU_HU[1] or slope > MAX_SLOPE_HU_MM:
         return None
     inner = hu[ndimage.binary_erosion(shape.mask)]
     share = float(np.mean((inner > PLATEAU_HU[0] - 20.0) & (inner < DENSE_HU))) if len(inner) else 0.0
     return GroundGlass(shape, solid, density, density - shape.lung_hu, share)
+
+
+def _measure_slope(hu: F32, glass: Mask, shape: LesionOutline) -> float:
+    """How much denser ground glass gets for each millimeter below the surface [HU/mm]."""
+    depth = ndimage.distance_transform_edt(np.pad(shape.mask, 1), sampling=shape.spacing_mm)[1:-1, 1:-1, 1:-1]
+    inner = glass & (depth > EDGE_MM)
+    if np.count_nonzero(inner) < 30 or np.ptp(depth[inner]) < 1.0:
+        return 0.0
+    return float(np.polyfit(depth[inner], hu[inner], 1)[0])
 
 
 def _find_solid(shape: LesionOutline, hu: F32) -> LesionOutline | None:

@@ -28,8 +28,9 @@ from miliary.image.lesions.ground_glass import (
     solid_axis_mm,
 )
 from miliary.image.lesions.opacities import (
-    Opacity,
+    MIN_DEPTH_MM,
     OpaqueTissue,
+    UndecidedOpacity,
     find_attached,
     find_opaque_tissue,
     list_undecided,
@@ -86,13 +87,13 @@ class LesionsFound:
         In order of decreasing volume, numbered from 1.
     shapes : tuple of LesionOutline
         One per lesion, in the same order.
-    opacities : tuple of Opacity
+    opacities : tuple of UndecidedOpacity
         Opaque lung of which it is not decided whether it is a mass, largest first.
     """
 
     lesions: tuple[Lesion, ...]
     shapes: tuple[LesionOutline, ...]
-    opacities: tuple[Opacity, ...] = ()
+    opacities: tuple[UndecidedOpacity, ...] = ()
 
     def contains(self, index_zyx: F64, *, margin_mm: float = 1.5) -> Mask:
         """Which points (n, 3), as indices of the scan, lie within `margin_mm` of a lesion; shape (n,)."""
@@ -122,17 +123,22 @@ def find_lesions(
     Returns
     -------
     LesionsFound
-        Empty where there are none. Consolidation, a hilum, or a mass wider than about 28 mm on the pleura is
-        found only with a seed.
+        Empty where there are none. Thick opaque lung that is not compact is an opacity, no lesion; it is
+        measured with a seed.
     """
     if not lungs.labels.any():
         return LesionsFound((), ())
     field = make_field(scan, lungs)
     compact = _find_compact(field)
-    given = [_follow_seed(field, scan, seed, compact) for seed in seeds_lps_mm]
     opaque = find_opaque_tissue(field)
     attached = [rays for rays in find_attached(opaque) if not _is_free_body(field, rays, compact)]
-    seen = [(rays, Origin.CORRECTED, False) for rays in given if rays is not None]
+    seen = []
+    for seed in seeds_lps_mm:
+        is_wide = _is_in_opaque(opaque, scan, seed)
+        known = attached if is_wide else compact
+        given = _follow_seed(opaque.field if is_wide else field, scan, seed, known)
+        if given is not None:
+            seen.append((given, Origin.CORRECTED, is_wide))
     seen += [(rays, Origin.MEASURED, True) for rays in attached]
     seen += [(rays, Origin.MEASURED, False) for rays in compact]
     found: list[tuple[Lesion, LesionOutline]] = []
@@ -170,7 +176,8 @@ def _add_ground_glass(
         is_free = lesion.wall is None and lesion.attachment is Attachment.NONE
         halo = measure_around(scan, field, haze, center) if is_free else None
         if halo is not None and is_halo(halo, lesion.long_axis_mm, lesion.volume_mm3):
-            out.append((_with_glass(scan, lesion, halo, lesion.long_axis_mm), halo.shape))
+            solid_mm = solid_axis_mm(halo) or lesion.long_axis_mm
+            out.append((_with_glass(scan, lesion, halo, min(solid_mm, lesion.long_axis_mm)), halo.shape))
         else:
             out.append((lesion, shape))
     for glass in find_ground_glass(scan, field, haze):
@@ -185,7 +192,7 @@ def _add_ground_glass(
             short_axis_mm=0.0,
             short_axis_ends_lps_mm=(_point(middle[0]), _point(middle[0])),
             volume_mm3=0.0,
-            density_hu=glass.density_hu,
+            density_hu=measure_density(glass.solid) if glass.solid is not None else glass.density_hu,
             centroid_lps_mm=_point(scan.grid.lps_from_index(middle[0])),
             side=Side(sides[0]),
             zone=Zone(zones[0]),
@@ -215,7 +222,9 @@ def _place_ends(scan: Scan, shape: LesionOutline, index: F64) -> tuple[PointLpsM
     return _point(first), _point(last)
 
 
-def _list_opacities(scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]) -> tuple[Opacity, ...]:
+def _list_opacities(
+    scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]
+) -> tuple[UndecidedOpacity, ...]:
     """Thick opaque tissue in no lesion."""
     field = opaque.field
     places = list_undecided(opaque)
@@ -223,7 +232,7 @@ def _list_opacities(scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOut
     for place, volume in places:
         index = field.index_in_scan(place)[None]
         if not any(shape.contains(index, margin_mm=KNOWN_MM)[0] for shape in shapes):
-            out.append(Opacity(_point(scan.grid.lps_from_index(index[0])), volume))
+            out.append(UndecidedOpacity(_point(scan.grid.lps_from_index(index[0])), volume))
     return tuple(out)
 
 
@@ -258,6 +267,15 @@ def _follow_seed(
     if not len(dense):
         return None
     return cast(field, dense[np.argmin(((dense - start) ** 2).sum(axis=1))].astype(np.float64), MANY)
+
+
+def _is_in_opaque(opaque: OpaqueTissue, scan: Scan, seed_lps_mm: Sequence[float]) -> bool:
+    """Whether a reader's point lies in thick tissue that lung would take."""
+    index = opaque.field.index_here(scan.grid.index_from_lps(np.asarray(seed_lps_mm, dtype=np.float64)))
+    at = np.round(index).astype(int)
+    if (at < 0).any() or (at >= opaque.field.hu.shape).any():
+        return False
+    return bool(opaque.depth_mm[tuple(at)] >= MIN_DEPTH_MM and not opaque.field.labels[tuple(at)])
 
 
 def _is_free_body(field: LesionField, rays: Rays, compact: Sequence[Rays]) -> bool:

@@ -7,17 +7,21 @@ mass that runs on into other tissue; it is said, not measured.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from miliary.image.anatomy import regions
 from miliary.image.lesions.expected_lung import find_wide_hull
 from miliary.image.lesions.field import LesionField
 from miliary.image.lesions.rays import Rays, center_rays
 from miliary.model.lesion import MIN_LONG_AXIS_MM, PointLpsMm
+from miliary.model.scan import ScanWarning
 
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
@@ -32,7 +36,7 @@ OPAQUE_DEPTH_MM, OPAQUE_ML = 14.0, 15.0
 
 
 @dataclass(frozen=True)
-class Opacity:
+class UndecidedOpacity:
     """Opaque lung of which it is not decided whether it is a mass.
 
     Parameters
@@ -55,12 +59,12 @@ class OpaqueTissue:
     ----------
     field : LesionField
         With the wide outline as its hull.
-    depth_mm : ndarray of float64, shape of the field
+    depth_mm : ndarray of float32, shape of the field
         Depth in the dense tissue, 0 outside.
     """
 
     field: LesionField
-    depth_mm: F64
+    depth_mm: F32
 
 
 def find_opaque_tissue(field: LesionField) -> OpaqueTissue:
@@ -77,8 +81,8 @@ def find_opaque_tissue(field: LesionField) -> OpaqueTissue:
     """
     wide = replace(field, hull=find_wide_hull(field))
     dense = wide.hull & (ndimage.uniform_filter(field.hu, 3) > SOLID_HU)
-    depth = ndimage.distance_transform_edt(np.pad(dense, 1), sampling=field.spacing_mm)[1:-1, 1:-1, 1:-1]
-    return OpaqueTissue(wide, np.asarray(depth))
+    depth = regions.measure_distance(np.pad(dense, 1), field.spacing_mm)[1:-1, 1:-1, 1:-1]
+    return OpaqueTissue(wide, depth)
 
 
 def find_attached(opaque: OpaqueTissue) -> list[Rays]:
@@ -119,6 +123,33 @@ def _list_peaks(opaque: OpaqueTissue) -> list[F64]:
             if len(kept) == MAX_STARTS:
                 break
     return kept
+
+
+def warn_opacities(opacities: Sequence[UndecidedOpacity]) -> tuple[ScanWarning, ...]:
+    """Say where opaque lung lies that may be a mass.
+
+    Parameters
+    ----------
+    opacities : sequence of UndecidedOpacity
+        Largest first.
+
+    Returns
+    -------
+    tuple of ScanWarning
+        One of code `opacity_undecided` for each, with the option that measures it.
+    """
+    out = []
+    for one in opacities:
+        x, y, z = one.position_lps_mm
+        out.append(
+            ScanWarning(
+                "opacity_undecided",
+                f"A large opacity (about {one.volume_ml:.0f} mL, thickest at {x:.0f}, {y:.0f}, {z:.0f} mm) "
+                "touches mediastinum or wall and is not compact: consolidation, collapse and a mass look "
+                f"alike here. To measure it, point at it: --lesion={x:.0f},{y:.0f},{z:.0f}",
+            )
+        )
+    return tuple(out)
 
 
 def list_undecided(opaque: OpaqueTissue) -> list[tuple[F64, float]]:
