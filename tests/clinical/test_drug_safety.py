@@ -198,3 +198,69 @@ def test_an_event_that_began_before_the_drug_is_no_reason_to_hold_it(day, is_rai
     drug = {"id": "t", "name": "alectinib", "region": "US", "start": "day 0"}
     found = assess_case(make_case({"treatments": [drug], "adverse_events": [event]}))
     assert any(a.rule_id.startswith("therapy.event.") for a in found) is is_raised
+
+
+def found_rules(facts):
+    return {a.rule_id: a for a in assess_case(make_case(facts))}
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        (("osimertinib", "itraconazole"), "therapy.class_caution"),
+        (("Tagrisso", "イトラコナゾール"), "therapy.class_caution"),
+        (("alectinib", "bisoprolol"), "therapy.class_caution"),
+        (("sotorasib", "ボノプラザン"), "therapy.class_caution"),
+        (("lorlatinib", "リファンピシン"), "therapy.interaction"),
+        (("crizotinib", "アミオダロン"), "therapy.interaction"),
+    ],
+)
+def test_a_partner_is_known_by_its_other_names_and_its_class(names, rule):
+    drugs = [{"id": f"t{n}", "name": name, "start": "day 0"} for n, name in enumerate(names)]
+    found = found_rules({"treatments": drugs, "patient": {"region": "US"}})
+    assert any(name.startswith(f"{rule}.") for name in found)
+
+
+def test_of_a_pair_with_a_label_text_no_second_question_is_asked():
+    drugs = [
+        {"id": "a", "name": "lorlatinib", "start": "day 0"},
+        {"id": "b", "name": "rifampicin", "start": "day 0"},
+    ]
+    assert not [
+        name for name in found_rules({"treatments": drugs}) if name.startswith("therapy.class_caution")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drug", "analyte", "value", "unit", "is_met"),
+    [
+        ("crizotinib", "qtc", 505, "ms", True),
+        ("crizotinib", "qtc", 500, "ms", False),
+        ("osimertinib", "qtc", 512, "ms", True),
+        ("crizotinib", "neutrophils", 900, "/uL", True),
+        ("crizotinib", "platelets", 4.9, "10*4/uL", True),
+        ("crizotinib", "platelets", 5.0, "10*4/uL", False),
+    ],
+)
+def test_a_value_is_judged_by_the_number_of_the_label(drug, analyte, value, unit, is_met):
+    lab = {"id": "l", "analyte": analyte, "value": value, "unit": unit, "when": "day 20"}
+    found = found_rules({"treatments": [{"id": "t", "name": drug, "start": "day 0"}], "labs": [lab]})
+    (hold,) = [a for name, a in found.items() if name.startswith("therapy.hold.")]
+    assert (hold.verdict is Verdict.MET) is is_met
+    assert hold.severity is (Severity.QUERY if is_met else Severity.INFO)
+
+
+@pytest.mark.parametrize(
+    ("drug", "facts", "is_raised"),
+    [
+        ("osimertinib", {"patient": {"child_pugh": "C"}}, True),
+        ("osimertinib", {"patient": {"child_pugh": "A"}}, False),
+        ("crizotinib", {"labs": [{"analyte": "creatinine_clearance", "value": 25, "unit": "mL/min"}]}, True),
+        ("crizotinib", {"labs": [{"analyte": "creatinine_clearance", "value": 35, "unit": "mL/min"}]}, False),
+        ("crizotinib", {"history": {"renal_failure": "present"}}, True),
+        ("crizotinib", {"history": {"renal_failure": "absent"}}, False),
+    ],
+)
+def test_recorded_function_of_liver_and_kidney_meets_the_text_of_the_drug(drug, facts, is_raised):
+    found = found_rules({"treatments": [{"id": "t", "name": drug}], **facts})
+    assert any(name.startswith("therapy.organ_function.") for name in found) is is_raised

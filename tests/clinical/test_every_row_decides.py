@@ -138,11 +138,55 @@ def _drug_cases() -> Iterator[Case]:
         names = (row["drug"], row["partners"][0])
         drugs = [{"id": f"t{n}", "name": name, "region": row["region"]} for n, name in enumerate(names)]
         yield make_case({"treatments": drugs})
+    yield from _toxicity_cases()
     yield from _word_cases("molar_mass").values()
     yield from _word_cases("examination").values()
     yield make_case(_EVENT_CASE)
     for name, value in (("qtc", 505.0), ("potassium", 5.3)):
         yield make_case({"labs": [{"id": "a", "analyte": name, "value": value}]})
+
+
+def _toxicity_cases() -> Iterator[Case]:
+    """For each row on organs, holds, events and classes of partners a case in which it says something."""
+    book = find_rules("therapy")
+    for row in book.rows("organ_function"):
+        clearance = {"id": "c", "analyte": "creatinine_clearance", "value": 10, "unit": "mL/min"}
+        drug = {"id": "t", "name": row["drug"]}
+        yield make_case({"treatments": [drug], "patient": {"child_pugh": "C"}, "labs": [clearance]})
+    for row in book.rows("hold"):
+        drug = {"id": "t", "name": row["drug"], "start": "day 0"}
+        limit = row.get("above", row.get("above_uln", 1.0))
+        value = row["below"] / 2 if "below" in row.data else 2 * limit
+        lab = {
+            "analyte": row["analytes"][0],
+            "value": value,
+            "unit": row.get("unit", "U/L"),
+            "high": 1,
+            "when": "day 9",
+        }
+        partner = {
+            "id": "b",
+            "analyte": "bilirubin_total",
+            "value": 3,
+            "unit": "mg/dL",
+            "high": 1,
+            "when": "day 9",
+        }
+        yield make_case({"treatments": [drug], "labs": [lab, partner]})
+    for row in book.rows("event_hold"):
+        term = "nausea" if row["terms"] == ["any"] else row["terms"][0]
+        event = {"id": "e", "term": term, "grade": 4, "when": "day 9", "symptomatic": "present"}
+        yield make_case(
+            {"treatments": [{"id": "t", "name": row["drug"], "start": "day 0"}], "adverse_events": [event]}
+        )
+    for row in book.rows("class_caution"):
+        drug, partner = next(
+            (drug, partner)
+            for drug in row["drugs"]
+            for partner in row["partners"]
+            if not any(r["drug"] == drug and partner in r["partners"] for r in book.rows("interaction"))
+        )
+        yield make_case({"treatments": [{"id": "t", "name": drug}, {"id": "u", "name": partner}]})
 
 
 def _range_cases() -> Iterator[Case]:

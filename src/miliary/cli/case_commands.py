@@ -21,10 +21,20 @@ def case() -> None:
 
 @case.command("new")
 @click.argument("folder", type=click.Path(path_type=Path))
-def case_new(folder: Path) -> None:
-    """Start a case: a commented case.yaml and an empty labs.csv in FOLDER."""
+@click.option("--ask", is_flag=True, help="Ask for the facts here; an empty answer states nothing.")
+def case_new(folder: Path, *, ask: bool) -> None:
+    """Start a case: a commented case.yaml and an empty labs.csv in FOLDER, or one made from answers."""
+    from miliary.exchange.case.ask_case import ask_case
     from miliary.exchange.case.case_file import write_case_template
 
+    if ask:
+
+        def put(words: str) -> str:
+            answer: str = click.prompt(words, default="", show_default=False)
+            return answer
+
+        print(ask_case(folder, put, lambda reason: print(f"  not taken: {reason}")))
+        return
     for path in write_case_template(folder):
         print(path)
 

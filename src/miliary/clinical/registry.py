@@ -31,6 +31,7 @@ RULES: tuple[str, ...] = (
         "drugs.therapy",
         "drugs.monitoring",
         "recist.response",
+        "recist.local_treatment",
         "events.adverse_events",
         "labs.lab_values",
     ),

@@ -391,6 +391,9 @@ class Treatment:
     `dose` is per administration in `unit` unless `dose_is_daily_total`; `times_per_day` None means that
     the frequency was not stated. `region` is where the label applies; `population` as in nsclc, adjuvant,
     alcl; `bone_agent` drugs are treatments like others.
+    `cycles` of `cycle_days` each; a pause of the drug (further ones are treatments of their own);
+    `site` of an operation or radiation, of which `fractions` of `fraction_gy` make `total_gy` [Gy];
+    `resection` as in R0, R1, R2.
     """
 
     id: str
@@ -410,6 +413,16 @@ class Treatment:
     population: str = ""
     line: int | None = None
     stop_reason: str = ""
+    cycles: int | None = None
+    cycle_days: int | None = None
+    paused_from: When = field(default_factory=When)
+    paused_to: When = field(default_factory=When)
+    pause_reason: str = ""
+    site: str = ""
+    fractions: int | None = None
+    fraction_gy: float | None = None
+    total_gy: float | None = None
+    resection: str = ""
     note: str = ""
     origin: Origin = Origin.RECORDED
 

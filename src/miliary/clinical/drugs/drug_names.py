@@ -24,7 +24,17 @@ def find_drug(treatment: Treatment, book: RuleBook | None = None) -> str:
     """
     asked = normalize_name(treatment.name)
     names = (book or find_rules("therapy")).derive(_index_names)
-    return names.get(asked, asked)
+    return names.get(asked) or find_rules("vocabulary").derive(_index_other_drugs).get(asked, asked)
+
+
+def _index_other_drugs(book: RuleBook) -> dict[str, str]:
+    """The first name of a drug that is for no driver, by its every name."""
+    rows = [row for row in book.rows("word") if row["list"] == "drug"]
+    return {
+        normalize_name(name): normalize_name(row["names"][0])
+        for row in reversed(rows)
+        for name in (*row["names"], *row.get("names_ja", ()))
+    }
 
 
 def _index_names(book: RuleBook) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from miliary.clinical.drugs.drug_names import find_drug
+from miliary.clinical.labs.lab_ranges import convert_lab
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import AdverseEvent, Case, LabResult, Treatment, days_between, path_of
@@ -148,6 +149,8 @@ def _check_lab_holds(drug: Treatment, case: Case, book: RuleBook) -> Iterator[As
 
 
 def _judge_lab(row: RuleRow, lab: LabResult, drug: Treatment, case: Case, book: RuleBook) -> Assessment:
+    if "above_uln" not in row.data:
+        return _judge_number(row, lab, drug, book)
     fold = fold_of_upper_limit(lab)
     companion, facts = _judge_companion(row, lab, case)
     name = lab.analyte.replace("_", " ")
@@ -176,6 +179,31 @@ def _judge_lab(row: RuleRow, lab: LabResult, drug: Treatment, case: Case, book: 
         reason,
         value=None if fold is None else round(fold, 3),
         inputs=inputs,
+        origin=lab.origin,
+        **book.credit(row),
+    )
+
+
+def _judge_number(row: RuleRow, lab: LabResult, drug: Treatment, book: RuleBook) -> Assessment:
+    """A value against a number of the label in a unit, as in a QTc above 500 ms."""
+    value = convert_lab(lab, row["unit"])
+    relation, limit = ("above", row["above"]) if "above" in row.data else ("below", row["below"])
+    name = lab.analyte.replace("_", " ")
+    if value is None:
+        verdict, reason = Verdict.NOT_ASSESSABLE, f"its unit cannot be read as {row['unit']}"
+    else:
+        is_beyond = value > limit if relation == "above" else value < limit
+        verdict, reason = (Verdict.MET if is_beyond else Verdict.NOT_MET), ""
+    return Assessment(
+        f"therapy.hold.{row.id}.{lab.id}",
+        f"Hold rule of {drug.name}: {name}",
+        verdict,
+        Severity.INFO if verdict is Verdict.NOT_MET else Severity.QUERY,
+        f"{name} {lab.value:g} {lab.unit}; {relation} {limit:g} {row['unit']} the {row['region']} label of "
+        f"{drug.name} {_ACTIONS[row['action']]}.",
+        reason,
+        value=value,
+        inputs=(Input(path_of("labs", lab.id, "value"), lab.value),),
         origin=lab.origin,
         **book.credit(row),
     )
@@ -253,7 +281,8 @@ def _check_event_holds(drug: Treatment, case: Case, book: RuleBook) -> Iterator[
         for event in case.adverse_events:
             since = days_between(drug.start, event.when)
             is_before = since is not None and since < 0  # what began before a drug is no effect of it
-            if event.term.strip().lower() in row["terms"] and not is_before:
+            is_named = event.term.strip().lower() in row["terms"] or row["terms"] == ["any"]
+            if is_named and not is_before:
                 yield _judge_event(row, event, drug, book)
 
 

@@ -49,8 +49,10 @@ def check_safety(
         yield from check_pregnancy(drug, case, book)
         yield from _check_age(drug, case, book)
         yield from _check_driver(drug, genes, book)
+        yield from _check_organs(drug, case, book)
     yield from _check_same_target(drugs, book)
     yield from _check_interactions(drugs, case, book)
+    yield from _check_classes(drugs, book)
 
 
 def _name(drug: Treatment) -> Input:
@@ -201,6 +203,60 @@ def _check_driver(drug: Treatment, genes: Sequence[GeneFinding], book: RuleBook)
     )
 
 
+# --- liver and kidney -----------------------------------------------------------------------------------
+
+
+def _check_organs(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """What texts say of a drug for the recorded function of liver and kidney."""
+    name = find_drug(drug, book)
+    for row in book.rows("organ_function"):
+        if row["drug"] != name:
+            continue
+        facts = _find_liver(row, case) if row["organ"] == "hepatic" else _find_kidney(row, case)
+        if facts:
+            yield Assessment(
+                f"therapy.organ_function.{row.id}.{drug.id}",
+                f"{'Liver' if row['organ'] == 'hepatic' else 'Kidney'} function and {drug.name}",
+                Verdict.MET,
+                Severity.QUERY,
+                f"{describe_drug(drug)} is recorded with {' and '.join(map(_describe_fact, facts))}; the "
+                f"{row['region']} text: {row['text']}.",
+                inputs=(*facts, _name(drug)),
+                origin=drug.origin,
+                **book.credit(row),
+            )
+
+
+def _describe_fact(fact: Input) -> str:
+    if fact.path == "patient.child_pugh":
+        return f"Child-Pugh class {fact.value}"
+    if fact.path.startswith("labs"):
+        return f"a creatinine clearance of {fact.value:g} mL/min"
+    return "renal failure"
+
+
+def _find_liver(row: RuleRow, case: Case) -> tuple[Input, ...]:
+    grade = case.patient.child_pugh
+    is_named = grade is not None and grade.value in row.get("child_pugh", ())
+    return (Input("patient.child_pugh", grade.value),) if is_named and grade is not None else ()
+
+
+def _find_kidney(row: RuleRow, case: Case) -> tuple[Input, ...]:
+    limit = row.get("below_clearance", 0.0)
+    low = [
+        Input(path_of("labs", lab.id, "value"), lab.value)
+        for lab in case.labs
+        if lab.analyte == "creatinine_clearance" and lab.value is not None and lab.value < limit
+    ]
+    if low:
+        return tuple(low[:1])
+    has_clearance = any(lab.analyte == "creatinine_clearance" for lab in case.labs)
+    failure = case.past(History.RENAL_FAILURE)
+    if failure is Presence.PRESENT and not has_clearance:
+        return (Input(f"history.{History.RENAL_FAILURE.value}", failure.value),)
+    return ()
+
+
 # --- two drugs at once ----------------------------------------------------------------------------------
 
 
@@ -267,6 +323,36 @@ def _check_interactions(drugs: Sequence[Treatment], case: Case, book: RuleBook) 
             if partner.id != drug.id and found and overlap is not Presence.ABSENT:
                 for row in _choose_region(found, drug, case, book):
                     yield _report_interaction(row, drug, partner, overlap, book)
+
+
+def _check_classes(drugs: Sequence[Treatment], book: RuleBook) -> Iterator[Assessment]:
+    """A partner of a class that texts often speak of, where none on the two drugs is held here."""
+    for drug in drugs:
+        name = find_drug(drug, book)
+        held = {p for row in book.rows("interaction") if row["drug"] == name for p in row["partners"]}
+        for partner in drugs:
+            asked = {normalize_name(partner.name), find_drug(partner, book)}
+            rows = [
+                row
+                for row in book.rows("class_caution")
+                if name in row["drugs"] and asked & set(row["partners"]) and not asked & held
+            ]
+            overlap = _overlap(drug, partner)
+            if partner.id == drug.id or not rows or overlap is Presence.ABSENT:
+                continue
+            yield Assessment(
+                f"therapy.class_caution.{drug.id}.{partner.id}",
+                f"{drug.name} with {partner.name}",
+                Verdict.NOT_ASSESSABLE,
+                Severity.QUERY,
+                f"{describe_drug(drug)} is recorded with {describe_drug(partner)}, a "
+                f"{' and '.join(row['partner_class'] for row in rows)}; no label text on the two is held "
+                "here.",
+                "no label text on the two drugs is held here",
+                inputs=(_name(drug), _name(partner), *_describe_overlap(drug, partner)),
+                origin=drug.origin,
+                **book.credit(*rows),
+            )
 
 
 def _choose_region(rows: list[RuleRow], drug: Treatment, case: Case, book: RuleBook) -> Iterable[RuleRow]:

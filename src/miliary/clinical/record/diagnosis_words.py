@@ -116,6 +116,7 @@ def fold_words(text: str) -> str:
     folded = re.sub(r"(?<=[a-z])n't\b", " not", folded).replace("'", "")
     folded = re.sub(r"(?<![a-z])([a-z]|vs|no)\.(?=\s*[a-z0-9])", r"\1 ", folded)
     folded = re.sub(r"[-\u2010-\u2015\u2212_/:\"]", " ", folded)
+    folded = re.sub(r"(^|[\s(,;])\?\s*(?=\w)", r"\1possible ", folded)  # "?X", as in a request for a test
     folded = re.sub(r"oma(?:s|ta)\b", "oma", folded)
     folded = re.sub(r"\bnegative (?:[a-z]+ ){1,3}for\b", "negative for", folded)
     return re.sub(r"[^\S\n]+", " ", folded).strip()

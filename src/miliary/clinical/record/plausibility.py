@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import Any
 
 from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow
 from miliary.clinical.tnm.site_words import canonical_site
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
-from miliary.model.case import Case, NodulePattern, When, days_between, path_of
+from miliary.model.case import Case, NodulePattern, Treatment, When, days_between, path_of
 from miliary.model.vocabulary import Finding, History, Origin, Presence, Sex, Smoking
+
+_GRAY_TOLERANCE = 0.02  # of a total dose: fractions are recorded as rounded numbers
 
 
 def assess_plausibility(case: Case, rules: RuleBook) -> tuple[Assessment, ...]:
@@ -37,6 +41,8 @@ def assess_plausibility(case: Case, rules: RuleBook) -> tuple[Assessment, ...]:
             _check_nodule_sizes,
             _check_spans,
             _check_event_after_drug,
+            _check_treatment_parts,
+            _check_lines,
             _check_after_death,
             _check_test_after_specimen,
             _check_numbers,
@@ -205,6 +211,78 @@ def _check_spans(case: Case, book: RuleBook) -> Iterator[Assessment]:
                 facts,
                 book,
                 item_id=item_id,
+            )
+
+
+def _check_treatment_parts(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """Fractions against the total dose, cycles and pauses against the time of a treatment, margins."""
+    for item in case.treatments:
+        yield from (
+            raise_finding(
+                book.row(rule),
+                statement,
+                [(path_of("treatments", item.id, name), _plain(getattr(item, name))) for name in names],
+                book,
+                item_id=item.id,
+            )
+            for rule, statement, names in _list_treatment_faults(item)
+        )
+
+
+def _plain(value: Any) -> str | float | None:
+    return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _list_treatment_faults(item: Treatment) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Rule, statement and fields of everything in a treatment that cannot be."""
+    if item.fractions and item.fraction_gy and item.total_gy:
+        made = item.fractions * item.fraction_gy
+        if abs(made - item.total_gy) > _GRAY_TOLERANCE * item.total_gy:
+            words = f"{item.fractions} fractions of {item.fraction_gy:g} Gy make {made:g} Gy"
+            yield (
+                "radiation_dose",
+                f"{item.name}: {words}, not {item.total_gy:g} Gy.",
+                ("fractions", "fraction_gy", "total_gy"),
+            )
+    days = days_between(item.start, item.stop)
+    if (
+        item.cycles
+        and item.cycle_days
+        and days is not None
+        and (item.cycles - 1) * item.cycle_days > days >= 0
+    ):
+        words = f"{item.cycles} cycles of {item.cycle_days} days do not fit into {days} days"
+        yield "treatment_cycles", f"{item.name}: {words}.", ("cycles", "cycle_days", "start", "stop")
+    if _is_before(item.paused_from, item.start) or _is_before(item.stop, item.paused_from):
+        words = f"a pause ({item.paused_from}) lies outside the treatment ({item.start} to {item.stop})"
+        yield "treatment_interruption", f"{item.name}: {words}.", ("paused_from", "start", "stop")
+    if _is_before(item.paused_to, item.paused_from):
+        words = f"a pause ends ({item.paused_to}) before it starts ({item.paused_from})"
+        yield "treatment_interruption", f"{item.name}: {words}.", ("paused_from", "paused_to")
+    if item.resection and not re.fullmatch(
+        r"R(?:[012X]|1 ?\(is\)|un)", item.resection.strip(), re.IGNORECASE
+    ):
+        words = f"{item.resection!r} is no status of a resection; R0, R1, R2 and RX are"
+        yield "resection_status", f"{item.name}: {words}.", ("resection",)
+
+
+def _check_lines(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """A later line of treatment that starts before an earlier one."""
+    drugs = [item for item in case.treatments if item.kind == "drug" and item.line is not None]
+    for first, second in combinations(drugs, 2):
+        earlier, later = sorted((first, second), key=lambda item: item.line or 0)
+        if earlier.line != later.line and _is_before(later.start, earlier.start):
+            yield raise_finding(
+                book.row("treatment_lines"),
+                f"{later.name} is line {later.line} and starts ({later.start}) before {earlier.name}, line "
+                f"{earlier.line} ({earlier.start}).",
+                [
+                    (path_of("treatments", item.id, name), _plain(getattr(item, name)))
+                    for item in (earlier, later)
+                    for name in ("line", "start")
+                ],
+                book,
+                item_id=later.id,
             )
 
 

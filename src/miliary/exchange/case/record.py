@@ -148,10 +148,14 @@ def _list_events(case: Case, zero: dt.date | None) -> Iterator[EventSummary]:
     yield from _list_tests(case, zero)
     for treatment in case.treatments:
         end = _find_day(treatment.stop, zero)
-        when, name, dose = treatment.start, treatment.name, _dose(treatment)
+        when, name, dose = treatment.start, treatment.name, _describe_treatment(treatment)
         yield _event(
             "treatment", treatment, name, dose, end_day=end, line=treatment.line, when=when, zero=zero
         )
+        if treatment.paused_from != When():
+            end, pause = _find_day(treatment.paused_to, zero), treatment.paused_from
+            label, why = f"{name} interrupted", treatment.pause_reason
+            yield _event("treatment", treatment, label, why, end_day=end, when=pause, zero=zero)
     for adverse in case.adverse_events:
         end = _find_day(adverse.end, zero)
         when, term, words = adverse.when, adverse.term, _adverse(adverse)
@@ -198,6 +202,20 @@ def _summarize_tests(case: Case) -> Iterator[MolecularSummary]:
         label = " ".join(filter(None, (f"{stain.target} IHC", stain.clone)))
         gene = GeneSummary(stain.target, stain.result, share, "")
         yield MolecularSummary(stain.id, label, stain.specimen, (gene,))
+
+
+def _describe_treatment(treatment: Treatment) -> str:
+    """Dose, cycles, radiation, site and margins of a treatment, as far as stated."""
+    cycles = f"{treatment.cycles} cycles" if treatment.cycles else ""
+    if cycles and treatment.cycle_days:
+        cycles += f" of {treatment.cycle_days} days"
+    gray = f"{treatment.total_gy:g} Gy" if treatment.total_gy else ""
+    if treatment.fractions:
+        each = f" of {treatment.fraction_gy:g} Gy" if treatment.fraction_gy else ""
+        gray = " in ".join(filter(None, (gray, f"{treatment.fractions} fractions{each}")))
+    place = f"to {treatment.site}" if treatment.site and treatment.kind == "radiation" else treatment.site
+    radiation = " ".join(filter(None, (gray, place)))
+    return "; ".join(filter(None, (_dose(treatment), cycles, radiation, treatment.resection)))
 
 
 def _dose(treatment: Treatment) -> str:
