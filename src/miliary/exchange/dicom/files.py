@@ -78,7 +78,11 @@ class FolderFiles:
         names: list[str] = []
         seen: set[tuple[int, int]] = set()
         for folder, subfolders, files in os.walk(root, followlinks=True):
-            here = Path(folder).stat()
+            try:
+                here = Path(folder).stat()
+            except OSError:  # it went away meanwhile
+                subfolders.clear()
+                continue
             if (here.st_dev, here.st_ino) in seen:  # a link back to a folder above it
                 subfolders.clear()
                 continue
