@@ -6,12 +6,14 @@ import pytest
 from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
 from miliary.exchange.dicom import pixels
+from miliary.exchange.dicom.identity import list_series
 from tests.exchange.scans import phantom_hu
 from tests.exchange.situations import (
     SITUATIONS,
     linked_folder,
     render_table,
     thin_chest_beside_thick_trunk,
+    thin_chest_beside_thin_belly,
 )
 
 
@@ -78,3 +80,8 @@ def test_a_file_that_goes_away_while_the_folder_is_read_is_named(tmp_path, monke
     monkeypatch.setattr("miliary.exchange.dicom.read_series.read_pixels", read_pixels)
     with pytest.raises(ScanReadError, match=rf"{gone.name} cannot be read"):
         read_ct(path)
+
+
+def test_a_comparison_is_offered_the_series_that_show_the_lungs(tmp_path):
+    found = list_series(thin_chest_beside_thin_belly(tmp_path))
+    assert [(one.key, one.n_slices) for one in found] == [("#2", 48)]
