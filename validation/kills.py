@@ -1,11 +1,13 @@
 """Kill runs at random times and look at what they leave: an old result, a new one, never anything between.
 
     python -m validation.kills --count 500 --state kills.jsonl
+    python -m validation.kills --count 500 --state kills.jsonl --writes
 
 Each kill is a line of the state file, so a run that was stopped goes on where it was. A killed command is
 started in a process of its own and ended by SIGKILL after a random share of the time it takes, half of them
 within the last fifth, where results are written. After each kill the result under its name must be the
-earlier one or a new one, whole; after the next run nothing else may stand beside it.
+earlier one or a new one, whole; after the next run nothing else may stand beside it. With `--writes` only the
+writing of results is run and killed, which takes a tenth of a second where a command takes ten.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ class Trial:
     Parameters
     ----------
     name : str
-    arguments : tuple of str
-        Of the command line.
+    run : callable
+        Makes the result anew.
     place : Path
         Folder beside whose result nothing may be left.
     is_whole : callable
@@ -48,7 +50,7 @@ class Trial:
     """
 
     name: str
-    arguments: tuple[str, ...]
+    run: Callable[[], object]
     place: Path
     is_whole: Callable[[], bool]
 
@@ -74,20 +76,108 @@ def prepare(folder: Path) -> list[Trial]:
     return [
         Trial(
             "ct",
-            ("ct", str(scans / "baseline/dicom"), "--out", first, "--fast", "--quiet"),
+            _command("ct", str(scans / "baseline/dicom"), "--out", first, "--fast", "--quiet"),
             folder / "ct",
             lambda: _is_whole_scan(Path(first)),
         ),
-        Trial("compare", compare, folder / "compared", lambda: _is_whole_pair(folder / "compared/pair")),
-        Trial("study", study, folder / "studied", lambda: _is_whole_study(folder / "studied/study")),
-        Trial("report", ("report", str(page), "--quiet"), page, lambda: _is_whole_page(page / "report.html")),
-        Trial("view", ("view", first, "--no-browser"), folder / "ct", lambda: _reads_corrections(first)),
+        Trial(
+            "compare",
+            _command(*compare),
+            folder / "compared",
+            lambda: _is_whole_pair(folder / "compared/pair"),
+        ),
+        Trial(
+            "study", _command(*study), folder / "studied", lambda: _is_whole_study(folder / "studied/study")
+        ),
+        Trial(
+            "report",
+            _command("report", str(page), "--quiet"),
+            page,
+            lambda: _is_whole_page(page / "report.html"),
+        ),
+        Trial(
+            "view", _command("view", first, "--no-browser"), folder / "ct", lambda: _reads_corrections(first)
+        ),
     ]
+
+
+def prepare_writes(folder: Path) -> list[Trial]:
+    """The same places, written by what the commands write with, from a result made by hand."""
+    from fuzzing.seeds import DOORS, make_measured
+    from miliary.exchange.folders.atomic_folder import writing
+    from miliary.exchange.folders.corrections_file import append_correction, find_corrections_file
+    from miliary.exchange.folders.ct_store import write_ct_result
+    from miliary.model.saved.comparison_summary import COMPARISON_KIND
+    from miliary.workflow.case_derivation import derive_case
+    from miliary.workflow.study_page import write_study_page
+
+    result, scan = make_measured()
+    seed = folder / "seed"
+    seed.mkdir()
+    next(door for door in DOORS if door.name == "saved").make(seed)
+    next(door for door in DOORS if door.name == "case").make(seed)
+    first = folder / "ct/one"
+    pair = folder / "compared/pair"
+    page = folder / "reported/ct"
+    corrected = folder / "viewed/one"
+    write_ct_result(result, first, scan=scan)
+    for place in (page, corrected):
+        shutil.copytree(first, place)
+
+    def write_pair() -> None:
+        with writing(pair, kind=COMPARISON_KIND) as draft:
+            shutil.copytree(seed / "compare/baseline__followup", draft, dirs_exist_ok=True)
+            shutil.copytree(seed / "ct/baseline/volume.zarr", draft / "registered.zarr")
+
+    def correct() -> None:
+        for _ in range(50):
+            append_correction(
+                find_corrections_file(corrected),
+                {"reader": "AB", "scan": "one", "kind": "add_nodule", "position_lps_mm": [1.0, 2.0, 120.0]},
+            )
+
+    def read_pair() -> bool:
+        from miliary.exchange.folders.open_result import open_comparison
+
+        saved = open_comparison(pair)
+        return bool(saved.registered.read().size) and saved.transform is not None
+
+    write_pair()
+    return [
+        Trial(
+            "ct",
+            lambda: write_ct_result(result, first, scan=scan),
+            first.parent,
+            lambda: _is_whole_scan(first),
+        ),
+        Trial("compare", write_pair, pair.parent, read_pair),
+        Trial(
+            "study",
+            lambda: derive_case(seed, folder / "studied/case"),
+            folder / "studied",
+            lambda: _is_whole_case(folder / "studied/case"),
+        ),
+        Trial("report", lambda: write_study_page(page), page, lambda: _is_whole_page(page / "report.html")),
+        Trial("view", correct, corrected.parent, lambda: _reads_corrections(str(corrected))),
+    ]
+
+
+def _command(*arguments: str) -> Callable[[], object]:
+    def run() -> object:
+        from miliary.cli.main import main
+
+        return main(list(arguments))
+
+    return run
 
 
 def _run(*arguments: str) -> int:
     """A command in a process of its own, to its end."""
-    pid = _start(arguments)
+    return _finish(_command(*arguments))
+
+
+def _finish(run: Callable[[], object]) -> int:
+    pid = _start(run)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -96,17 +186,16 @@ def _must_run(*arguments: str) -> None:
         raise SystemExit(f"{' '.join(arguments[:1])} ended with {code}")
 
 
-def _start(arguments: Sequence[str]) -> int:
+def _start(run: Callable[[], object]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    from miliary.cli.main import main
-
     with contextlib.suppress(BaseException):
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        os._exit(main(list(arguments)))
+        code = run()
+        os._exit(code if isinstance(code, int) else 0)
     os._exit(99)
 
 
@@ -124,6 +213,12 @@ def _is_whole_pair(folder: Path) -> bool:
         return True  # never finished so far
     saved = open_comparison(folder)
     return bool(saved.registered.read().size) and saved.transform is not None and not saved.missing
+
+
+def _is_whole_case(folder: Path) -> bool:
+    from miliary.exchange.folders.open_result import open_case
+
+    return not folder.exists() or not open_case(folder).missing
 
 
 def _is_whole_study(folder: Path) -> bool:
@@ -151,7 +246,7 @@ def kill_once(trial: Trial, seconds: float, rng: random.Random) -> dict[str, obj
     """Kill one run, look, and let the next one clear up."""
     share = rng.random() if rng.random() < 0.5 else 0.8 + 0.25 * rng.random()
     existed = any(path.name[0] != "." for path in trial.place.iterdir()) if trial.place.exists() else False
-    pid = _start(trial.arguments)
+    pid = _start(trial.run)
     time.sleep(share * seconds)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -180,26 +275,28 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--state", type=Path, default=Path("kills.jsonl"))
     parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--writes", action="store_true", help="run and kill only the writing of results")
     parser.add_argument("--only", choices=COMMANDS, action="append")
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
     done = given.state.read_text().splitlines() if given.state.exists() else []
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        trials = [t for t in prepare(Path(name)) if not given.only or t.name in given.only]
+        made = (prepare_writes if given.writes else prepare)(Path(name))
+        trials = [t for t in made if not given.only or t.name in given.only]
         seconds = {}
         for trial in trials:
             start = time.monotonic()
-            if trial.name != "view":
-                _run(*trial.arguments)
-            seconds[trial.name] = max(0.3, time.monotonic() - start)
+            if trial.name != "view" or given.writes:
+                _finish(trial.run)
+            seconds[trial.name] = max(0.05, time.monotonic() - start)
         print({name: round(value, 1) for name, value in seconds.items()}, flush=True)
         while len(done) < given.count and time.monotonic() < until:
             rng = random.Random(len(done))  # noqa: S311
             trial = trials[len(done) % len(trials)]
             row = kill_once(trial, seconds[trial.name], rng)
             # The next run: to its end now and then, otherwise as far as its check of the output.
-            if row["left"] and trial.name != "view":
-                _run(*trial.arguments)
+            if row["left"] and (trial.name != "view" or given.writes):
+                _finish(trial.run)
                 row["left after next run"] = _litter(trial.place)
             done.append(json.dumps(row))
             with given.state.open("a") as file:
