@@ -212,6 +212,13 @@ def gzip_of_each_slice(place: Path) -> Path:
     return place / "ct"
 
 
+def other_gzips_beside_the_slices(place: Path) -> Path:
+    write_phantom(place / "ct")
+    (place / "ct/backup.tar.gz").write_bytes(gzip.compress(bytes(5_000_000), 1))
+    (place / "ct/log.gz").write_bytes(gzip.compress(bytes(500), 1)[:-9] + b"damaged")
+    return place / "ct"
+
+
 def gzip_of_one_file(place: Path) -> Path:
     write_multiframe(place / "enhanced.dcm", phantom_hu(), phantom_grid())
     (place / "enhanced.dcm.gz").write_bytes(gzip.compress((place / "enhanced.dcm").read_bytes(), 1))
@@ -553,6 +560,7 @@ SITUATIONS = (
     Situation("a broken link beside the slices", broken_link, warns="broken_links"),
     Situation("a pipe beside the slices", pipe_in_the_folder),
     Situation("slices compressed one by one (`.dcm.gz`)", gzip_of_each_slice),
+    Situation("other things compressed beside the slices", other_gzips_beside_the_slices),
     Situation("an enhanced CT as `.dcm.gz`", gzip_of_one_file),
     Situation("the DICOMDIR of a disk", index_of_a_disk),
     Situation("an enhanced CT of two phases", two_phases_of_one_file, warns="interleaved_acquisitions"),
