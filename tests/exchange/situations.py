@@ -488,9 +488,13 @@ def _detached_nrrd(*lines: str, before: bytes = b"") -> Callable[[Path], Path]:
     return make
 
 
-def _attached_nrrd(*lines: str, spacing: str = "(1.25,0,0) (0,1.5,0) (0,0,2)") -> Callable[[Path], Path]:
+def _attached_nrrd(
+    *lines: str,
+    spacing: str = "(1.25,0,0) (0,1.5,0) (0,0,2)",
+    origin: str = "(-31.5,-22.25,104.5)",
+) -> Callable[[Path], Path]:
     def make(place: Path) -> Path:
-        header = _nrrd_header(*lines, spacing=spacing) + "\n"
+        header = _nrrd_header(*lines, spacing=spacing).replace("(-31.5,-22.25,104.5)", origin) + "\n"
         (place / "ct.nrrd").write_bytes(header.encode() + phantom_hu().astype("<i2").tobytes())
         return place / "ct.nrrd"
 
@@ -651,6 +655,14 @@ SITUATIONS = (
     ),
     Situation(
         "NRRD with `byte skip: -1`", _detached_nrrd("byte skip: -1", "data file: ct.bin", before=b"J" * 999)
+    ),
+    Situation(
+        "NRRD in micrometers that says so",
+        _attached_nrrd(
+            'space units: "um" "um" "um"',
+            spacing="(1250,0,0) (0,1500,0) (0,0,2000)",
+            origin="(-31500,-22250,104500)",
+        ),
     ),
     Situation("NRRD with `data file: ./ct.bin`", _detached_nrrd("data file: ./ct.bin")),
     Situation(

@@ -7,7 +7,7 @@ from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
 from miliary.exchange.dicom import pixels
 from miliary.exchange.dicom.identity import list_series
-from tests.exchange.scans import phantom_hu
+from tests.exchange.scans import SPACING, phantom_hu
 from tests.exchange.situations import (
     SITUATIONS,
     linked_folder,
@@ -39,6 +39,7 @@ def test_situation(tmp_path, situation):
         # What lies outside the field of view is air in the phantom, but for its noise.
         inside = truth > -900
         assert scan.voxels_hu.shape == truth.shape
+        assert scan.grid.spacing_zyx_mm == pytest.approx(SPACING)
         assert np.array_equal(scan.voxels_hu[inside], truth[inside])
         assert scan.voxels_hu[~inside].max() < -850
 
