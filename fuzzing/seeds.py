@@ -105,7 +105,7 @@ def _exported(form: str) -> Callable[[Path], None]:
     return make
 
 
-def _measured() -> tuple[CtResult, Scan]:
+def make_measured() -> tuple[CtResult, Scan]:
     """A result made by hand, so that a seed costs no measurement."""
     labels = np.zeros((24, 40, 60), dtype=np.uint8)
     labels[3:21, 8:30, 8:26], labels[3:21, 8:30, 34:52] = 1, 2
@@ -145,7 +145,7 @@ def _saved_study(place: Path) -> None:
     from miliary.model.transform import Transform
     from miliary.workflow.case_derivation import derive_case
 
-    result, scan = _measured()
+    result, scan = make_measured()
     for label in ("baseline", "followup"):
         write_ct_result(result, place / "ct" / label, scan=scan)
     compared = place / "compare/baseline__followup"

@@ -212,6 +212,13 @@ def gzip_of_each_slice(place: Path) -> Path:
     return place / "ct"
 
 
+def other_gzips_beside_the_slices(place: Path) -> Path:
+    write_phantom(place / "ct")
+    (place / "ct/backup.tar.gz").write_bytes(gzip.compress(bytes(5_000_000), 1))
+    (place / "ct/log.gz").write_bytes(gzip.compress(bytes(500), 1)[:-9] + b"damaged")
+    return place / "ct"
+
+
 def gzip_of_one_file(place: Path) -> Path:
     write_multiframe(place / "enhanced.dcm", phantom_hu(), phantom_grid())
     (place / "enhanced.dcm.gz").write_bytes(gzip.compress((place / "enhanced.dcm").read_bytes(), 1))
@@ -481,9 +488,13 @@ def _detached_nrrd(*lines: str, before: bytes = b"") -> Callable[[Path], Path]:
     return make
 
 
-def _attached_nrrd(*lines: str, spacing: str = "(1.25,0,0) (0,1.5,0) (0,0,2)") -> Callable[[Path], Path]:
+def _attached_nrrd(
+    *lines: str,
+    spacing: str = "(1.25,0,0) (0,1.5,0) (0,0,2)",
+    origin: str = "(-31.5,-22.25,104.5)",
+) -> Callable[[Path], Path]:
     def make(place: Path) -> Path:
-        header = _nrrd_header(*lines, spacing=spacing) + "\n"
+        header = _nrrd_header(*lines, spacing=spacing).replace("(-31.5,-22.25,104.5)", origin) + "\n"
         (place / "ct.nrrd").write_bytes(header.encode() + phantom_hu().astype("<i2").tobytes())
         return place / "ct.nrrd"
 
@@ -553,6 +564,7 @@ SITUATIONS = (
     Situation("a broken link beside the slices", broken_link, warns="broken_links"),
     Situation("a pipe beside the slices", pipe_in_the_folder),
     Situation("slices compressed one by one (`.dcm.gz`)", gzip_of_each_slice),
+    Situation("other things compressed beside the slices", other_gzips_beside_the_slices),
     Situation("an enhanced CT as `.dcm.gz`", gzip_of_one_file),
     Situation("the DICOMDIR of a disk", index_of_a_disk),
     Situation("an enhanced CT of two phases", two_phases_of_one_file, warns="interleaved_acquisitions"),
@@ -643,6 +655,14 @@ SITUATIONS = (
     ),
     Situation(
         "NRRD with `byte skip: -1`", _detached_nrrd("byte skip: -1", "data file: ct.bin", before=b"J" * 999)
+    ),
+    Situation(
+        "NRRD in micrometers that says so",
+        _attached_nrrd(
+            'space units: "um" "um" "um"',
+            spacing="(1250,0,0) (0,1500,0) (0,0,2000)",
+            origin="(-31500,-22250,104500)",
+        ),
     ),
     Situation("NRRD with `data file: ./ct.bin`", _detached_nrrd("data file: ./ct.bin")),
     Situation(

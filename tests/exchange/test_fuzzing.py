@@ -17,10 +17,10 @@ BY_NAME = {door.name: door for door in DOORS}
 
 def test_some_mutated_inputs_of_every_door_are_read_or_refused_in_one_line(capsys):
     quick = [door for door in DOORS if door.rarely == 1]
-    counts = fuzz(quick, iter(range(6)), until=math.inf, keep=None)
+    counts = fuzz(quick, iter(range(4)), until=math.inf, keep=None)
     assert not [name for name in counts if name in FINDINGS], capsys.readouterr().out
-    assert counts["read"] + counts["refused"] == 6 * len(quick)
-    assert min(counts["read"], counts["refused"]) > 5
+    assert counts["read"] + counts["refused"] == 4 * len(quick)
+    assert min(counts["read"], counts["refused"]) > 3
 
 
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.zip")), ids=lambda path: path.stem)
@@ -41,7 +41,7 @@ def test_the_runner_tells_a_foreign_error_and_a_hang_from_a_refusal(tmp_path, mo
     outcome, words = put_through("nifti", tmp_path, tmp_path / "out")
     assert outcome == FOREIGN
     assert "JSONDecodeError" in words
-    monkeypatch.setattr("fuzzing.run.LIMIT_S", 0.2)
+    monkeypatch.setattr("fuzzing.run.LIMIT_CLOCK_S", 0.2)
     monkeypatch.setattr("fuzzing.run.go_through", lambda *_: time.sleep(30))
     assert put_through("nifti", tmp_path, tmp_path / "out")[0] == HANG
 

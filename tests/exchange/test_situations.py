@@ -5,8 +5,16 @@ import pytest
 
 from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
-from tests.exchange.scans import phantom_hu
-from tests.exchange.situations import SITUATIONS, render_table, thin_chest_beside_thick_trunk
+from miliary.exchange.dicom import pixels
+from miliary.exchange.dicom.identity import list_series
+from tests.exchange.scans import SPACING, phantom_hu
+from tests.exchange.situations import (
+    SITUATIONS,
+    linked_folder,
+    render_table,
+    thin_chest_beside_thick_trunk,
+    thin_chest_beside_thin_belly,
+)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.text)
@@ -31,6 +39,7 @@ def test_situation(tmp_path, situation):
         # What lies outside the field of view is air in the phantom, but for its noise.
         inside = truth > -900
         assert scan.voxels_hu.shape == truth.shape
+        assert scan.grid.spacing_zyx_mm == pytest.approx(SPACING)
         assert np.array_equal(scan.voxels_hu[inside], truth[inside])
         assert scan.voxels_hu[~inside].max() < -850
 
@@ -46,3 +55,34 @@ def test_the_table_of_the_docs_is_current(root):
     text = (root / "docs/reading.md").read_text()
     table = text.split("<!-- situations -->\n")[1].split("<!-- end of situations -->")[0]
     assert table == render_table(), "run `make docs`"
+
+
+def test_a_disk_that_fails_and_memory_that_ends_are_told_in_one_line(tmp_path, monkeypatch):
+    path = linked_folder(tmp_path)
+    for error, said in ((OSError(5, "Input/output error"), "cannot be read"), (MemoryError(), "more memory")):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr("miliary.exchange.dicom.read_series.read_pixels", fail)
+        with pytest.raises(ScanReadError, match=said):
+            read_ct(path)
+
+
+def test_a_file_that_goes_away_while_the_folder_is_read_is_named(tmp_path, monkeypatch):
+    path = linked_folder(tmp_path)
+    gone = sorted((tmp_path / "elsewhere").iterdir())[5]
+    real = pixels.read_pixels
+
+    def read_pixels(*arguments, **options):
+        gone.unlink(missing_ok=True)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("miliary.exchange.dicom.read_series.read_pixels", read_pixels)
+    with pytest.raises(ScanReadError, match=rf"{gone.name} cannot be read"):
+        read_ct(path)
+
+
+def test_a_comparison_is_offered_the_series_that_show_the_lungs(tmp_path):
+    found = list_series(thin_chest_beside_thin_belly(tmp_path))
+    assert [(one.key, one.n_slices) for one in found] == [("#2", 48)]

@@ -87,9 +87,23 @@ def _read(
     series: str | int | None,
     n_threads: int | None,
 ) -> T | Scan:
-    """Read an input, DICOM with `read`."""
+    """Read an input, DICOM with `read`; what the system refuses on the way is told in one line."""
     source = Path(path)
     name = source.name or source.resolve().name or "the input"
+    try:
+        return _read_any(source, read, name=name, series=series, n_threads=n_threads)
+    except MemoryError:
+        raise ScanReadError(
+            f"{name} needs more memory than there is; close other programs or use a smaller scan"
+        ) from None
+    except OSError as error:  # a disk that fails, a network folder that goes away
+        reason = (error.strerror or type(error).__name__).lower()
+        raise ScanReadError(f"{name} cannot be read ({reason}); check the disk and try again") from None
+
+
+def _read_any(
+    source: Path, read: Callable[..., T], *, name: str, series: str | int | None, n_threads: int | None
+) -> T | Scan:
     threads = max(1, min(8, _n_cores()) if n_threads is None else n_threads)
     wanted = None if series is None else str(series)
     if source.is_dir():

@@ -36,7 +36,8 @@ def _provide_kernel_cache() -> None:
     numba keeps them beside the source or in the user's cache and refuses to load where it can do
     neither, as in a container with a read-only file system. NUMBA_CACHE_DIR, where set, is kept.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    # A user without a home has "~" left as it is, which is no folder.
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
     while not home.exists():
         home = home.parent
     if not (os.access(Path(__file__).parent, os.W_OK) or os.access(home, os.W_OK)):

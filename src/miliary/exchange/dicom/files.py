@@ -19,6 +19,7 @@ _SKIPPED_FOLDERS = ("__MACOSX",)
 # What a compressed file may grow to, and by how much more for each of its own bytes; CT shrinks fourfold.
 _FREE_BYTES, _MOST_EXPANSION = 64 * 2**20, 200
 _MOST_FILES = 500_000
+_GZIP_START = b"\x1f\x8b"
 
 
 class DicomFiles(Protocol):
@@ -58,27 +59,45 @@ class FolderFiles:
 
     def read_head(self, name: str, n_bytes: int) -> bytes:
         """See `DicomFiles`."""
-        with self.open(name) as file:
-            return file.read(n_bytes)
+        with self._open(name) as file:
+            if not _is_gzip_name(name):
+                return file.read(n_bytes)
+            start = file.read(2)
+            file.seek(0)
+            if start != _GZIP_START:
+                return file.read(n_bytes)
+            try:
+                return gzip.GzipFile(fileobj=file).read(n_bytes)
+            except (OSError, EOFError, zlib.error):
+                if name.lower().endswith(".dcm.gz"):
+                    raise _damaged_gzip(name) from None
+                return b""  # something else that somebody compressed
 
     def open(self, name: str) -> BinaryIO:
         """See `DicomFiles`."""
-        try:
-            file = (self._root / name).open("rb")
-        except OSError as error:
-            reason = error.strerror or "it cannot be opened"
-            raise ScanReadError(f"{name} cannot be read ({reason}); check the file and its rights") from None
-        if not name.lower().endswith(".gz") or name.lower().endswith(".nii.gz"):
+        file = self._open(name)
+        if not _is_gzip_name(name):
             return file
         with file:
             data = file.read()
-        return io.BytesIO(_gunzip(data, name)) if data[:2] == b"\x1f\x8b" else io.BytesIO(data)
+        return io.BytesIO(_gunzip(data, name) if data[:2] == _GZIP_START else data)
+
+    def _open(self, name: str) -> BinaryIO:
+        try:
+            return (self._root / name).open("rb")
+        except OSError as error:
+            reason = error.strerror or "it cannot be opened"
+            raise ScanReadError(f"{name} cannot be read ({reason}); check the file and its rights") from None
 
     def _list_folder(self, root: Path) -> tuple[str, ...]:
         names: list[str] = []
         seen: set[tuple[int, int]] = set()
         for folder, subfolders, files in os.walk(root, followlinks=True):
-            here = Path(folder).stat()
+            try:
+                here = Path(folder).stat()
+            except OSError:  # it went away meanwhile
+                subfolders.clear()
+                continue
             if (here.st_dev, here.st_ino) in seen:  # a link back to a folder above it
                 subfolders.clear()
                 continue
@@ -151,12 +170,20 @@ class ZipFiles:
             raise ScanReadError(f"{name} in the zip is damaged; copy or download the zip again") from None
 
 
+def _is_gzip_name(name: str) -> bool:
+    return name.lower().endswith(".gz") and not name.lower().endswith(".nii.gz")
+
+
+def _damaged_gzip(name: str) -> ScanReadError:
+    return ScanReadError(f"{name} is a damaged gzip; copy the file again")
+
+
 def _gunzip(data: bytes, name: str) -> bytes:
     most = _FREE_BYTES + _MOST_EXPANSION * len(data)
     try:
         plain = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most)
     except (OSError, EOFError, zlib.error):
-        raise ScanReadError(f"{name} is a damaged gzip; copy the file again") from None
+        raise _damaged_gzip(name) from None
     if len(plain) >= most:
         raise ScanReadError(f"{name} grows as no CT does; copy the file again")
     return plain

@@ -126,6 +126,15 @@ _LARGEST_MATRIX = 8192
 _MOST_FRAMES = 20_000
 
 
+_MODALITIES = frozenset({"CT", "PT", "MR", "NM", "OT", "CR", "DX", "XA"})
+_PATIENT_POSITIONS = frozenset(
+    {
+        *("HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"),
+        *("LFS", "LFP", "RFS", "RFP", "AFDR", "AFDL", "PFDR", "PFDL", "SITTING"),
+    }
+)
+
+
 @dataclass(frozen=True)
 class PixelLayout:
     """How the pixels of one file are stored."""
@@ -244,7 +253,7 @@ def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acq
     if exposure is None and (micro := read_number(get_value(dataset, "ExposureInuAs"))) is not None:
         exposure = micro / 1000.0
     return Acquisition(
-        modality=read_text(get_value(dataset, "Modality")),
+        modality=_code(get_value(dataset, "Modality"), _MODALITIES),
         manufacturer=read_text(get_value(dataset, "Manufacturer")),
         model=read_text(get_value(dataset, "ManufacturerModelName")),
         kernel=_kernel(dataset),
@@ -252,9 +261,15 @@ def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acq
         kvp=read_number(get_value(dataset, "KVP")),
         exposure_mas=exposure,
         contrast_agent=_contrast(dataset),
-        patient_position=read_text(get_value(dataset, "PatientPosition")),
+        patient_position=_code(get_value(dataset, "PatientPosition"), _PATIENT_POSITIONS),
         source_format=source_format,
     )
+
+
+def _code(value: Any, known: frozenset[str]) -> str | None:
+    """A code as the standard lists it; other text may be anything, and goes no further."""
+    text = (read_text(value) or "").upper()
+    return text if text in known else None
 
 
 def looks_like_dicom(head: bytes) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from miliary.exchange.dicom.chest_coverage import measure_chest_mm
 from miliary.exchange.dicom.elements import parse_dataset
 from miliary.exchange.dicom.files import DicomFiles, FolderFiles, ZipFiles
 from miliary.exchange.dicom.header import looks_like_dicom
 from miliary.exchange.dicom.read_series import quiet_parser, read_ct_slices
-from miliary.exchange.dicom.series import group_series, is_sharp_kernel
+from miliary.exchange.dicom.series import AS_MUCH, Series, group_series, is_sharp_kernel
 from miliary.model.comparison import Identity, SeriesFacts
 
 _DATE_TAGS = ("AcquisitionDate", "SeriesDate", "StudyDate", "ContentDate")
@@ -64,14 +65,14 @@ def list_series(path: str | Path) -> tuple[SeriesFacts, ...]:
     """The series of CT slices in a folder or zip of DICOM files; empty for anything else.
 
     Their keys are what `read_ct` takes as `series`. Series too short for a chest are left out unless there
-    is no other.
+    is no other, and so are those that show less than 80 % of the lungs that another shows.
     """
     place = Path(path)
     with _open_files(place) as files:
         if files is None or len(files.names) < 2:
             return ()
         found = group_series(read_ct_slices(files, name=place.name))
-    usable = [series.is_usable for series in found]
+        usable = _find_usable(files, found)
     return tuple(
         SeriesFacts(
             key=f"#{number}",
@@ -83,8 +84,21 @@ def list_series(path: str | Path) -> tuple[SeriesFacts, ...]:
             is_primary=series.is_original and series.is_axial,
         )
         for number, series in enumerate(found, start=1)
-        if series.is_usable or not any(usable)
+        if usable[number - 1] or not any(usable)
     )
+
+
+def _find_usable(files: DicomFiles, found: Sequence[Series]) -> list[bool]:
+    """Which series are long enough and show about as much of the lungs as the one with most."""
+    usable = [series.is_usable for series in found]
+    if sum(usable) < 2:
+        return usable
+    with quiet_parser():
+        shown = [
+            (measure_chest_mm(files, series.slices, n_threads=4) or 0.0) if series.is_usable else 0.0
+            for series in found
+        ]
+    return [fits and length >= AS_MUCH * max(shown) for fits, length in zip(usable, shown, strict=True)]
 
 
 @contextmanager

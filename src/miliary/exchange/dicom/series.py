@@ -41,7 +41,7 @@ _NO_SLICE_WORDS = frozenset(
     }
 )
 # Of what the best series shows, so much is as good.
-_AS_MUCH = 0.8
+AS_MUCH = 0.8
 _SHARP_WORDS = ("LUNG", "BONE", "EDGE", "DETAIL", "SHARP", "HRCT")
 
 
@@ -246,9 +246,9 @@ def _rank_all(candidates: Sequence[Series]) -> list[tuple[float, ...]]:
     """One rank each; lungs count where any series shows some, length where none does."""
     if _shows_lungs(candidates):
         most = max(c.chest_mm or 0.0 for c in candidates)
-        return [_rank(c, is_short=(c.chest_mm or 0.0) < _AS_MUCH * most) for c in candidates]
+        return [_rank(c, is_short=(c.chest_mm or 0.0) < AS_MUCH * most) for c in candidates]
     longest = max((c.coverage_mm for c in candidates if c.is_usable), default=0.0)
-    return [_rank(c, is_short=c.coverage_mm < _AS_MUCH * longest) for c in candidates]
+    return [_rank(c, is_short=c.coverage_mm < AS_MUCH * longest) for c in candidates]
 
 
 def _shows_lungs(candidates: Sequence[Series]) -> bool:

@@ -51,6 +51,11 @@ _SPACES = {
     "left-anterior-superior": (1.0, -1.0, 1.0),
     "las": (1.0, -1.0, 1.0),
 }
+_UNITS_MM = {
+    **dict.fromkeys(("um", "µm", "micron", "microns", "micrometer", "micrometers"), 0.001),
+    **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters"), 1000.0),
+}
 _COLOR_KINDS = ("color", "vector", "list", "point", "normal", "matrix", "complex", "quaternion")
 
 
@@ -176,7 +181,14 @@ def _geometry(fields: dict[str, str], name: str) -> tuple[FloatArray, FloatArray
         numbers = parse_numbers(fields.get("spacings", ""), name, "spacings")[:3]
         steps = np.diag(numbers) if len(numbers) == 3 else np.full((3, 3), np.nan)
     origins = _vectors(fields, "space origin", name)
-    return steps, np.array(origins[0]) * signs if origins else np.zeros(3)
+    scale = _unit_mm(fields)
+    return steps * scale, np.array(origins[0]) * signs * scale if origins else np.zeros(3)
+
+
+def _unit_mm(fields: dict[str, str]) -> float:
+    """Millimeters of the unit that the file names, if it is one for all axes; 1 where it names none."""
+    words = set(re.findall(r'"([^"]*)"', fields.get("space units") or fields.get("units", "")))
+    return _UNITS_MM.get(words.pop().strip().lower(), 1.0) if len(words) == 1 else 1.0
 
 
 def _vectors(fields: dict[str, str], field: str, name: str) -> list[list[float]]:

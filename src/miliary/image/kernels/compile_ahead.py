@@ -123,7 +123,7 @@ def _cache_folder() -> Path:
     local = _HERE / "__pycache__"
     if os.access(local if local.exists() else _HERE, os.W_OK):
         return local
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "numba"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"  # noqa: PTH111
 
 
 def _describe_processor() -> tuple[str, ...]:
