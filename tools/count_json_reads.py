@@ -53,6 +53,10 @@ ALLOWED_KEYS = {
     "workflow/demo_patient.py": ({"kind"}, "a column of simulated truth"),
     "clinical/labs/course.py": ({"value", "name", "unit"}, "rows of rule files"),
     "exchange/folders/atomic_folder.py": ({"kind"}, "which command wrote a folder, before it is replaced"),
+    "workflow/word_lists.py": (
+        {"analyte", "category", "kind", "lobe", "name"},
+        "rows of rule files and tables of spellings",
+    ),
     "report/paths.py": ({"name"}, "a group of a regular expression"),
     "pair_rules.py": ({"agreement"}, "measures of a registration in memory"),
     "followup.py": ({"agreement", "tre_estimate_mm"}, "measures of a registration in memory"),
