@@ -239,7 +239,7 @@ def check_opaque(
     Returns
     -------
     ValidityCheck
-        Of the share of cubes of 8 mm inside the lung mask whose mean attenuation is that of consolidated lung:
+        Of the share of cubes of 8 mm inside the lung mask whose mean attenuation is that of solid tissue:
         small nodules and vessels do not fill one. What the mask leaves out is not in it.
     """
     size = [max(1, round(OPAQUE_MM / step)) for step in spacing_zyx_mm]
