@@ -274,6 +274,7 @@ def _measure(
         (
             *validated_range.check_sampling(scan, psf, noise),
             validated_range.check_kernel(detection.psf),
+            validated_range.check_opaque(search.box.voxels_hu, search.box.labels, search.box.spacing_zyx_mm),
             *mark_evidence.check_marks(detection, nodules, litres=_sum_litres(lungs)),
         )
     )

@@ -48,7 +48,7 @@ def test_slices_pixels_edges_and_noise_are_judged_before_anything_is_marked(
 def test_what_a_scan_does_not_tell_is_no_reason_to_refuse_it():
     checks = validated_range.check_sampling(_scan(thickness=None), replace(PSF, edge_pixels=None), Noise(0.0))
     unknown = {c.criterion: c.reason for c in checks if c.verdict is ValidityVerdict.NOT_MEASURED}
-    assert set(unknown) == {By.SLICE_STEP, By.SAMPLING, By.NOISE}
+    assert set(unknown) == {By.SLICE_STEP, By.SAMPLING, By.NOISE, By.NOISE_TEXTURE, By.MOTION}
     assert all(unknown.values())
     assert Validity(checks).verdict is ValidityVerdict.INSIDE
 
@@ -91,4 +91,24 @@ def test_one_sentence_holds_every_reason():
     assert all(reason in validity.doubt for reason in validity.reasons)
     (warning,) = validated_range.warn_outside(validity)
     assert warning.code == "outside_validity"
-    assert validated_range.warn_outside(Validity(checks[-2:-1])) == ()
+    assert validated_range.warn_outside(Validity(checks[2:3])) == ()
+
+
+def test_coarse_grain_is_outside():
+    assert _outside(validated_range.check_sampling(_scan(), PSF, Noise(20.0, 0.4))) == set()
+    assert _outside(validated_range.check_sampling(_scan(), PSF, Noise(20.0, 1.4))) == {By.NOISE_TEXTURE}
+
+
+@pytest.mark.parametrize(("share", "outside"), [(0.0, False), (0.25, False), (0.5, True)])
+def test_lung_that_is_opaque_is_outside_from_a_third_on(share, outside):
+    shape = (32, 32, 64)
+    labels = np.ones(shape, np.uint8)
+    voxels = np.full(shape, -850.0, np.float32)
+    voxels[:, :, : int(share * 64)] = 20.0
+    # Nodules and vessels do not fill a cube.
+    voxels[4::8, 4::8, :] = 40.0
+    check = validated_range.check_opaque(voxels, labels, (1.0, 1.0, 1.0))
+    assert check.value == pytest.approx(share)
+    assert (check.verdict is ValidityVerdict.OUTSIDE) == outside
+    none = validated_range.check_opaque(voxels, 0 * labels, (1.0, 1.0, 1.0))
+    assert none.verdict is ValidityVerdict.NOT_MEASURED

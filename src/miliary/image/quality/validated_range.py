@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from miliary.model.ct_result import Noise, Psf
 from miliary.model.scan import Scan, ScanWarning
 from miliary.model.validity import Validity, ValidityCheck, ValidityVerdict
@@ -41,6 +44,8 @@ class ValidatedRange:
 
 # A share is written with six digits; closer to a limit than this it lies on it.
 NEARNESS = 1e-6
+# Cubes of lung [mm] that are opaque from this mean attenuation on, and how much of one must be lung.
+OPAQUE_MM, OPAQUE_HU, OPAQUE_INSIDE = 8.0, -400.0, 0.9
 
 RANGES: dict[By, ValidatedRange] = {
     By.SLICE_THICKNESS: ValidatedRange(
@@ -93,6 +98,22 @@ RANGES: dict[By, ValidatedRange] = {
         "",
         "noise of {value:.0f} HU is above {limit:.0f} HU, which no validation holds",
         "validated on simulated noise of 5 to 80 HU in the lung",
+    ),
+    By.NOISE_TEXTURE: ValidatedRange(
+        None,
+        1.0,
+        "mm",
+        "",
+        "the grain of the noise is {value:.2g} mm wide, coarser than any that was validated",
+        "validated on simulated grain of 0.2 to 0.6 mm; kernels of real scans seen have 0.2 to 0.5",
+    ),
+    By.OPAQUE_LUNG: ValidatedRange(
+        None,
+        0.3,
+        "",
+        "",
+        "{value:.0%} of the lung is opaque, where nodules cannot be told from what is around them",
+        "our choice: with nearly a third of the lung hidden a count says little of the whole",
     ),
     By.INVERTED_CONTRAST: ValidatedRange(
         None,
@@ -190,7 +211,45 @@ def check_sampling(scan: Scan, psf: Psf, noise: Noise) -> tuple[ValidityCheck, .
         judge(By.PIXEL_SIZE, max(pixels)),
         judge(By.SAMPLING, psf.edge_pixels, unknown="no clean edge of the skin is in the field of view"),
         judge(By.NOISE, noise.sd_hu if noise.sd_hu > 0 else None, unknown="the scan shows too little lung"),
+        judge(
+            By.NOISE_TEXTURE,
+            noise.correlation_mm if noise.sd_hu > 0 else None,
+            unknown="the scan shows too little lung",
+        ),
+        ValidityCheck(By.MOTION, ValidityVerdict.NOT_MEASURED, reason="motion is not measured on the scan"),
     )
+
+
+def check_opaque(
+    voxels_hu: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.uint8],
+    spacing_zyx_mm: tuple[float, float, float],
+) -> ValidityCheck:
+    """How much of the lung is opaque.
+
+    Parameters
+    ----------
+    voxels_hu : ndarray of float32, shape (z, y, x)
+        Attenuation [HU].
+    labels : ndarray of uint8, same shape
+        0 outside the lungs.
+    spacing_zyx_mm : tuple of float
+        Distance between voxel centers [mm].
+
+    Returns
+    -------
+    ValidityCheck
+        Of the share of cubes of 8 mm inside the lung mask whose mean attenuation is that of solid tissue:
+        small nodules and vessels do not fill one. What the mask leaves out is not in it.
+    """
+    size = [max(1, round(OPAQUE_MM / step)) for step in spacing_zyx_mm]
+    counts = [n // k for n, k in zip(labels.shape, size, strict=True)]
+    whole = tuple(slice(0, n * k) for n, k in zip(counts, size, strict=True))
+    split = [part for pair in zip(counts, size, strict=True) for part in pair]
+    inside = (labels[whole] > 0).reshape(split).mean(axis=(1, 3, 5)) > OPAQUE_INSIDE
+    mean_hu = voxels_hu[whole].reshape(split).mean(axis=(1, 3, 5), dtype=np.float64)
+    share = float(np.mean(mean_hu[inside] > OPAQUE_HU)) if inside.any() else None
+    return judge(By.OPAQUE_LUNG, share, unknown="the scan shows too little lung")
 
 
 def check_kernel(psf: Psf) -> ValidityCheck:
