@@ -22,6 +22,9 @@ F64 = npt.NDArray[np.float64]
 
 # Of the false positives that may be expected: per liter of lung, and as a share of what is reported.
 FALSE_PER_LITRE = 1.0
+# With fewer marks than this at the strictest threshold a lung cannot be told from one without nodules but with
+# other disease (up to 8 per liter are asked for there), so a lower threshold would only add false ones.
+LEAST_PER_LITRE = 8.0
 FALSE_SHARE = 0.07
 # Scores (log-odds at the share of nodules of training) between which the false candidates are counted; the
 # threshold is not lowered into that range.
@@ -76,7 +79,7 @@ def fit_tail(score: F64, probability: F64) -> FalseTail | None:
 def choose_operating_point(
     position_mm: F64, score: F64, probability: F64, *, strictest: float, litres: float
 ) -> OperatingPoint:
-    """Lower the threshold as long as few false positives are expected.
+    """Lower the threshold as long as few false positives are expected, where there are nodules to find.
 
     Parameters
     ----------
@@ -107,6 +110,8 @@ def choose_operating_point(
         return OperatingPoint(strictest, strictest, None)
     tried = np.concatenate([[first], scores[(scores < first) & (scores >= TAIL[1])][::-1]])
     reported = len(scores) - np.searchsorted(scores, tried, side="left")
+    if reported[0] < LEAST_PER_LITRE * litres:
+        tried, reported = tried[:1], reported[:1]
     allowed = np.maximum(FALSE_PER_LITRE * litres, FALSE_SHARE * reported)
     refused = np.flatnonzero(tail.above(tried) > allowed)
     last = tried[max(0, (int(refused[0]) if len(refused) else len(tried)) - 1)]
