@@ -41,8 +41,10 @@ def case_new(folder: Path, *, ask: bool) -> None:
 
 @case.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-def case_check(folder: Path) -> int:
+@click.option("--identity", is_flag=True, help="List what may tell who the patient is, too.")
+def case_check(folder: Path, *, identity: bool) -> int:
     """Read a case and list everything in it that cannot be, with file, line and field."""
+    from miliary.clinical.record.identity import list_identity_risks
     from miliary.exchange.case.case_file import inspect_case
 
     read, problems = inspect_case(folder)
@@ -50,8 +52,39 @@ def case_check(folder: Path) -> int:
         print(problem)
     if read is None or problems:
         return EXIT_INPUT
+    for risk in list_identity_risks(read) if identity else ():
+        print(f"identity: {risk}")
     print(f"{read.id}: well-formed; {len(read.studies)} studies, {len(read.labs)} laboratory values")
     return 0
+
+
+@case.command("references")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="New file: .ris, .bib (BibTeX) or .json (CSL).",
+)
+def case_references(folder: Path, *, out: Path) -> None:
+    """Write the sources of a case and of everything derived from it for a reference manager."""
+    from miliary.errors import OutputError
+    from miliary.exchange.case.references import list_references, render_references
+    from miliary.workflow.case_derivation import assess_case_folder
+
+    style = out.suffix.lstrip(".").lower()
+    if style not in ("ris", "bib", "json"):
+        raise OutputError(f"{out.name}: end it in .ris, .bib or .json")
+    if out.exists():
+        raise OutputError(f"{out.name}: is there already; choose another name")
+    derived = assess_case_folder(folder)
+    items = list_references(derived.summary.citations, derived.case.sources)
+    try:
+        out.write_text(render_references(items, style), "utf-8")
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OutputError(f"{out.name}: cannot be written ({reason}); choose another place") from None
+    print(f"{len(items)} references in {out}")
 
 
 @case.command("run")
