@@ -366,7 +366,7 @@ def deflated_bomb(place: Path) -> Path:
     data = path.read_bytes()
     meta = data[: 144 + struct.unpack("<I", data[140:144])[0]]
     deflater = zlib.compressobj(9, wbits=-15)
-    body = deflater.compress(b"\x08\x00\x08\x00CS\x02\x00A ") + _zeros(deflater, 70) + deflater.flush()
+    body = deflater.compress(b"\x08\x00\x08\x00CS\x02\x00A ") + _zeros(deflater, 20) + deflater.flush()
     path.write_bytes(meta + body)
     return place / "ct"
 

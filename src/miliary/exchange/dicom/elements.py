@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 # A deflated file may grow to this, and by this much more for each of its own bytes.
-_FREE_BYTES, _MOST_EXPANSION = 64 * 2**20, 200
+_FREE_BYTES, _MOST_EXPANSION = 16 * 2**20, 20
 _LONGEST_TEXT, _MOST_VALUES = 64, 16
 _LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
 

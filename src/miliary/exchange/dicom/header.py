@@ -124,6 +124,7 @@ _SPLIT_TAGS = (
 # The largest matrix of a clinical scanner is 2,048; more frames than this is no chest.
 _LARGEST_MATRIX = 8192
 _MOST_FRAMES = 20_000
+_MOST_HEADER_BYTES = 32 * 2**20
 
 
 _MODALITIES = frozenset({"CT", "PT", "MR", "NM", "OT", "CR", "DX", "XA"})
@@ -288,7 +289,9 @@ def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, i
     if parsed[0] is not None and (parsed[2] or len(head) < _HEAD_BYTES):
         return parsed
     with files.open(name) as file:
-        return _parse_bytes(file.read())
+        # Elements are parsed one by one: what has not come to its pixels by then is no header.
+        data = file.read(_MOST_HEADER_BYTES)
+        return _parse_bytes(data + file.read() if DEFLATED.encode() in data[:4096] else data)
 
 
 def _parse_bytes(data: bytes) -> tuple[Dataset | None, int | None, bool]:
