@@ -22,8 +22,8 @@ F64 = npt.NDArray[np.float64]
 
 # Of the false positives that may be expected: per liter of lung, and as a share of what is reported.
 FALSE_PER_LITRE = 1.0
-# With fewer marks than this at the strictest threshold a lung cannot be told from one without nodules but with
-# other disease (up to 8 per liter are asked for there), so a lower threshold would only add false ones.
+# With fewer marks than this at the strictest threshold a lung cannot be told from one without nodules but
+# with other disease (up to 8 per liter are asked for there), so a lower threshold would only add false ones.
 LEAST_PER_LITRE = 8.0
 FALSE_SHARE = 0.07
 # Scores (log-odds at the share of nodules of training) between which the false candidates are counted; the
