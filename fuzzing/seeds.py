@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from miliary.exchange.volumes.volume_file import write_volume
-from miliary.model.ct_result import CtResult, Lungs, Noise, Psf, Stage
+from miliary.model.ct_result import CtResult, Lungs, Noise, OperatingPoint, Psf, Stage
 from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Acquisition, Grid, Scan
 from tests.exchange.scans import phantom_grid, phantom_hu, write_multiframe, write_phantom
@@ -129,7 +129,7 @@ def make_measured() -> tuple[CtResult, Scan]:
         noise=Noise(20.0, 0.7),
         psf=Psf(0.6, 0.5, "measured"),
         nodules=Nodules(columns),
-        threshold=0.5,
+        operating_point=OperatingPoint(0.5, 0.5),
         n_candidates=11,
         reference_hu=40.0,
         stages=(Stage("lungs", 0.25),),
