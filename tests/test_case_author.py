@@ -7,8 +7,8 @@ import json
 import pytest
 
 from miliary.cli.main import main
-from miliary.clinical.record.identity import list_identity_risks
-from miliary.exchange.case.references import list_references, render_references
+from miliary.clinical.record.identity_risks import list_identity_risks
+from miliary.exchange.case.source_list import list_references, render_references
 from miliary.model.saved.case_summary import CitationSummary
 from tests.clinical.cases import make_case
 

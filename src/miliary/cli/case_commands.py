@@ -44,7 +44,7 @@ def case_new(folder: Path, *, ask: bool) -> None:
 @click.option("--identity", is_flag=True, help="List what may tell who the patient is, too.")
 def case_check(folder: Path, *, identity: bool) -> int:
     """Read a case and list everything in it that cannot be, with file, line and field."""
-    from miliary.clinical.record.identity import list_identity_risks
+    from miliary.clinical.record.identity_risks import list_identity_risks
     from miliary.exchange.case.case_file import inspect_case
 
     read, problems = inspect_case(folder)
@@ -69,7 +69,7 @@ def case_check(folder: Path, *, identity: bool) -> int:
 def case_references(folder: Path, *, out: Path) -> None:
     """Write the sources of a case and of everything derived from it for a reference manager."""
     from miliary.errors import OutputError
-    from miliary.exchange.case.references import list_references, render_references
+    from miliary.exchange.case.source_list import list_references, render_references
     from miliary.workflow.case_derivation import assess_case_folder
 
     style = out.suffix.lstrip(".").lower()

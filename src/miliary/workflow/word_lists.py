@@ -5,28 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from miliary.clinical.rulebook import RuleRow
-
-
-class ListedWord(NamedTuple):
-    """One word of a list.
-
-    Attributes
-    ----------
-    word : str
-        As the case holds it, or as rules name it.
-    spellings : tuple of str
-        What else is taken for it, in English and Japanese.
-    note : str
-        What it counts as, where that is more than the word says; empty otherwise.
-    """
-
-    word: str
-    spellings: tuple[str, ...] = ()
-    note: str = ""
+    from miliary.clinical.record.rule_words import ListedWord
 
 
 def list_words() -> dict[str, tuple[ListedWord, ...]]:
@@ -38,7 +20,9 @@ def list_words() -> dict[str, tuple[ListedWord, ...]]:
         By the name of the list, as in ``drugs``; the lists in alphabetical order, the words in the order of
         their rule file.
     """
-    lists = {**_list_enums(), **_list_rule_words(), **_list_genes()}
+    from miliary.clinical.record.rule_words import list_rule_words
+
+    lists = {**_list_enums(), **list_rule_words()}
     return dict(sorted(lists.items()))
 
 
@@ -78,6 +62,7 @@ def find_listed_words(
 
 
 def _list_enums() -> dict[str, tuple[ListedWord, ...]]:
+    from miliary.clinical.record.rule_words import ListedWord
     from miliary.exchange.case.record_words import load_record_words
     from miliary.model import vocabulary
 
@@ -118,7 +103,8 @@ def _list_enums() -> dict[str, tuple[ListedWord, ...]]:
         *(("drug-actions", "drug_action"), ("lesion-roles", "lesion_role")),
     ):
         lists[name] = tuple(ListedWord(word, names) for word, names in spellings[table].items())
-    analytes = spellings["analyte"]
+    tables["analytes"] = "analyte"
+    analytes = spellings.get(tables["analytes"], {})
     lists["analytes"] = tuple(
         ListedWord(name, analytes.get(name, ())) for name in sorted(vocabulary.ANALYTES)
     )
@@ -128,65 +114,3 @@ def _list_enums() -> dict[str, tuple[ListedWord, ...]]:
     lists["units"] = tuple(ListedWord(unit, tuple(names)) for unit, names in units.items())
     lists["claims"] = tuple(ListedWord(k, (), meaning) for k, meaning in vocabulary.CLAIM_KINDS.items())
     return lists
-
-
-def _list_rule_words() -> dict[str, tuple[ListedWord, ...]]:
-    from miliary.clinical.rulebook import find_rules
-
-    sites = find_rules("sites").rows("site")
-    words = find_rules("words")
-    lists = {
-        "sites": tuple(_read_site_row(row) for row in sites if row["category"] != "node"),
-        "nodes": tuple(_read_site_row(row) for row in sites if row["category"] == "node"),
-        "diagnoses": tuple(_read_row(row, note=str(row["kind"])) for row in words.rows("entity")),
-        "microbiology": tuple(
-            _read_row(
-                row, note=f"cannot separate {row['cannot_separate']}" if row.get("cannot_separate") else ""
-            )
-            for row in words.rows("test")
-        ),
-        "adverse-events": tuple(
-            ListedWord(row.id, (row["name"], *row.get("aliases", ())))
-            for row in find_rules("ctcae").rows("term")
-        ),
-    }
-    held: dict[str, list[ListedWord]] = {
-        "drugs": [
-            ListedWord(str(row["drug"]), tuple(n for n in row["names"] if n != row["drug"]), "for a driver")
-            for row in find_rules("therapy").rows("name")
-        ]
-    }
-    names = {"drug": "drugs", "procedure": "procedures", "material": "materials", "organ": "organs"}
-    for row in find_rules("vocabulary").rows("word"):
-        spellings: tuple[str, ...] = (*row["names"], *row.get("names_ja", ()))
-        word = ListedWord(spellings[0], spellings[1:])
-        held.setdefault(names.get(row["list"], "lesion-kinds"), []).append(word)
-    return {**lists, **{name: tuple(items) for name, items in held.items()}}
-
-
-def _read_row(row: RuleRow, *, note: str = "") -> ListedWord:
-    return ListedWord(row.id, (*row["names"], *row.get("names_ja", ())), note.replace("_", " "))
-
-
-def _read_site_row(row: RuleRow) -> ListedWord:
-    means = row.get("system") or row.get("station") or row.get("lobe") or ""
-    note = f"{row['category']}{f' ({means})' if means else ''}"
-    return ListedWord(row.id, (*row["words"], *row["words_ja"]), note)
-
-
-def _list_genes() -> dict[str, tuple[ListedWord, ...]]:
-    from miliary.clinical.record.controlled_words import list_alterations
-    from miliary.clinical.rulebook import find_rules
-    from miliary.model.vocabulary import GENE_ALIASES, GENES
-
-    aliases: dict[str, list[str]] = {}
-    for alias, gene in GENE_ALIASES.items():
-        aliases.setdefault(gene, []).append(alias)
-    symbols = [str(row["symbol"]) for row in find_rules("drivers").rows("gene")]
-    return {
-        "genes": tuple(ListedWord(gene, tuple(aliases.get(gene, ()))) for gene in sorted(GENES)),
-        "variants": tuple(
-            ListedWord(symbol, list_alterations(symbol), "and any HGVS name of a protein or coding change")
-            for symbol in symbols
-        ),
-    }
