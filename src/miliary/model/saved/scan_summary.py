@@ -65,8 +65,8 @@ class LungSummary(SavedRecord):
     left_ml: float | None = None
     total_ml: float | None = None
     is_cut_off: bool | None = None
-    source: str | None = None
-    checks: tuple[LungCheck, ...] = ()
+    source: str | None = saved(default=None, omit_default=True)
+    checks: tuple[LungCheck, ...] = saved(default=(), omit_default=True)
 
 
 @dataclass(frozen=True)
