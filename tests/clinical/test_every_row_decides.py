@@ -173,6 +173,15 @@ def _toxicity_cases() -> Iterator[Case]:
             "when": "day 9",
         }
         yield make_case({"treatments": [drug], "labs": [lab, partner]})
+    for row in book.rows("monitoring"):
+        first = row.get("from_days", 0) + 1
+        labs = [
+            {"analyte": name, "value": 1, "when": f"day {day}"}
+            for name in row.get("analytes", ())
+            for day in (first, first + 5)
+        ]
+        drug = {"id": "t", "name": row["drug"], "start": "day 0"}
+        yield make_case({"treatments": [drug], "labs": labs})
     for row in book.rows("event_hold"):
         term = "nausea" if row["terms"] == ["any"] else row["terms"][0]
         event = {"id": "e", "term": term, "grade": 4, "when": "day 9", "symptomatic": "present"}
