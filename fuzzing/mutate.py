@@ -11,6 +11,7 @@ import json
 import random
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,6 @@ def mutate_input(place: Path, door: str, rng: Random) -> None:
             continue
         try:
             change(path, rng)
-        except (ValueError, KeyError, OSError, UnicodeError, struct.error, zipfile.BadZipFile):
+        except (ValueError, KeyError, EOFError, OSError, struct.error, zlib.error, zipfile.BadZipFile):
             # A second mutation of what is damaged already.
             path.write_bytes(mutate_bytes(path.read_bytes(), rng))
