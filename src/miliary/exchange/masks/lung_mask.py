@@ -69,7 +69,7 @@ def read_lung_mask(path: str | Path, scan: Scan) -> LungMask:
     if name.lower().endswith(_VOLUMES):
         if (lobe := _name_lobe(name)) is not None:
             raise ScanReadError(f"{name} is one lobe ({lobe}); give the folder that holds all of them")
-        stored, names, what = read_stored(place), read_label_names(place), name_format(place)
+        stored, names, what = read_stored(place, is_mask=True), read_label_names(place), name_format(place)
     elif is_segmentation(place):
         (stored, names), what = read_segmentation(place), "DICOM SEG"
     else:
@@ -109,7 +109,7 @@ def _join_files(files: list[Path], scan: Scan, *, name: str) -> LungMask:
     notes: dict[str, ScanWarning] = {}
     filled = source = ""
     for file in files:
-        values, grid, has_place = _bring_to_patient(read_stored(file), scan, name=file.name)
+        values, grid, has_place = _bring_to_patient(read_stored(file, is_mask=True), scan, name=file.name)
         if not values.any():
             continue
         side = _side_of_file(file)

@@ -93,13 +93,15 @@ def read_volume(path: Path) -> Scan:
     )
 
 
-def read_stored(path: Path) -> StoredVolume:
+def read_stored(path: Path, *, is_mask: bool = False) -> StoredVolume:
     """Read a volume file as it is, whatever its values mean.
 
     Parameters
     ----------
     path : path
         .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd.
+    is_mask : bool
+        Whether labels are expected, which compress far more than attenuation.
 
     Returns
     -------
@@ -112,7 +114,8 @@ def read_stored(path: Path) -> StoredVolume:
     ScanGeometryError
         Without a valid spacing, or sheared.
     """
-    return _READERS[name_format(path)](path)
+    kind = name_format(path)
+    return read_nifti(path, is_mask=is_mask) if kind == "nifti" else _READERS[kind](path)
 
 
 def name_format(path: Path) -> str:
