@@ -318,8 +318,8 @@ assert main(["toy"]) == 0
 """,
         {
             "cli/main.py": (
-                "demo, view):\n",
-                "demo, view, __import__('miliary.cli.toy_command', fromlist=['toy']).toy):\n",
+                "view, doctor):\n",
+                "view, doctor, __import__('miliary.cli.toy_command', fromlist=['toy']).toy):\n",
             ),
         },
         {

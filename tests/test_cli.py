@@ -50,6 +50,7 @@ def measured(make_result, small_scan, monkeypatch):
         seed=0,
         corrections=None,
         with_completeness=True,
+        lung_mask=None,
         lesion_seeds_lps_mm=(),
     ):
         assert scan is small_scan

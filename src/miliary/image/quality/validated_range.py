@@ -122,8 +122,8 @@ RANGES: dict[By, ValidatedRange] = {
         "",
         "attenuation mirrored about the background, which holds no nodules, is marked as well: that is "
         "{value:.0%} of the marks",
-        "measured on simulated scans of many protocols: at most 0.22 where most marks are nodules, 0.26 to "
-        "0.43 where most are none",
+        "chosen between scans whose marks are mostly nodules and mostly none, on development seeds "
+        "(python -m validation.protocols report)",
     ),
     By.CLASSES_OF_MARKS: ValidatedRange(
         None,
