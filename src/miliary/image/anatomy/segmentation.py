@@ -77,18 +77,23 @@ def _inner_air(coarse: Coarse) -> Mask:
     # what is not, as foam, lies on one side of the body only; so does the air inside a table.
     is_lung = is_large & (means > CUT_LUNG_HU) & (means < 0.0)
     doubtful = (is_large & inside) | is_lung
+    covers = np.zeros(len(sizes), dtype=bool)
     if doubtful.any():
         shares = lung_sides.mean_by_label(labels, _is_enclosed(coarse), sizes)
         enclosed = shares > ENCLOSED_SHARE
+        whole = np.sort(sizes[is_large & inside & enclosed])
         for index in np.flatnonzero(is_lung & enclosed & ~inside):
-            enclosed[index] = _is_thick_or_vascular(coarse, labels == index)
-        for index in np.flatnonzero(is_lung & ~enclosed & ~inside & (shares > MIN_ENCLOSED_SHARE)):
+            # Where both lungs lie whole in the field, what else is there has to show that it is lung.
+            is_third = len(whole) > 1 and sizes[index] < whole[-2]
+            enclosed[index] = _is_thick_or_vascular(coarse, labels == index, is_third=is_third)
+            covers[index] = is_third and not enclosed[index]
+        for index in np.flatnonzero(is_lung & ~enclosed & ~inside & ~covers & (shares > MIN_ENCLOSED_SHARE)):
             enclosed[index] = _looks_like_lung(coarse, labels == index)
         inside[is_large & ~enclosed] = False
         inside[is_lung & enclosed] = True
     inner: Mask = inside[labels]
     # Through an open mouth, or padding above a tilted scan, the trachea joins one lung to the air outside.
-    leaked, sizes = lung_sides.label_parts(_inner_air_by_slice(air, coarse) & ~inner)
+    leaked, sizes = lung_sides.label_parts(_inner_air_by_slice(air, coarse) & ~inner & ~covers[labels])
     means = lung_sides.mean_by_label(leaked, coarse.hu, sizes)
     back = (sizes * coarse.voxel_ml > coarse.scale_ml(CUT_LUNG_ML)) & (means > CUT_LUNG_HU) & (means < 0.0)
     if back.any():
@@ -118,15 +123,16 @@ def _looks_like_lung(coarse: Coarse, part: Mask) -> bool:
     return bool(is_lung and VESSEL_SHARE[0] < float(np.mean(hu[core] > VESSEL_HU)) < VESSEL_SHARE[1])
 
 
-def _is_thick_or_vascular(coarse: Coarse, part: Mask) -> bool:
+def _is_thick_or_vascular(coarse: Coarse, part: Mask, *, is_third: bool) -> bool:
     """Whether air at the rim of the field is thick, or holds vessels: air under a cover is and does neither.
 
-    What is too small to tell counts as lung, unless it is a thin sheet.
+    What is too small to tell counts as lung, unless it is a thin sheet. Beside two whole lungs a thick part
+    must hold the vessels of a lung as well: foam and folded covers are thick, and their folds are few.
     """
     reach = max(1, round(CORE_DEPTH_MM * coarse.scale / coarse.spacing_mm[1]))
     _, core, hu = _find_depth(coarse, part, reach)
     if np.count_nonzero(core) > THICK_SHARE * np.count_nonzero(part):
-        return True
+        return not is_third or float(np.mean(hu[core] > VESSEL_HU)) > 2.0 * VESSEL_SHARE[0]
     _, core, hu = _find_depth(coarse, part, 2)
     if np.count_nonzero(core) * coarse.voxel_ml < coarse.scale_ml(MIN_CORE_ML):
         return bool(np.count_nonzero(core) > SHEET_SHARE * np.count_nonzero(part))
