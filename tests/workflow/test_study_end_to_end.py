@@ -42,7 +42,7 @@ def patient(tmp_path_factory):
 
 
 def test_a_simulated_patient_becomes_a_study(patient, capsys):
-    assert main(["study", str(patient), "--quiet"]) == 0
+    assert main(["study", str(patient), "--fast", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
     out = patient / "result"
     study = read_study(out)
@@ -56,7 +56,7 @@ def test_a_simulated_patient_becomes_a_study(patient, capsys):
     assert "pixels of 2.1 mm" in (out / "report.html").read_text()
     assert "nodules" in (out / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json") if path.name != "study.json"}
-    assert main(["study", str(patient)]) == 0
+    assert main(["study", str(patient), "--fast"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("kept ") == 5
     assert "made" not in printed

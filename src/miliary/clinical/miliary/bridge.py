@@ -13,7 +13,6 @@ from miliary.clinical.rulebook import RuleBook, find_rules
 from miliary.clinical.tnm.separate_nodules import nodule_places, primary_side
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Staging, Study, path_of
-from miliary.model.lesion import LesionAttenuation
 from miliary.model.pattern import PatternLabel
 from miliary.model.vocabulary import Origin, Presence, Side
 
@@ -206,6 +205,9 @@ def _describe_lesions(staging: Staging, pair: _Pair) -> Iterator[Assessment]:
     if largest is None or largest.long_axis_mm is None:
         return
     total, size = largest.long_axis_mm, _solid_mm(largest)
+    # The record of a lesion brings numpy, which a case without a measured scan does without.
+    from miliary.model.lesion import LesionAttenuation
+
     is_solid = largest.attenuation in (None, LesionAttenuation.SOLID)
     axis = "long_axis_mm" if is_solid else "solid_axis_mm"
     lobe = None if largest.lobe is None else largest.lobe.value
