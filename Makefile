@@ -79,14 +79,17 @@ check: lint types contracts licenses viewer
 # Every test, in two runs side by side. Under coverage those of what Python runs itself; the others run compiled
 # loops, browsers and whole commands, which a tracer would slow down or not see (pyproject.toml says what is measured).
 COVERED := tests/clinical tests/exchange tests/report
+# After those, without the tracer: so that both runs take about as long.
+AFTER := tests/image/simulate tests/model tests/training tests/validation
 coverage: all
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -q $(COVERED)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+	@$(BIN)/python -m pytest -q $(AFTER)
 
 scans: all
-	@$(BIN)/python -m pytest -q $(addprefix --ignore=,$(COVERED)) tests
+	@$(BIN)/python -m pytest -q $(addprefix --ignore=,$(COVERED) $(AFTER)) tests
 
 # The viewer's part for the graphics card: built from a lock, never committed. Without it the viewer works
 # and says so.
