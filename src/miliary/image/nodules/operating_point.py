@@ -3,7 +3,8 @@
 False candidates are the same with and without disease: vessels. In every lung their number falls off with
 their score close to exponentially, so those of low scores, where hardly any nodule is, tell how many lie
 above any higher score. The threshold starts at the strictest one, that of the weights, and is lowered as long
-as the false positives expected in this way stay few beside what is found (`FALSE_SHARE`). A lung without disease keeps the strict one, and a lung full of nodules misses fewer.
+as the false positives expected in this way stay few beside what is found (`FALSE_SHARE`). A lung without
+disease keeps the strict one, and a lung full of nodules misses fewer.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ F64 = npt.NDArray[np.float64]
 
 # Of what is reported this share may be expected to be false.
 FALSE_SHARE = 0.07
-# With fewer marks than this at the strictest threshold a lung cannot be told from one without nodules but with
-# other disease (up to 8 per liter are asked for there), whose tail is heavier than expected: 10 and 12 false
+# With fewer marks than this at the strictest threshold a lung cannot be told from one without nodules but
+# with other disease (up to 8 per liter are asked for there), whose tail is heavier than expected: 10 and 12 false
 # positives were expected on two such development scans, 36 and 42 were there.
 LEAST_PER_LITRE = 8.0
 # Scores (log-odds at the share of nodules of training) between which the false candidates are counted; the
