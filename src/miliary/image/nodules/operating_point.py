@@ -22,8 +22,8 @@ F64 = npt.NDArray[np.float64]
 
 # Of what is reported this share may be expected to be false.
 FALSE_SHARE = 0.07
-# With fewer marks than this at the strictest threshold a lung cannot be told from one that holds other disease
-# only (up to 8 per liter are asked for there). Its tail is heavier than expected: 10 and 12 false positives were
+# With fewer marks than this at the strictest threshold a lung cannot be told from one with other disease only
+# (up to 8 per liter are asked for there). Its tail is heavier than expected: 10 and 12 false positives were
 # expected on two such development scans, 36 and 42 were there.
 LEAST_PER_LITRE = 8.0
 # Scores (log-odds at the share of nodules of training) between which the false candidates are counted; the
