@@ -33,8 +33,6 @@ class ValidityCriterion(enum.StrEnum):
     SHARE_OF_NODULES = "share_of_nodules"
     CLASSES_OF_MARKS = "classes_of_marks"
     INVERTED_CONTRAST = "inverted_contrast"
-    SINGLE_SLICES = "single_slices"
-    PLACE_OF_MARKS = "place_of_marks"
 
 
 @dataclass(frozen=True)

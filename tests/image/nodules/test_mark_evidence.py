@@ -46,6 +46,14 @@ def test_marks_are_judged_by_what_else_makes_them(mirror, unresolved, share, is_
             assert check.value <= check.most
 
 
+def test_the_limit_of_the_share_is_that_of_its_estimate():
+    limit = judge.PRIOR_LIMITS[1]
+    few = MirrorMarks(0, 100, 0.15)
+    for share, verdict in ((limit, ValidityVerdict.OUTSIDE), (0.99 * limit, ValidityVerdict.INSIDE)):
+        checks = judge_marks(few, unresolved=1.0, share=share, is_blur_doubtful=True)
+        assert {c.criterion: c.verdict for c in checks}[By.SHARE_OF_NODULES] is verdict
+
+
 def test_a_few_marks_are_for_a_reader_to_look_at(make_nodules):
     run = _run(np.full(SHAPE, -850.0, dtype=np.float32))
     checks = check_marks(run, make_nodules(19), litres=0.1)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from miliary.image.nodules import judge
 from miliary.image.nodules.detect import DetectionRun
 from miliary.image.nodules.mirror_marks import MirrorMarks, count_mirror_marks
 from miliary.image.quality import validated_range
@@ -86,7 +85,6 @@ def judge_marks(
         made = mirror.ratio * unresolved if mirror.n >= LEAST_MIRRORED else 0.0
         inverted = validated_range.judge(By.INVERTED_CONTRAST, made)
     is_doubtful = is_blur_doubtful or (inverted.value or 0.0) >= ALSO_MIRRORED
-    is_at_limit = share >= judge.PRIOR_LIMITS[1] - validated_range.NEARNESS
     classes = validated_range.judge(By.CLASSES_OF_MARKS, unresolved)
     classes = classes if is_doubtful else _accept(classes)
     shares = validated_range.judge(By.SHARE_OF_NODULES, share)
@@ -94,7 +92,7 @@ def judge_marks(
     return (
         inverted,
         classes,
-        shares if is_at_limit and classes.verdict is ValidityVerdict.OUTSIDE else _accept(shares),
+        shares if classes.verdict is ValidityVerdict.OUTSIDE else _accept(shares),
     )
 
 
