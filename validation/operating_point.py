@@ -2,7 +2,7 @@
 
 Development scans only: simulated ones of both simulators by name (`SIMULATED`), and ``PATIENT:WAY:N``, a
 development lung with N spheres inserted as `validation.real_lungs` places them. Each is searched once;
-printed are marks, false marks and the shares found of solid nodules at the strictest threshold, at the one
+printed are marks, false marks and the shares found of solid nodules at the threshold of the weights, at the one
 chosen, and at others.
 """
 
@@ -108,7 +108,7 @@ def report(name: str, prepared: Prepared) -> None:
     point = scored.operating_point
     litres = search.box.lung_litres
     print(f"{name}: {litres:.2f} L, {len(prepared.truth)} in it, share {scored.share:.4f}")
-    for threshold in (point.strictest, point.threshold, *OTHER_THRESHOLDS):
+    for threshold in (point.default, point.threshold, *OTHER_THRESHOLDS):
         rows = judge.select_reported(scored.position_mm, scored.probability, threshold)
         index = scored.index_zyx[rows] + np.asarray(search.box.start_zyx)
         n_false, shares = compare(scan.grid.lps_from_index(index), prepared.truth)

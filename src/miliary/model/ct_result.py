@@ -120,13 +120,13 @@ class Psf:
 class OperatingPoint:
     """Probability from which the candidates of one scan are reported, and why.
 
-    `threshold` was lowered from `strictest`, that of the weights, as long as few false positives were to be
-    expected; both 0 to 1. `expected_false` is their expected number at `threshold`, as it was used for this;
-    None where too few candidates were there to tell, and the strictest threshold was kept.
+    `threshold` was lowered from `default`, that of the weights, as long as few false positives were to be
+    expected beside many nodules, or raised where hardly anything is found; both 0 to 1. `expected_false` is
+    their expected number at `threshold`; None where too few candidates were there to tell.
     """
 
     threshold: float
-    strictest: float
+    default: float
     expected_false: float | None = None
 
 

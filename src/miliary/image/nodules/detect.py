@@ -196,7 +196,7 @@ def score_candidates(search: CandidateSearch, *, noise: Noise, psf: Psf) -> Scor
     )
     position_mm = kept.index_zyx * np.asarray(box.spacing_zyx_mm)
     point = choose_operating_point(
-        position_mm, score, probability, strictest=classifier.threshold, litres=box.lung_litres
+        position_mm, score, probability, default=classifier.threshold, litres=box.lung_litres
     )
     rows = judge.select_reported(position_mm, probability, point.threshold)
     return ScoredCandidates(

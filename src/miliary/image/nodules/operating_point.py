@@ -2,9 +2,10 @@
 
 False candidates are the same with and without disease: vessels. In every lung their number falls off with
 their score close to exponentially, so those of low scores, where hardly any nodule is, tell how many lie
-above any higher score. The threshold starts at the strictest one, that of the weights, and is lowered as long
-as the false positives expected in this way stay few beside what is found (`FALSE_SHARE`). A lung without
-disease keeps the strict one, and a lung full of nodules misses fewer.
+above any higher score. The threshold starts at that of the weights and is lowered as long as the false
+positives expected in this way stay few beside what is found (`FALSE_SHARE`), so that a lung full of nodules
+misses fewer. Where hardly anything is found the false positives of an unusual lung could be all of it: the
+threshold is raised (`raise_by`).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from miliary.model.ct_result import OperatingPoint
 
 F64 = npt.NDArray[np.float64]
 
-# Of what is reported this share may be expected to be false.
+# False positives per liter at the threshold of the weights in the worst lung that the trees never saw
+# (`lidc-idri-0314`, trained without it: 9 to 14, see validation/RESULTS.md); of what is reported this share may
+# be false in such a lung, or this many per liter. In between the threshold follows the number reported.
+WORST_PER_LITRE, WORST_SHARE, LEAST_PER_LITRE = 13.0, 0.3, 4.5
+# Of what is reported this share may be expected to be false where the threshold is lowered.
 FALSE_SHARE = 0.07
-# With fewer marks than this at the strictest threshold a lung cannot be told from one with other disease only
-# (up to 8 per liter are asked for there). Its tail is heavier than expected: 10 and 12 false positives were
-# expected on two such development scans, 36 and 42 were there.
-LEAST_PER_LITRE = 8.0
 # Scores (log-odds at the share of nodules of training) between which the false candidates are counted; the
 # threshold is not lowered into that range.
 TAIL = (-4.0, -2.0)
@@ -76,10 +77,27 @@ def fit_tail(score: F64, probability: F64) -> FalseTail | None:
     return FalseTail(total / float(-np.expm1(-slope * width)), slope)
 
 
+def raise_by(reported_per_litre: float) -> float:
+    """How far the threshold is raised where few candidates would be reported.
+
+    Parameters
+    ----------
+    reported_per_litre : float
+        Candidates at or above the threshold of the weights, per liter of lung [1/L].
+
+    Returns
+    -------
+    float
+        Log-odds to add to the threshold of the weights; 0 where there is enough to find.
+    """
+    allowed = max(LEAST_PER_LITRE, WORST_SHARE * reported_per_litre)
+    return max(0.0, float(np.log(WORST_PER_LITRE / allowed)) / SLOPE)
+
+
 def choose_operating_point(
-    position_mm: F64, score: F64, probability: F64, *, strictest: float, litres: float
+    position_mm: F64, score: F64, probability: F64, *, default: float, litres: float
 ) -> OperatingPoint:
-    """Lower the threshold as long as few false positives are expected, where there are nodules to find.
+    """Raise the threshold where little is found, lower it where few of many would be false positives.
 
     Parameters
     ----------
@@ -89,7 +107,7 @@ def choose_operating_point(
         Log-odds at the share of nodules of training.
     probability : ndarray, shape (n,)
         Probability of being a nodule at the share of this scan, 0 to 1.
-    strictest : float
+    default : float
         The threshold of the weights, 0 to 1.
     litres : float
         Volume of the lungs [L].
@@ -99,23 +117,39 @@ def choose_operating_point(
     OperatingPoint
     """
     if not len(score):
-        return OperatingPoint(strictest, strictest, None)
+        return OperatingPoint(default, default, None)
     # All scores are shifted alike to become probabilities, so one order serves both.
     shift = float(np.median(logit(np.clip(probability, 1e-12, 1.0 - 1e-12)) - score))
     rows = judge.select_reported(position_mm, probability, float(expit(TAIL[0] + shift)))
     scores = np.sort(score[rows])
     tail = fit_tail(score[rows], probability[rows])
-    first = float(logit(strictest)) - shift
+    first = float(logit(default)) - shift
+    reported = _count_from(scores, first)
+    higher = raise_by(float(reported) / litres)
+    if higher > 0.0:
+        raised = first + higher
+        threshold = float(np.ceil(1e4 * expit(raised + shift)) / 1e4)
+        return OperatingPoint(threshold, default, _expect_false(tail, scores, raised))
     if tail is None:
-        return OperatingPoint(strictest, strictest, None)
-    tried = np.concatenate([[first], scores[(scores < first) & (scores >= TAIL[1])][::-1]])
-    reported = len(scores) - np.searchsorted(scores, tried, side="left")
-    if reported[0] < LEAST_PER_LITRE * litres:
-        tried, reported = tried[:1], reported[:1]
-    allowed = FALSE_SHARE * reported
-    refused = np.flatnonzero(tail.above(tried) > allowed)
-    last = tried[max(0, (int(refused[0]) if len(refused) else len(tried)) - 1)]
-    expected = min(float(tail.above(last)), float(len(scores) - np.searchsorted(scores, last, side="left")))
+        return OperatingPoint(default, default, None)
+    last = _lower(tail, scores, first)
     # Rounded down, so that the candidate it was lowered to is reported.
-    threshold = strictest if last >= first else float(np.floor(1e4 * expit(last + shift)) / 1e4)
-    return OperatingPoint(threshold, strictest, expected)
+    threshold = default if last >= first else float(np.floor(1e4 * expit(last + shift)) / 1e4)
+    return OperatingPoint(threshold, default, _expect_false(tail, scores, last))
+
+
+def _lower(tail: FalseTail, scores: F64, first: float) -> float:
+    """Lowest score from `first` down at which the expected false positives are still few enough."""
+    tried = np.concatenate([[first], scores[(scores < first) & (scores >= TAIL[1])][::-1]])
+    refused = np.flatnonzero(tail.above(tried) > FALSE_SHARE * _count_from(scores, tried))
+    return float(tried[max(0, (int(refused[0]) if len(refused) else len(tried)) - 1)])
+
+
+def _count_from(scores: F64, least: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """How many of the sorted scores are at least each given one."""
+    return np.asarray(len(scores) - np.searchsorted(scores, least, side="left"))
+
+
+def _expect_false(tail: FalseTail | None, scores: F64, least: float) -> float | None:
+    """Expected false positives from a score on, never more than are reported; None where nothing tells."""
+    return None if tail is None else min(float(tail.above(least)), float(_count_from(scores, least)))

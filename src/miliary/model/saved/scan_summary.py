@@ -406,7 +406,7 @@ class OperatingPointSummary(SavedRecord):
     """
 
     threshold: float | None = None
-    strictest: float | None = saved(default=None, omit_default=True)
+    default: float | None = saved(default=None, omit_default=True)
     expected_false: float | None = saved(default=None, omit_default=True)
     n_candidates: int | None = None
     reference_hu: float | None = None

@@ -130,7 +130,7 @@ def summarize(result: CtResult) -> ScanSummary:
         ),
         operating_point=OperatingPointSummary(
             threshold=_round(result.threshold),
-            strictest=_round(result.operating_point.strictest),
+            default=_round(result.operating_point.default),
             expected_false=None
             if result.operating_point.expected_false is None
             else _round(result.operating_point.expected_false),
