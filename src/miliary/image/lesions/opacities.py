@@ -17,7 +17,7 @@ from scipy import ndimage
 from miliary.image.anatomy import regions
 from miliary.image.lesions.expected_lung import find_wide_hull
 from miliary.image.lesions.field import LesionField
-from miliary.image.lesions.rays import Rays, center_rays
+from miliary.image.lesions.rays import Rays, center_rays, list_peaks
 from miliary.model.lesion import MIN_LONG_AXIS_MM, PointLpsMm
 from miliary.model.scan import ScanWarning
 
@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.bool_]
 
 SOLID_HU = -300.0
 # A center is at least this deep in dense tissue; two centers of one body are nearer than this share of it.
-MIN_DEPTH_MM, SAME_BODY_SHARE, PEAK_WINDOW, MAX_STARTS = 4.0, 0.7, 5, 120
+MIN_DEPTH_MM, SAME_BODY_SHARE, MAX_STARTS = 4.0, 0.7, 120
 # A body is attached from this share of the rays on that end at the outline; a mass in the angle between
 # mediastinum and wall ends there in most.
 ATTACHED_SHARE, MAX_ATTACHED_SHARE, MAX_ATTACHED_STRETCH = 0.04, 0.65, 1.7
@@ -98,31 +98,20 @@ def find_attached(opaque: OpaqueTissue) -> list[Rays]:
         In order of decreasing radius.
     """
     found = []
-    for start in _list_peaks(opaque):
+    starts = list_peaks(
+        opaque.depth_mm,
+        opaque.field.spacing_mm,
+        min_depth_mm=MIN_DEPTH_MM,
+        same_body_share=SAME_BODY_SHARE,
+        max_n=MAX_STARTS,
+    )
+    for start in starts:
         rays = center_rays(opaque.field, start)
         if rays is None or rays.hull_share <= ATTACHED_SHARE or 2.0 * rays.radius_mm < MIN_LONG_AXIS_MM:
             continue
         if rays.ends_within(MAX_ATTACHED_SHARE, MAX_ATTACHED_STRETCH):
             found.append(rays)
     return sorted(found, key=lambda rays: -rays.radius_mm)
-
-
-def _list_peaks(opaque: OpaqueTissue) -> list[F64]:
-    """Thickest places of dense tissue, one for each body, thickest first."""
-    depth = opaque.depth_mm
-    is_peak = (depth >= MIN_DEPTH_MM) & (depth == ndimage.maximum_filter(depth, size=PEAK_WINDOW))
-    places, values = np.argwhere(is_peak).astype(np.float64), depth[is_peak]
-    order = np.argsort(-values, kind="stable")
-    kept: list[F64] = []
-    reach: list[float] = []
-    for place, value in zip(places[order], values[order], strict=True):
-        away = [float(np.linalg.norm((place - other) * opaque.field.spacing_mm)) for other in kept]
-        if all(a > SAME_BODY_SHARE * r for a, r in zip(away, reach, strict=True)):
-            kept.append(place)
-            reach.append(float(value))
-            if len(kept) == MAX_STARTS:
-                break
-    return kept
 
 
 def warn_opacities(opacities: Sequence[UndecidedOpacity]) -> tuple[ScanWarning, ...]:
