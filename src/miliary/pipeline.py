@@ -24,7 +24,7 @@ from miliary.image.anatomy.lung_box import LungBox
 from miliary.image.distribution import involvement, neighborhood, randomness
 from miliary.image.figures import completeness_figure, lesion_figure, pattern_figure, project, scan_figures
 from miliary.image.lesions import large_lesions, reader_diameters
-from miliary.image.lesions.opacities import warn_opacities
+from miliary.image.lesions.opacities import warn_opacities, warn_opaque
 from miliary.image.nodules import detect, find, judge, mark_evidence, measure, reader_changes
 from miliary.image.quality import limits, validated_range
 from miliary.image.quality.blur import estimate_psf, warn_blur
@@ -32,7 +32,7 @@ from miliary.image.quality.noise import estimate_noise
 from miliary.image.sensitivity import estimate, injection
 from miliary.model.completeness import Completeness
 from miliary.model.corrections import AppliedCorrections, CorrectionSet
-from miliary.model.ct_result import CtResult, LungMask, Lungs, Noise, StageClock
+from miliary.model.ct_result import CtResult, LungMask, Lungs, Noise, OpaqueLung, StageClock
 from miliary.model.extent import Extent, TrueSizes
 from miliary.model.figure import Figure
 from miliary.model.lesion import Lesion, PointLpsMm
@@ -147,6 +147,7 @@ class _Measured:
     nodules: Nodules
     position_mm: F64
     lesions: tuple[Lesion, ...]
+    opaque: OpaqueLung
     applied: AppliedCorrections | None
     validity: Validity
 
@@ -227,6 +228,7 @@ def _find_nodules(
         definitions=definitions,
         completeness=completeness,
         validity=found.validity,
+        opaque=found.opaque,
     )
 
 
@@ -283,6 +285,7 @@ def _measure(
         warnings=(
             *warnings,
             *warn_opacities(large.opacities),
+            *warn_opaque(large.opaque, 1000.0 * _sum_litres(lungs)),
             *warn_blur(detection.psf),
             *validated_range.warn_outside(validity),
         ),
@@ -293,6 +296,7 @@ def _measure(
         nodules=nodules,
         position_mm=fit.position_mm,
         lesions=large.lesions,
+        opaque=large.opaque,
         applied=None,
         validity=validity,
     )

@@ -50,6 +50,7 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
         ("calcified, apart", _text(summary.calcified.count, "d")),
         *_describe_corrections(summary.corrections),
         ("lungs", f"right {_text(lungs.right_ml, ',.0f')} mL, left {_text(lungs.left_ml, ',.0f')} mL"),
+        *([("not seen", f"{lungs.opaque_ml:,.0f} mL of opaque lung")] if lungs.opaque_ml else []),
         ("noise", f"{_text(summary.noise.sd_hu, '.1f')} HU"),
         (
             "blur (FWHM)",

@@ -96,6 +96,19 @@ class Lungs:
 
 
 @dataclass(frozen=True)
+class OpaqueLung:
+    """Volume of lung that holds no air, beside or inside the mask [mL]: nothing can be seen there."""
+
+    right_ml: float = 0.0
+    left_ml: float = 0.0
+
+    @property
+    def total_ml(self) -> float:
+        """Of both lungs [mL]."""
+        return self.right_ml + self.left_ml
+
+
+@dataclass(frozen=True)
 class Psf:
     """Blur of the scan: one-sigma widths [mm] of its core in plane and along z.
 
@@ -176,6 +189,8 @@ class CtResult:
     lungs : Lungs
     right_ml, left_ml : float
         Lung volumes [mL].
+    opaque : OpaqueLung or None
+        Volume of lung that holds no air; None where it was not measured.
     noise : Noise
     psf : Psf
     nodules : Nodules
@@ -235,6 +250,7 @@ class CtResult:
     definitions: tuple[Mapping[str, Any], ...] = ()
     completeness: Completeness | None = None
     validity: Validity = field(default_factory=Validity)
+    opaque: OpaqueLung | None = None
 
     @property
     def burden(self) -> Nodules:

@@ -23,6 +23,8 @@ class Attachment(enum.StrEnum):
     NONE = "none"
     PLEURA = "pleura"
     MEDIASTINUM = "mediastinum"
+    HILUM = "hilum"
+    DIAPHRAGM = "diaphragm"
 
 
 class LesionAttenuation(enum.StrEnum):

@@ -11,7 +11,14 @@ from scipy import ndimage
 from miliary.image.figures.lesion_figure import render_lesions
 from miliary.image.lesions.field import LesionField
 from miliary.image.lesions.large_lesions import LesionsFound, find_lesions
-from miliary.image.lesions.opacities import OpaqueTissue, UndecidedOpacity, list_undecided, warn_opacities
+from miliary.image.lesions.opacities import (
+    OpaqueTissue,
+    UndecidedOpacity,
+    find_thick_parts,
+    measure_opaque,
+    warn_opacities,
+    warn_opaque,
+)
 from miliary.image.lesions.rays import list_directions
 from miliary.image.lesions.reader_diameters import correct_lesions
 from miliary.image.lesions.surface import fit_surface
@@ -403,10 +410,57 @@ def test_thick_opaque_tissue_is_listed_and_said_with_its_place():
     field = LesionField(
         np.zeros(labels.shape, np.float32), labels, labels == 0, np.zeros(3), np.ones(3), steps
     )
-    ((place, volume),) = list_undecided(OpaqueTissue(field, depth))
-    assert place[1] in (27, 28)
-    assert volume == pytest.approx(40 * 16 * 60 * 0.008, rel=0.01)
-    (warning,) = warn_opacities([UndecidedOpacity((-12.0, 30.4, -61.0), volume)])
+    opaque = OpaqueTissue(field, depth)
+    (part,) = find_thick_parts(opaque)
+    assert part.thickest[1] in (27, 28)
+    assert part.volume_ml == pytest.approx(40 * 16 * 60 * 0.008, rel=0.01)
+    (warning,) = warn_opacities([UndecidedOpacity((-12.0, 30.4, -61.0), part.volume_ml)])
     assert warning.code == "opacity_undecided"
     assert "--lesion=-12,30,-61" in warning.message
     assert warn_opacities([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("sides", "shares"), [((1, 2), (0.5, 0.5)), ((1, 1), (1.0, 0.0)), ((2, 2), (0.0, 1.0))]
+)
+def test_opaque_lung_is_counted_by_side(sides, shares):
+    """A plate of consolidation across the chest, under lungs that lie beside each other."""
+    labels = np.zeros((40, 50, 60), np.uint8)
+    labels[:, :20, :30], labels[:, :20, 30:] = sides
+    depth = np.zeros(labels.shape, np.float32)
+    depth[:, 20:36] = 2.0 * np.minimum(np.arange(1, 17), np.arange(16, 0, -1))[:, None]
+    hu = np.zeros(labels.shape, np.float32)
+    field = LesionField(hu, labels, labels == 0, np.zeros(3), np.ones(3), np.full(3, 2.0))
+    opaque = OpaqueTissue(field, depth)
+    found = measure_opaque(opaque, find_thick_parts(opaque), [])
+    total = 40 * 16 * 60 * 0.008
+    np.testing.assert_allclose((found.right_ml, found.left_ml), np.multiply(shares, total), rtol=0.02)
+    (warning,) = warn_opaque(found, 3.0 * total)
+    assert (warning.code, "(25%)" in warning.message) == ("lung_not_seen", True)
+    assert warn_opaque(measure_opaque(opaque, [], []), 3000.0) == ()
+
+
+def test_a_solid_lesion_counts_as_lung_that_is_not_seen():
+    hu, labels = make_chest()
+    hu[distance(MIDDLE) < 12.0] = 40.0
+    found, _ = find(hu, labels)
+    assert found.opaque.right_ml == pytest.approx(4 / 3 * np.pi * 1.2**3, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("middle", "expected"),
+    [
+        ((30.0, 50.0, 76.0), Attachment.HILUM),
+        ((48.0, 30.0, 76.0), Attachment.MEDIASTINUM),
+        ((30.0, 50.0, 12.0), Attachment.PLEURA),
+        ((7.0, 50.0, 45.0), Attachment.DIAPHRAGM),
+    ],
+)
+def test_what_a_mass_lies_against_is_named(middle, expected):
+    """Two lungs beside a mediastinum, and a mass on each of its four sides."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[6:-4, 8:-8, 8:80], labels[6:-4, 8:-8, 96:-2] = 1, 2
+    hu = np.where(labels > 0, -860.0, 40.0)
+    hu[distance(np.array(middle)) < 8.0] = 40.0
+    (lesion,) = find(hu, labels)[0].lesions
+    assert lesion.attachment is expected

@@ -139,10 +139,8 @@ def _correct(seed, n, *, n_false=0):
         seed=seed,
     )
     there = diameter[diameter >= 1.4]
-    return (len(there), corrected.measure(1.4)), (
-        np.pi / 6 * np.sum(there**3),
-        corrected.measure(1.4, VOLUMES_MM3),
-    )
+    count, volume = corrected.measure(1.4)
+    return (len(there), count), (np.pi / 6 * np.sum(there**3), volume)
 
 
 def test_number_and_volume_are_right_and_their_intervals_hold_the_truth():
@@ -158,10 +156,34 @@ def test_number_and_volume_are_right_and_their_intervals_hold_the_truth():
 
 
 def test_no_marks_give_none_and_an_interval_from_none():
+    """Of those of 1.4 mm, of which about 0.64 are found, up to three may have been missed."""
     (_, number), (_, volume) = _correct(1, 0)
-    assert number.value == pytest.approx(0.0, abs=0.1)
-    assert number.low == 0.0
-    assert volume.low == 0.0
+    assert (number.value, number.low) == (0.0, 0.0)
+    assert number.high == pytest.approx(np.log(0.025) / np.log(1.0 - _chance(1.4)), abs=0.8)
+    assert (volume.value, volume.low) == (0.0, 0.0)
+    assert 3.0 < volume.high < 30.0
+
+
+def test_the_intervals_of_few_nodules_hold_the_truth(monkeypatch):
+    """Few nodules drawn from a Poisson distribution, each found by chance; and they are not vague."""
+    monkeypatch.setattr(unfolding, "N_DRAWS", 60)
+    recovery = _recover(0)
+    curve, response = unfolding.fit_curve(recovery), unfolding.measure_response(recovery)
+    held, wide = [], []
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 3])
+        diameter = rng.uniform(1.0, 3.2, rng.poisson(2.0 + seed % 4))
+        marked = unfolding.count_by_diameter(_mark(rng, diameter))
+        corrected = unfolding.correct_counts(
+            marked, 0.0 * marked, curve, response, false_log_sd=0.3, scale_error=0.003, model_error=0.02
+        )
+        there = diameter[diameter >= 1.4]
+        count, volume = corrected.measure(1.4)
+        truths = len(there), np.pi / 6 * np.sum(there**3)
+        held.append([e.low <= t <= e.high for e, t in zip((count, volume), truths, strict=True)])
+        wide.append(count.high - len(there))
+    assert np.mean(held, axis=0).min() >= 0.93
+    assert np.median(wide) < 5.0
 
 
 def test_the_same_seed_gives_the_same_interval():

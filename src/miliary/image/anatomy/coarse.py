@@ -63,6 +63,27 @@ class Coarse:
         return volume_ml * self.scale**3
 
 
+def measure_block_means(voxels_hu: npt.NDArray[np.generic], factor: tuple[int, int, int]) -> F32:
+    """Mean attenuation of blocks of voxels, limited to -1024..200 HU so that bone weighs as tissue.
+
+    Parameters
+    ----------
+    voxels_hu : ndarray, shape (z, y, x)
+        Attenuation [HU].
+    factor : tuple of int
+        Size of a block in voxels; the last block along an axis may be smaller.
+
+    Returns
+    -------
+    ndarray of float32, shape (k, j, i)
+        Means [HU].
+    """
+    shape = tuple(-(-n // f) for n, f in zip(voxels_hu.shape, factor, strict=True))
+    out = np.empty(shape, dtype=np.float32)
+    loops.run_rows(_block_mean, shape[0], voxels_hu, *factor, out)
+    return out
+
+
 @nb.njit(nogil=True, cache=True, fastmath=True)
 def _block_mean(first, last, voxels, fz, fy, fx, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = voxels.shape
@@ -94,16 +115,14 @@ def measure_coarse(scan: Scan, body: BodyExtent) -> Coarse:
         Blocks of about `COARSE_MM` per axis, in a smaller chest less; HU are limited to -1024..200, so that
         bone weighs as tissue.
     """
-    factor = tuple(max(1, round(COARSE_MM * body.scale / s)) for s in scan.grid.spacing_zyx_mm)
-    _, fy, fx = factor
+    fz, fy, fx = (max(1, round(COARSE_MM * body.scale / s)) for s in scan.grid.spacing_zyx_mm)
+    factor = (fz, fy, fx)
     _, ny, nx = scan.grid.shape_zyx
     # The part begins on a multiple of the block, so that the blocks are those of the whole slice.
     y0, x0 = int(body.rows[:, 0].min()) // fy * fy, int(body.columns[:, 0].min()) // fx * fx
     y1, x1 = min(ny, int(body.rows[:, 1].max())), min(nx, int(body.columns[:, 1].max()))
-    voxels = scan.voxels_hu[:, y0:y1, x0:x1]
-    shape = tuple(-(-n // f) for n, f in zip(voxels.shape, factor, strict=True))
-    out = np.empty(shape, dtype=np.float32)
-    loops.run_rows(_block_mean, shape[0], voxels, *factor, out)
+    out = measure_block_means(scan.voxels_hu[:, y0:y1, x0:x1], factor)
+    shape = out.shape
     spacing = tuple(s * f for s, f in zip(scan.grid.spacing_zyx_mm, factor, strict=True))
     field: Mask | None = None
     if body.field is not None:
@@ -115,7 +134,7 @@ def measure_coarse(scan: Scan, body: BodyExtent) -> Coarse:
     middle = np.minimum(np.arange(shape[0]) * factor[0] + factor[0] // 2, len(body.rows) - 1)
     return Coarse(
         hu=out,
-        factor=factor,  # type: ignore[arg-type]
+        factor=factor,
         spacing_mm=spacing,  # type: ignore[arg-type]
         offset_yx=(y0, x0),
         scale=body.scale,

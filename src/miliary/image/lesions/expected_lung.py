@@ -66,7 +66,7 @@ def find_wide_hull(field: LesionField) -> Mask:
 def _mirror(closed: dict[int, Mask], side: int, labels: npt.NDArray[np.uint8], step: F64) -> Mask:
     """The mirror image of the other lung where the two halves of a chest are alike, less a margin."""
     other = LABEL_RIGHT + LABEL_LEFT - side
-    middle = _find_midline(labels)[:, None]
+    middle = find_midline(labels)[:, None]
     columns = np.arange(labels.shape[2])
     mirrored = np.rint(2.0 * middle - columns).astype(int)
     is_inside = (mirrored >= 0) & (mirrored < labels.shape[2])
@@ -89,8 +89,19 @@ def _mirror(closed: dict[int, Mask], side: int, labels: npt.NDArray[np.uint8], s
     return kept
 
 
-def _find_midline(labels: npt.NDArray[np.uint8]) -> F64:
-    """Index along x halfway between the outer ends of the lungs in each slice: a straight line."""
+def find_midline(labels: npt.NDArray[np.uint8]) -> F64:
+    """Index along x halfway between the outer ends of the lungs in each slice: a straight line.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+        1 right, 2 left lung.
+
+    Returns
+    -------
+    ndarray of float64, shape (z,)
+        The middle of the array where too few slices hold both lungs.
+    """
     both = (labels == LABEL_RIGHT).any(axis=(1, 2)) & (labels == LABEL_LEFT).any(axis=(1, 2))
     k = np.flatnonzero(both)
     if len(k) < MIN_SLICES:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from miliary.image.anatomy import regions
-from miliary.image.kernels import loops
+from miliary.image.anatomy.coarse import measure_block_means
 from miliary.model.ct_result import Lungs
 from miliary.model.scan import Scan
 
@@ -81,11 +80,15 @@ def make_field(scan: Scan, lungs: Lungs) -> LesionField:
         slice(max(0, s.start - m), min(n, s.stop + m))
         for s, m, n in zip(box, margin, lungs.labels.shape, strict=True)
     )
-    factor = np.array([max(1, round(COARSE_MM / step)) for step in spacing])
-    shape = tuple(-(-(s.stop - s.start) // f) for s, f in zip(view, factor, strict=True))
-    hu = np.empty(shape, dtype=np.float32)
-    labels = np.empty(shape, dtype=np.uint8)
-    loops.run_rows(_shrink, shape[0], scan.voxels_hu[view], lungs.labels[view], tuple(factor), hu, labels)
+    fz, fy, fx = (max(1, round(COARSE_MM / step)) for step in spacing)
+    factor = np.array([fz, fy, fx])
+    hu = measure_block_means(scan.voxels_hu[view], (fz, fy, fx))
+    # The label at the center of each block.
+    middles = [
+        np.minimum(np.arange(n) * f + f // 2, v.stop - v.start - 1)
+        for n, f, v in zip(hu.shape, factor, view, strict=True)
+    ]
+    labels = np.ascontiguousarray(lungs.labels[view][np.ix_(*middles)])
     coarse_mm = spacing * factor
     start = np.array([s.start for s in view], dtype=np.float64)
     return LesionField(hu, labels, _find_hull(labels, coarse_mm), start, factor.astype(np.float64), coarse_mm)
@@ -97,26 +100,6 @@ def _bound_lungs(labels: npt.NDArray[np.uint8]) -> list[slice]:
     inside = labels[::step, ::step, ::step] > 0
     hits = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     return [slice(int(hit[0]) * step, int(hit[-1]) * step + step) for hit in hits]
-
-
-@nb.njit(nogil=True, cache=True, fastmath=True)
-def _shrink(first, last, voxels, labels, factor, hu, small):  # type: ignore[no-untyped-def]
-    """Block means of the voxels, limited to -1024..200 HU, and the label at the center of each block."""
-    fz, fy, fx = factor
-    nz, ny, nx = voxels.shape
-    for k in range(first, last):
-        for j in range(hu.shape[1]):
-            for i in range(hu.shape[2]):
-                total = 0.0
-                count = 0
-                for z in range(k * fz, min(nz, (k + 1) * fz)):
-                    for y in range(j * fy, min(ny, (j + 1) * fy)):
-                        for x in range(i * fx, min(nx, (i + 1) * fx)):
-                            total += min(max(float(voxels[z, y, x]), -1024.0), 200.0)
-                            count += 1
-                hu[k, j, i] = total / count
-                z, y, x = k * fz + fz // 2, j * fy + fy // 2, i * fx + fx // 2
-                small[k, j, i] = labels[min(z, nz - 1), min(y, ny - 1), min(x, nx - 1)]
 
 
 def _find_hull(labels: npt.NDArray[np.uint8], spacing_mm: F64) -> Mask:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from miliary.image.anatomy import regions
 from miliary.image.lesions.field import LesionField
 from miliary.image.lesions.outline import LesionOutline, measure_axes, smooth_distances
-from miliary.image.lesions.rays import MANY, RAY_HU, Rays, cast, center_rays
+from miliary.image.lesions.rays import MANY, RAY_HU, Rays, cast, center_rays, list_peaks
 from miliary.model.lesion import MIN_LONG_AXIS_MM
 from miliary.model.scan import Scan
 
@@ -31,7 +31,7 @@ MIN_LUNG_SHARE, USUAL_LUNG_HU = 0.2, -850.0
 CLIP_HU, RISE_HU, GAP_HU, MIN_FILLED = 320.0, 100.0, 50.0, 0.8
 # Denser than this it is no ground glass.
 DENSE_HU = -350.0
-MIN_DEPTH_MM, PEAK_WINDOW, MAX_STARTS, SAME_BODY_SHARE = 3.0, 5, 60, 0.8
+MIN_DEPTH_MM, MAX_STARTS, SAME_BODY_SHARE = 3.0, 60, 0.8
 MAX_GROUND_STRETCH, MAX_EDGE_SHARE = 1.7, 0.45
 PLATEAU_HU = (-780.0, -350.0)
 # The surface is looked for after this much smoothing [mm].
@@ -168,7 +168,15 @@ def find_ground_glass(scan: Scan, field: LesionField, haze: Haze) -> list[Ground
         Those whose longest axial diameter is 8 mm or more, largest first.
     """
     found: list[GroundGlass] = []
-    for start in _list_starts(haze):
+    depth = regions.measure_distance(haze.core, haze.field.spacing_mm)
+    starts = list_peaks(
+        depth,
+        haze.field.spacing_mm,
+        min_depth_mm=MIN_DEPTH_MM,
+        same_body_share=SAME_BODY_SHARE,
+        max_n=MAX_STARTS,
+    )
+    for start in starts:
         one = measure_around(scan, field, haze, start)
         if one is None or one.glass_share < MIN_GLASS_SHARE:
             continue
@@ -177,22 +185,6 @@ def find_ground_glass(scan: Scan, field: LesionField, haze: Haze) -> list[Ground
             continue
         found.append(one)
     return sorted(found, key=lambda one: -one.shape.volume_mm3)
-
-
-def _list_starts(haze: Haze) -> list[F64]:
-    """Thickest places of the plateaus, thickest first."""
-    spacing = haze.field.spacing_mm
-    depth = regions.measure_distance(haze.core, spacing)
-    is_peak = (depth >= MIN_DEPTH_MM) & (depth == ndimage.maximum_filter(depth, size=PEAK_WINDOW))
-    places, values = np.argwhere(is_peak).astype(np.float64), depth[is_peak]
-    kept: list[F64] = []
-    reach: list[float] = []
-    for i in np.argsort(-values, kind="stable"):
-        away = [float(np.linalg.norm((places[i] - other) * spacing)) for other in kept]
-        if all(a > SAME_BODY_SHARE * r for a, r in zip(away, reach, strict=True)):
-            kept.append(places[i])
-            reach.append(float(values[i]))
-    return kept[:MAX_STARTS]
 
 
 def measure_around(scan: Scan, field: LesionField, haze: Haze, start: F64) -> GroundGlass | None:

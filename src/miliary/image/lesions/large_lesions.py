@@ -8,7 +8,7 @@ the pleura is dense beyond it too; there a ray ends at a smooth outline of the l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,12 @@ from miliary.image.lesions.ground_glass import (
 from miliary.image.lesions.opacities import (
     MIN_DEPTH_MM,
     OpaqueTissue,
+    ThickPart,
     UndecidedOpacity,
     find_attached,
     find_opaque_tissue,
-    list_undecided,
+    find_thick_parts,
+    measure_opaque,
 )
 from miliary.image.lesions.outline import (
     RIM_MM,
@@ -58,7 +60,7 @@ from miliary.image.lesions.rays import (
     make_tissue,
     screen,
 )
-from miliary.model.ct_result import Lungs, Psf
+from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, Lungs, OpaqueLung, Psf
 from miliary.model.lesion import MIN_LONG_AXIS_MM, Attachment, Lesion, LesionAttenuation, PointLpsMm
 from miliary.model.scan import Scan, Side, Zone
 from miliary.model.vocabulary import Origin
@@ -70,6 +72,10 @@ Mask = npt.NDArray[np.bool_]
 SCREEN_SLACK = 0.3
 ATTACHED_SHARE = 0.04
 SEED_CLEARANCE_MM, MAX_SEED_STRETCH, MAX_ENDLESS_SHARE = 4.0, 3.0, 0.2
+# Rays end at the diaphragm or toward the midline from this cosine of their mean direction on. The hilum:
+# height above the base, and depth from the front, as shares of those of the lung.
+DOWNWARD, INWARD = 0.6, 0.5
+HILUM_HEIGHT, HILUM_DEPTH = (0.4, 0.7), (0.33, 0.67)
 # Smallest share of the ball around the longest diameter that a lesion fills; a plate or a strand fills less.
 MIN_FILL = 0.15
 SAME_LESION_MM, KNOWN_MM = 2.0, 6.0
@@ -89,11 +95,14 @@ class LesionsFound:
         One per lesion, in the same order.
     opacities : tuple of UndecidedOpacity
         Opaque lung of which it is not decided whether it is a mass, largest first.
+    opaque : OpaqueLung
+        Volume of what is opaque of each lung, solid lesions included.
     """
 
     lesions: tuple[Lesion, ...]
     shapes: tuple[LesionOutline, ...]
     opacities: tuple[UndecidedOpacity, ...] = ()
+    opaque: OpaqueLung = field(default_factory=OpaqueLung)
 
     def contains(self, index_zyx: F64, *, margin_mm: float = 1.5) -> Mask:
         """Which points (n, 3), as indices of the scan, lie within `margin_mm` of a lesion; shape (n,)."""
@@ -150,9 +159,12 @@ def find_lesions(
         if measured is not None:
             found.append(measured)
     found = _add_ground_glass(scan, field, found)
-    opacities = _list_opacities(scan, opaque, [shape for _, shape in found])
+    thick = find_thick_parts(opaque)
+    opacities = _list_opacities(scan, opaque, thick, [shape for _, shape in found])
+    solid = [shape for lesion, shape in found if lesion.attenuation is LesionAttenuation.SOLID]
+    volume = measure_opaque(opaque, thick, solid)
     if not found:
-        return LesionsFound((), (), opacities)
+        return LesionsFound((), (), opacities, volume)
     found.sort(key=lambda pair: -pair[0].volume_mm3)
     coarse = CoarseLungs(field.hu, field.labels, field.spacing_mm)
     centroids = scan.grid.index_from_lps([lesion.centroid_lps_mm for lesion, _ in found]).reshape(-1, 3)
@@ -162,7 +174,7 @@ def find_lesions(
         replace(lesion, id=number, lobe=lobe.lobe, lobe_confidence=lobe.confidence, lobe_reason=lobe.reason)
         for number, ((lesion, _), lobe) in enumerate(zip(found, lobes, strict=True), start=1)
     )
-    return LesionsFound(lesions, tuple(shape for _, shape in found), opacities)
+    return LesionsFound(lesions, tuple(shape for _, shape in found), opacities, volume)
 
 
 def _add_ground_glass(
@@ -223,13 +235,13 @@ def _place_ends(scan: Scan, shape: LesionOutline, index: F64) -> tuple[PointLpsM
 
 
 def _list_opacities(
-    scan: Scan, opaque: OpaqueTissue, shapes: Sequence[LesionOutline]
+    scan: Scan, opaque: OpaqueTissue, thick: Sequence[ThickPart], shapes: Sequence[LesionOutline]
 ) -> tuple[UndecidedOpacity, ...]:
     """Thick opaque tissue in no lesion."""
     field = opaque.field
-    places = list_undecided(opaque)
     out = []
-    for place, volume in places:
+    for part in thick:
+        place, volume = part.thickest, part.volume_ml
         index = field.index_in_scan(place)[None]
         if not any(shape.contains(index, margin_mm=KNOWN_MM)[0] for shape in shapes):
             out.append(UndecidedOpacity(_point(scan.grid.lps_from_index(index[0])), volume))
@@ -358,17 +370,33 @@ def _measure(
 
 
 def _name_attachment(rays: Rays, field: LesionField, side: Side) -> Attachment:
-    """Mediastinum where rays meet the hull toward the midline with the other lung beyond; else pleura."""
+    """What the rays that meet the outline meet there.
+
+    Below, with no air of that lung under the center: the diaphragm. Toward the midline with the other lung
+    beyond: the mediastinum, or its hilum in the middle of the height and depth of the lung, where the bronchi
+    enter. Else the pleura.
+    """
     met = MANY[rays.end == 1].mean(axis=0)
+    met /= max(float(np.linalg.norm(met)), 1e-9)
+    own, other = (LABEL_RIGHT, LABEL_LEFT) if side is Side.RIGHT else (LABEL_LEFT, LABEL_RIGHT)
+    labels = field.labels
+    z, y, x = np.clip(np.round(rays.center).astype(int), 0, np.asarray(labels.shape) - 1)
+    has_air_below = (labels[:z, y, x] == own) & (field.hu[:z, y, x] < RAY_HU)
+    if met[0] < -DOWNWARD and not has_air_below.any():
+        return Attachment.DIAPHRAGM
     inward = 1.0 if side is Side.RIGHT else -1.0
-    if met[2] * inward < 0.5 * float(np.linalg.norm(met)):
+    line = labels[z, y, x:] if side is Side.RIGHT else labels[z, y, :x]
+    if met[2] * inward < INWARD or not (line == other).any():
         return Attachment.PLEURA
-    z, y, x = np.round(rays.center).astype(int)
-    other = 2 if side is Side.RIGHT else 1
-    z = int(np.clip(z, 0, field.labels.shape[0] - 1))
-    y = int(np.clip(y, 0, field.labels.shape[1] - 1))
-    line = field.labels[z, y, x:] if side is Side.RIGHT else field.labels[z, y, :x]
-    return Attachment.MEDIASTINUM if (line == other).any() else Attachment.PLEURA
+    height, depth = (_place_along(labels == own, axis, at) for axis, at in ((0, z), (1, y)))
+    is_hilar = HILUM_HEIGHT[0] < height < HILUM_HEIGHT[1] and HILUM_DEPTH[0] < depth < HILUM_DEPTH[1]
+    return Attachment.HILUM if is_hilar else Attachment.MEDIASTINUM
+
+
+def _place_along(lung: Mask, axis: int, index: int) -> float:
+    """Place of an index within the extent of a lung along an axis, 0 to 1."""
+    filled = np.flatnonzero(lung.any(axis=tuple({0, 1, 2} - {axis})))
+    return (index - int(filled[0])) / max(1, int(filled[-1]) - int(filled[0]))
 
 
 def _point(values: npt.ArrayLike) -> PointLpsMm:

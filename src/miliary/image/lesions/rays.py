@@ -25,6 +25,8 @@ DENSE_HU, RAY_HU, CAVITY_HU = -450.0, -500.0, -600.0
 # A body thinner than this everywhere is a vessel, a scar or a small nodule.
 CORE_MM, CORE_MISSES = 2.6, 2
 CAVITY_MM3 = (20.0, 110_000.0)
+# Side of the cube [voxels] in which a place must be the thickest.
+PEAK_WINDOW = 5
 REACH_MM, RAY_STEP_MM, AIR_RUN_MM = 45.0, 0.7, 2.4
 # In 93 % of the directions a ray ends within this multiple of the median distance; a long cylinder reaches
 # 2.2.
@@ -111,6 +113,44 @@ def list_starts(field: LesionField) -> F64:
     for gas in (air, ndimage.binary_erosion(air)):
         starts += _list_enclosed(gas, field)
     return np.unique(np.array(starts).reshape(-1, 3), axis=0)
+
+
+def list_peaks(
+    depth_mm: F64 | F32, spacing_mm: F64, *, min_depth_mm: float, same_body_share: float, max_n: int
+) -> list[F64]:
+    """Thickest places of a tissue, one for each body, thickest first.
+
+    Parameters
+    ----------
+    depth_mm : ndarray, shape (z, y, x)
+        Depth in the tissue, 0 outside [mm].
+    spacing_mm : ndarray, shape (3,)
+        Of the voxels [mm].
+    min_depth_mm : float
+        Smallest depth of a place [mm].
+    same_body_share : float
+        Two places nearer than this share of the depth of the thicker one belong to one body.
+    max_n : int
+        At most so many places.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (3,)
+        Indices.
+    """
+    is_peak = (depth_mm >= min_depth_mm) & (depth_mm == ndimage.maximum_filter(depth_mm, size=PEAK_WINDOW))
+    places, values = np.argwhere(is_peak).astype(np.float64), depth_mm[is_peak]
+    order = np.argsort(-values, kind="stable")
+    kept: list[F64] = []
+    reach: list[float] = []
+    for place, value in zip(places[order], values[order], strict=True):
+        away = [float(np.linalg.norm((place - other) * spacing_mm)) for other in kept]
+        if all(a > same_body_share * r for a, r in zip(away, reach, strict=True)):
+            kept.append(place)
+            reach.append(float(value))
+            if len(kept) == max_n:
+                break
+    return kept
 
 
 def _list_enclosed(gas: Mask, field: LesionField) -> list[F64]:

@@ -15,7 +15,6 @@ from miliary.image.sensitivity.location_factor import Crowding, estimate_locatio
 from miliary.image.sensitivity.unfolding import (
     CENTERS_MM,
     EDGES_MM,
-    VOLUMES_MM3,
     CompletenessCurve,
     Corrected,
     SizeResponse,
@@ -350,7 +349,7 @@ def correct_for_completeness(
         false_marks=false_positives,
         at_least=_state_thresholds(corrected, least),
         edges_mm=_row(EDGES_MM),
-        counts=_row(corrected.number),
+        counts=_row(np.where(corrected.number < unfolding.TRACE, 0.0, corrected.number)),
         place_factor=None if location is None else float(location.at(np.array([LOCATION_MM]))[0]),
     )
 
@@ -437,9 +436,7 @@ def _state_thresholds(corrected: Corrected, least_mm: float) -> tuple[Threshold,
     """Corrected numbers of at least `least_mm`, and of at least each further 0.1 mm."""
     first = np.ceil(least_mm / STEP_MM + 1e-6) * STEP_MM
     at = [least_mm, *np.round(np.arange(first, LAST_MM + 1e-6, STEP_MM), 3)]
-    return tuple(
-        Threshold(float(d), corrected.measure(float(d)), corrected.measure(float(d), VOLUMES_MM3)) for d in at
-    )
+    return tuple(Threshold(float(d), *corrected.measure(float(d))) for d in at)
 
 
 def _row(values: F64) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from scipy.special import expit, log_expit, logit
 
 from miliary.image.sensitivity.injection import Recovery
 from miliary.image.sensitivity.location_factor import LocationFactor
+from miliary.image.sensitivity.small_counts import LEAST_CHANCE, bound_count, bound_missed, weigh_exact
 from miliary.model.completeness import Estimate
 
 F64 = npt.NDArray[np.float64]
@@ -33,7 +35,7 @@ EDGES_MM = np.exp(np.arange(np.log(0.5), np.log(14.0), STEP))
 CENTERS_MM = np.sqrt(EDGES_MM[:-1] * EDGES_MM[1:])
 VOLUMES_MM3 = np.pi / 6.0 * CENTERS_MM**3
 # Below this completeness the number of nodules cannot be estimated.
-MIN_COMPLETENESS = 0.08
+MIN_COMPLETENESS = LEAST_CHANCE
 ROUNDS = 30
 SMOOTHING = 0.02
 # Bins to either side over which the first guess is smoothed: twice the scatter of a diameter.
@@ -42,6 +44,10 @@ N_DRAWS = 300
 MIN_FOUND = 40
 # Below this number the interval is made from differences instead of ratios, since it may include zero.
 FEW = 20.0
+# A number or a volume [mm3] below this is what smoothing leaves of nothing.
+TRACE = 0.005
+# Nodules hidden where none is found are taken to be at most this large [mm].
+LARGE_HIDDEN_MM = 3.0
 RESPONSE_WIDTH = 0.18
 # Limit of a single error in robust standard deviations.
 OUTLIER = 3.0
@@ -232,6 +238,56 @@ def unfold(counted: F64, false: F64, completeness: F64, matrix: F64) -> F64:
 
 
 @dataclass(frozen=True)
+class Chances:
+    """What the exact limits at few marks need: found nodules, false marks, and draws of what is uncertain.
+
+    Parameters
+    ----------
+    found, false : ndarray of float64, shape (bins,)
+        Estimated number of found nodules per bin of true diameter, of false positives per bin of measured.
+    detection : ndarray of float64, shape (draws, bins)
+        Draws of the probability of detection.
+    false_factor : ndarray of float64, shape (draws,)
+        Draws of the factor on the number of false positives.
+    hidden_mm3 : ndarray of float64, shape (bins,)
+        Volume up to which nodules of that size may hide where none of them is found.
+    """
+
+    found: F64
+    false: F64
+    detection: F64
+    false_factor: F64
+    hidden_mm3: F64
+
+    def count_marks(self, share: F64) -> float:
+        """Number of marks, false ones included, in a share (bins,) of the bins."""
+        return float((self.found + self.false) @ share)
+
+    def bound(self, share: F64, *, seed: int = 0) -> tuple[float, float]:
+        """95 % limits of the number of nodules in a share (bins,) of the bins.
+
+        The probability of detection is the harmonic mean over the found nodules and one more of the smallest
+        size, where most may hide: with none found that one alone counts.
+        """
+        chance = np.maximum(self.detection, MIN_COMPLETENESS)
+        smallest = chance[:, min(int(np.flatnonzero(share)[0]), chance.shape[1] - 1)]
+        found = self.found * share
+        mean = (found.sum() + 1.0) / ((1.0 / chance) @ found + 1.0 / smallest)
+        false = float(self.false @ share) * self.false_factor
+        return bound_count(self.count_marks(share), mean, false, seed=seed)
+
+    def bound_hidden_mm3(self, share: F64) -> float:
+        """Volume [mm3] up to which nodules may hide where none is found, in a share (bins,) of the bins.
+
+        Nodules of `LARGE_HIDDEN_MM` and less, or of the smallest size where that is larger: of whichever size
+        gives the largest volume.
+        """
+        first = int(np.flatnonzero(share)[0])
+        within = slice(first, max(first + 1, int(np.searchsorted(CENTERS_MM, LARGE_HIDDEN_MM))))
+        return float(self.hidden_mm3[within].max())
+
+
+@dataclass(frozen=True)
 class Corrected:
     """Corrected number of nodules per bin of true diameter, with bootstrap draws for its error.
 
@@ -243,28 +299,44 @@ class Corrected:
         Simulated true numbers.
     estimates : ndarray of float64, shape (draws, bins)
         Estimate from each simulation; its difference from the truth shows the error of `number`.
+    chances : Chances
+        For the limits where few nodules were found.
     """
 
     number: F64
     truths: F64
     estimates: F64
+    chances: Chances
 
-    def measure(self, at_least_mm: float, weight: F64 | None = None) -> Estimate:
-        """Weighted number of nodules of at least a diameter, with its 95 % interval.
+    def measure(self, at_least_mm: float) -> tuple[Estimate, Estimate]:
+        """Number and volume of the nodules of at least a diameter, with their 95 % intervals.
 
         Parameters
         ----------
         at_least_mm : float
             Smallest diameter [mm].
-        weight : ndarray, shape (bins,), optional
-            Weight of a nodule of each bin, such as its volume; 1 when not given.
 
         Returns
         -------
-        Estimate
+        count : Estimate
+            Where few were found, the limits are the wider of those simulated and those of `bound_count`.
+        volume : Estimate
+            Total volume [mm3]; where few were found, nodules that may be hidden have the mean volume of the
+            others or, where that is more, that of `Chances.bound_hidden_mm3` together.
         """
         share = np.clip((np.log(EDGES_MM[1:]) - np.log(at_least_mm)) / STEP, 0.0, 1.0)
-        weight = share if weight is None else share * weight
+        count, volume = (self._propagate(share, weight) for weight in (share, share * VOLUMES_MM3))
+        exact = weigh_exact(self.chances.count_marks(share))
+        if exact > 0.0:
+            low, high = self.chances.bound(share)
+            more, fewer = max(high - count.value, 0.0), min(low / max(count.value, 1e-9), 1.0)
+            hidden = max(more * volume.value / max(count.value, 1.0), self.chances.bound_hidden_mm3(share))
+            count = _widen(count, low, high, exact)
+            volume = _widen(volume, fewer * volume.value, volume.value + hidden, exact)
+        return _drop_traces(count), _drop_traces(volume)
+
+    def _propagate(self, share: F64, weight: F64) -> Estimate:
+        """Weighted number with the limits of the simulations."""
         value = float(self.number @ weight)
         truth, estimate = self.truths @ weight, self.estimates @ weight
         if self.number @ share < FEW:
@@ -274,6 +346,20 @@ class Corrected:
             # Smoothing biases all draws alike; dividing by the median ratio removes it.
             low, value, high = value / np.maximum(np.quantile(ratio, [0.975, 0.5, 0.025]), 0.05)
         return Estimate(value, max(0.0, min(low, value)), max(high, value))
+
+
+def _widen(estimate: Estimate, low: float, high: float, weight: float) -> Estimate:
+    """Limits moved to wider ones, by a weight from 0 to 1."""
+    return Estimate(
+        estimate.value,
+        estimate.low - weight * max(estimate.low - low, 0.0),
+        estimate.high + weight * max(high - estimate.high, 0.0),
+    )
+
+
+def _drop_traces(estimate: Estimate) -> Estimate:
+    """What unfolding leaves where nothing is becomes zero."""
+    return Estimate(*(0.0 if number < TRACE else number for number in dataclasses.astuple(estimate)))
 
 
 def count_by_diameter(diameter_mm: F64, weights: F64 | None = None) -> F64:
@@ -348,9 +434,11 @@ def correct_counts(
         again += rng.multinomial(there[:, column], np.clip(chance, 0.0, 1.0))[:, :-1]
     again = _rescale(again, scale_error * rng.standard_normal((N_DRAWS, 1)))
     factor = np.exp(false_log_sd * rng.standard_normal((N_DRAWS, 1)))
+    hidden = bound_missed(true_curves) * VOLUMES_MM3
+    chances = Chances(number * estimated, false, true_curves, factor[:, 0], hidden)
     again += rng.poisson(false * factor)
     estimate = unfold(again, false + 0.0 * again, estimated + 0.0 * again, response.matrix)
-    return Corrected(number, there.astype(np.float64), estimate)
+    return Corrected(number, there.astype(np.float64), estimate, chances)
 
 
 def _shift_odds(chance: F64, by: F64) -> F64:

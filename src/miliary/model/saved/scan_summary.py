@@ -59,11 +59,17 @@ class AcquisitionSummary(SavedRecord):
 
 @dataclass(frozen=True)
 class LungSummary(SavedRecord):
-    """Lung volumes [mL]; `is_cut_off`: lung reaches the edge of the scan; `source`: found, or which mask."""
+    """Lung volumes [mL]; `is_cut_off`: lung reaches the edge of the scan; `source`: found, or which mask.
+
+    `opaque_ml` is lung without air, at least, which the other volumes leave out where the mask does.
+    """
 
     right_ml: float | None = None
     left_ml: float | None = None
     total_ml: float | None = None
+    opaque_ml: float | None = saved(default=None, omit_default=True)
+    opaque_right_ml: float | None = saved(default=None, omit_default=True)
+    opaque_left_ml: float | None = saved(default=None, omit_default=True)
     is_cut_off: bool | None = None
     source: str | None = saved(default=None, omit_default=True)
     checks: tuple[LungCheck, ...] = saved(default=(), omit_default=True)

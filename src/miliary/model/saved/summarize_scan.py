@@ -104,6 +104,9 @@ def summarize(result: CtResult) -> ScanSummary:
             right_ml=_round(result.right_ml),
             left_ml=_round(result.left_ml),
             total_ml=_round(result.right_ml + result.left_ml),
+            opaque_ml=None if result.opaque is None else _round(result.opaque.total_ml),
+            opaque_right_ml=None if result.opaque is None else _round(result.opaque.right_ml),
+            opaque_left_ml=None if result.opaque is None else _round(result.opaque.left_ml),
             is_cut_off=result.lungs.is_cut_off,
             source=result.lungs.source,
             checks=tuple(

@@ -49,6 +49,7 @@ MEASURES = (
     ("involved", "extent.lung_fraction_involved", ".1%", ""),
     ("calcified", "calcified.count", ",.0f", ""),
     ("lungs", "lungs.total_ml", ",.0f", ""),
+    ("opaque", "lungs.opaque_ml", ",.0f", ""),
     ("noise", "noise.sd_hu", ".1f", ""),
     ("slice", "acquisition.slice_thickness_mm", ".2f", ""),
 )
