@@ -22,8 +22,8 @@ from miliary.model.ct_result import OperatingPoint
 F64 = npt.NDArray[np.float64]
 
 # False positives per liter at the threshold of the weights in the worst lung that the trees never saw
-# (`lidc-idri-0314`, trained without it: 9 to 14, see validation/RESULTS.md); of what is reported this share may
-# be false in such a lung, or this many per liter. In between the threshold follows the number reported.
+# (`lidc-idri-0314`, trained without it: 9 to 14, see validation/RESULTS.md). Of what would be reported this
+# share may be false in such a lung, or this many per liter.
 WORST_PER_LITRE, WORST_SHARE, LEAST_PER_LITRE = 13.0, 0.3, 4.5
 # Of what is reported this share may be expected to be false where the threshold is lowered.
 FALSE_SHARE = 0.07
@@ -116,10 +116,9 @@ def choose_operating_point(
     -------
     OperatingPoint
     """
-    if not len(score):
-        return OperatingPoint(default, default, None)
     # All scores are shifted alike to become probabilities, so one order serves both.
-    shift = float(np.median(logit(np.clip(probability, 1e-12, 1.0 - 1e-12)) - score))
+    shifts = logit(np.clip(probability, 1e-12, 1.0 - 1e-12)) - score
+    shift = float(np.median(shifts)) if len(shifts) else 0.0
     rows = judge.select_reported(position_mm, probability, float(expit(TAIL[0] + shift)))
     scores = np.sort(score[rows])
     tail = fit_tail(score[rows], probability[rows])

@@ -407,8 +407,9 @@ class DefinitionVerdict:
 class OperatingPointSummary(SavedRecord):
     """Probability from which a candidate is reported, how many there were, and the reference density [HU].
 
-    `threshold` was lowered from `strictest` as long as few false positives were to be expected;
-    `expected_false` is their number at `threshold`, left out where the candidates were too few to tell.
+    `threshold` was lowered from `default` as long as few false positives were to be expected beside many
+    nodules, or raised where hardly anything is found; `expected_false` is their number at `threshold`, left
+    out where the candidates were too few to tell.
     """
 
     threshold: float | None = None
