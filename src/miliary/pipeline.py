@@ -265,6 +265,7 @@ def _measure(
     # What was not done meanwhile.
     with clock.stage("lesions"):
         large = lesions_found()
+        opaque = large.opaque.at_least(lungs.opaque)
         # What lies in a lesion is part of it, not a nodule.
         reported = judged.index_zyx[judged.rows] + np.asarray(search.box.start_zyx)
         judged = judged.exclude(large.contains(reported))
@@ -285,7 +286,7 @@ def _measure(
         warnings=(
             *warnings,
             *warn_opacities(large.opacities),
-            *warn_opaque(large.opaque, 1000.0 * _sum_litres(lungs)),
+            *warn_opaque(opaque, 1000.0 * _sum_litres(lungs)),
             *warn_blur(detection.psf),
             *validated_range.warn_outside(validity),
         ),
@@ -296,7 +297,7 @@ def _measure(
         nodules=nodules,
         position_mm=fit.position_mm,
         lesions=large.lesions,
-        opaque=large.opaque,
+        opaque=opaque,
         applied=None,
         validity=validity,
     )

@@ -66,6 +66,23 @@ class LungMask:
 
 
 @dataclass(frozen=True)
+class OpaqueLung:
+    """Volume of lung that holds no air, beside or inside the mask [mL]: nothing can be seen there."""
+
+    right_ml: float = 0.0
+    left_ml: float = 0.0
+
+    @property
+    def total_ml(self) -> float:
+        """Of both lungs [mL]."""
+        return self.right_ml + self.left_ml
+
+    def at_least(self, other: OpaqueLung) -> OpaqueLung:
+        """The larger volume of each side, of two lower bounds."""
+        return OpaqueLung(max(self.right_ml, other.right_ml), max(self.left_ml, other.left_ml))
+
+
+@dataclass(frozen=True)
 class Lungs:
     """Both lungs on the grid of the scan.
 
@@ -81,6 +98,8 @@ class Lungs:
         ``found``, or what a mask from outside was read from, in words.
     checks : tuple of LungCheck
         What lungs must be, and whether these are; empty where nothing was checked.
+    opaque : OpaqueLung
+        Soft tissue where lung would lie by the mirror image of the other one, at least.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -88,24 +107,12 @@ class Lungs:
     is_cut_off: bool = False
     source: str = FOUND_LUNGS
     checks: tuple[LungCheck, ...] = ()
+    opaque: OpaqueLung = field(default_factory=OpaqueLung)
 
     def volume_ml(self, side: Side) -> float:
         """Volume of one lung [mL]."""
         label = LABEL_RIGHT if side is Side.RIGHT else LABEL_LEFT
         return float(np.count_nonzero(self.labels == label)) * self.voxel_volume_mm3 / 1000.0
-
-
-@dataclass(frozen=True)
-class OpaqueLung:
-    """Volume of lung that holds no air, beside or inside the mask [mL]: nothing can be seen there."""
-
-    right_ml: float = 0.0
-    left_ml: float = 0.0
-
-    @property
-    def total_ml(self) -> float:
-        """Of both lungs [mL]."""
-        return self.right_ml + self.left_ml
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from miliary.errors import NoLungsError
 from miliary.image.anatomy.body import find_field, measure_body
 from miliary.image.anatomy.segmentation import find_lungs
 from miliary.image.simulate import ScanProtocol, simulate_scan
+from miliary.model.ct_result import OpaqueLung
 from miliary.model.scan import Grid, Scan, Side
 
 SPACING = (2.4, 3.0, 3.2)
@@ -215,12 +216,14 @@ def test_opaque_lung_is_said_with_its_volume(chest, plain):
     voxels = chest.scan.voxels_hu.copy()
     apex = (plain == RIGHT) & (np.arange(len(voxels)) > 82)[:, None, None]
     _fill(voxels, ndimage.binary_dilation(apex) & (voxels < -300), 40.0)
-    _, warnings = find_lungs(_scan(voxels))
+    lungs, warnings = find_lungs(_scan(voxels))
     said = [warning.message for warning in warnings if warning.code == "opaque_lung"]
     assert len(said) == 1
     assert "right lung" in said[0]
     truth_ml = np.count_nonzero(apex) * np.prod(SPACING) / 1000
     assert float(said[0].split()[1]) == pytest.approx(truth_ml, rel=0.5)
+    assert lungs.opaque == OpaqueLung(pytest.approx(float(said[0].split()[1]), abs=0.5), 0.0)
+    assert OpaqueLung(1.0, 5.0).at_least(OpaqueLung(3.0, 2.0)).total_ml == 8.0
 
 
 def test_two_pockets_one_behind_the_other_are_refused():

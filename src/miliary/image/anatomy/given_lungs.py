@@ -62,7 +62,8 @@ def take_lungs(scan: Scan, labels: Labels, source: str) -> tuple[Lungs, tuple[Sc
     is_cut_off = segmentation.is_cut_off(labels, scan) or cut.is_cut
     said, checks = lung_checks.check_lungs(coarse, sides, cut=cut, is_cut_off=is_cut_off)
     warnings += [*said, *_compare_with_found(scan, labels)]
-    return Lungs(labels, scan.grid.voxel_volume_mm3, is_cut_off, source, checks), tuple(warnings)
+    opaque = lung_checks.find_opaque(coarse, sides)
+    return Lungs(labels, scan.grid.voxel_volume_mm3, is_cut_off, source, checks, opaque), tuple(warnings)
 
 
 def _check_air(scan: Scan, labels: Labels) -> list[ScanWarning]:

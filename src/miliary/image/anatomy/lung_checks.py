@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from miliary.errors import NoLungsError
 from miliary.image.anatomy.coarse import Coarse
-from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, LungCheck
+from miliary.model.ct_result import LABEL_LEFT, LABEL_RIGHT, LungCheck, OpaqueLung
 from miliary.model.scan import ScanWarning
 
 Mask = npt.NDArray[np.bool_]
@@ -406,6 +406,28 @@ def measure_opaque_ml(coarse: Coarse, sides: Sides) -> dict[int, float]:
     return out
 
 
+def find_opaque(coarse: Coarse, sides: Sides) -> OpaqueLung:
+    """What `measure_opaque_ml` finds and is more than two halves of a chest differ by.
+
+    Parameters
+    ----------
+    coarse : Coarse
+    sides : ndarray of int32, shape of the coarse grid
+        1 right lung, 2 left lung.
+
+    Returns
+    -------
+    OpaqueLung
+        Nothing where one lung was not found: whether it is opaque or gone is not seen.
+    """
+    if not all((sides == label).any() for label in NAMES):
+        return OpaqueLung()
+    opaque_ml = measure_opaque_ml(coarse, sides)
+    right_ml, left_ml = (opaque_ml.get(label, 0.0) for label in (LABEL_RIGHT, LABEL_LEFT))
+    least_ml = coarse.scale_ml(OPAQUE_ML)
+    return OpaqueLung(right_ml if right_ml > least_ml else 0.0, left_ml if left_ml > least_ml else 0.0)
+
+
 def _find_midline(coarse: Coarse, sides: Sides) -> npt.NDArray[np.float64]:
     """Index along x of the middle of the body in each slice (k): a straight line, as patients lie askew.
 
@@ -433,9 +455,9 @@ def _find_midline(coarse: Coarse, sides: Sides) -> npt.NDArray[np.float64]:
 def _warn_opaque(coarse: Coarse, sides: Sides) -> list[ScanWarning]:
     """Lung without air, and a lung that ends too high."""
     out = []
-    opaque_ml = measure_opaque_ml(coarse, sides)
-    for label, ml in opaque_ml.items():
-        if ml > coarse.scale_ml(OPAQUE_ML):
+    opaque = find_opaque(coarse, sides)
+    for label, ml in ((LABEL_RIGHT, opaque.right_ml), (LABEL_LEFT, opaque.left_ml)):
+        if ml > 0.0:
             out.append(
                 ScanWarning(
                     "opaque_lung",

@@ -543,7 +543,8 @@ def find_lungs(scan: Scan) -> tuple[Lungs, tuple[ScanWarning, ...]]:
         left_out_ml=separated.left_out_ml,
         is_side_sure=separated.is_side_sure,
     )
-    return Lungs(labels, scan.grid.voxel_volume_mm3, cut_off, checks=checks), warnings
+    opaque = lung_checks.find_opaque(coarse, sides)
+    return Lungs(labels, scan.grid.voxel_volume_mm3, cut_off, checks=checks, opaque=opaque), warnings
 
 
 def _label_voxels(
