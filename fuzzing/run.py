@@ -44,7 +44,7 @@ from fuzzing.seeds import DOORS, Door
 Chain = tuple[int, ...]
 
 # Processor time; a machine that has other work to do waits longer by the clock.
-LIMIT_S, LIMIT_CLOCK_S, LIMIT_BYTES = 10, 90.0, 4 * 2**30
+LIMIT_S, LIMIT_CLOCK_S, LIMIT_BYTES = 10, 600.0, 4 * 2**30
 READ, REFUSED, FOREIGN, HANG, KILLED, OUTSIDE, NONSENSE = (
     *("read", "refused", "foreign error", "hang", "killed"),
     *("written outside", "nonsense geometry"),
@@ -53,16 +53,17 @@ FINDINGS = (FOREIGN, HANG, KILLED, OUTSIDE, NONSENSE)
 _CODES = {0: READ, 3: REFUSED, 4: FOREIGN, 5: NONSENSE}
 # A process of its own costs more than most inputs: this many share one, and a finding is tried again alone.
 _BATCH = 40
-_WATCHED_EVERY = 5
+# Watching lines takes several times as long as what is watched.
+_WATCHED_EVERY, _WATCHED_SLOWER = 5, 6
 _LONGEST_CHAIN = 4
 _WATCHED = ("/miliary/exchange/", "/miliary/workflow/", "/miliary/viewer/", "/miliary/model/")
 
 
-def _be_limited() -> None:
+def _be_limited(seconds: float = LIMIT_S) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
     # What takes longer than one input may is ended by SIGPROF, which nothing here catches.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def attempt_here(door: str, place: Path, out: Path) -> str:
@@ -292,26 +293,29 @@ def _choose_chain(door: Door, number: int, corpus: Sequence[Chain]) -> Chain:
 
 def try_batch(
     arena: Range, door: Door, chains: Sequence[Chain], known: set[int]
-) -> Iterator[tuple[Chain, str, set[int]]]:
+) -> list[tuple[Chain, str, set[int]]]:
     """Try inputs in one process, another where that ends: chain, outcome, lines first reached."""
-    at = 0
-    while at < len(chains):
+    found: list[tuple[Chain, str, set[int]]] = []
+    while len(found) < len(chains):
+        rest = chains[len(found) :]
         reading, writing = os.pipe()
-        rest = chains[at:]
         pid = _start(lambda rest=rest, writing=writing: _work(arena, door, rest, known, writing))  # type: ignore[misc]
         os.close(writing)
-        with os.fdopen(reading, "rb") as answers:
-            for chain in rest:
-                line = answers.readline() if select.select([answers], [], [], LIMIT_CLOCK_S)[0] else b""
-                if not line.endswith(b"\n"):
-                    break
-                at += 1
-                outcome, new = json.loads(line)
-                yield chain, outcome, set(new)
-        ended = _wait(pid, 0.5 if at < len(chains) else 5.0)
-        if at < len(chains):
-            yield chains[at], _name_end(ended), set()
-            at += 1
+        for outcome, new in _read_answers(reading):
+            found.append((chains[len(found)], outcome, set(new)))
+        os.close(reading)
+        ended = _wait(pid, 1.0)
+        if len(found) < len(chains):
+            found.append((chains[len(found)], _name_end(ended), set()))
+    return found
+
+
+def _read_answers(reading: int) -> Iterator[tuple[str, list[int]]]:
+    """What a worker tells until it ends, or says nothing for too long."""
+    buffer = b""
+    while select.select([reading], [], [], LIMIT_CLOCK_S)[0] and (data := os.read(reading, 1 << 16)):
+        *lines, buffer = (buffer + data).split(b"\n")
+        yield from map(json.loads, lines)
 
 
 def _work(arena: Range, door: Door, chains: Sequence[Chain], known: set[int], writing: int) -> None:
@@ -319,9 +323,10 @@ def _work(arena: Range, door: Door, chains: Sequence[Chain], known: set[int], wr
     _print_to(arena.folder.parent / f"{arena.folder.name}.log")
     watch = Watch(set(known))
     for chain in chains:
-        _be_limited()
+        is_watched = chain[-1] % _WATCHED_EVERY == 0
+        _be_limited(LIMIT_S * (_WATCHED_SLOWER if is_watched else 1))
         place = arena.make(door, chain)
-        with watch if chain[-1] % _WATCHED_EVERY == 0 else contextlib.nullcontext(set()) as new:
+        with watch if is_watched else contextlib.nullcontext(set()) as new:
             outcome, _ = arena.attempt(door, place, alone=False)
         os.write(writing, json.dumps([outcome, sorted(new)]).encode() + b"\n")
 
