@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fuzzing import requests
 from fuzzing.run import FINDINGS, FOREIGN, HANG, Range, fuzz, put_through
 from fuzzing.seeds import DOORS
 
@@ -21,6 +22,12 @@ def test_some_mutated_inputs_of_every_door_are_read_or_refused_in_one_line(capsy
     assert not [name for name in counts if name in FINDINGS], capsys.readouterr().out
     assert counts["read"] + counts["refused"] == 4 * len(quick)
     assert min(counts["read"], counts["refused"]) > 3
+
+
+def test_hostile_requests_are_refused_and_the_next_good_one_answered(capsys):
+    counts = requests.run(80)
+    assert counts["finding"] == 0, capsys.readouterr().out
+    assert min(counts[status] for status in ("200", "403", "421")) > 0
 
 
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.zip")), ids=lambda path: path.stem)

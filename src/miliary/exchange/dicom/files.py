@@ -111,12 +111,12 @@ class FolderFiles:
     def _is_regular(self, path: Path) -> bool:
         try:
             found = path.stat()
-            is_regular = stat.S_ISREG(found.st_mode)
-            self.n_empty += is_regular and found.st_size == 0 and _may_be_slice(path.name)
-            return is_regular
         except OSError:
             self.n_broken_links += path.is_symlink()
             return False
+        is_regular = stat.S_ISREG(found.st_mode)
+        self.n_empty += is_regular and found.st_size == 0 and _may_be_slice(path.name)
+        return is_regular
 
 
 class ZipFiles:
