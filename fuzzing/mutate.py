@@ -54,6 +54,8 @@ _HOT_TAGS = (
     ),
     *("ConvolutionKernel", "Modality", "SOPClassUID", "PixelPaddingValue", "GantryDetectorTilt", "PatientID"),
     *("AcquisitionNumber", "SpecificCharacterSet", "PixelData", "ContrastBolusAgent", "Manufacturer"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence", "WindowWidth"),
+    *("WindowCenter", "PhotometricInterpretation", "PlanarConfiguration", "SegmentationType"),
 )
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from miliary.exchange.volumes.nifti import write_nifti
 from miliary.exchange.volumes.volume_file import write_volume
 from miliary.model.ct_result import CtResult, Lungs, Noise, OperatingPoint, Psf, Stage
 from miliary.model.nodules import COLUMNS, Nodules
 from miliary.model.scan import Acquisition, Grid, Scan
 from tests.exchange.scans import phantom_grid, phantom_hu, write_multiframe, write_phantom
+from tests.exchange.test_lung_mask import write_seg
+from tests.exchange.test_radiograph import write_radiograph
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHAPE = (16, 24, 28)
@@ -180,10 +183,32 @@ def _saved_study(place: Path) -> None:
     (place / "corrections.jsonl").write_text(json.dumps(line) + "\n")
 
 
+def _mask(place: Path) -> None:
+    result, scan = make_measured()
+    grid = scan.grid
+    write_nifti(
+        place / "mask.nii.gz",
+        result.lungs.labels,
+        spacing_mm=grid.spacing_zyx_mm,
+        origin_lps_mm=grid.origin_lps_mm,
+        axes_lps=grid.axes_lps,
+    )
+
+
+def _segmentation(place: Path) -> None:
+    result, scan = make_measured()
+    write_seg(place / "seg.dcm", result.lungs.labels, scan.grid, {1: "Right lung", 2: "Left lung"})
+
+
+def _radiograph(place: Path) -> None:
+    values = (np.add.outer(np.arange(24), np.arange(20)) * 90).astype(np.uint16)
+    write_radiograph(place / "picture.dcm", values, WindowCenter=2000, WindowWidth=3000)
+
+
 DOORS = (
-    Door("dicom", _dicom, "ct"),
-    Door("dicom_zip", _dicom_zip, "ct.zip"),
-    Door("enhanced", _enhanced, "enhanced.dcm"),
+    Door("dicom", _dicom, "ct", rarely=3),
+    Door("dicom_zip", _dicom_zip, "ct.zip", rarely=3),
+    Door("enhanced", _enhanced, "enhanced.dcm", rarely=2),
     Door("nifti", _volume("ct.nii"), "ct.nii"),
     Door("nifti_gz", _volume("ct.nii.gz"), "ct.nii.gz"),
     Door("nrrd", _volume("ct.nrrd"), "ct.nrrd"),
@@ -191,7 +216,10 @@ DOORS = (
     Door("mha", _volume("ct.mha"), "ct.mha"),
     Door("mhd", _detached_metaimage, "ct.mhd"),
     Door("case", _case, rarely=6),
-    Door("fhir", _exported("fhir"), "in.json", rarely=3),
-    Door("phenopacket", _exported("phenopacket"), "in.json", rarely=2),
-    Door("saved", _saved_study, rarely=8),
+    Door("fhir", _exported("fhir"), "in.json", rarely=6),
+    Door("phenopacket", _exported("phenopacket"), "in.json", rarely=4),
+    Door("mask", _mask, "mask.nii.gz"),
+    Door("seg", _segmentation, "seg.dcm", rarely=2),
+    Door("radiograph", _radiograph, "picture.dcm"),
+    Door("saved", _saved_study, rarely=16),
 )

@@ -4,10 +4,11 @@
     python -m validation.kills --count 500 --state kills.jsonl --writes
 
 Each kill is a line of the state file, so a run that was stopped goes on where it was. A killed command is
-started in a process of its own and ended by SIGKILL after a random share of the time it takes, half of them
-within the last fifth, where results are written. After each kill the result under its name must be the
-earlier one or a new one, whole; after the next run nothing else may stand beside it. With `--writes` only the
-writing of results is run and killed, which takes a tenth of a second where a command takes ten.
+started in a process of its own and ended by SIGKILL, every third by SIGTERM, after a random share of the time
+it takes, half of them within the last fifth, where results are written. After each kill the
+result under its name must be the earlier one or a new one, whole; after the next run nothing else may stand
+beside it. With `--writes` only the writing of results is run and killed, which takes a tenth of a second
+where a command takes ten.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def prepare(folder: Path) -> list[Trial]:
         _must_run("ct", str(scans / name / "dicom"), "--out", str(folder / "ct" / name), "--fast", "--quiet")
     first, second = str(folder / "ct/baseline"), str(folder / "ct/followup")
     compare = ("compare", first, second, "--out", str(folder / "compared/pair"), "--fast", "--quiet")
+    _must_run(*compare)
     source = folder / "patient"
     for name in ("baseline", "followup"):
         shutil.copytree(scans / name / "dicom", source / name)
@@ -164,16 +166,12 @@ def prepare_writes(folder: Path) -> list[Trial]:
 
 def _command(*arguments: str) -> Callable[[], object]:
     def run() -> object:
-        from miliary.cli.main import main
+        from miliary.cli.main import _on_terminate, main
 
+        signal.signal(signal.SIGTERM, _on_terminate)
         return main(list(arguments))
 
     return run
-
-
-def _run(*arguments: str) -> int:
-    """A command in a process of its own, to its end."""
-    return _finish(_command(*arguments))
 
 
 def _finish(run: Callable[[], object]) -> int:
@@ -182,7 +180,10 @@ def _finish(run: Callable[[], object]) -> int:
 
 
 def _must_run(*arguments: str) -> None:
-    if code := _run(*arguments):
+    # In this process: what it loads is shared with every run that is killed.
+    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+        code = _command(*arguments)()
+    if code:
         raise SystemExit(f"{' '.join(arguments[:1])} ended with {code}")
 
 
@@ -242,14 +243,17 @@ def _litter(place: Path) -> list[str]:
     return sorted(path.name for path in place.rglob(".*"))
 
 
-def kill_once(trial: Trial, seconds: float, rng: random.Random) -> dict[str, object]:
+def kill_once(
+    trial: Trial, seconds: float, rng: random.Random, *, is_polite: bool = False
+) -> dict[str, object]:
     """Kill one run, look, and let the next one clear up."""
     share = rng.random() if rng.random() < 0.5 else 0.8 + 0.25 * rng.random()
     existed = any(path.name[0] != "." for path in trial.place.iterdir()) if trial.place.exists() else False
     pid = _start(trial.run)
     time.sleep(share * seconds)
+    how = signal.SIGTERM if is_polite else signal.SIGKILL
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, how)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     left = _litter(trial.place) if trial.place.exists() else []
     try:
@@ -260,6 +264,7 @@ def kill_once(trial: Trial, seconds: float, rng: random.Random) -> dict[str, obj
     return {
         "command": trial.name,
         "share": round(share, 3),
+        "signal": how.name,
         "ended": ended,
         "whole": whole,
         "lost": lost,
@@ -293,7 +298,9 @@ def main() -> int:
         while len(done) < given.count and time.monotonic() < until:
             rng = random.Random(len(done))  # noqa: S311
             trial = trials[len(done) % len(trials)]
-            row = kill_once(trial, seconds[trial.name], rng)
+            row = kill_once(
+                trial, seconds[trial.name], rng, is_polite=not given.writes and len(done) % 3 == 2
+            )
             # The next run: to its end now and then, otherwise as far as its check of the output.
             if row["left"] and (trial.name != "view" or given.writes):
                 _finish(trial.run)
@@ -310,7 +317,7 @@ def summarize(rows: Sequence[dict[str, object]]) -> int:
     for command in COMMANDS:
         mine = [row for row in rows if row["command"] == command]
         counts = Counter(
-            killed=sum(row["ended"] == -signal.SIGKILL for row in mine),
+            killed=sum(row["ended"] in (-signal.SIGKILL, -signal.SIGTERM, 130) for row in mine),
             half=sum(not row["whole"] for row in mine),
             lost=sum(bool(row["lost"]) for row in mine),
             left=sum(bool(row["left"]) for row in mine),

@@ -29,12 +29,24 @@ class InputError(MiliaryError, ValueError):
     """Input that cannot be used; the message is meant for the user as it stands."""
 
 
-class ScanReadError(InputError):
+class _ScanError(InputError):
+    """Names files, whose names may hold anything: line ends, terminal codes, bytes that are no text."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(make_printable(message))
+
+
+class ScanReadError(_ScanError):
     """A scan, or one file of it, cannot be read."""
 
 
-class ScanGeometryError(InputError):
+class ScanGeometryError(_ScanError):
     """The slices read do not form one regular volume."""
+
+
+def make_printable(text: str) -> str:
+    """A text with `?` for every sign that is no printable one, as names of files may hold."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 class NoLungsError(InputError):

@@ -14,7 +14,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from pydicom.dataset import Dataset
 
 from miliary.exchange.volumes.volume_file import write_volume
 from miliary.model.scan import Acquisition, Grid
+from tests.exchange import exported_dicom, exported_volumes
 from tests.exchange.scans import (
     SHAPE,
     edit_all,
@@ -32,32 +32,7 @@ from tests.exchange.scans import (
     write_multiframe,
     write_phantom,
 )
-
-
-@dataclass(frozen=True)
-class Situation:
-    """One input and what must come of it.
-
-    Parameters
-    ----------
-    text : str
-        For the table of `docs/reading.md`.
-    make : callable
-        Takes an empty folder and returns what to read.
-    warns : str
-        Code of the warning that must be given; empty for none.
-    refused : str
-        Pattern of the message; empty where the scan is read.
-    same : bool
-        Whether the voxels read are those of the phantom (air outside the field of view apart).
-    """
-
-    text: str
-    make: Callable[[Path], Path]
-    warns: str = ""
-    refused: str = ""
-    same: bool = True
-
+from tests.exchange.situation import Situation
 
 # --- DICOM ----------------------------------------------------------------------------------------
 
@@ -690,10 +665,13 @@ SITUATIONS = (
 )
 
 
+ALL_SITUATIONS = (*SITUATIONS, *exported_dicom.SITUATIONS, *exported_volumes.SITUATIONS)
+
+
 def render_table() -> str:
-    """The table of `docs/reading.md`: one row per situation, in the order of `SITUATIONS`."""
+    """The table of `docs/reading.md`: one row per situation, in the order of `ALL_SITUATIONS`."""
     lines = ["| situation | what happens |", "|---|---|"]
-    for one in SITUATIONS:
+    for one in ALL_SITUATIONS:
         happens = "refused in one line" if one.refused else f"read, `{one.warns}`" if one.warns else "read"
         lines.append(f"| {one.text} | {happens} |")
     return "\n".join(lines) + "\n"

@@ -141,7 +141,7 @@ def test_names_in_the_file_come_before_numbers(tmp_path, scan, truth):
     np.testing.assert_array_equal(read_lung_mask(tmp_path / "named.seg.nrrd", scan).labels, truth)
 
 
-def _write_seg(path: Path, labels: np.ndarray, grid: Grid, names: dict[int, str]) -> Path:
+def write_seg(path: Path, labels: np.ndarray, grid: Grid, names: dict[int, str]) -> Path:
     """A binary DICOM SEG that leaves out empty frames, its frames in falling order."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
@@ -184,9 +184,7 @@ def _write_seg(path: Path, labels: np.ndarray, grid: Grid, names: dict[int, str]
 def test_a_dicom_seg_is_read_by_the_names_of_its_segments(tmp_path, scan, truth, in_folder):
     labels = truth.copy()
     labels[0, :5, :5] = 3
-    path = _write_seg(
-        tmp_path / "seg.dcm", labels, scan.grid, {1: "Right lung", 2: "Left lung", 3: "Trachea"}
-    )
+    path = write_seg(tmp_path / "seg.dcm", labels, scan.grid, {1: "Right lung", 2: "Left lung", 3: "Trachea"})
     mask = read_lung_mask(tmp_path if in_folder else path, scan)
     np.testing.assert_array_equal(mask.labels, truth)
     assert "DICOM SEG" in mask.source

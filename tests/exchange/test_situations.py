@@ -7,9 +7,10 @@ from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.ct_read import read_ct
 from miliary.exchange.dicom import pixels
 from miliary.exchange.dicom.identity import list_series
+from tests.exchange.exported_dicom import two_examinations
 from tests.exchange.scans import SPACING, phantom_hu
 from tests.exchange.situations import (
-    SITUATIONS,
+    ALL_SITUATIONS,
     linked_folder,
     render_table,
     thin_chest_beside_thick_trunk,
@@ -17,7 +18,7 @@ from tests.exchange.situations import (
 )
 
 
-@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.text)
+@pytest.mark.parametrize("situation", ALL_SITUATIONS, ids=lambda one: one.text)
 def test_situation(tmp_path, situation):
     path = situation.make(tmp_path)
     if situation.refused:
@@ -32,6 +33,7 @@ def test_situation(tmp_path, situation):
     codes = {warning.code for warning in scan.warnings}
     expected = {"forms_disagree", "joined_series", "broken_links", "several_series", "series_refused"}
     expected |= {"interleaved_acquisitions", "overlapping_passes", "passes_left_out", "duplicated_slices"}
+    expected |= {"empty_files", "unit_unknown", "orientation_unknown"}
     assert situation.warns in codes if situation.warns else not codes & expected
     assert not any("SMITH" in warning.message for warning in scan.warnings)
     if situation.same:
@@ -49,6 +51,12 @@ def test_the_thin_chest_is_chosen_and_the_other_named(tmp_path):
     assert scan.grid.spacing_zyx_mm[0] == 1.0
     said = next(warning.message for warning in scan.warnings if warning.code == "several_series")
     assert "32 slices of 4 mm" in said
+
+
+def test_an_earlier_examination_in_the_folder_is_called_one(tmp_path):
+    scan = read_ct(two_examinations(tmp_path))
+    said = next(warning.message for warning in scan.warnings if warning.code == "several_series")
+    assert said.endswith("(another examination)")
 
 
 def test_the_table_of_the_docs_is_current(root):

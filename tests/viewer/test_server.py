@@ -286,6 +286,7 @@ def _ask_by_hand(client, text):
     [
         ("GET http://[bad/ HTTP/1.1\r\nHost: HOST\r\n\r\n", 400),
         ("GET /TOKEN/study\r\n\r\n", 421),
+        ("GET http://evil/TOKEN/study HTTP/1.1\r\nHost: HOST\r\n\r\n", 421),
         ("NOTHING\r\n\r\n", 400),
         ("GET /TOKEN/study HTTP/9.9\r\nHost: HOST\r\n\r\n", 505),
         ("HEAD /TOKEN/study HTTP/1.1\r\nHost: HOST\r\n\r\n", 501),

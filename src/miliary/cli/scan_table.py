@@ -14,6 +14,14 @@ if TYPE_CHECKING:
         LesionSummary,
         ScanSummary,
     )
+    from miliary.model.scan import ScanWarning
+
+# What is lost, misplaced or was not read comes before what makes a number less sharp.
+_GRAVE = (
+    *("outside_validity", "lungs_cut_off", "lung_touches_field_edge", "single_lung", "fill_beyond_field"),
+    *("forms_disagree", "orientation_unknown", "passes_left_out", "overlapping_passes", "empty_files"),
+    *("series_refused", "unit_unknown", "rescale_missing", "interleaved_acquisitions"),
+)
 
 
 def show_scan(summary: ScanSummary) -> None:
@@ -38,16 +46,22 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
     ]
     volume = f"{_text(nodules.total_volume_mm3, ',.0f')} +- {_text(nodules.total_volume_mm3_err, ',.0f')}"
     number = f"{_text(nodules.count, ',')}   {_text(nodules.count_per_litre, '.4g')} per litre of lung"
-    rows = [
-        *_describe_validity(summary),
-        ("marks, not counted" if summary.doubt else "nodules", number),
+    where = [("" if place else "where", text) for place, text in enumerate(sides)]
+    found = [
+        ("nodules", number),
         ("total volume", f"{volume} mm3 (solid-equivalent)"),
         *_describe_corrected(summary.corrected, summary.completeness),
         ("diameter", _describe_sizes(nodules.diameter_mm)),
         *_describe_lesions(summary.lesions),
-        *(("" if place else "where", text) for place, text in enumerate(sides)),
+        *where,
         ("attenuation", ", ".join(f"{name} {n}" for name, n in nodules.by_attenuation.items())),
         ("calcified, apart", _text(summary.calcified.count, "d")),
+    ]
+    # Outside of what was validated most marks may be false: nothing is made of them, neither size nor sum.
+    marks = [("marks, not counted", number), *where, *_describe_lesions(summary.lesions)]
+    rows = [
+        *_describe_validity(summary),
+        *(marks if summary.doubt else found),
         *_describe_corrections(summary.corrections),
         ("lungs", f"right {_text(lungs.right_ml, ',.0f')} mL, left {_text(lungs.left_ml, ',.0f')} mL"),
         *([("not seen", f"{lungs.opaque_ml:,.0f} mL of opaque lung")] if lungs.opaque_ml else []),
@@ -57,7 +71,13 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
             f"{_text(blur.fwhm_xy_mm, '.2f')} mm in plane, {_text(blur.fwhm_z_mm, '.2f')} mm along z",
         ),
     ]
-    return rows + [("warning", f"{w.message} [{w.code}]") for w in summary.warnings]
+    return rows + [("warning", f"{w.message} [{w.code}]") for w in _by_gravity(summary)]
+
+
+def _by_gravity(summary: ScanSummary) -> list[ScanWarning]:
+    """Warnings, those that may change every number first; what stands at the head already is left out."""
+    told = [w for w in summary.warnings if w.code != "outside_validity" or not summary.doubt]
+    return sorted(told, key=lambda w: _GRAVE.index(w.code) if w.code in _GRAVE else len(_GRAVE))
 
 
 def _describe_validity(summary: ScanSummary) -> list[tuple[str, str]]:
@@ -65,7 +85,8 @@ def _describe_validity(summary: ScanSummary) -> list[tuple[str, str]]:
     if summary.validity is None or not summary.doubt:
         return []
     reasons = summary.validity.reasons
-    return [("" if place else "outside validity", reason) for place, reason in enumerate(reasons)]
+    consequence = "marks are listed for a reader; no count, volume, pattern or response can be told from them"
+    return [*(("" if place else "outside validity", r) for place, r in enumerate(reasons)), ("", consequence)]
 
 
 def _describe_corrected(

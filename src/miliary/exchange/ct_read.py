@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from miliary.errors import ScanReadError
-from miliary.exchange.dicom.files import FolderFiles, ZipFiles
+from miliary.exchange.dicom.files import DicomFiles, FolderFiles, ZipFiles
 from miliary.exchange.dicom.header import looks_like_dicom
 from miliary.model.scan import Scan, ScanPreview
 
@@ -19,6 +19,14 @@ _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr",
 # What converters leave beside a volume: its header in words, gradients, pictures, logs.
 _NOTES = (".json", ".txt", ".csv", ".tsv", ".bval", ".bvec", ".png", ".jpg", ".md", ".log", ".raw", ".yaml")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+# Archives that have to be unpacked, by suffix and by their first bytes.
+_ARCHIVES = (
+    *(".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+    *(".7z", ".rar", ".iso", ".xz", ".zst", ".bz2"),
+)
+_ARCHIVE_STARTS = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+# Files of a folder that are opened to find out whether what is named as a volume is a slice.
+_MOST_TRIED = 3
 
 
 def read_ct(
@@ -117,7 +125,7 @@ def _read_any(
         raise ScanReadError(f"{name} is an empty file; expected a chest CT")
     if head[:4] in _ZIP_STARTS:
         with closing(ZipFiles(source)) as files:
-            _point_to_volume(files.names, name=name)
+            _point_to_volume(files, name=name, remedy="unpack it and give that file")
             return read(files, name=name, source_format="dicom zip", series=wanted, n_threads=threads)
     is_volume = source.name.lower().endswith(_VOLUME_SUFFIXES) and head[128:132] != b"DICM"
     if is_volume or (not looks_like_dicom(head) and _holds_volume(source)):
@@ -126,6 +134,10 @@ def _read_any(
         from miliary.exchange.volumes.volume_file import read_volume
 
         return read_volume(source)
+    if source.name.lower().endswith(_ARCHIVES) or _is_archive(head):
+        raise ScanReadError(
+            f"{name} is an archive that is not read here; unpack it, and give what is in it or a zip of that"
+        )
     if not _may_be_dicom(source, head):
         raise ScanReadError(f"{name} is no DICOM, NIfTI, NRRD, MetaImage or zip file; expected a chest CT")
     if source.name.upper().startswith("DICOMDIR"):
@@ -138,6 +150,10 @@ def _holds_volume(source: Path) -> bool:
     from miliary.exchange.volumes.volume_file import find_volume_format
 
     return find_volume_format(source) is not None
+
+
+def _is_archive(head: bytes) -> bool:
+    return head.startswith(_ARCHIVE_STARTS) or head[257:262] == b"ustar"
 
 
 def _may_be_dicom(source: Path, head: bytes) -> bool:
@@ -157,7 +173,7 @@ def _n_cores() -> int:
 def _read_start(source: Path, *, name: str) -> bytes:
     try:
         with source.open("rb") as file:
-            return file.read(132)
+            return file.read(512)
     except OSError as error:
         raise ScanReadError(
             f"{name} cannot be opened ({error.strerror}); check the file and its rights"
@@ -166,17 +182,25 @@ def _read_start(source: Path, *, name: str) -> bytes:
 
 def _read_folder(source: Path, read: Callable[..., T], *, name: str, series: str | None, n_threads: int) -> T:
     files = FolderFiles(source)
-    _point_to_volume(files.names, name=name)
+    _point_to_volume(files, name=name, remedy="give that file itself")
     return read(files, name=name, source_format="dicom folder", series=series, n_threads=n_threads)
 
 
-def _point_to_volume(names: tuple[str, ...], *, name: str) -> None:
-    """A folder or zip of volume files and notes about them is a mistake that deserves its own answer."""
+def _point_to_volume(files: DicomFiles, *, name: str, remedy: str) -> None:
+    """A folder or zip of volumes or archives, and notes about them, is a mistake that has its own answer."""
+    names = files.names
     volumes = [one for one in names if one.lower().endswith(_VOLUME_SUFFIXES)]
     rest = [one for one in names if not one.lower().endswith((*_VOLUME_SUFFIXES, *_NOTES))]
-    if volumes and not rest:
+    if volumes and not rest and not _are_slices(files, volumes):
         more = "" if len(volumes) == 1 else f" and {len(volumes) - 1} more"
-        raise ScanReadError(f"{name} holds {volumes[0]}{more}, a volume file; give that file itself")
-    zips = [one for one in names if one.lower().endswith(".zip")]
-    if zips and not [one for one in rest if not one.lower().endswith(".zip")]:
-        raise ScanReadError(f"{name} holds {zips[0]}, a zip of its own; unpack it, or give it itself")
+        raise ScanReadError(f"{name} holds {volumes[0]}{more}, a volume file; {remedy}")
+    packed = [one for one in rest if one.lower().endswith((".zip", *_ARCHIVES))]
+    if packed and len(packed) == len(rest):
+        is_zip = packed[0].lower().endswith(".zip")
+        kind = "a zip of its own; unpack it, or give it itself" if is_zip else "an archive; unpack it"
+        raise ScanReadError(f"{name} holds {packed[0]}, {kind}")
+
+
+def _are_slices(files: DicomFiles, names: list[str]) -> bool:
+    """Whether files named as volumes are DICOM: `.img` is given to slices as well."""
+    return any(looks_like_dicom(files.read_head(one, 132)) for one in names[:_MOST_TRIED])

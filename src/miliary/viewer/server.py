@@ -250,6 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
             parts = urlsplit(self.path)
         except ValueError:
             raise _Refused(HTTPStatus.BAD_REQUEST, "this is no address") from None
+        # An address with a host of its own goes before the header.
+        if parts.netloc and not self.server.accepts_host(parts.netloc):
+            raise _Refused(HTTPStatus.MISDIRECTED_REQUEST, "this server is not the one asked for")
         token, slash, name = parts.path.removeprefix("/").partition("/")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             raise _Refused(HTTPStatus.FORBIDDEN, "the address is not complete: copy it from the terminal")
@@ -304,6 +307,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a correction is smaller than that")
         try:
             content = json.loads(self.rfile.read(length))
+        except TimeoutError:
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the correction did not come") from None
         except (ValueError, RecursionError):
             raise _Refused(HTTPStatus.BAD_REQUEST, "this is not JSON") from None
         if not isinstance(content, dict):

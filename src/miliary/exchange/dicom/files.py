@@ -37,6 +37,10 @@ class DicomFiles(Protocol):
     def n_broken_links(self) -> int:
         """Links that lead nowhere and were passed over."""
 
+    @property
+    def n_empty(self) -> int:
+        """Files without content that may have been slices."""
+
     def read_head(self, name: str, n_bytes: int) -> bytes:
         """At most the first `n_bytes` of a file."""
 
@@ -54,24 +58,13 @@ class FolderFiles:
 
     def __init__(self, path: Path) -> None:
         self._root = path.parent if path.is_file() else path
-        self.n_broken_links = 0
+        self.n_broken_links = self.n_empty = 0
         self.names: tuple[str, ...] = (path.name,) if path.is_file() else self._list_folder(path)
 
     def read_head(self, name: str, n_bytes: int) -> bytes:
         """See `DicomFiles`."""
         with self._open(name) as file:
-            if not _is_gzip_name(name):
-                return file.read(n_bytes)
-            start = file.read(2)
-            file.seek(0)
-            if start != _GZIP_START:
-                return file.read(n_bytes)
-            try:
-                return gzip.GzipFile(fileobj=file).read(n_bytes)
-            except (OSError, EOFError, zlib.error):
-                if name.lower().endswith(".dcm.gz"):
-                    raise _damaged_gzip(name) from None
-                return b""  # something else that somebody compressed
+            return _read_head(file, name, n_bytes)
 
     def open(self, name: str) -> BinaryIO:
         """See `DicomFiles`."""
@@ -79,8 +72,7 @@ class FolderFiles:
         if not _is_gzip_name(name):
             return file
         with file:
-            data = file.read()
-        return io.BytesIO(_gunzip(data, name) if data[:2] == _GZIP_START else data)
+            return io.BytesIO(_gunzip(file.read(), name))
 
     def _open(self, name: str) -> BinaryIO:
         try:
@@ -118,10 +110,13 @@ class FolderFiles:
 
     def _is_regular(self, path: Path) -> bool:
         try:
-            return stat.S_ISREG(path.stat().st_mode)
+            found = path.stat()
         except OSError:
             self.n_broken_links += path.is_symlink()
             return False
+        is_regular = stat.S_ISREG(found.st_mode)
+        self.n_empty += is_regular and found.st_size == 0 and _may_be_slice(path.name)
+        return is_regular
 
 
 class ZipFiles:
@@ -141,6 +136,7 @@ class ZipFiles:
             if not info.is_dir() and _is_visible(info.filename.split("/"))
         }
         self.names: tuple[str, ...] = tuple(sorted(self._members))
+        self.n_empty = sum(not info.file_size and _may_be_slice(name) for name, info in self._members.items())
 
     def close(self) -> None:
         """Close the zip."""
@@ -148,11 +144,14 @@ class ZipFiles:
 
     def read_head(self, name: str, n_bytes: int) -> bytes:
         """See `DicomFiles`."""
-        return self._read(name, n_bytes)
+        if not _is_gzip_name(name):
+            return self._read(name, n_bytes)
+        return _read_head(io.BytesIO(self._read(name, -1)), name, n_bytes)
 
     def open(self, name: str) -> BinaryIO:
         """See `DicomFiles`."""
-        return io.BytesIO(self._read(name, -1))
+        data = self._read(name, -1)
+        return io.BytesIO(_gunzip(data, name) if _is_gzip_name(name) else data)
 
     def _read(self, name: str, n_bytes: int) -> bytes:
         info = self._members[name]
@@ -170,6 +169,12 @@ class ZipFiles:
             raise ScanReadError(f"{name} in the zip is damaged; copy or download the zip again") from None
 
 
+def _may_be_slice(name: str) -> bool:
+    """Whether a name is one that exports give to slices: no suffix, a number, or one of DICOM's."""
+    suffix = name.rpartition(".")[2].lower() if "." in name else ""
+    return suffix.isdecimal() or suffix in ("", "dcm", "dicom", "ima", "img")
+
+
 def _is_gzip_name(name: str) -> bool:
     return name.lower().endswith(".gz") and not name.lower().endswith(".nii.gz")
 
@@ -178,7 +183,24 @@ def _damaged_gzip(name: str) -> ScanReadError:
     return ScanReadError(f"{name} is a damaged gzip; copy the file again")
 
 
+def _read_head(file: BinaryIO, name: str, n_bytes: int) -> bytes:
+    """The start of a file, under the compression where it is a gzip; nothing of another compressed thing."""
+    start = file.read(2)
+    file.seek(0)
+    if not _is_gzip_name(name) or start != _GZIP_START:
+        return file.read(n_bytes)
+    try:
+        return gzip.GzipFile(fileobj=file).read(n_bytes)
+    except (OSError, EOFError, zlib.error):
+        if name.lower().endswith(".dcm.gz"):
+            raise _damaged_gzip(name) from None
+        return b""
+
+
 def _gunzip(data: bytes, name: str) -> bytes:
+    """What a file named as a gzip holds, which may be a plain one all the same."""
+    if data[:2] != _GZIP_START:
+        return data
     most = _FREE_BYTES + _MOST_EXPANSION * len(data)
     try:
         plain = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most)

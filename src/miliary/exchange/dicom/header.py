@@ -6,7 +6,7 @@ Identifying values (patient, UIDs, times) are held in memory to compare files, a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,10 @@ _CT_CLASSES = frozenset(
     }
 )
 _NATIVE_LITTLE_ENDIAN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+_LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+# What scanners call values that are no HU; of other words nothing is known (PS3.3 C.11.1.1.2).
+_OTHER_UNITS = frozenset({"OD", "MGML", "MG/ML", "Z_EFF", "ED", "EDW", "PCT"})
 _PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
 _TAGS = [
     "SOPClassUID",
@@ -60,6 +64,8 @@ _TAGS = [
     "SliceThickness",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
+    "ModalityLUTSequence",
     "GantryDetectorTilt",
     "ConvolutionKernel",
     "AcquisitionNumber",
@@ -137,11 +143,19 @@ _PATIENT_POSITIONS = frozenset(
 
 
 @dataclass(frozen=True)
+class PixelElement:
+    """Where the pixels of a file begin and how many bytes they are, where they stand there as they are."""
+
+    offset: int | None
+    n_bytes: int | None
+
+
+@dataclass(frozen=True)
 class PixelLayout:
     """How the pixels of one file are stored."""
 
     transfer_syntax: str
-    offset: int | None  # of native little-endian pixel data in the file
+    offset: int | None  # of native little-endian pixels in the file
     is_present: bool
     bits_allocated: int
     bits_stored: int
@@ -171,6 +185,7 @@ class CtSlice:
     thickness_mm: float | None
     slope: float | None
     intercept: float | None
+    unit: str | None
     tilt_degree: float
     kernel: str | None
     split_keys: tuple[str, ...] = field(repr=False)
@@ -221,11 +236,11 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
         if _is_named_dicom(name):
             raise ScanReadError(f"{name} is not a DICOM file (or is damaged); remove it or copy it again")
         return None
-    dataset, offset, is_present = _parse(files, name, head)
+    dataset, element = _parse(files, name, head)
     if dataset is None:
         raise ScanReadError(f"{name} is a damaged DICOM file: its header cannot be read; copy it again")
     try:
-        return _describe(dataset, name, offset, is_present=is_present)
+        return _describe(dataset, name, element)
     except ScanReadError as error:
         return _with_problem(dataset, name, error)
     except Exception:  # noqa: BLE001  values are parsed on access, and damaged ones raise anything
@@ -283,10 +298,10 @@ def _is_named_dicom(name: str) -> bool:
     return name.lower().endswith((".dcm", ".dicom"))
 
 
-def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, int | None, bool]:
-    """Header, offset of the pixel element, and whether there is one; the whole file only where needed."""
+def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, PixelElement | None]:
+    """Header and where the pixels are, `None` where there are none; the whole file only where needed."""
     parsed = _parse_bytes(head)
-    if parsed[0] is not None and (parsed[2] or len(head) < _HEAD_BYTES):
+    if parsed[0] is not None and (parsed[1] or len(head) < _HEAD_BYTES):
         return parsed
     with files.open(name) as file:
         # Elements are parsed one by one: what has not come to its pixels by then is no header.
@@ -294,18 +309,29 @@ def _parse(files: DicomFiles, name: str, head: bytes) -> tuple[Dataset | None, i
         return _parse_bytes(data + file.read() if DEFLATED.encode() in data[:4096] else data)
 
 
-def _parse_bytes(data: bytes) -> tuple[Dataset | None, int | None, bool]:
+def _parse_bytes(data: bytes) -> tuple[Dataset | None, PixelElement | None]:
     stream = wrap_bytes(data)
     try:
         dataset = parse_dataset(stream, _TAGS)
         is_deflated = str(_transfer_syntax(dataset)) == DEFLATED
     except Exception:  # noqa: BLE001  whatever a damaged header makes the parser raise
-        return None, None, False
+        return None, None
     if is_deflated:
-        return dataset, None, True
+        return dataset, PixelElement(None, None)
     end = stream.tell()
-    is_present = data[end : end + 4] in _PIXEL_TAGS
-    return dataset, end if is_present else None, is_present
+    head = data[end : end + 12]
+    if head[:4] not in _PIXEL_TAGS:
+        return dataset, None
+    if _transfer_syntax(dataset) not in _NATIVE_LITTLE_ENDIAN:
+        return dataset, PixelElement(None, None)
+    # The element itself tells its form, whatever the file's own header says: the letters of a VR stand where
+    # an implicit element has its length, and as a length they would be odd.
+    start = 12 if head[4:6] in _LONG_VRS else 8
+    length = int.from_bytes(head[start - 4 : start], "little")
+    # Pixels of undefined length are compressed, whatever the file's own header says.
+    return dataset, PixelElement(None, None) if length == _UNDEFINED_LENGTH else PixelElement(
+        end + start, length
+    )
 
 
 def _transfer_syntax(dataset: Dataset) -> str:
@@ -316,7 +342,7 @@ def _transfer_syntax(dataset: Dataset) -> str:
     return "1.2.840.10008.1.2"
 
 
-def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: bool) -> DicomFile:
+def _describe(dataset: Dataset, name: str, element: PixelElement | None) -> DicomFile:
     modality = read_text(get_value(dataset, "Modality")) or ""
     # The file's own header still tells what was there when the rest is cut off.
     meta = getattr(dataset, "file_meta", None) or {}
@@ -335,26 +361,23 @@ def _describe(dataset: Dataset, name: str, element: int | None, *, is_present: b
             raise ScanReadError(
                 f"{name} says it has {matrix[0]} rows and {matrix[1]} columns, as no CT has; export it again"
             )
-        slices = tuple(_slices(dataset, name, _layout(dataset, element, is_present=is_present)))
+        layout = _layout(dataset, element)
+        _check_length(layout, element, matrix, name)
+        slices = tuple(_slices(dataset, name, layout))
     key = slices[0].series_key if slices else ""
     return DicomFile(name=name, modality=modality, patient=patient, slices=slices, series_key=key)
 
 
-def _layout(dataset: Dataset, element: int | None, *, is_present: bool) -> PixelLayout:
-    syntax = _transfer_syntax(dataset)
-    offset = None
-    if element is not None and syntax in _NATIVE_LITTLE_ENDIAN:
-        # The length field is 4 bytes after the tag (implicit VR), or 8 (explicit VR, OB and OW).
-        offset = element + (8 if dataset.is_implicit_VR else 12)
+def _layout(dataset: Dataset, element: PixelElement | None) -> PixelLayout:
     bits = _count(dataset, "BitsAllocated", 16)
     stored = _count(dataset, "BitsStored", bits)
     padding = read_integer(get_value(dataset, "PixelPaddingValue"))
     limit = read_integer(get_value(dataset, "PixelPaddingRangeLimit"))
     high_bit = read_integer(get_value(dataset, "HighBit"))
     return PixelLayout(
-        transfer_syntax=syntax,
-        offset=offset,
-        is_present=is_present,
+        transfer_syntax=_transfer_syntax(dataset),
+        offset=None if element is None else element.offset,
+        is_present=element is not None,
         bits_allocated=bits,
         bits_stored=stored,
         high_bit=stored - 1 if high_bit is None else high_bit,
@@ -366,12 +389,29 @@ def _layout(dataset: Dataset, element: int | None, *, is_present: bool) -> Pixel
     )
 
 
+def _check_length(layout: PixelLayout, element: PixelElement | None, matrix: list[int], name: str) -> None:
+    """Refuse pixels that are more than the header says: its size is not theirs."""
+    if element is None or element.n_bytes is None:
+        return
+    row = matrix[1] * layout.samples * layout.bits_allocated // 8
+    if element.n_bytes >= row * (matrix[0] * layout.n_frames + 1):
+        raise ScanReadError(
+            f"{name} holds {element.n_bytes} bytes of pixels where its header says "
+            f"{row * matrix[0] * layout.n_frames}; export it again"
+        )
+
+
 def _count(dataset: Dataset, keyword: str, default: int) -> int:
     return read_integer(get_value(dataset, keyword)) or default
 
 
 def _slices(dataset: Dataset, name: str, layout: PixelLayout) -> list[CtSlice]:
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
+    if (layout.n_frames if frames or layout.n_frames > 1 else 0) != len(frames or ()):
+        raise ScanReadError(
+            f"{name} has {layout.n_frames} frames and says of {len(frames or ()) or 'none'} where it lies; "
+            "export the original series"
+        )
     if not frames:
         return [_slice(dataset, [dataset], name=name, frame=0, layout=layout)]
     if len(frames) > _MOST_FRAMES:
@@ -417,6 +457,7 @@ def _slice(dataset: Dataset, groups: list[Dataset], *, name: str, frame: int, la
     orientation = read_numbers(get("ImageOrientationPatient"), 6)
     position = read_numbers(get("ImagePositionPatient"), 3)
     spacing = read_numbers(get("PixelSpacing"), 2)
+    _check_units(get, name)
     image_type = get("FrameType") or get_value(dataset, "ImageType") or ()
     keys = tuple("|".join(shorten(get(tag)) for tag in tags) for tags in _SPLIT_TAGS)
     return CtSlice(
@@ -434,11 +475,24 @@ def _slice(dataset: Dataset, groups: list[Dataset], *, name: str, frame: int, la
         thickness_mm=_thickness(get("SliceThickness")),
         slope=read_number(get("RescaleSlope")),
         intercept=read_number(get("RescaleIntercept")),
+        unit=read_text(get("RescaleType")),
         tilt_degree=read_number(get("GantryDetectorTilt")) or 0.0,
         kernel=_kernel(dataset),
         split_keys=keys,
         pixels=layout,
     )
+
+
+def _check_units(get: Callable[[str], Any], name: str) -> None:
+    """Refuse values that are no HU, and those that only a table turns into HU."""
+    unit = (read_text(get("RescaleType")) or "").upper()
+    if unit in _OTHER_UNITS:
+        raise ScanReadError(f"{name} holds values of another kind ({unit}), not HU; give the CT series in HU")
+    if get("RescaleSlope") is None and get("ModalityLUTSequence"):
+        raise ScanReadError(
+            f"{name} keeps its values in a table (Modality LUT) and not in HU; export the series with a "
+            "rescale slope and intercept"
+        )
 
 
 def _thickness(value: Any) -> float | None:

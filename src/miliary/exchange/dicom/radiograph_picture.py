@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import ScanReadError
+from miliary.exchange.dicom.elements import get_value, read_integer, read_words
 from miliary.model.saved.codec import to_json
 from miliary.model.saved.figure_index import RadiographEntry, RadiographIndex
 
@@ -111,12 +112,13 @@ def _check(dataset: Dataset, name: str) -> None:
             f"{name}: says that text is burned into its pixels, which may name the patient; "
             "blacken it and export the picture as PNG"
         )
-    if int(dataset.get("NumberOfFrames") or 1) != 1 or int(dataset.get("SamplesPerPixel") or 1) != 1:
+    counts = [get_value(dataset, keyword) for keyword in ("NumberOfFrames", "SamplesPerPixel")]
+    if any(count is not None and read_integer(count) != 1 for count in counts):
         raise ScanReadError(f"{name}: is not a single gray picture; export one frame, or PNG")
 
 
 def _word(dataset: Dataset, keyword: str) -> str:
-    return str(dataset.get(keyword) or "").strip().upper()
+    return str(get_value(dataset, keyword) or "").strip().upper()
 
 
 def _render(dataset: Dataset) -> npt.NDArray[np.uint8]:
@@ -168,8 +170,7 @@ def _encode(gray: npt.NDArray[np.uint8]) -> bytes:
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
     """Facts for the caption, each one of a few words of ours: nothing of the file's text goes on."""
-    orientation = dataset.get("PatientOrientation")
-    across = str(orientation[0])[:1].upper() if orientation else ""
+    across = "".join(read_words(get_value(dataset, "PatientOrientation") or ()))[:1].upper()
     return {
         "kind": RADIOGRAPH_KIND,
         "view": _VIEWS.get(_word(dataset, "ViewPosition")),

@@ -279,7 +279,8 @@ def _list_warnings(
     padding_share: float,
 ) -> tuple[ScanWarning, ...]:
     return (
-        *_choice_warnings(choice, files.n_broken_links),
+        *_choice_warnings(choice),
+        *_file_warnings(files),
         *stack.warnings,
         *_value_warnings(stack, padding_share),
         *find_limits(grid, acquisition),
@@ -287,7 +288,7 @@ def _list_warnings(
     )
 
 
-def _choice_warnings(choice: SeriesChoice, n_broken_links: int) -> list[ScanWarning]:
+def _choice_warnings(choice: SeriesChoice) -> list[ScanWarning]:
     found = []
     if choice.n_series > 1:
         found.append(ScanWarning("several_series", f"read {choice.reason}; beside it: {choice.others}"))
@@ -297,9 +298,21 @@ def _choice_warnings(choice: SeriesChoice, n_broken_links: int) -> list[ScanWarn
             "alike in all else, were read as one"
         )
         found.append(ScanWarning("joined_series", text))
-    if n_broken_links:
-        nouns = "link leads nowhere and was" if n_broken_links == 1 else "links lead nowhere and were"
-        found.append(ScanWarning("broken_links", f"{n_broken_links} {nouns} passed over"))
+    return found
+
+
+def _file_warnings(files: DicomFiles) -> list[ScanWarning]:
+    found = []
+    if n := files.n_broken_links:
+        nouns = "link leads nowhere and was" if n == 1 else "links lead nowhere and were"
+        found.append(ScanWarning("broken_links", f"{n} {nouns} passed over"))
+    if n := files.n_empty:
+        nouns = "empty file lies" if n == 1 else "empty files lie"
+        text = (
+            f"{n} {nouns} beside the slices, as after a copy that broke off: slices may be missing at an end "
+            "of the scan"
+        )
+        found.append(ScanWarning("empty_files", text))
     return found
 
 
@@ -308,6 +321,10 @@ def _value_warnings(stack: Stack, padding_share: float) -> list[ScanWarning]:
     if stack.slices[0].slope is None or stack.slices[0].intercept is None:
         text = "the files hold no rescale to HU; their values look like HU and were taken as such"
         warnings_.append(ScanWarning("rescale_missing", text))
+    unit = (stack.slices[0].unit or "HU").upper()
+    if not unit.startswith(("HU", "HOUNSFIELD")):
+        text = "the files do not call their values HU; they look like HU and were taken as such"
+        warnings_.append(ScanWarning("unit_unknown", text))
     # A round field of view leaves 21 % of its square outside.
     if padding_share > 0.3:
         text = f"{padding_share:.0%} of the voxels lie outside the field of view and were set to -1024 HU"

@@ -147,7 +147,7 @@ def rank_series(
         others = [i for i in order if i != index]
         if others:
             reason += f"; {_why(ranks[index], ranks[others[0]], by_lungs=_shows_lungs(candidates))}"
-        named = _list_others(candidates, others)
+        named = _list_others(candidates, index, others)
         choices.append(SeriesChoice(candidates[index], reason, len(candidates), named))
     return choices
 
@@ -170,6 +170,12 @@ def is_sharp_kernel(kernel: str | None) -> bool | None:
     return None
 
 
+def rank_kernel(kernel: str | None) -> float:
+    """0 for a smooth kernel, 1 for a sharp one, one half where its name says nothing."""
+    sharp = is_sharp_kernel(kernel)
+    return 0.5 if sharp is None else float(sharp)
+
+
 def group_series(slices: Sequence[CtSlice]) -> list[Series]:
     """The series that are stacks of slices, by series number and then file name."""
     groups: dict[str, list[CtSlice]] = defaultdict(list)
@@ -178,12 +184,55 @@ def group_series(slices: Sequence[CtSlice]) -> list[Series]:
             groups[one.series_key].append(one)
     whole = {key: members for key, members in groups.items() if len(members) >= MIN_SLICES}
     small = [members for key, members in groups.items() if key not in whole]
-    found = [_summarize(tuple(members)) for members in whole.values()]
+    found = [_summarize(tuple(part)) for members in whole.values() for part in _split_by_grid(members)]
     found += [
         replace(_summarize(tuple(one for members in parts for one in members)), n_joined=len(parts))
         for parts in _join_small(small)
     ]
     return sorted(found, key=lambda s: (s.number is None, s.number or 0, min(m.name for m in s.slices)))
+
+
+def _split_by_grid(members: list[CtSlice]) -> list[list[CtSlice]]:
+    """Parts of one series that lie on grids of their own: reformats and targeted reconstructions.
+
+    A few slices of another matrix stay where they are, so that the series is refused and none goes missing
+    unseen; a few that lie across the others (a scout) do not.
+    """
+    parts: list[list[CtSlice]] = []
+    for one in members:
+        part = next((part for part in parts if _is_on_grid(part[0], one)), None)
+        if part is None:
+            parts.append([one])
+        else:
+            part.append(one)
+    main = max(parts, key=len)
+    if len(main) < MIN_SLICES:
+        return [members]
+    rest, own = list(main), []
+    for part in parts:
+        if part is not main:
+            if len(part) >= MIN_SLICES or _lies_across(part[0], main[0]):
+                own.append(part)
+            else:
+                rest += part
+    return [rest, *own]
+
+
+def _is_on_grid(one: CtSlice, other: CtSlice) -> bool:
+    """Whether two slices have one matrix, pixel spacing and direction; what is not said may be the same."""
+    if one.shape != other.shape or _lies_across(one, other):
+        return False
+    if one.spacing_mm is None or other.spacing_mm is None or min(one.spacing_mm) <= 0.0:
+        return True
+    return all(abs(a / b - 1.0) < 1e-3 for a, b in zip(other.spacing_mm, one.spacing_mm, strict=True))
+
+
+def _lies_across(one: CtSlice, other: CtSlice) -> bool:
+    axes = (
+        [slice_.row_axis_lps or () for slice_ in (one, other)],
+        [slice_.column_axis_lps or () for slice_ in (one, other)],
+    )
+    return any(a and b and float(np.dot(a, b)) < 0.99 for a, b in axes)
 
 
 def _join_small(groups: Sequence[list[CtSlice]]) -> list[list[list[CtSlice]]]:
@@ -204,8 +253,13 @@ def _join_small(groups: Sequence[list[CtSlice]]) -> list[list[list[CtSlice]]]:
     return joined
 
 
-def _list_others(candidates: Sequence[Series], others: Sequence[int]) -> str:
-    shown = [f"#{i + 1} {candidates[i].describe()}" for i in others[:4]]
+def _list_others(candidates: Sequence[Series], chosen: int, others: Sequence[int]) -> str:
+    study = candidates[chosen].slices[0].study_key
+    shown = []
+    for i in others[:4]:
+        is_other = candidates[i].slices[0].study_key != study
+        note = " (another examination)" if is_other else ""
+        shown.append(f"#{i + 1} {candidates[i].describe()}{note}")
     return ", ".join(shown) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
 
 
@@ -257,13 +311,12 @@ def _shows_lungs(candidates: Sequence[Series]) -> bool:
 
 def _rank(series: Series, *, is_short: bool) -> tuple[float, ...]:
     """Smaller is better; one entry per rule, in the order of `_REASONS`."""
-    sharp = is_sharp_kernel(series.kernel)
     return (
         float(not series.is_usable),
         float(is_short),
         float(not series.is_original) + float(not series.is_axial),
         float(thickness_class(series.thickness_mm)),
-        0.5 if sharp is None else float(sharp),
+        rank_kernel(series.kernel),
         -float(series.n_positions),
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from miliary.errors import ScanGeometryError, ScanReadError
 from miliary.exchange.dicom.header import CtSlice
+from miliary.exchange.dicom.series import rank_kernel
 from miliary.exchange.volumes.scan_checks import (
     MAX_EXTENT_MM,
     MAX_ORIGIN_MM,
@@ -271,7 +272,11 @@ def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | Non
         longest = max(stack.coverage_mm for stack in stacks)
         best = min(
             (stack for stack in stacks if stack.coverage_mm >= _AS_LONG * longest),
-            key=lambda s: (_thickness_class(s), -round(s.coverage_mm, 1), s.spacing_mm[0], s.slices[0].name),
+            key=lambda s: (
+                _thickness_class(s),
+                rank_kernel(s.slices[0].kernel),
+                *(-round(s.coverage_mm, 1), s.spacing_mm[0], s.slices[0].name),
+            ),
         )
         along = _along(best.slices, best.axes_lps)
         chosen = set(best.slices)

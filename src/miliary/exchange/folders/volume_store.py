@@ -7,6 +7,7 @@ the grid of the crop (`spacing_zyx_mm`, `origin_lps_mm`, `axes_lps`) and where i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +65,17 @@ class CroppedVolume:
         try:
             return np.asarray(self.array[part])
         except Exception as error:  # whatever the decoder of a damaged chunk raises
+            # The chunks that were read beside it are given up when the program ends, each with a log line.
+            logging.getLogger("asyncio").addFilter(_is_not_of_given_up_chunk)
             kind = type(error).__name__
             raise ScanReadError(
                 f"volume.zarr: is damaged ({kind}); restore it from a copy, or measure the scan anew"
             ) from error
+
+
+def _is_not_of_given_up_chunk(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return not ("Task was destroyed" in text and "zarr" in text)
 
 
 def find_body_box(

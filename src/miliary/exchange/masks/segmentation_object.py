@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from miliary.errors import ScanGeometryError, ScanReadError
+from miliary.exchange.dicom.read_series import quiet_parser
 from miliary.exchange.masks.lung_labels import side_of_name
-from miliary.exchange.volumes.stored_volume import StoredVolume
+from miliary.exchange.volumes.stored_volume import StoredVolume, make_stored
 from miliary.model.scan import FloatArray
 
 # Frames lie on multiples of the step between them, within this share of it.
@@ -21,13 +22,13 @@ _MAX_SLICES = 5000
 def is_segmentation(path: Path) -> bool:
     """Whether a file is a DICOM segmentation object."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     try:
-        head = pydicom.dcmread(path, specific_tags=["Modality"], stop_before_pixels=True)
-    except (OSError, InvalidDicomError):
+        with quiet_parser():
+            head = pydicom.dcmread(path, specific_tags=["Modality"], stop_before_pixels=True)
+            return str(head.get("Modality", "")) == "SEG"
+    except Exception:  # noqa: BLE001  whatever a damaged header makes the parser raise
         return False
-    return str(head.get("Modality", "")) == "SEG"
 
 
 def read_segmentation(path: Path) -> tuple[StoredVolume, dict[int, str]]:
@@ -55,23 +56,19 @@ def read_segmentation(path: Path) -> tuple[StoredVolume, dict[int, str]]:
     import pydicom
 
     try:
-        data = pydicom.dcmread(path)
-        frames = data.pixel_array
-        names = _list_segments(data)
-        if not names:
-            raise ScanReadError(
-                f"{path.name}: no segment is a lung or a lobe of one; give a mask of the lungs"
-            )
-        return _stack_frames(
-            data, np.atleast_3d(frames) if frames.ndim > 2 else frames[None], names, path.name
-        ), names
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        if isinstance(error, ScanReadError | ScanGeometryError):
-            raise
+        with quiet_parser():
+            data = pydicom.dcmread(path)
+            frames = data.pixel_array
+            names = _list_segments(data, path.name)
+            shown = np.atleast_3d(frames) if frames.ndim > 2 else frames[None]
+            return _stack_frames(data, shown, names, path.name), names
+    except (ScanReadError, ScanGeometryError):
+        raise
+    except Exception:  # noqa: BLE001  values are parsed on access, and damaged ones raise anything
         raise ScanReadError(f"{path.name} is a damaged DICOM segmentation; export it again") from None
 
 
-def _list_segments(data: Any) -> dict[int, str]:
+def _list_segments(data: Any, file_name: str) -> dict[int, str]:
     """Names of the segments that are lungs, by number."""
     names = {}
     for segment in data.SegmentSequence:
@@ -83,6 +80,8 @@ def _list_segments(data: Any) -> dict[int, str]:
         name = next((word for word in (words[0], " ".join(words[2:]), words[1]) if side_of_name(word)), None)
         if name is not None:
             names[int(segment.SegmentNumber)] = name
+    if not names:
+        raise ScanReadError(f"{file_name}: no segment is a lung or a lobe of one; give a mask of the lungs")
     return names
 
 
@@ -97,6 +96,8 @@ def _stack_frames(data: Any, frames: npt.NDArray[Any], names: dict[int, str], fi
         [_first(shared, group, "PlanePositionSequence").ImagePositionPatient for group in groups]
     )
     places = places.astype(np.float64)
+    if not np.isfinite(places).all():
+        raise ScanGeometryError(f"{file_name}: a frame has no valid position; export it again")
     offset, step = _regular_steps(places @ normal, shared, groups[0], file_name)
     in_plane = places - np.outer(places @ normal, normal)
     if np.abs(in_plane - in_plane[0]).max() > 0.5 * min(spacing):
@@ -110,11 +111,13 @@ def _stack_frames(data: Any, frames: npt.NDArray[Any], names: dict[int, str], fi
         number = int(_first(shared, group, "SegmentIdentificationSequence").ReferencedSegmentNumber)
         if number in names:
             values[k][frame > half if half >= 1.0 else frame > 0] = number
-    return StoredVolume(
-        values=values,
-        spacing_mm=np.array([step, spacing[0], spacing[1]]),
-        origin_lps_mm=places[int(np.argmin(offset))],
-        axes_lps=np.array([normal, column, row]),
+    axes, sizes = np.array([row, column, normal]), np.array([spacing[1], spacing[0], step])
+    return make_stored(
+        values,
+        steps=axes * sizes[:, None],
+        origin=places[int(np.argmin(offset))],
+        has_orientation=True,
+        name=file_name,
     )
 
 

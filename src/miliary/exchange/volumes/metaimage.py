@@ -36,6 +36,8 @@ _TYPES = {
     "MET_USHORT": "u2",
     "MET_INT": "i4",
     "MET_UINT": "u4",
+    "MET_LONG": "i4",  # on every system, whatever its long is
+    "MET_ULONG": "u4",
     "MET_LONG_LONG": "i8",
     "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4",
@@ -77,7 +79,7 @@ def read_metaimage(path: Path) -> StoredVolume:
     spacing = _numbers(fields, path.name, "ElementSpacing", "ElementSize")[:3]
     origin = _numbers(fields, path.name, "Offset", "Position", "Origin")[:3]
     return make_stored(
-        shape_values(data, dtype, sizes, path.name),
+        shape_values(data, dtype, sizes, path.name, is_exact=not is_local),
         steps=rows[:3, :3] * np.reshape(spacing if len(spacing) == 3 else [np.nan] * 3, (3, 1)),
         origin=np.array(origin if len(origin) == 3 else [0.0] * 3),
         has_orientation=bool(matrix),

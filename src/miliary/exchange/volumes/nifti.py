@@ -1,4 +1,4 @@
-"""NIfTI-1 files, read strictly and written fast.
+"""NIfTI files, read strictly and written fast as NIfTI-1.
 
 Read here and not through ITK because ITK fills a truncated file with zeros and goes on, and because a
 label volume is written several times faster at gzip level 1.
@@ -20,6 +20,7 @@ from miliary.exchange.volumes.stored_volume import (
     MASK_EXPANSION,
     MAX_EXPANSION,
     StoredVolume,
+    check_excess,
     check_sizes,
     inflate,
     read_file,
@@ -39,6 +40,21 @@ _HEADER = np.dtype(
         ("intent_name", "S16"), ("magic", "S4"),
     ]
 )  # fmt: skip
+# The same fields, longer and in another order.
+_HEADER_2 = np.dtype(
+    [
+        ("sizeof_hdr", "i4"), ("magic", "S8"), ("datatype", "i2"), ("bitpix", "i2"), ("dim", "i8", 8),
+        ("intent_p", "f8", 3), ("pixdim", "f8", 8), ("vox_offset", "i8"), ("scl_slope", "f8"),
+        ("scl_inter", "f8"), ("cal_max", "f8"), ("cal_min", "f8"), ("slice_duration", "f8"),
+        ("toffset", "f8"), ("slice_start", "i8"), ("slice_end", "i8"), ("descrip", "S80"),
+        ("aux_file", "S24"), ("qform_code", "i4"), ("sform_code", "i4"), ("quatern", "f8", 3),
+        ("qoffset", "f8", 3), ("srow", "f8", (3, 4)), ("slice_code", "i4"), ("xyzt_units", "i4"),
+        ("intent_code", "i4"), ("intent_name", "S16"), ("dim_info", "u1"), ("unused1", "V15"),
+    ]
+)  # fmt: skip
+_MAGIC_2 = b"n+2\0\r\n\x1a\n"
+# Four bytes behind the header say whether more follow; voxels stand behind those.
+_EXTENDER_BYTES = 4
 _TYPES = {
     2: "u1",
     4: "i2",
@@ -55,7 +71,7 @@ _CODES = {"u1": 2, "i2": 4, "f4": 16}
 
 
 def read_nifti(path: Path, *, is_mask: bool = False) -> StoredVolume:
-    """Read a .nii or .nii.gz file, or a pair of .hdr and .img given as either.
+    """Read a .nii or .nii.gz file (NIfTI-1 or 2), or a pair of .hdr and .img given as either.
 
     Parameters
     ----------
@@ -66,18 +82,18 @@ def read_nifti(path: Path, *, is_mask: bool = False) -> StoredVolume:
     Raises
     ------
     ScanReadError
-        Not NIfTI-1, truncated, damaged, not three-dimensional, or of colors.
+        Not NIfTI, truncated, damaged, not three-dimensional, or of colors.
     ScanGeometryError
         Sheared axes.
     """
     name = path.name
     content = read_file(_header_path(path))
     is_gzip = content[:2] == b"\x1f\x8b"
-    header = _parse_header(read_start(content, name, _HEADER.itemsize) if is_gzip else content, name)
+    header = _parse_header(read_start(content, name, _HEADER_2.itemsize) if is_gzip else content, name)
     shape = _shape(header, name)
     dtype = np.dtype(_TYPES[int(header["datatype"])]).newbyteorder(header["dim"].dtype.byteorder)
-    is_pair = bytes(header["magic"]) == b"ni1"
-    offset = _data_offset(header, name, at_least=0 if is_pair else _HEADER.itemsize)
+    is_pair = bytes(header["magic"])[:2] == b"ni"
+    offset = _data_offset(header, name, at_least=0 if is_pair else header.dtype.itemsize + _EXTENDER_BYTES)
     if is_pair:
         content = read_file(_beside(path, ".img"))
         is_gzip = content[:2] == b"\x1f\x8b"
@@ -89,6 +105,8 @@ def read_nifti(path: Path, *, is_mask: bool = False) -> StoredVolume:
         raise ScanReadError(
             f"{name} is truncated: {len(data)} bytes of {needed}; copy or export the file again"
         )
+    # A slice more than the header says is a header of another scan.
+    check_excess(len(data), needed, shape[1] * shape[2] * dtype.itemsize, name)
     values = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     is_scaled = bool(np.isfinite([slope, intercept]).all()) and slope != 0.0
@@ -183,20 +201,24 @@ def _beside(path: Path, suffix: str) -> Path:
     if path.suffix.lower() == suffix:
         return path
     found = path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
-    if not found.is_file():
-        raise ScanReadError(f"{path.name} needs {found.name} beside it; copy both files")
-    return found
+    for one in (found, found.with_name(f"{found.name}.gz")):
+        if one.is_file():
+            return one
+    raise ScanReadError(f"{path.name} needs {found.name} beside it; copy both files")
 
 
 def _parse_header(data: bytes, name: str) -> npt.NDArray[Any]:
-    for dtype in (_HEADER.newbyteorder("<"), _HEADER.newbyteorder(">")):
-        if len(data) >= _HEADER.itemsize:
-            header = np.frombuffer(data, dtype=dtype, count=1)[0]
-            if int(header["sizeof_hdr"]) == _HEADER.itemsize and bytes(header["magic"]) in (b"n+1", b"ni1"):
-                return header
-    if data[344:348] in (b"n+2\0", b"ni2\0") or data[4:7] in (b"n+2", b"ni2"):
-        raise ScanReadError(f"{name} is NIfTI-2; convert it to NIfTI-1 (.nii or .nii.gz)")
-    raise ScanReadError(f"{name} is no NIfTI-1 volume; convert it to .nii or .nii.gz (NIfTI-1)")
+    for plain, magics in ((_HEADER, (b"n+1", b"ni1")), (_HEADER_2, (_MAGIC_2, _MAGIC_2.replace(b"+", b"i")))):
+        for dtype in (plain.newbyteorder("<"), plain.newbyteorder(">")):
+            if len(data) >= plain.itemsize:
+                header: npt.NDArray[Any] = np.frombuffer(data, dtype=dtype, count=1)[0]
+                if int(header["sizeof_hdr"]) == plain.itemsize and bytes(header["magic"]) in magics:
+                    return header
+    if data[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c") and data[344:348] == bytes(4):
+        raise ScanReadError(
+            f"{name} is Analyze 7.5, which does not tell left from right; convert it to NIfTI"
+        )
+    raise ScanReadError(f"{name} is no NIfTI volume; convert it to .nii or .nii.gz")
 
 
 def _data_offset(header: npt.NDArray[Any], name: str, *, at_least: int) -> int:

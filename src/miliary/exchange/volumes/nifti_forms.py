@@ -56,7 +56,7 @@ def place_volume(header: npt.NDArray[Any], name: str) -> PlacedVolume:
         No valid spacing, or sheared axes.
     """
     forms = _read_forms(header)
-    affine = forms.get("sform", forms.get("qform", forms["pixdim"]))
+    affine = next(iter(forms.values()))
     check_finite(affine[:, :3].T, affine[:, 3], name)
     spacing = np.linalg.norm(affine[:, :3], axis=0)
     axes = affine[:, :3] / spacing
@@ -66,7 +66,7 @@ def place_volume(header: npt.NDArray[Any], name: str) -> PlacedVolume:
         spacing_mm=np.round(spacing[::-1], 6),
         axes_lps=(axes * RAS_TO_LPS[:, None]).T[::-1],
         origin_lps_mm=affine[:, 3] * RAS_TO_LPS,
-        has_orientation=len(forms) > 1,
+        has_orientation=next(iter(forms)) != "pixdim",
     )
 
 
@@ -109,6 +109,9 @@ def _read_forms(header: npt.NDArray[Any]) -> dict[str, FloatArray]:
         rotation[:, 2] *= -1.0 if float(header["pixdim"][0]) < 0 else 1.0
         offset = np.asarray(header["qoffset"], dtype=np.float64)
         forms["qform"] = np.column_stack([rotation * spacing, offset]) * unit
+    is_said = bool(spacing.any()) or not forms
+    if not is_said:  # left empty beside a form
+        return forms
     forms["pixdim"] = np.column_stack([np.diag(spacing), np.zeros(3)]) * unit
     return forms
 

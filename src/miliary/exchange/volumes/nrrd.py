@@ -56,6 +56,8 @@ _UNITS_MM = {
     **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
     **dict.fromkeys(("m", "meter", "meters"), 1000.0),
 }
+# Programs keep notes of every segment and of every step in it.
+_LONGEST_HEADER = 8 * 2**20
 _COLOR_KINDS = ("color", "vector", "list", "point", "normal", "matrix", "complex", "quaternion")
 
 
@@ -71,17 +73,13 @@ def read_nrrd(path: Path) -> StoredVolume:
     """
     content = read_file(path)
     fields, start = _parse_header(content, path.name)
-    sizes = parse_sizes(fields.get("sizes", "").split(), path.name)
-    kinds = fields.get("kinds", "").lower().split()
-    is_color = any(word in kind for kind in kinds for word in _COLOR_KINDS)
-    if is_color and sizes[:1] != [1]:
-        raise ScanReadError(f"{path.name} holds colors or vectors; expected one CT value a voxel")
+    sizes = _parse_sizes(fields, path.name)
     order = ">" if fields.get("endian", "little").lower() == "big" else "<"
     dtype = np.dtype(order + _DTYPES[fields["type"].lower()])
     source = fields.get("data file") or fields.get("datafile")
     data = read_beside(path, source) if source else content[start:]
     data = _decode(data, fields, math.prod(sizes) * dtype.itemsize, path.name)
-    values = shape_values(data, dtype, sizes, path.name)
+    values = shape_values(data, dtype, sizes, path.name, is_exact=bool(source))
     steps, origin = _geometry(fields, path.name)
     return make_stored(
         values,
@@ -122,8 +120,8 @@ def write_nrrd(
 def _parse_header(content: bytes, name: str) -> tuple[dict[str, str], int]:
     """Fields in lower case up to the empty line, and where the data begin."""
     # A detached header may end with the file in place of an empty line.
-    end = re.search(rb"\r?\n\r?\n", content[:65536])
-    head = content[: end.start()] if end else content[:65536]
+    end = re.search(rb"\r?\n\r?\n", content[:_LONGEST_HEADER])
+    head = content[: end.start()] if end else content[:_LONGEST_HEADER]
     if not content.startswith(b"NRRD000"):
         raise ScanReadError(f"{name} is no NRRD volume; copy or export the file again")
     fields: dict[str, str] = {}
@@ -137,6 +135,16 @@ def _parse_header(content: bytes, name: str) -> tuple[dict[str, str], int]:
     if fields.get("type", "").lower() not in _DTYPES:
         raise ScanReadError(f"{name} holds values of an unknown kind; convert it to 16-bit integers")
     return fields, end.end() if end else len(content)
+
+
+def _parse_sizes(fields: dict[str, str], name: str) -> list[int]:
+    """Sizes of the three axes; a first one of single values is left out."""
+    words = fields.get("sizes", "").split()
+    kinds = fields.get("kinds", "").lower().split()
+    has_values = len(words) == 4 and words[0] == "1"
+    if any(word in kind for kind in kinds for word in _COLOR_KINDS) and not has_values:
+        raise ScanReadError(f"{name} holds colors or vectors; expected one CT value a voxel")
+    return parse_sizes(words[1:] if has_values else words, name)
 
 
 def _decode(data: bytes, fields: dict[str, str], n_bytes: int, name: str) -> bytes:
@@ -178,7 +186,9 @@ def _geometry(fields: dict[str, str], name: str) -> tuple[FloatArray, FloatArray
     if len(vectors) == 3:
         steps = np.array(vectors) * signs
     else:
-        numbers = parse_numbers(fields.get("spacings", ""), name, "spacings")[:3]
+        words = fields.get("spacings", "").split()
+        first = 1 if len(words) == 4 and fields.get("sizes", "").split()[0] == "1" else 0
+        numbers = parse_numbers(" ".join(words[first:]), name, "spacings")[:3]
         steps = np.diag(numbers) if len(numbers) == 3 else np.full((3, 3), np.nan)
     origins = _vectors(fields, "space origin", name)
     scale = _unit_mm(fields)

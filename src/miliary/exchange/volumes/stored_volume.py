@@ -77,17 +77,22 @@ def read_file(path: Path) -> bytes:
 def read_beside(path: Path, source: str) -> bytes:
     """The data file that a header names, which must lie beside it."""
     plain = source.removeprefix("./").removeprefix(".\\")
-    if not plain or Path(plain).name != plain or any(sign in plain for sign in "%*\0") or plain == "LIST":
+    if not plain or Path(plain).name != plain or any(sign in plain for sign in "%*\0\\") or plain == "LIST":
         raise ScanReadError(
             f"{path.name} keeps its data in several files or in another folder; convert it to one file"
         )
     try:
-        is_there = (path.parent / plain).is_file()
+        found = path.parent / plain
+        if not found.is_file():
+            # Written where capitals do not count.
+            alike = [one for one in path.parent.iterdir() if one.name.lower() == plain.lower()]
+            found = alike[0] if len(alike) == 1 else found
+        is_there = found.is_file()
     except (OSError, ValueError):  # a name longer than the system knows
         is_there = False
     if not is_there:
         raise ScanReadError(f"{path.name} needs {plain[:80]} beside it; copy both files")
-    return read_file(path.parent / plain)
+    return read_file(found)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -251,12 +256,48 @@ def _decompress(data: bytes, n_most: int) -> bytes:
     return plain
 
 
-def shape_values(data: bytes, dtype: np.dtype[Any], sizes: list[int], name: str) -> npt.NDArray[Any]:
-    """Data in an array, slowest axis first; sizes are fastest first."""
+def shape_values(
+    data: bytes, dtype: np.dtype[Any], sizes: list[int], name: str, *, is_exact: bool = False
+) -> npt.NDArray[Any]:
+    """Data in an array, slowest axis first.
+
+    Parameters
+    ----------
+    data : bytes
+    dtype : dtype
+    sizes : list of int
+        Fastest axis first.
+    name : str
+        The file as messages name it.
+    is_exact : bool
+        Whether nothing may stand behind the voxels: of a data file without a header of its own.
+
+    Raises
+    ------
+    ScanReadError
+        The data are fewer than the header says, or more by a slice.
+    """
     count = math.prod(sizes)
     if len(data) < count * dtype.itemsize:
         raise damaged(name)
+    check_excess(
+        len(data), count * dtype.itemsize, 1 if is_exact else sizes[0] * sizes[1] * dtype.itemsize, name
+    )
     return np.frombuffer(data, dtype=dtype, count=count).reshape(sizes[2::-1])
+
+
+def check_excess(n_bytes: int, n_needed: int, n_too_many: int, name: str) -> None:
+    """Refuse data that are so many bytes more than the header says: its sizes are not theirs.
+
+    Raises
+    ------
+    ScanReadError
+    """
+    if n_bytes - n_needed >= n_too_many:
+        raise ScanReadError(
+            f"{name} holds {n_bytes - n_needed} bytes more than the voxels its header declares; correct its "
+            "sizes, or say how many bytes stand before the voxels"
+        )
 
 
 def make_stored(

@@ -119,8 +119,8 @@ def read_stored(path: Path, *, is_mask: bool = False) -> StoredVolume:
 
 
 def name_format(path: Path) -> str:
-    """The format of a volume file by its suffix, or by its first bytes: nifti, nrrd or metaimage."""
-    return _FORMATS.get(path.suffix.lower()) or find_volume_format(path) or "nifti"
+    """The format of a volume file by its first bytes, or by its suffix: nifti, nrrd or metaimage."""
+    return find_volume_format(path) or _FORMATS.get(path.suffix.lower()) or "nifti"
 
 
 def find_volume_format(path: Path) -> str | None:
@@ -144,7 +144,7 @@ def find_volume_format(path: Path) -> str | None:
             head = zlib.decompressobj(wbits=47).decompress(head, 4096)
     if head.startswith(b"NRRD000"):
         return "nrrd"
-    if head[344:348] in (b"n+1\0", b"ni1\0"):
+    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
         return "nifti"
     return "metaimage" if re.match(rb"(ObjectType|NDims|Comment)\s*=", head) else None
 
