@@ -1,4 +1,4 @@
-"""Cases of the kinds that were once misread, written in words of reports and labels, with their right answers."""
+"""Cases of the kinds once misread, in words of reports and labels, with their right answers."""
 
 import re
 

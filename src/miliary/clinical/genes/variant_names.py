@@ -103,7 +103,7 @@ def _read_names(upper: str, plain: str, gene: str) -> Iterator[str]:
 
 
 def _read_spaced(spaced: str, gene: str) -> Iterator[str]:
-    """Names that end at a space, as in ``L858R point mutation``, or begin with the change, as in ``del E746``."""
+    """Names that end at a space, as ``L858R point mutation``, or begin with the change, as ``del E746``."""
     match = _DELETED_FIRST.search(spaced)
     if match:
         yield _name_by_exon(gene, int(match[2]), int(match[4]), "DEL", 0)
