@@ -5,7 +5,7 @@ import pytest
 from miliary.clinical.drugs.dose import find_daily_totals_mg
 from miliary.clinical.drugs.label_regions import find_label_region
 from miliary.clinical.drugs.therapy import assess
-from miliary.clinical.rulebook import find_rules
+from miliary.clinical.rulebook import RuleRow, find_rules
 from miliary.model.assessment import Severity, Verdict
 from miliary.model.case import Case, Treatment
 from tests.clinical.cases import make_case
@@ -39,10 +39,15 @@ def treated(**more):
         ("crizotinib", "JP", "nsclc", 250, 2, "met", "info"),
         ("crizotinib", "JP", "nsclc", 250, 1, "met", "note"),
         ("ceritinib", "US", "nsclc", 450, 1, "met", "info"),
+        ("ceritinib", "JP", "nsclc", 450, 1, "met", "info"),
+        ("ceritinib", "EU", "nsclc", 450, 1, "not_assessable", "query"),
+        ("brigatinib", "JP", "nsclc", 180, 1, "met", "info"),
+        ("brigatinib", "JP", "nsclc", 120, 1, "met", "note"),
+        ("brigatinib", "EU", "nsclc", 180, 1, "met", "info"),
         ("brigatinib", "US", "nsclc", 90, 1, "met", "note"),
         ("brigatinib", "US", "nsclc", 180, 1, "met", "info"),
         ("lorlatinib", "EU", "nsclc", 100, 1, "met", "info"),
-        ("lorlatinib", "EU", "nsclc", 75, 1, "met", "note"),
+        ("lorlatinib", "EU", "nsclc", 75, 1, "not_assessable", "note"),
         ("lorlatinib", "EU", "nsclc", 100, 2, "not_met", "query"),
         ("ensartinib", "US", "nsclc", 225, 1, "met", "info"),
         ("alectinib", "US", "nsclc", 600, 1, "not_met", "query"),
@@ -130,7 +135,11 @@ def positive(gene, alteration, region="", **more):
         ("EGFR", "exon 20 insertion", "US", "amivantamab + carboplatin + pemetrexed", "osimertinib"),
         ("ROS1", "rearrangement", "JP", "repotrectinib", "zidesamtinib"),
         ("BRAF", "V600E", "EU", "dabrafenib + trametinib", "osimertinib"),
-        ("NTRK1", "rearrangement", "JP", "larotrectinib", "alectinib"),
+        ("NTRK1", "rearrangement", "JP", "larotrectinib", "osimertinib"),
+        ("NTRK1", "rearrangement", "EU", "entrectinib", "repotrectinib"),
+        ("EGFR", "ex19del", "EU", "gefitinib", "amivantamab + carboplatin + pemetrexed"),
+        ("EGFR", "exon 20 insertion", "JP", "amivantamab + carboplatin + pemetrexed", "osimertinib"),
+        ("ALK", "rearrangement", "EU", "crizotinib", "neladalkib"),
         ("MET", "exon 14 skipping", "JP", "gumarontinib", "osimertinib"),
         ("RET", "rearrangement", "EU", "selpercatinib", "pralsetinib"),
         ("RET", "rearrangement", "US", "pralsetinib", "alectinib"),
@@ -269,8 +278,58 @@ def test_a_label_without_reduced_doses_is_named_so():
 def test_what_sources_name_of_a_drug_is_shown_without_a_rule():
     found = run_drug(drug("lorlatinib", 100))["therapy.warning.d"]
     assert found.values == ("blood lipids", "effects on the central nervous system")
-    assert found.basis.value == "unverified"
+    assert found.basis.value == "read"
     assert "therapy.warning.d" not in run_drug(drug("alectinib", 600, 2))
+
+
+@pytest.mark.parametrize(
+    ("gene", "alteration", "line", "region", "name"),
+    [
+        ("EGFR", "exon 20 insertion", 1, "EU", "amivantamab + carboplatin + pemetrexed"),
+        ("BRAF", "V600E", 1, "JP", "encorafenib + binimetinib"),
+        ("ROS1", "fusion", 1, "EU", "taletrectinib"),
+        ("NTRK3", "fusion", 1, "EU", "repotrectinib"),
+    ],
+)
+def test_an_option_on_which_no_text_was_read_is_asked_about_and_not_listed(
+    gene, alteration, line, region, name
+):
+    facts = positive(gene, alteration, region) | {"treatments": [{"id": "t", "name": "x", "line": line}]}
+    found = {item.rule_id: item for item in assess(make_case(facts))}
+    symbol = "ntrk" if gene.startswith("NTRK") else gene.lower()
+    asked = found[f"therapy.options_unread.{symbol}"]
+    assert (asked.severity, asked.verdict) == (Severity.QUERY, Verdict.NOT_ASSESSABLE)
+    assert name in asked.values
+    listed = found[f"therapy.options.{symbol}"]
+    assert name not in listed.values
+    assert name not in listed.statement
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "told"),
+    [("ensartinib", "exalt3", "eXalt3"), ("brigatinib", "brigatinib_lung", "lung events")],
+)
+def test_what_nobody_read_of_a_drug_is_asked_about_and_not_stated(name, row, told, monkeypatch):
+    stated = {key: item for key, item in run_drug(drug(name, 180)).items() if told in item.statement}
+    assert len(stated) == 1
+    assert "therapy.unread.d" not in stated
+    is_verified = RuleRow.is_verified.fget
+    monkeypatch.setattr(RuleRow, "is_verified", property(lambda r: r.id != row and is_verified(r)))
+    found = run_drug(drug(name, 180))
+    assert told in found["therapy.unread.d"].statement
+    assert found["therapy.unread.d"].severity is Severity.QUERY
+    assert not any(told in item.statement for key, item in found.items() if key != "therapy.unread.d")
+    assert "therapy.unread.d" not in run_drug(drug("alectinib", 600, 2))
+
+
+def test_no_statement_on_therapy_but_a_query_rests_on_what_nobody_read():
+    table = [row.id for row in RULES.all_rows() if not row.is_verified]
+    assert len(table) < 20
+    cases = [positive("EGFR", "L858R", region) for region in ("US", "EU", "JP")]
+    cases += [{"treatments": [drug(name, 90)]} for name in ("ceritinib", "brigatinib", "ensartinib")]
+    for facts in cases:
+        for item in assess(make_case(facts)):
+            assert item.basis.value != "unverified" or item.severity is Severity.QUERY, item.rule_id
 
 
 def test_doses_compared_in_practice_are_shown_as_of_groups():

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from miliary.clinical.events import adverse_events
 from miliary.clinical.events.adverse_events import assess, assess_lab_grades
-from miliary.model.assessment import Assessment, Severity, Verdict
+from miliary.clinical.rulebook import RuleBook, find_rules, load_rules
+from miliary.model.assessment import Assessment, Basis, Severity, Verdict
 from miliary.model.case import AdverseEvent, Case, LabResult, Patient, Treatment, When
 from miliary.model.vocabulary import Presence, Sex
 from tests.clinical.cases import make_case
@@ -41,6 +43,33 @@ def test_a_rash_without_a_term_cannot_be_checked() -> None:
     assert found.severity is Severity.QUERY
     assert found.values == ("Rash maculo-papular", "Rash acneiform", "Urticaria")
     assert found.facts_item == "j36"
+
+
+def unread(book: RuleBook, *names: str) -> RuleBook:
+    """The same rules, with rows whose content nobody read in a source."""
+    tables = {
+        table: tuple(replace(row, basis=Basis.UNVERIFIED) if row.id in names else row for row in rows)
+        for table, rows in book.tables.items()
+    }
+    return replace(book, tables=tables)
+
+
+@pytest.mark.parametrize("row", ["myalgia", "myalgia-g2a", "hyponatremia"])
+def test_a_threshold_that_nobody_read_grades_nothing(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = unread(find_rules("ctcae", edition="5.0"), row)
+    monkeypatch.setattr(adverse_events, "find_rules", lambda *_, **__: book)
+    if row == "hyponatremia":
+        (found,) = grade_labs(lab(analyte="sodium", unit="mmol/L", value=118.0, low=135.0, high=None))
+    else:
+        found = judge("myalgia", grade=2, symptom_severity="moderate", ctcae_edition="5.0")
+    assert (found.verdict, found.severity) == (Verdict.NOT_ASSESSABLE, Severity.QUERY)
+    assert found.reason == "its thresholds were not read in a source"
+    assert not found.values
+
+
+def test_every_threshold_of_both_editions_was_read() -> None:
+    rows = [row for name in ("5.0", "6.0") for row in load_rules("ctcae", name).all_rows()]
+    assert [row.id for row in rows if not row.is_verified] == []
 
 
 def test_the_same_rash_with_term_surface_and_symptoms_is_verified() -> None:

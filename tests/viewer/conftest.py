@@ -95,12 +95,12 @@ class Client:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Path], Client]]:
+def serve() -> Iterator[Callable[..., Client]]:
     """Start a server for a folder; all are stopped in the end."""
     servers: list[ViewerServer] = []
 
-    def start(folder: Path) -> Client:
-        server = ViewerServer(folder, reader="AB")
+    def start(folder: Path, *, only_case: bool = False) -> Client:
+        server = ViewerServer(folder, reader="AB", only_case=only_case)
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return Client(server)
@@ -112,6 +112,6 @@ def serve() -> Iterator[Callable[[Path], Client]]:
 
 
 @pytest.fixture
-def client(study: Path, serve: Callable[[Path], Client]) -> Client:
+def client(study: Path, serve: Callable[..., Client]) -> Client:
     """Asks a server of the study."""
     return serve(study)

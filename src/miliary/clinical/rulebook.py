@@ -132,6 +132,11 @@ class RuleRow:
         """Whether a verdict may rest on it."""
         return self.confidence != "L"
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether somebody read its content in a source; one that nobody read raises a query and no more."""
+        return self.basis is not Basis.UNVERIFIED
+
 
 @dataclass(frozen=True)
 class RuleBook:

@@ -137,6 +137,14 @@ class Finding(StrEnum):
     SPLENIC_CALCIFICATIONS = "splenic_calcifications"
     PANCREAS_ABNORMAL = "pancreas_abnormal"
     SALIVARY_GLANDS_ABNORMAL = "salivary_glands_abnormal"
+    FIBROSIS = "fibrosis"
+    HONEYCOMBING = "honeycombing"
+    BRONCHIECTASIS = "bronchiectasis"
+    EMPHYSEMA = "emphysema"
+    CRAZY_PAVING = "crazy_paving"
+    SPLENOMEGALY = "splenomegaly"
+    HEPATOMEGALY = "hepatomegaly"
+    PLEURAL_THICKENING = "pleural_thickening"
 
 
 class Symptom(StrEnum):
@@ -158,6 +166,28 @@ class Symptom(StrEnum):
     EYE_INFLAMMATION = "eye_inflammation"
     CHOROID_TUBERCLES = "choroid_tubercles"
     SINUSITIS = "sinusitis"
+    SPUTUM = "sputum"
+    WHEEZING = "wheezing"
+    FATIGUE = "fatigue"
+    ANOREXIA = "anorexia"
+    NAUSEA = "nausea"
+    DIARRHEA = "diarrhea"
+    CHILLS = "chills"
+    BACK_PAIN = "back_pain"
+    ARTHRALGIA = "arthralgia"
+    LYMPHADENOPATHY = "lymphadenopathy"
+    EDEMA = "edema"
+    JAUNDICE = "jaundice"
+    CLUBBING = "clubbing"
+    HYPOXEMIA = "hypoxemia"
+    HOARSENESS = "hoarseness"
+    DYSPHAGIA = "dysphagia"
+    DIZZINESS = "dizziness"
+    SYNCOPE = "syncope"
+    SEIZURE = "seizure"
+    CONFUSION = "confusion"
+    VISUAL_DISTURBANCE = "visual_disturbance"
+    NEUROLOGIC_DEFICIT = "neurologic_deficit"
 
 
 class History(StrEnum):
@@ -210,6 +240,25 @@ class History(StrEnum):
     CONTRACEPTION = "contraception"
     HEMOLYSIS = "hemolysis"
     CHOLESTASIS = "cholestasis"
+    DIABETES = "diabetes"
+    HYPERTENSION = "hypertension"
+    HEART_DISEASE = "heart_disease"
+    ARRHYTHMIA = "arrhythmia"
+    STROKE = "stroke"
+    THROMBOEMBOLISM = "thromboembolism"
+    CHRONIC_LIVER_DISEASE = "chronic_liver_disease"
+    HEPATITIS_B = "hepatitis_b"
+    HEPATITIS_C = "hepatitis_c"
+    AUTOIMMUNE_DISEASE = "autoimmune_disease"
+    THYROID_DISEASE = "thyroid_disease"
+    PSYCHIATRIC_DISEASE = "psychiatric_disease"
+    SARCOIDOSIS = "sarcoidosis"
+    INTERSTITIAL_LUNG_DISEASE = "interstitial_lung_disease"
+    ASBESTOS_EXPOSURE = "asbestos_exposure"
+    TRANSPLANTATION = "transplantation"
+    DIALYSIS = "dialysis"
+    DRUG_ALLERGY = "drug_allergy"
+    GASTROESOPHAGEAL_REFLUX = "gastroesophageal_reflux"
 
 
 class Structure(StrEnum):
@@ -329,6 +378,10 @@ XPO1
 GENES = frozenset(_GENES.split())
 GENE_ALIASES: Mapping[str, str] = MappingProxyType(
     {"HER2": "ERBB2", "HER-2": "ERBB2", "HER3": "ERBB3", "C-MET": "MET", "CMET": "MET", "LKB1": "STK11"}
+    # Stains are named with the clone of their antibody.
+    | {f"ALK{text}": "ALK" for text in (" (D5F3)", " D5F3", " (5A4)", " 5A4", " (1A4)")}
+    | {f"ROS1{text}": "ROS1" for text in (" (D4D6)", " D4D6", " (SP384)", " SP384")}
+    | {"C-MET (SP44)": "MET", "C-MET SP44": "MET", "MET (SP44)": "MET"}
     | {"TRKA": "NTRK1", "TRKB": "NTRK2", "TRKC": "NTRK3", "P53": "TP53", "ERBB1": "EGFR", "TTF1": "NKX2-1"}
 )
 
@@ -381,13 +434,16 @@ UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
 
 # Analytes that rules know; another name is taken as it is unless it looks like a slip of one of these.
 _ANALYTES = """
-ace albumin alp alt amylase_creatinine_clearance_ratio amylase_pancreatic amylase_salivary
-amylase_salivary_fraction amylase_total aptt ast bilirubin_direct bilirubin_total blood_ph
-blood_pressure_diastolic blood_pressure_systolic ca_19_9 calcium calcium_corrected calcium_ionized cd4
-cea cholesterol_hdl cholesterol_ldl cholesterol_total ck creatinine creatinine_clearance crp cyfra_21_1
-d_dimer elastase_1 eosinophils esr fibrinogen ggt glucose glucose_fasting haptoglobin hba1c hcg
-heart_rate hemoglobin inr ldh lipase lymphocytes magnesium neutrophils nse oxygen_saturation phosphate
-platelets potassium progrp qtc reticulocytes scc sodium soluble_il2_receptor temperature thyroglobulin
-triglycerides trypsin urea urea_nitrogen uric_acid weight white_cells
+ace acth afp albumin alp alt ammonia amylase_creatinine_clearance_ratio amylase_pancreatic
+amylase_salivary amylase_salivary_fraction amylase_total aptt ast beta_2_microglobulin bilirubin_direct
+bilirubin_total blood_ph blood_pressure_diastolic blood_pressure_systolic bnp ca_125 ca_15_3 ca_19_9
+ca_72_4 calcitonin calcium calcium_corrected calcium_ionized cd4 cea chloride cholesterol_hdl
+cholesterol_ldl cholesterol_total ck cortisol creatinine creatinine_clearance crp cyfra_21_1 d_dimer
+egfr_renal ejection_fraction elastase_1 eosinophils esr ferritin fibrinogen free_t3 free_t4 ggt glucose
+glucose_fasting haptoglobin hba1c hcg heart_rate hematocrit hemoglobin immunoglobulin_g inr iron kl_6
+lactate ldh lipase lymphocytes magnesium monocytes neutrophils nse nt_probnp oxygen_saturation pao2
+phosphate platelets potassium procalcitonin progrp psa qtc reticulocytes scc slx sodium
+soluble_il2_receptor sp_a sp_d temperature thyroglobulin total_protein triglycerides troponin_i
+troponin_t trypsin tsh urea urea_nitrogen uric_acid urine_protein vitamin_d weight white_cells
 """
 ANALYTES = frozenset(_ANALYTES.split())

@@ -31,12 +31,14 @@ from miliary import __version__
 from miliary.errors import InputError
 from miliary.exchange.folders.corrections_file import append_correction, read_corrections
 from miliary.model.corrections import Correction, correction_to_dict, select_active, select_pending
+from miliary.viewer.case_form import MAX_BYTES, check_form, find_case_folder, read_form, save_form
 from miliary.viewer.render import PLANES, WINDOWS, encode_png, render_slab
 from miliary.viewer.viewed_study import (
     MAX_WHOLE,
     LazyVolume,
     ShownScan,
     ShownStudy,
+    empty_study,
     find_applied_through,
     list_lesions,
     read_shown_study,
@@ -53,7 +55,9 @@ _STATIC = {
     "app.js": "text/javascript",
     "pane.js": "text/javascript",
     "list.js": "text/javascript",
+    "form.js": "text/javascript",
     "style.css": "text/css",
+    "form.css": "text/css",
     BUNDLE_NAME: "text/javascript",
     BUNDLE_LICENSES: "text/plain",
 }
@@ -93,6 +97,8 @@ class ViewerServer(ThreadingHTTPServer):
         0 for any free one.
     reader : str
         Initials that the page starts with.
+    only_case : bool
+        Serve the form for the case alone; `folder` need not hold a result.
     """
 
     daemon_threads = True
@@ -100,12 +106,21 @@ class ViewerServer(ThreadingHTTPServer):
     request_queue_size = 1024
 
     def __init__(
-        self, folder: str | Path, *, host: str = "127.0.0.1", port: int = 0, reader: str = ""
+        self,
+        folder: str | Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        reader: str = "",
+        only_case: bool = False,
     ) -> None:
         self._folder = folder
+        self.only_case = only_case
         self._reading = threading.Lock()
         self._used: list[LazyVolume] = []
-        self.study = read_shown_study(folder)
+        self.editing = threading.Lock()
+        self.case_folder = find_case_folder(Path(folder))
+        self.study = empty_study(folder) if only_case else read_shown_study(folder)
         self.reader = reader
         self.token = secrets.token_urlsafe(24)
         if ":" in host:
@@ -125,7 +140,7 @@ class ViewerServer(ThreadingHTTPServer):
     def refresh(self) -> None:
         """Read the study again where a member was measured anew; what cannot be read stays as it was."""
         with self._reading:
-            if stamp_study(self._folder) != self.study.stamp:
+            if not self.only_case and stamp_study(self._folder) != self.study.stamp:
                 with contextlib.suppress(InputError):
                     self.study = read_shown_study(self._folder)
                     self.warm_up()
@@ -149,7 +164,9 @@ class ViewerServer(ThreadingHTTPServer):
         """Stay quiet about a browser that went away in the middle of an answer."""
 
 
-def open_server(folder: str | Path, *, host: str, port: int, reader: str) -> ViewerServer:
+def open_server(
+    folder: str | Path, *, host: str, port: int, reader: str, only_case: bool = False
+) -> ViewerServer:
     """A server that listens, its volumes being read in the background.
 
     Raises
@@ -162,7 +179,7 @@ def open_server(folder: str | Path, *, host: str, port: int, reader: str) -> Vie
     except ValueError:
         raise InputError(f"--host {host}: is not a numeric address; use 127.0.0.1") from None
     try:
-        server = ViewerServer(folder, host=host, port=port, reader=reader)
+        server = ViewerServer(folder, host=host, port=port, reader=reader, only_case=only_case)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
@@ -265,12 +282,15 @@ class _Handler(BaseHTTPRequestHandler):
         return name, {key: values[-1] for key, values in query.items()}
 
     def _get(self, name: str, query: Mapping[str, str]) -> tuple[str, bytes]:
+        if name == "form" or (name == "" and self.server.only_case):
+            return "text/html", _read_static("form.html")
         if name == "":
             self.server.refresh()
             return "text/html", _render_page(self.server).encode()
         if name in _STATIC:
             return _STATIC[name], _read_static(name)
         answers = {
+            "case": self._case,
             "study": self._study,
             "nodules": self._nodules,
             "slice": self._slice,
@@ -284,9 +304,14 @@ class _Handler(BaseHTTPRequestHandler):
         return answers[name](query)
 
     def _post(self, name: str, _query: Mapping[str, str]) -> tuple[str, bytes]:
+        if name in ("case", "case-check"):
+            sent = self._read_body(MAX_BYTES)
+            make = save_form if name == "case" else check_form
+            with self.server.editing:
+                return "application/json", _json(make(self.server.case_folder, sent))
         if name != "corrections":
             raise _Refused(HTTPStatus.NOT_FOUND, "nothing of this name can be saved")
-        content = self._read_body()
+        content = self._read_body(MAX_BODY_BYTES)
         if self.server.study.scan(str(content.get("scan"))) is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such scan")
         allowed = {"reader", "scan", "kind", "position_lps_mm", "nodule_id", "lesion_id", "ends_lps_mm"}
@@ -295,16 +320,19 @@ class _Handler(BaseHTTPRequestHandler):
         saved = append_correction(self.server.study.corrections_file, content)
         return "application/json", _json(correction_to_dict(saved))
 
-    def _read_body(self) -> dict[str, Any]:
+    def _case(self, _query: Mapping[str, str]) -> tuple[str, bytes]:
+        return "application/json", _json(read_form(self.server.case_folder))
+
+    def _read_body(self, most: int) -> dict[str, Any]:
         """The JSON object that our own page sent."""
         if self.headers.get_content_type() != "application/json":
-            raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "corrections are sent as JSON")
+            raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "what is saved is sent as JSON")
         try:
             length = int(self.headers.get("Content-Length", ""))
         except ValueError:
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the length is missing") from None
-        if not 0 < length <= MAX_BODY_BYTES:
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a correction is smaller than that")
+        if not 0 < length <= most:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "what is saved is smaller than that")
         try:
             content = json.loads(self.rfile.read(length))
         except TimeoutError:
@@ -312,7 +340,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError):
             raise _Refused(HTTPStatus.BAD_REQUEST, "this is not JSON") from None
         if not isinstance(content, dict):
-            raise _Refused(HTTPStatus.BAD_REQUEST, "a correction is an object")
+            raise _Refused(HTTPStatus.BAD_REQUEST, "what is saved is an object")
         return content
 
     def _study(self, _query: Mapping[str, str]) -> tuple[str, bytes]:

@@ -176,6 +176,28 @@ class ShownStudy:
         return [float(value) for value in found] if np.isfinite(found).all() else None
 
 
+def empty_study(folder: str | Path) -> ShownStudy:
+    """A study without scans, for a folder in which a case alone is filled in.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    ShownStudy
+
+    Raises
+    ------
+    InputError
+        It is a file.
+    """
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place.name}: is a file; give a folder for the case")
+    return ShownStudy(place.name, (), {}, {}, place / "corrections.jsonl")
+
+
 def read_shown_study(folder: str | Path) -> ShownStudy:
     """Read what there is to show.
 

@@ -40,12 +40,39 @@ def assess_dose(
     rows = [row for row in rows if row["use"] == _find_use(treatment)]
     rows = _choose_by_weight(rows, patient.weight_kg)
     totals = find_daily_totals_mg(treatment)
-    if not rows or not totals:
+    unread, rows = [r for r in rows if not r.is_verified], [r for r in rows if r.is_verified]
+    if unread and not rows:
+        yield _ask_unread_dose(treatment, totals, unread, rules)
+    elif not rows or not totals:
         yield _cannot_check(treatment, rules, has_label=bool(rows))
     elif len(totals) > 1:
         yield _ask_frequency(treatment, totals, rows, rules)
     else:
         yield _compare_dose(treatment, totals[0], rows, rules, patient)
+
+
+def _list_read_doses(book: RuleBook) -> Iterator[RuleRow]:
+    """Doses that somebody read in a text; of the others it is only said that nobody did."""
+    return (row for row in book.rows("dose") if row.is_verified)
+
+
+def _ask_unread_dose(
+    treatment: Treatment, totals: tuple[float, ...], rows: list[RuleRow], book: RuleBook
+) -> Assessment:
+    regions = " and ".join(dict.fromkeys(row["region"] for row in rows))
+    return Assessment(
+        f"therapy.dose.{treatment.id}",
+        f"Dose of {treatment.name}",
+        Verdict.NOT_ASSESSABLE,
+        Severity.QUERY,
+        f"The dose of {describe_drug(treatment)} has to be compared with the {regions} label: no text of it "
+        "was read.",
+        f"the {regions} label was not read",
+        value=totals[0] if len(totals) == 1 else None,
+        inputs=_list_dose_inputs(treatment),
+        origin=treatment.origin,
+        **book.credit(*rows),
+    )
 
 
 def _choose_by_weight(rows: list[RuleRow], weight_kg: float | None) -> list[RuleRow]:
@@ -73,7 +100,7 @@ def check_duration(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]
     """
     region = find_label_region(treatment.region, book)
     days = days_between(treatment.start, treatment.stop)
-    for row in book.rows("dose"):
+    for row in _list_read_doses(book):
         limit = row.get("max_months")
         fits = (row["drug"], row["region"], row["use"]) == (
             find_drug(treatment),
@@ -256,7 +283,7 @@ def check_lead_in(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
     totals = find_daily_totals_mg(treatment)
     region = find_label_region(treatment.region, book)
     days = days_between(treatment.start, treatment.stop)
-    for row in book.rows("dose"):
+    for row in _list_read_doses(book):
         fits = row["drug"] == find_drug(treatment) and row["region"] == region
         lead_in = row.get("lead_in_daily_mg")
         if not fits or lead_in is None or totals != (lead_in,) or days is None or days <= row["lead_in_days"]:
@@ -304,7 +331,7 @@ def check_missing_lead_in(
         (days_between(other.start, treatment.start) or 0) > 0 or not other.start.is_known for other in same
     ):
         return
-    for row in book.rows("dose"):
+    for row in _list_read_doses(book):
         lead_in = row.get("lead_in_daily_mg")
         if row["drug"] != drug or lead_in is None or (region and row["region"] != region):
             continue
@@ -339,7 +366,7 @@ def _name_other_uses(total: float, treatment: Treatment, book: RuleBook) -> str:
     others = [
         f"{row['region']} {row['use']}"
         + (f" below {row['below_weight_kg']:g} kg" if row.get("below_weight_kg") else "")
-        for row in book.rows("dose")
+        for row in _list_read_doses(book)
         if row["drug"] == find_drug(treatment) and total in row["steps_daily_mg"]
     ]
     found = f" It is one only for: {', '.join(others)}." if others else " It is one in no label held here."
@@ -374,7 +401,7 @@ def _ask_frequency(
 
 
 def _cannot_check(treatment: Treatment, book: RuleBook, *, has_label: bool) -> Assessment:
-    rows = [row for row in book.rows("dose") if row["drug"] == find_drug(treatment)]
+    rows = [row for row in _list_read_doses(book) if row["drug"] == find_drug(treatment)]
     if not has_label:
         reason = f"no label for {treatment.region or 'any region'}, {_find_use(treatment)} use, is held here"
     elif treatment.dose is None:
@@ -418,7 +445,7 @@ def check_details(treatment: Treatment, case: Case, book: RuleBook) -> Iterator[
     Assessment
         At most one, which lists what is missing.
     """
-    rows = [row for row in book.rows("dose") if row["drug"] == find_drug(treatment)]
+    rows = [row for row in _list_read_doses(book) if row["drug"] == find_drug(treatment)]
     if not rows:
         return
     missing = [

@@ -20,7 +20,7 @@ from miliary.clinical.drugs.label_regions import find_label_region
 from miliary.clinical.drugs.safety import check_safety
 from miliary.clinical.genes.drivers import NOT_MUTATIONS, GeneFinding, GeneStatus, find_gene_status
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
-from miliary.model.assessment import Assessment, Basis, Input, Severity, Verdict
+from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, Treatment, path_of
 from miliary.model.vocabulary import History, Presence, Sex
 
@@ -61,6 +61,7 @@ def _assess_drug(drug: Treatment, case: Case, book: RuleBook) -> Iterator[Assess
     yield from _list_trials(drug, book)
     yield from _list_dose_cohorts(drug, book)
     yield from _list_warnings(drug, book)
+    yield from _ask_unread_texts(drug, book)
 
 
 def _list_options(
@@ -70,7 +71,9 @@ def _list_options(
     region = find_label_region(case.patient.region, book)
     line = "later" if any(drug.line is not None and drug.line > 1 for drug in drugs) else "first"
     for finding in positive:
-        rows = [row for row in book.rows("option") if _fits(row, finding, region, line)]
+        fitting = [row for row in book.rows("option") if _fits(row, finding, region, line)]
+        rows = [row for row in fitting if row.is_verified]
+        yield from _ask_unread_options(finding, [row for row in fitting if not row.is_verified], rows, book)
         pending = [row for row in book.rows("pending") if row["gene"] == finding.gene and row.drives]
         place = region or "all regions on record (the patient's region is not stated)"
         names = tuple(dict.fromkeys(" + ".join(row["drugs"]) for row in rows))
@@ -96,6 +99,29 @@ def _list_options(
         )
 
 
+def _ask_unread_options(
+    finding: GeneFinding, unread: list[RuleRow], read: list[RuleRow], book: RuleBook
+) -> Iterator[Assessment]:
+    """Options that nobody compared with a text are no options: they are named as a question alone."""
+    known = {" + ".join(row["drugs"]) for row in read}
+    names = [name for row in unread if (name := " + ".join(row["drugs"])) not in known]
+    if not names:
+        return
+    yield Assessment(
+        f"therapy.options_unread.{finding.gene.lower()}",
+        f"Options for {finding.gene} that nobody compared with a text",
+        Verdict.NOT_ASSESSABLE,
+        Severity.QUERY,
+        f"Whether {' or '.join(dict.fromkeys(names))} is an option for {finding.gene} in this line and "
+        "region has to be looked up: no label or regulator's text on it was read.",
+        "no text on it was read",
+        values=tuple(dict.fromkeys(names)),
+        inputs=tuple(item.fact for item in finding.evidence),
+        origin=finding.evidence[0].origin,
+        **book.credit(*unread),
+    )
+
+
 def _explain_no_option(finding: GeneFinding) -> str:
     if not finding.alterations:
         return "the alteration is not named"
@@ -117,7 +143,6 @@ def _describe_option(row: RuleRow) -> str:
     """The drugs of an option, with what its text asks for before it and the test it names."""
     conditions = [f"after {' and '.join(row['after'])}"] if row.get("after") else []
     conditions += [str(row["test"])] if row.get("test") else []
-    conditions += ["not compared with a label text"] if row.basis is Basis.UNVERIFIED else []
     return " + ".join(row["drugs"]) + (f" ({'; '.join(conditions)})" if conditions else "")
 
 
@@ -198,7 +223,7 @@ def _list_dose_cohorts(treatment: Treatment, book: RuleBook) -> Iterator[Assessm
 def _list_warnings(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
     """What sources say of a drug apart from its dose, where no rule on it is encoded."""
     for row in book.rows("warning"):
-        if row["drug"] == find_drug(treatment) and row.drives:
+        if row["drug"] == find_drug(treatment) and row.drives and row.is_verified:
             yield Assessment(
                 f"therapy.warning.{treatment.id}",
                 f"Known of {treatment.name}",
@@ -213,9 +238,35 @@ def _list_warnings(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]
             )
 
 
+def _ask_unread_texts(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
+    """Trials and warnings of a drug that nobody compared with a source: named to be looked up, no more."""
+    drug = find_drug(treatment)
+    rows = [
+        row
+        for table in ("trial", "warning")
+        for row in book.rows(table)
+        if row["drug"] == drug and not row.is_verified
+    ]
+    if not rows:
+        return
+    names = [str(row["name"]) if row.table == "trial" else ", ".join(row["names"]) for row in rows]
+    yield Assessment(
+        f"therapy.unread.{treatment.id}",
+        f"Not compared with a source: {treatment.name}",
+        Verdict.NOT_ASSESSABLE,
+        Severity.QUERY,
+        f"Of {treatment.name}, {' and '.join(names)} has to be looked up: no source on it was read.",
+        "no source on it was read",
+        values=tuple(names),
+        inputs=(Input(path_of("treatments", treatment.id, "name"), treatment.name),),
+        origin=treatment.origin,
+        **book.credit(*rows),
+    )
+
+
 def _list_trials(treatment: Treatment, book: RuleBook) -> Iterator[Assessment]:
     """What trials of this drug reported, with the dose they used."""
-    rows = [row for row in book.rows("trial") if row["drug"] == find_drug(treatment)]
+    rows = [row for row in book.rows("trial") if row["drug"] == find_drug(treatment) and row.is_verified]
     if not rows:
         return
     texts = tuple(_describe_trial(row) for row in rows)

@@ -27,6 +27,7 @@ from miliary.model.vocabulary import Presence
 _N_NEAREST = 3
 _SINGLE_CHARGE = ("potassium", "sodium")
 _NO_RANGE = "the laboratory's range"
+_NOT_READ = "its thresholds were not read in a source"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ def _assess_event(case: Case, event: AdverseEvent) -> Assessment:
     term, candidates = match_term(book, event.term)
     if term is None:
         return _assess_unmatched(event, book, candidates)
+    if not _is_verified(term, book):
+        unread = _no_grade(event, _NOT_READ, Severity.QUERY, edition)
+        return replace(unread, **book.credit(term))
     if event.is_fatal is Presence.PRESENT:
         return _assess_fatal(event, term, book)
     if term.get("adults_only") and not (case.patient.age_years or 0) >= int(
@@ -131,6 +135,12 @@ def _assess_event(case: Case, event: AdverseEvent) -> Assessment:
     seen = _observe_event(case, event, term, book)
     grades = find_grades(term, seen.observed, book=book)
     return _judge_event(event, term, seen, grades, book)
+
+
+def _is_verified(term: RuleRow, book: RuleBook) -> bool:
+    """Whether somebody read every threshold of a term; otherwise it grades nothing."""
+    rows = [row for row in book.rows("criterion") if row["term"] == term.id]
+    return all(row.is_verified for row in (term, *rows))
 
 
 def _no_grade(event: AdverseEvent, reason: str, severity: Severity, edition: str) -> Assessment:
@@ -345,7 +355,9 @@ def assess_lab_grades(case: Case, *, edition: str = "") -> Iterator[Assessment]:
             grades = find_grades(term, seen.observed, book=book)
             if grades.possible == (0,) or _is_of_other_side(term, seen, grades):
                 continue
-            if _is_worth_stating(lab, seen, grades):
+            if not _is_verified(term, book):
+                yield _cannot_grade(lab, [(term, seen)], book, _NOT_READ)
+            elif _is_worth_stating(lab, seen, grades):
                 yield _judge_lab(lab, term, seen, grades, book)
             else:
                 open_terms.append((term, seen))
@@ -360,19 +372,21 @@ def _is_of_other_side(term: RuleRow, seen: _GradeBasis, grades: PossibleGrades) 
     return own is None and other is not None and 0 in grades.possible
 
 
-def _cannot_grade(lab: LabResult, terms: Sequence[tuple[RuleRow, _GradeBasis]], book: RuleBook) -> Assessment:
-    """A value that may or may not be abnormal, with what is missing to tell."""
+def _cannot_grade(
+    lab: LabResult, terms: Sequence[tuple[RuleRow, _GradeBasis]], book: RuleBook, why: str = ""
+) -> Assessment:
+    """A value that may or may not be abnormal, with what is missing to tell; else with `why`, as a query."""
     missing = dict.fromkeys(word for _, seen in terms for word in seen.missing)
-    reason = f"not stated: {', '.join(missing)}"
+    reason = why or f"not stated: {', '.join(missing)}"
     names = " or ".join(str(term["name"]) for term, _ in terms)
     return Assessment(
         rule_id="ctcae.lab_not_graded",
         title="Grade of a laboratory value",
         verdict=Verdict.NOT_ASSESSABLE,
-        severity=Severity.INFO,
+        severity=Severity.QUERY if why else Severity.INFO,
         statement=(
             f"{lab.analyte.replace('_', ' ')} {lab.comparator}{lab.value:g} {lab.unit} cannot be graded as "
-            f"{names} by CTCAE {book.edition}, because it is {reason}."
+            f"{names} by CTCAE {book.edition}, because {why or f'it is {reason}'}."
         ),
         reason=reason,
         inputs=terms[0][1].inputs,

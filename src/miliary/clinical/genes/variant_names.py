@@ -29,7 +29,14 @@ _JAPANESE = {
 }
 _PROTEIN = re.compile(r"(?<![A-Z0-9])([A-Z])(\d+)(?:_([A-Z])(\d+))?(DELINS|DEL|INS|DUP|>)?([A-Z*]*)")
 _DNA = re.compile(r"C\.(\d+)(?:_(\d+))?(?:[ACGT]+)?(DELINS|DEL|INS|DUP)([ACGT]*)")
-_SPLICE_MET = re.compile(r"C\.(3028[+ACGT]|2888-|3028_|28\d\d(-\d+)?_)")
+# Of MET in both transcripts in use: exon 14 is c.2888-3028 in NM_000245 and c.2942-3082 in NM_001127500.
+_SPLICE_MET = re.compile(r"C\.((?:3028|3082)[+ACGT]|(?:2888|2942)-|(?:3028|3082)_|(?:28|29)\d\d(-\d+)?_)")
+_EXON_14_ENDS = (1010, 1028)
+# Exons joined, as in "E13;A20" of EML4 and ALK; a variant by its number is one of the fusion EML4-ALK.
+_JOINED = re.compile(r"\b[A-Z]{1,6}\d{1,2}[a-z]?\s?[;:]\s?(?:ALK|ROS1|RET|A|R)\d{1,2}\b")
+_EML4_VARIANT = re.compile(r"v(?:ariant)?\.?\d[abc]?(?:/[abc])?\Z")
+_FUSED = ("ALK", "ROS1", "RET", "NTRK", "NTRK1", "NTRK2", "NTRK3", "NRG1")
+_DELETED_FIRST = re.compile(r"\bDEL\s?([A-Z])(\d+)[-_]([A-Z])?(\d+)")
 
 
 def read_variants(text: str, gene: str) -> tuple[str, ...]:
@@ -49,6 +56,9 @@ def read_variants(text: str, gene: str) -> tuple[str, ...]:
         In the words of the rule file where they have one, as in ``ex19del``, ``G719X``, ``fusion``,
         ``amplification``; otherwise the recorded words in upper case without spaces. Empty for empty text.
     """
+    if gene in _FUSED and _JOINED.search(text):
+        return ("fusion",)
+    text = re.sub(r"([A-Z]\d{1,4}[A-Z])/(?=[A-Z]\d)", r"\1;", text)
     parts = re.split(r"[,;&]|\band\b|\s\+\s|(?<=[A-Za-z])\+(?=[A-Z]\d)", text)
     return tuple(dict.fromkeys(_read_variant(part, gene) for part in parts if part.strip()))
 
@@ -57,13 +67,20 @@ def _read_variant(text: str, gene: str) -> str:
     for japanese, english in _JAPANESE.items():
         text = text.replace(japanese, english)
     plain = text.lower().replace(" ", "")
-    if re.search(rf"\w[-/]{gene.lower()}\d*\b", plain):
+    if re.search(rf"[\w)]\s?[-/]\s?{gene.lower()}\d*(?![a-z0-9])", text.lower()):
+        return "fusion"
+    if gene in _FUSED and re.match(rf"{gene.lower()}\d*[-/:]+[a-z]{{2}}\w*\d", plain):
+        return "fusion"
+    if gene == "ALK" and _EML4_VARIANT.match(plain):
         return "fusion"
     for row in find_rules("variants").rows("alteration"):
         if any(word in plain for word in row["words"]):
             return row.id
     upper = _shorten_residues(plain).upper()
-    found = next((name for name in _read_names(upper, plain, gene) if name), "")
+    spaced = _shorten_residues(text.lower()).upper()
+    found = next(
+        (name for name in (*_read_names(upper, plain, gene), *_read_spaced(spaced, gene)) if name), ""
+    )
     return found or re.sub(r"P\.|[()-]", "", upper).replace("EXON", "EX")
 
 
@@ -83,6 +100,14 @@ def _read_names(upper: str, plain: str, gene: str) -> Iterator[str]:
     yield _read_coding_change(upper, gene)
     yield _read_protein_change(upper, gene)
     yield _read_exon_words(plain, gene)
+
+
+def _read_spaced(spaced: str, gene: str) -> Iterator[str]:
+    """Names that end at a space, as ``L858R point mutation``, or begin with the change, as ``del E746``."""
+    match = _DELETED_FIRST.search(spaced)
+    if match:
+        yield _name_by_exon(gene, int(match[2]), int(match[4]), "DEL", 0)
+    yield _read_protein_change(spaced, gene)
 
 
 def _read_coding_change(upper: str, gene: str) -> str:
@@ -108,7 +133,7 @@ def _read_protein_change(upper: str, gene: str) -> str:
                 return name
         elif gene == "EGFR" and match[1] + match[2] == "G719" and after != "*":
             return "G719X"
-        elif gene == "MET" and first == 1010 and match[1] == "D":
+        elif gene == "MET" and first in _EXON_14_ENDS and match[1] == "D":
             return "ex14"
         elif len(after) == 1 and first > 1:
             return match[1] + match[2] + after
@@ -133,5 +158,7 @@ def _read_exon_words(plain: str, gene: str) -> str:
     if re.search(r"(ex|e)?19del|del(etion)?s?(of|in)?(ex|e)?19|ex19.*del", words):
         return "ex19del"
     if re.search(r"(ex|e)?20ins|ins(ertion)?s?(of|in)?(ex|e)?20|ex20.*ins", words):
+        return "ex20ins"
+    if gene == "ERBB2" and "yvma" in words:
         return "ex20ins"
     return ""

@@ -17,7 +17,11 @@ from miliary.model.vocabulary import Count, Side
 
 _AND = re.compile(r"\s*(?:,|;|/|&|\+|、|，|・|\band\b|及び|および|と)\s*", re.IGNORECASE)
 _LEVEL = re.compile(r"(?:c[1-8]|(?:th|t|d)(?:1[0-2]|[1-9])|l[1-6]|s[1-5])\Z")
-_NUMBER = re.compile(r"\d+(?:st|nd|rd|th)?\Z")
+# A number that only says which of several: a rib, a vertebra, a segment of the liver.
+_NUMBER = re.compile(r"(?:\d+(?:st|nd|rd|th)?|s(?:10|[6-9])|s?[1-9][ab]|i{1,3}|iv[ab]?|vi{0,3}|第\d+)\Z")
+# The sign of a station, as in "#7" and "No. 7".
+_SIGN = re.compile(r"(?:#|\bno\.?|\bstn\.?|番)\s*(?=\d)", re.IGNORECASE)
+_BRACKETS = re.compile(r"\s*[(（\[](.+?)[)）\]]\s*\Z")
 _STATION = re.compile(r"(\d{1,2}[ap]?)([rl])?[is]?\Z")
 _SIDES = {
     **dict.fromkeys(("left", "lt", "左", "左側"), "left"),
@@ -36,8 +40,28 @@ _PLAIN = {
     *("nodule", "involvement", "deposit", "the", "of", "to", "in", "a", "tumor", "tumour", "level"),
     *("転移", "転移巣", "病変", "結節", "への"),
 }
-_JAPANESE = sorted((*_SIDES, *_COUNTS, *_PLAIN), key=len, reverse=True)
-_JAPANESE_PART = re.compile("|".join(word for word in _JAPANESE if not word.isascii()))
+# Parts of an organ, and words of spread, that leave it the same organ.
+_PARTS = {
+    *("shaft", "proximal", "distal", "hemisphere", "segment", "tail", "head", "body", "dome", "apex", "tip"),
+    *("cortex", "lobe", "joint", "surface", "region", "area", "portion", "upper", "lower", "middle", "mid"),
+    *("anterior", "posterior", "lateral", "medial", "superior", "inferior", "diffuse", "disseminated"),
+    *(
+        "extensive",
+        "widespread",
+        "miliary",
+        "small",
+        "large",
+        "tiny",
+        "new",
+        "several",
+        "mass",
+        "masse",
+        "dorsum",
+    ),
+    *("びまん性", "粟粒"),
+}
+_JAPANESE = sorted((*_SIDES, *_COUNTS, *_PLAIN, *_PARTS), key=len, reverse=True)
+_JAPANESE_PART = re.compile("|".join(word for word in _JAPANESE if not word.isascii()) + r"|第\d+")
 
 
 @dataclass(frozen=True)
@@ -104,13 +128,34 @@ def read_site(text: str, *, book: RuleBook | None = None) -> SiteReading:
     whole = _name_site(text, words)
     if whole is not None:
         return SiteReading((whole,))
+    stations = _read_listed_stations(text, words)
+    if stations:
+        return SiteReading(stations)
     found = []
     for part in _AND.split(text):
+        if found and _says_nothing_more(part):
+            continue
         site = _name_site(part, words)
         if site is None:
             return SiteReading(unknown=part.strip() or text, nearest=_find_nearest(part, book))
         found.append(site)
     return SiteReading(tuple(found))
+
+
+def _read_listed_stations(text: str, words: dict[str, RuleRow]) -> tuple[NamedSite, ...]:
+    """The stations in brackets after a word for nodes, as in ``mediastinal nodes (4R, 7)``."""
+    match = _BRACKETS.search(text)
+    outer = _name_site(text[: match.start()], words) if match else None
+    if match is None or outer is None or outer.row["category"] != "node":
+        return ()
+    listed = [_name_site(f"station {part}", words) for part in _AND.split(match[1])]
+    return tuple(site for site in listed if site) if all(listed) else ()
+
+
+def _says_nothing_more(part: str) -> bool:
+    """Whether a part of a list only says how many, how large or how spread."""
+    tokens = list(_split_words(_fold(part)))
+    return all(word in _PLAIN or word in _PARTS or word in _COUNTS or word in _SIDES for word in tokens)
 
 
 def canonical_site(text: str) -> str:
@@ -140,11 +185,13 @@ def _list_words(row: RuleRow) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _fold(text: str) -> str:
     """Lower case, one space between words, without a last s, which may be that of a plural."""
-    plain = re.sub(r"[\s_\-.,()]+", " ", unicodedata.normalize("NFKC", text).lower()).strip()
-    return " ".join(
+    signed = _SIGN.sub(" station ", unicodedata.normalize("NFKC", text).lower())
+    plain = re.sub(r"[\s_\-.,()\[\]]+", " ", signed).strip()
+    words = (
         word[:-1] if len(word) > 2 and word.endswith("s") and word.isascii() else word
         for word in plain.split()
     )
+    return " ".join("lymph node" if word == "ln" else word for word in words)
 
 
 def _name_site(text: str, words: dict[str, RuleRow]) -> NamedSite | None:
@@ -158,6 +205,7 @@ def _name_site(text: str, words: dict[str, RuleRow]) -> NamedSite | None:
     sided = [word for word in tokens if word not in _COUNTS and word not in _PLAIN]
     forms = [_fold(text), *map(_join, (tokens, without_side, sided, name, place))]
     row = next((words[form] for form in forms if form in words), None)
+    row = row or _name_by_parts(place, words)
     if row is None and not place and any(_LEVEL.match(word) for word in name):
         row = words.get("vertebra")
     station = _find_station(name, words) if row is None else ""
@@ -173,9 +221,20 @@ def _name_site(text: str, words: dict[str, RuleRow]) -> NamedSite | None:
     return NamedSite(row, text.strip(), side, count, station or row.get("station", ""))
 
 
+def _name_by_parts(place: list[str], words: dict[str, RuleRow]) -> RuleRow | None:
+    """The organ whose part is named, or of which every word left is a name, as in ``skin scalp``."""
+    left = [word for word in place if word not in _PARTS]
+    rows = [words.get(word) for word in left]
+    same = rows[0] if rows and rows[0] is not None and all(row is rows[0] for row in rows) else None
+    found = words.get(_join(left)) or same
+    # A lobe of the lung is a place of its own; without its side it is not known which.
+    is_lobe = found is not None and found["category"] in ("lung", "node") and left != place
+    return None if is_lobe and set(place) & {"lobe", "upper", "lower", "middle", "segment"} else found
+
+
 def _split_words(folded: str) -> Iterator[str]:
     """Words; of Japanese text those of side, number and disease are split off."""
-    for word in folded.split():
+    for word in re.sub(r"(?<=[a-z0-9])(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])(?=[a-z])", " ", folded).split():
         if word.isascii():
             yield word
             continue

@@ -113,6 +113,27 @@ def read_case_text(text: str, *, name: str = CASE_NAME) -> Case:
     return case
 
 
+def inspect_case_text(text: str, *, name: str = CASE_NAME) -> tuple[str, ...]:
+    """A line for every problem in YAML text, as `inspect_case` says them of a file.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        Stands for the file in the lines.
+
+    Returns
+    -------
+    tuple of str
+        Empty where the case can be read.
+    """
+    decoder = Decoder()
+    case = _decode_yaml(text, decoder)
+    if case is not None:
+        _check_references(case, decoder)
+    return tuple(_describe(name, problem) for problem in sorted(decoder.problems))
+
+
 def read_scans(case: Case, path: str | Path) -> dict[str, ScanSummary]:
     """What `miliary ct` measured on the studies of a case that point to a result, by study id.
 
