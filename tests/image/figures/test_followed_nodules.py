@@ -17,11 +17,20 @@ def make_tracks(rows):
     columns = {c.name: [] for c in TRACK_COLUMNS}
     for number, (fate, x, y, z, before, after) in enumerate(rows, start=1):
         known = {
-            **{"id": number, "fate": fate.value, "x_mm": x, "y_mm": y, "z_mm": z},
-            **{"baseline_id": 0 if fate is Fate.NEW else number, "side": "right", "zone": "upper"},
-            **{"followup_id": 0 if fate is Fate.NO_LONGER_SEEN else number, "probability": 0.9},
-            **{"baseline_volume_mm3": before, "followup_volume_mm3": after},
-            **{"volume_change_fraction": after / before - 1.0, "volume_change_fraction_err": 0.1},
+            "id": number,
+            "fate": fate.value,
+            "x_mm": x,
+            "y_mm": y,
+            "z_mm": z,
+            "baseline_id": 0 if fate is Fate.NEW else number,
+            "side": "right",
+            "zone": "upper",
+            "followup_id": 0 if fate is Fate.NO_LONGER_SEEN else number,
+            "probability": 0.9,
+            "baseline_volume_mm3": before,
+            "followup_volume_mm3": after,
+            "volume_change_fraction": after / before - 1.0,
+            "volume_change_fraction_err": 0.1,
         }
         for name, values in columns.items():
             values.append(known[name])

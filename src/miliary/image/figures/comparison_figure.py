@@ -257,7 +257,8 @@ def _draw_slab(
     marks = _place_marks(level, found.tracks, found.registered_grid, is_followup=is_followup)
     word = f"baseline: {level.name}, {SLAB_MM:g} mm MIP, {len(marks)} marked"
     if is_followup:
-        word = f"follow-up (resampled, softer): {len(marks)} present, {_count_unseen(level, found)} no longer seen"
+        gone = _count_unseen(level, found)
+        word = f"follow-up (resampled, softer): {len(marks)} present, {gone} no longer seen"
     draw.text((x, y + 3), word, fill=_TEXT, font=_font(15))
     picture = Image.fromarray(level.after if is_followup else level.before).convert("RGB")
     pen = ImageDraw.Draw(picture)

@@ -1,12 +1,12 @@
 """Render close-ups of followed nodules, both scans side by side in the frame of the baseline.
 
-New and grown nodules are the first thing that a reader of a follow-up asks for, so each of them gets a picture;
-of those that shrank or are no longer seen only the largest do.
+New and grown nodules are the first thing that a reader of a follow-up asks for, so each of them gets a
+picture; of those that shrank or are no longer seen only the largest do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np

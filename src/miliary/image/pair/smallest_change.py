@@ -37,9 +37,8 @@ def find_smallest_changes(scans: Sequence[Nodules], limits: MatchingLimits) -> t
         known = [error for error in errors if error is not None]
         if not known:
             continue
-        spread = limits.min_sigmas * float(
-            np.hypot(*(error if error is not None else max(known) for error in errors))
-        )
+        first, second = (max(known) if error is None else error for error in errors)
+        spread = limits.min_sigmas * float(np.hypot(first, second))
         # The error of a ratio grows with it: (1 + change) times the relative errors of both volumes.
         growth = spread / (1.0 - spread) if spread < 1.0 else float("inf")
         found.append(
