@@ -20,6 +20,7 @@ from miliary.image.pair.detectability import read_detectability
 from miliary.image.pair.region_response import list_warnings
 from miliary.image.pair.register import register_lungs
 from miliary.image.pair.registered_volume import bring_to_baseline
+from miliary.image.pair.smallest_change import find_smallest_changes
 from miliary.image.pair.unseen import estimate_unseen
 from miliary.image.pair.zone_matching import MatchingLimits, match_by_zone
 from miliary.model.comparison import (
@@ -161,6 +162,7 @@ def _compare(
         tracks=tracks,
         matching=zones,
         match_error_mm=error_mm,
+        smallest_changes=() if doubt else find_smallest_changes((baseline.nodules, followup.nodules), limits),
         lesion=lesion,
         recist=pair_rules.judge_dominant_lesion(lesion, days),
         opacities=opacities,

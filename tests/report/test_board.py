@@ -67,10 +67,12 @@ def test_the_measured_targets_are_judged_beside_the_record(study, draw):
         "-41.2",
         "partial response (PR)",
         "for a reader to judge",
-        "From the record",
+        "From the record: overall response",
     ):
         assert words in panel
-    assert "partial response (PR) of the measured target lesions" in section(html, "answer")
+    answer = section(html, "answer")
+    assert "RECIST 1.1, measured target lesions only: partial response (PR)" in answer
+    assert "No overall response follows from that" in answer
     assert 'title="compare/baseline__followup/response.json: recist.targets[0].followup_mm"' in html
 
 
@@ -90,7 +92,7 @@ def test_every_follow_up_of_a_series_is_listed_with_the_nadir(three_scans, draw)
 
 def test_the_answer_says_where_the_last_follow_up_stands_against_the_nadir(three_scans, draw):
     panel = section(draw(), "answer")
-    assert "Smallest nodule volume so far (nadir): Follow-up; late has 2.52 times that. measured" in panel
+    assert "Smallest nodule volume so far (nadir): Follow-up; late has 2.52 times that. [" in panel
 
 
 def test_the_course_of_the_burden_has_a_point_for_every_follow_up(three_scans, draw):

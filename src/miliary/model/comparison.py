@@ -263,6 +263,23 @@ class RecistSummary(SavedRecord):
 
 
 @dataclass(frozen=True)
+class SmallestChange:
+    """Change in volume from which a nodule of one size is called grown or shrunk in a pair of scans.
+
+    Parameters
+    ----------
+    diameter_mm : float
+        Diameter of the nodule on the baseline [mm].
+    growth, shrinkage : float
+        As shares of its volume there, both positive; growth is infinite where none could be told.
+    """
+
+    diameter_mm: float
+    growth: float
+    shrinkage: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything found by comparing two scans.
 
@@ -304,6 +321,8 @@ class Comparison:
     unseen : UnseenNodules or None
         Nodules no longer seen, and how many of them may remain; None where the marks of either scan cannot
         be followed.
+    smallest_changes : tuple of SmallestChange
+        What change of one nodule this pair could have shown, by its size.
     """
 
     baseline: Exam
@@ -333,6 +352,7 @@ class Comparison:
     figure_rgb: npt.NDArray[np.uint8] | None = None
     figures: tuple[Figure, ...] = ()
     unseen: UnseenNodules | None = None
+    smallest_changes: tuple[SmallestChange, ...] = ()
 
     @property
     def doubt(self) -> str:

@@ -46,6 +46,30 @@ class SavedComparison:
 
 
 @dataclass(frozen=True)
+class PendingCorrections:
+    """A reader's corrections that one member's numbers do not hold yet.
+
+    Parameters
+    ----------
+    path : str
+        Of the member: a result of `miliary ct`, or of `miliary compare`.
+    scan : str
+        Label of the scan that was corrected.
+    numbers : tuple of int
+        Of the corrections, in the order of saving.
+    """
+
+    path: str
+    scan: str
+    numbers: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        return len(self.numbers)
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """Scans, comparisons and case of one patient as they were saved.
 
@@ -64,8 +88,8 @@ class StudyResult:
     case_path : str
         Its path in the study.
     radiographs : tuple of Picture
-    n_corrections : int
-        A reader's corrections that some saved number does not hold yet.
+    pending : tuple of PendingCorrections
+        A reader's corrections that some saved number does not hold yet, member by member.
     problems : tuple of StudyProblem
     """
 
@@ -77,5 +101,10 @@ class StudyResult:
     case: CaseSummary | None = None
     case_path: str = ""
     radiographs: tuple[Picture, ...] = ()
-    n_corrections: int = 0
+    pending: tuple[PendingCorrections, ...] = ()
     problems: tuple[StudyProblem, ...] = ()
+
+    @property
+    def n_corrections(self) -> int:
+        """How many of a reader's corrections some saved number does not hold yet."""
+        return len({number for one in self.pending for number in one.numbers})

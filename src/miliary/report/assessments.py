@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from miliary.model.assessment import Assessment, Basis, Severity, Verdict
 from miliary.model.saved.case_summary import CaseSummary
 from miliary.report.catalog import Catalog
@@ -41,10 +43,14 @@ class AssessmentRow:
         Id of the rule.
     origin : str
         Where the facts come from: published, recorded, measured, simulated or corrected.
-    cited : str
-        Edition, citations and basis of the rule.
+    cited : Markup
+        Edition, citations (each a link to the list of references) and basis of the rule.
     inputs : str
         The facts that the rule looked at, shown on hover.
+    anchor : str
+        Where the list of queries holds it; empty where it asks nothing.
+    first_cited : str
+        Id of the first citation; empty where there is none.
     """
 
     sign: str
@@ -57,8 +63,10 @@ class AssessmentRow:
     reason: str
     rule: str
     origin: str
-    cited: str
+    cited: Markup
     inputs: str
+    anchor: str = ""
+    first_cited: str = ""
 
 
 def select_assessments(case: CaseSummary | None, start: str) -> list[Assessment]:
@@ -129,7 +137,26 @@ def group_by_severity(case: CaseSummary | None) -> dict[Severity, list[Assessmen
     return {severity: group for severity, group in groups.items() if group}
 
 
-def make_row(assessment: Assessment, catalog: Catalog) -> AssessmentRow:
+def find_anchor(case: CaseSummary | None, assessment: Assessment) -> str:
+    """Id under which the list of queries holds one assessment of a case.
+
+    Parameters
+    ----------
+    case : CaseSummary or None
+    assessment : Assessment
+        One of its assessments, the very object.
+
+    Returns
+    -------
+    str
+        Its number in the case, behind a letter; empty for one that is not the case's.
+    """
+    found = (n for n, one in enumerate(case.assessments if case else ()) if one is assessment)
+    number = next(found, None)
+    return "" if number is None else f"q{number}"
+
+
+def make_row(assessment: Assessment, catalog: Catalog, *, anchor: str = "") -> AssessmentRow:
     """Turn one saved assessment into a row of the page.
 
     Parameters
@@ -137,6 +164,8 @@ def make_row(assessment: Assessment, catalog: Catalog) -> AssessmentRow:
     assessment : Assessment
     catalog : Catalog
         Words before the statement; the statement itself stays as saved.
+    anchor : str
+        From `find_anchor`, for a row that asks something.
 
     Returns
     -------
@@ -159,6 +188,8 @@ def make_row(assessment: Assessment, catalog: Catalog) -> AssessmentRow:
         origin=assessment.origin,
         cited=cite_rule(assessment, catalog),
         inputs="; ".join(inputs),
+        anchor=anchor,
+        first_cited=assessment.citations[0] if assessment.citations else "",
     )
 
 
@@ -186,7 +217,7 @@ def make_rows(
     )
 
 
-def cite_rule(assessment: Assessment, catalog: Catalog) -> str:
+def cite_rule(assessment: Assessment, catalog: Catalog) -> Markup:
     """Say on whose authority a rule speaks.
 
     Parameters
@@ -196,14 +227,16 @@ def cite_rule(assessment: Assessment, catalog: Catalog) -> str:
 
     Returns
     -------
-    str
-        Edition, the first citations, and how they were seen unless they were read.
+    Markup
+        Edition, the first citations as links to the references, and how they were seen unless they were read.
     """
-    parts = [assessment.edition] if assessment.edition else []
-    parts += [f"[{name}]" for name in assessment.citations[:_MAX_CITATIONS]]
+    parts: list[str | Markup] = [assessment.edition] if assessment.edition else []
+    parts += [
+        Markup('<a href="#cite-{0}">[{0}]</a>').format(name) for name in assessment.citations[:_MAX_CITATIONS]
+    ]
     if assessment.basis is not Basis.READ:
         parts.append(catalog.word(assessment.basis))
-    return " ".join(parts)
+    return Markup(" ").join(parts)
 
 
 def _find_lead(assessment: Assessment, catalog: Catalog) -> str:

@@ -51,14 +51,16 @@ def find_compared(study: StudyResult) -> list[tuple[SavedComparison, ComparisonS
 
 
 def find_common_totals(
-    scans: Sequence[tuple[SavedScan, ScanSummary]],
+    scans: Sequence[tuple[SavedScan, ScanSummary]], *, prefer: float | None = None
 ) -> list[tuple[int, CorrectedTotal]] | None:
-    """Corrected totals of all scans from one diameter on, the smallest that each of them states.
+    """Corrected totals of all scans from one diameter on, so that before and after are alike.
 
     Parameters
     ----------
     scans : sequence of (SavedScan, ScanSummary)
         From `find_measured`.
+    prefer : float, optional
+        Diameter [mm] to take where all of them state it; else the smallest that each of them states.
 
     Returns
     -------
@@ -70,11 +72,17 @@ def find_common_totals(
     common = set.intersection(*map(set, tables)) if len(tables) > 1 else set()
     if not common:
         return None
-    least = min(common)
+    least = prefer if prefer in common else min(common)
     return [
         (table[least], summary.corrected.at_least[table[least]])
         for table, (_, summary) in zip(tables, scans, strict=True)
     ]
+
+
+def find_compared_size(study: StudyResult) -> float | None:
+    """Smallest diameter [mm] of the volumes of the last comparison; None where there is none."""
+    sizes = [summary.response.min_diameter_mm for _, summary in find_compared(study)]
+    return next((size for size in reversed(sizes) if size is not None), None)
 
 
 def locate(saved: SavedScan | SavedComparison) -> Member:

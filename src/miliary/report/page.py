@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -13,7 +13,9 @@ from miliary import __version__
 from miliary.model.study import StudyResult
 from miliary.model.vocabulary import Origin
 from miliary.report.catalog import Catalog, load_catalog
-from miliary.report.sections import BUILDERS, Builder
+from miliary.report.correction_banners import list_corrections
+from miliary.report.section import Section
+from miliary.report.sections import BOARD_BUILDERS, BUILDERS, GROUP_OF, Builder
 from miliary.report.sources import Sources
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ GENERATOR = "miliary"
 _PACKAGE = "miliary.report"
 
 
-def render_report(study: StudyResult, *, language: str = "en") -> str:
+def render_report(study: StudyResult, *, language: str = "en", is_board: bool = False) -> str:
     """Render a study as a page.
 
     Shows what was saved and computes nothing clinical. What is missing is named; everything else is shown.
@@ -33,6 +35,8 @@ def render_report(study: StudyResult, *, language: str = "en") -> str:
     study : StudyResult
     language : str
         One of `LANGUAGES`; statements of the rules stay as they were saved.
+    is_board : bool
+        Only the board page: one sheet when printed.
 
     Returns
     -------
@@ -44,7 +48,8 @@ def render_report(study: StudyResult, *, language: str = "en") -> str:
     ValueError
         For another language.
     """
-    return assemble_page(study, load_catalog(language), templates=load_templates())
+    builders = BOARD_BUILDERS if is_board else BUILDERS
+    return assemble_page(study, load_catalog(language), templates=load_templates(), builders=builders)
 
 
 def assemble_page(
@@ -75,7 +80,14 @@ def assemble_page(
         A section or a template asks for a word that the catalog lacks.
     """
     sources = Sources()
-    built = [build(study, catalog, sources) for build in builders]
+    groups: list[tuple[str, list[Section[Any]]]] = []
+    for build in builders:
+        section = build(study, catalog, sources)
+        group = GROUP_OF.get(build, "")
+        name = catalog(f"group.{group}") if group else ""
+        if not groups or groups[-1][0] != name:
+            groups.append((name, []))
+        groups[-1][1].extend([section] if section else [])
     origins = list_origins(study)
     return templates.get_template("report.html").render(
         t=catalog,
@@ -84,10 +96,12 @@ def assemble_page(
         version=__version__,
         generator=GENERATOR,
         title=study.title,
-        n_corrections=study.n_corrections,
+        corrections=list_corrections(study, catalog),
+        is_whole=len(builders) > len(BOARD_BUILDERS),
         is_simulated=Origin.SIMULATED in origins,
         is_all_simulated=origins == {Origin.SIMULATED},
-        sections=[section for section in built if section is not None],
+        groups=groups,
+        sections=[section for _, members in groups for section in members],
     )
 
 

@@ -18,9 +18,16 @@ from miliary.report.measures import is_simulated, name_pair
 
 # Kinds of slabs that a comparison saves, both scans in one frame.
 PAIRED_KINDS = ("slab", "compared_slab")
+# A close-up of one nodule on both scans of a comparison.
+FOLLOWED_KIND = "followed_nodule"
+# Fates of a nodule that the follow-up does not show, as this version and earlier ones call them.
+_UNSEEN = frozenset({"no_longer_seen", "gone"})
 # Pictures are embedded without loss while all of them together stay below this size.
 _LOSSLESS_BYTES = 9_000_000
 _SMALL_BYTES = 30_000
+
+
+_NOTHING = Markup("")
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,12 @@ class PagePicture:
         Thickness of a slab in mm, as written on the page.
     level : int
         Position of a slab among those of its plane and thickness, from 1; 0 where not stated.
-    n_marks : int
-        Number of marked nodules.
+    marks_said : str
+        How many nodules are marked, in words; empty where none are.
+    plain_overlay : Markup
+        As `overlay`, without marks.
+    label : str
+        Name of the scan, as far as `captioned` gave one.
     """
 
     name: str
@@ -59,11 +70,17 @@ class PagePicture:
     plane: str = ""
     thickness: str = ""
     level: int = 0
-    n_marks: int = 0
+    marks_said: str = ""
+    plain_overlay: Markup = _NOTHING
+    label: str = ""
 
     def captioned(self, label: str) -> PagePicture:
         """The same picture with a label, such as the name of the scan, before its caption."""
-        return replace(self, caption=f"{label}: {self.caption}")
+        return replace(self, caption=f"{label}: {self.caption}", label=label)
+
+    def without_marks(self) -> PagePicture:
+        """The same picture with nothing marked on it."""
+        return replace(self, overlay=self.plain_overlay, marks_said="")
 
 
 class PictureRenderer:
@@ -100,24 +117,38 @@ class PictureRenderer:
         """
         entry = find_entry(picture)
         caption = self._caption(entry)
-        width, height = entry.size_px or _read_size(picture.data)
-        n_marks = len(entry.marks)
+        size = entry.size_px or _read_size(picture.data)
+        is_unseen_hidden = entry.kind in PAIRED_KINDS and name_side(picture) == "followup"
+        shown = tuple(m for m in entry.marks if not (is_unseen_hidden and m.label in _UNSEEN))
+        marks_said = self._say_marks(entry, len(shown), is_followup=is_unseen_hidden)
         simulated = is_simulated(saved)
         watermark = self.t("page.simulated") if simulated else ""
-        alt = f"{label}: {caption}" + (f"; {self.t('slabs.n_marks', n=n_marks)}" if n_marks else "")
+        alt = f"{label}: {caption}" + (f"; {marks_said}" if marks_said else "")
         return PagePicture(
             name=picture.name,
             address=self._address(picture),
-            overlay=charts.draw_overlay(entry, (width, height), watermark=watermark),
+            overlay=charts.draw_overlay(replace(entry, marks=shown), size, watermark=watermark),
             alt=alt + (f" ({self.t('word.simulated')})" if simulated else ""),
             caption=caption,
-            width=width,
-            height=height,
+            width=size[0],
+            height=size[1],
             plane=entry.plane or "",
             thickness=f"{entry.thickness_mm or 0:g}",
             level=entry.level or 0,
-            n_marks=n_marks,
+            marks_said=marks_said,
+            plain_overlay=charts.draw_overlay(replace(entry, marks=()), size, watermark=watermark),
         )
+
+    def _say_marks(self, entry: FigureEntry, n_shown: int, *, is_followup: bool) -> str:
+        """How many nodules a picture marks; of a registered pair also how many are no longer seen."""
+        if entry.kind not in PAIRED_KINDS:
+            return self.t("slabs.n_marks", n=n_shown) if n_shown else ""
+        stated = entry.facts.get("n_no_longer_seen")
+        in_marks = sum(mark.label in _UNSEEN for mark in entry.marks)
+        n_unseen = stated if isinstance(stated, int) else in_marks
+        if is_followup:
+            return self.t("slabs.present", n=n_shown, gone=n_unseen) if n_shown or n_unseen else ""
+        return self.t("slabs.later_gone", n=n_shown, gone=n_unseen) if n_shown else ""
 
     def render_kind(self, kind: str) -> tuple[PagePicture, ...]:
         """Render every saved picture of one kind.
@@ -140,13 +171,14 @@ class PictureRenderer:
         )
 
     def render_unpaired(self) -> tuple[PagePicture, ...]:
-        """Pictures of the comparisons other than their registered slabs."""
+        """Pictures of the comparisons that hold no registered slabs, as figures of earlier versions."""
         return tuple(
             self.render(picture, compared, label).captioned(label)
             for compared in self.study.comparisons
             if (label := name_pair(compared, self.t))
+            if not find_pictures(compared.pictures, PAIRED_KINDS)
             for picture in compared.pictures
-            if picture.data and find_entry(picture).kind not in PAIRED_KINDS
+            if picture.data and find_entry(picture).kind != FOLLOWED_KIND
         )
 
     def render_radiographs(self) -> tuple[PagePicture, ...]:

@@ -1,4 +1,4 @@
-"""Where the numbers of a page come from: a hover text and a footnote for each."""
+"""Where the numbers of a page come from: a link, a hover text and a footnote for each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from miliary.report.paths import Member, check_path
 
 
 @dataclass(frozen=True)
+class Place:
+    """One place that numbers were read from: its number on the page, and the path in its part of a file."""
+
+    number: int
+    path: str
+
+
+@dataclass(frozen=True)
 class Footnote:
-    """One footnote: its number, the file within the study folder, and the part of the file."""
+    """One footnote: its number, the file within the study folder, the part of the file, and its places."""
 
     number: int
     member: str
     part: str
+    places: tuple[Place, ...] = ()
 
 
 @dataclass
@@ -24,15 +33,21 @@ class Sources:
     """Collects where numbers were read from while a page is made.
 
     A footnote is for one part of one file, such as ``nodules`` of ``ct/baseline/scan.json``; it gets its
-    number when it is first cited.
+    number when it is first cited. Every number is a link to its own place in the list of footnotes, so that a
+    keyboard or a finger reaches what hovering shows. A reference is written after a sentence, in brackets and
+    behind a space: behind a number it would be copied as a further digit.
 
     Parameters
     ----------
     numbers : dict
         Number of each footnote by file and part.
+    places : dict
+        Number of each place by file and path.
     """
 
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    _recent: list[int] = field(default_factory=list)
 
     def cite(self, member: Member, path: str) -> int:
         """Number of the footnote for a path in a file of the study.
@@ -55,11 +70,10 @@ class Sources:
             If the member's record has no such field.
         """
         check_path(member.record_type, path.partition(":")[0])
-        part = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
-        return self.numbers.setdefault((member.path, part), len(self.numbers) + 1)
+        return self.numbers.setdefault((member.path, _find_part(path)), len(self.numbers) + 1)
 
     def number(self, label: str, member: Member, path: str, *, note: bool = True) -> Markup:
-        """Write a number with its source on hover.
+        """Write a number as a link to its source, which is also shown on hover.
 
         Parameters
         ----------
@@ -70,24 +84,51 @@ class Sources:
         path : str
             Dotted path in the file, checked as by `check_path`.
         note : bool
-            Put a footnote behind the number; False in a table, where hovering is enough.
+            Keep the footnote for `take_notes`; False in a table, where the link is enough.
 
         Returns
         -------
         Markup
         """
-        footnote = self.footnote(member, path)
-        return Markup('<data class="num" value="{0}" title="{1}">{0}</data>{2}').format(
-            label, f"{member.path}: {path}", footnote if note else ""
-        )
+        footnote = self.cite(member, path)
+        if note:
+            self._recent.append(footnote)
+        place = self.places.setdefault((member.path, path), len(self.places) + 1)
+        return Markup(
+            '<a class="src" href="#s{2}"><data class="num" value="{0}" title="{1}">{0}</data></a>'
+        ).format(label, f"{member.path}: {path}", place)
+
+    def take_notes(self) -> Markup:
+        """References of the numbers since the last call, each once, to stand behind their sentence."""
+        found = list(dict.fromkeys(self._recent))
+        self._recent.clear()
+        return Markup("").join(_write_note(number) for number in found)
 
     def footnote(self, member: Member, path: str) -> Markup:
-        """A footnote by itself, as for a caption."""
-        return Markup('<sup class="note"><a href="#source-{0}">{0}</a></sup>').format(self.cite(member, path))
+        """A reference by itself, behind a space, as for a caption."""
+        return _write_note(self.cite(member, path))
 
     def list_footnotes(self) -> tuple[Footnote, ...]:
-        """Every footnote so far, in the order of its number."""
-        return tuple(Footnote(number, member, part) for (member, part), number in self.numbers.items())
+        """Every footnote so far, in the order of its number, with the places that belong to it."""
+        places: dict[tuple[str, str], list[Place]] = {}
+        for (member, path), number in self.places.items():
+            part = _find_part(path)
+            places.setdefault((member, part), []).append(
+                Place(number, path.removeprefix(part).lstrip(".") or part)
+            )
+        return tuple(
+            Footnote(number, member, part, tuple(places.get((member, part), ())))
+            for (member, part), number in self.numbers.items()
+        )
+
+
+def _find_part(path: str) -> str:
+    """The part of a file that a path lies in: its first step."""
+    return path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+
+
+def _write_note(number: int) -> Markup:
+    return Markup(' <a class="note" href="#source-{0}">[{0}]</a>').format(number)
 
 
 def join(parts: Iterable[str | Markup], between: str = ", ") -> Markup:

@@ -54,7 +54,13 @@ def _read_head(path: Path) -> bytes:
 
 
 def write_report(
-    study: StudyResult, path: Path, *, pdf: bool = False, care: bool = False, language: str = "en"
+    study: StudyResult,
+    path: Path,
+    *,
+    pdf: bool = False,
+    care: bool = False,
+    language: str = "en",
+    board: bool = False,
 ) -> list[Path]:
     """Write the page of a study, and next to it the documents that are asked for.
 
@@ -68,6 +74,8 @@ def write_report(
         Also write the PDF; also write the draft of a case report as DOCX and Markdown.
     language : str
         One of `LANGUAGES`.
+    board : bool
+        Only the board page, one sheet when printed.
 
     Returns
     -------
@@ -88,7 +96,7 @@ def write_report(
         check_page(file)
     if care:
         check_docx()
-    html = render_report(study, language=language)
+    html = render_report(study, language=language, is_board=board)
     contents: dict[Path, bytes] = {} if is_pdf_only else {path: html.encode()}
     if pdf or is_pdf_only:
         contents[path.with_suffix(".pdf")] = render_pdf(html)

@@ -18,7 +18,14 @@ import numpy.typing as npt
 
 from miliary.errors import InputError, MiliaryError, RecordError
 from miliary.exchange.folders.corrections_file import find_corrections_file
-from miliary.exchange.folders.kinds import LUNGS_NAME, MATCHES_NAME, NODULES_NAME, RESPONSE_NAME, SCAN_NAME
+from miliary.exchange.folders.kinds import (
+    LUNGS_NAME,
+    MATCHES_NAME,
+    NODULES_NAME,
+    RESPONSE_NAME,
+    SCAN_NAME,
+    TRACKS_NAME,
+)
 from miliary.exchange.folders.open_result import (
     find_series,
     is_ct_result,
@@ -28,7 +35,7 @@ from miliary.exchange.folders.open_result import (
     read_transform,
 )
 from miliary.exchange.folders.result_file import VERSION_CODES, ResultFileError
-from miliary.exchange.folders.tables import read_matches_csv, read_nodules_csv
+from miliary.exchange.folders.tables import read_matches_csv, read_nodules_csv, read_tracks_csv
 from miliary.exchange.folders.volume_store import CroppedVolume, read_stored_volume
 from miliary.exchange.volumes.nifti import read_nifti
 from miliary.model.nodules import COLUMNS, Nodules
@@ -97,7 +104,8 @@ class ShownScan:
     summary : ScanSummary or None
         What `scan.json` holds; None where it cannot be read.
     nodules : mapping of str to list
-        The columns of `nodules.csv`; NaN is None.
+        The columns of `nodules.csv`; NaN is None. Further ``fate``: what became of each nodule by the last
+        comparison that the scan is in (of a follow-up, against its baseline); empty where none tells.
     volume : LazyVolume or None
     problems : tuple of str
         What is missing or damaged, one sentence each.
@@ -235,6 +243,8 @@ def read_shown_study(folder: str | Path) -> ShownStudy:
         except MiliaryError:
             problems.append(f"{first} and {second} are not linked: their registration cannot be read.")
         pairs[first, second] = _read_pairs(compared / MATCHES_NAME)
+        for label, fates in zip((first, second), _read_fates(compared / TRACKS_NAME), strict=True):
+            _set_fates(next(scan for scan in scans if scan.label == label), fates)
     return ShownStudy(
         title=place.resolve().name,
         scans=scans,
@@ -294,7 +304,7 @@ def _read_scan(folder: Path) -> ShownScan:
     try:
         nodules = _list_nodules(read_nodules_csv(folder / NODULES_NAME).value)
     except MiliaryError:
-        nodules = {column.name: [] for column in COLUMNS}
+        nodules = {**{column.name: [] for column in COLUMNS}, "fate": []}
         problems.append("nodules.csv cannot be read: no nodule is shown.")
     volume = None
     try:
@@ -328,13 +338,14 @@ def _list_nodules(nodules: Nodules) -> dict[str, list[Any]]:
     """Columns of the table as lists; a number that is not known is None."""
     if not np.isfinite(nodules.position_lps_mm).all():
         raise RecordError("a nodule has no position")
-    return {
+    columns: dict[str, list[Any]] = {
         column.name: [
             None if column.dtype is np.float64 and not math.isfinite(value) else value
             for value in nodules[column.name].tolist()
         ]
         for column in COLUMNS
     }
+    return {**columns, "fate": [""] * len(nodules)}
 
 
 def _read_nadir(study: Path) -> str:
@@ -351,6 +362,27 @@ def _read_pairs(path: Path) -> list[tuple[int, int]]:
         return read_matches_csv(path)
     except MiliaryError:
         return []
+
+
+def _read_fates(path: Path) -> tuple[dict[int, str], dict[int, str]]:
+    """What became of the nodules of both scans, by their numbers; nothing where it cannot be read."""
+    try:
+        tracks = read_tracks_csv(path).value
+    except (MiliaryError, OSError):
+        return {}, {}
+    fates = tracks["fate"].tolist()
+    before, after = (
+        dict(zip(tracks[f"{s}_id"].tolist(), fates, strict=True)) for s in ("baseline", "followup")
+    )
+    # Number 0 stands for a nodule that the scan does not show.
+    return {n: f for n, f in before.items() if n}, {n: f for n, f in after.items() if n}
+
+
+def _set_fates(scan: ShownScan, fates: Mapping[int, str]) -> None:
+    """Put the fates of a comparison into the column of a scan; what it does not tell stays as it is."""
+    column = scan.nodules["fate"]
+    for row, number in enumerate(scan.nodules["id"]):
+        column[row] = fates.get(number, column[row])
 
 
 def _find_lung_box(path: Path, grid: Grid) -> tuple[slice, slice, slice]:

@@ -15,6 +15,7 @@ def write_study_page(
     pdf: bool = False,
     care: bool = False,
     language: str = "en",
+    board: bool = False,
 ) -> list[Path]:
     """Write the page of a study, and what else is asked for beside it.
 
@@ -25,12 +26,14 @@ def write_study_page(
     folder : path
         A study, or the result folder of one scan, one comparison or one case.
     out : path, optional
-        Of the page; ``report.html`` in the folder when not given. A name ending in ``.pdf`` asks for the
-        PDF only.
+        Of the page; ``report.html`` in the folder when not given, ``board.html`` of the board page alone. A
+        name ending in ``.pdf`` asks for the PDF only.
     pdf, care : bool
         Also the PDF; also the draft of a case report as DOCX and Markdown.
     language : str
         ``en`` or ``ja``.
+    board : bool
+        Only the board page, one sheet when printed.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def write_study_page(
     from miliary.report import write_report
 
     place = Path(folder)
-    page = place / "report.html" if out is None else Path(out)
+    page = place / ("board.html" if board else "report.html") if out is None else Path(out)
     study = read_study(place)
     study = replace(study, problems=(*check_saved_study(place), *study.problems))
-    return write_report(study, page, pdf=pdf, care=care, language=language)
+    return write_report(study, page, pdf=pdf, care=care, language=language, board=board)

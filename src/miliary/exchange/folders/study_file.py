@@ -41,7 +41,7 @@ from miliary.exchange.folders.result_file import LoadedFile, ResultFileError, lo
 from miliary.model.corrections import select_pending
 from miliary.model.saved.codec import to_json
 from miliary.model.saved.study_index import StudyComparisonEntry, StudyIndex, StudyProblem, StudyScanEntry
-from miliary.model.study import SavedComparison, SavedScan, StudyResult
+from miliary.model.study import PendingCorrections, SavedComparison, SavedScan, StudyResult
 
 _FIRST = ("baseline", "initial", "before")
 
@@ -136,7 +136,7 @@ class _StudyReader:
             case=case.record,
             case_path=case_path,
             radiographs=tuple(read_radiographs(self.folder, self._note)),
-            n_corrections=self._count_pending(scans, compared),
+            pending=self._list_pending(scans, compared),
             problems=tuple(self.problems),
         )
 
@@ -237,7 +237,9 @@ class _StudyReader:
         usual = (f"case/{CASE_NAME}", CASE_NAME)
         return next((path for path in usual if (self.folder / path).is_file()), "")
 
-    def _count_pending(self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]) -> int:
+    def _list_pending(
+        self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]
+    ) -> tuple[PendingCorrections, ...]:
         """Corrections that some saved number does not hold yet."""
         from miliary.exchange.folders.corrections_file import find_corrections_file, read_corrections
 
@@ -245,27 +247,31 @@ class _StudyReader:
             known = read_corrections(find_corrections_file(self.folder))
         except InputError as error:
             self._note("corrections.jsonl", "damaged", str(error))
-            return 0
-        pending: set[int] = set()
-        for name, applied_through in self._list_applied(scans, compared):
-            pending |= {c.number for c in select_pending(known, name, applied_through)}
-        return len(pending)
+            return ()
+        paths = {scan.label: scan.path for scan in scans}
+        found = []
+        for path, label, applied_through in self._list_applied(scans, compared):
+            place = paths.get(label, f"ct/{label}")
+            folder = self.name if place == "." else PurePosixPath(place).name
+            numbers = tuple(c.number for c in select_pending(known, folder, applied_through))
+            if numbers:
+                found.append(PendingCorrections(path, label, numbers))
+        return tuple(found)
 
     def _list_applied(
         self, scans: Sequence[SavedScan], compared: Sequence[SavedComparison]
-    ) -> Iterator[tuple[str, int]]:
-        """Name of a scan's folder and the last correction known, for every result that holds its numbers."""
-        names = {s.label: self.name if s.path == "." else PurePosixPath(s.path).name for s in scans}
+    ) -> Iterator[tuple[str, str, int]]:
+        """Member, scan and the last correction known, for every result that holds numbers of a scan."""
         for scan in scans:
             applied = scan.record.corrections if scan.record else None
-            yield names[scan.label], (applied.applied_through if applied else None) or 0
+            yield scan.path, scan.label, (applied.applied_through if applied else None) or 0
         for pair in compared:
             if pair.record:
                 for label, side in (
                     (pair.baseline, pair.record.baseline),
                     (pair.followup, pair.record.followup),
                 ):
-                    yield names.get(label, label), side.corrections_applied_through or 0
+                    yield pair.path, label, side.corrections_applied_through or 0
 
 
 _NOTHING: LoadedFile[Any] = LoadedFile(None, (), {})

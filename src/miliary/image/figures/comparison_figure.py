@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from miliary.image.figures.followed_nodules import render_followed
 from miliary.image.figures.project import SLAB_MM, WINDOW_HU, render_slab_mip
 from miliary.image.figures.scan_figures import DEPTHS, LEVELS, SLABS_MM, label_simulated
 from miliary.image.kernels.resample import resample_volume
@@ -65,7 +66,7 @@ def render_comparison(found: Comparison) -> tuple[npt.NDArray[np.uint8], tuple[F
     pixels : ndarray of uint8, shape (rows, columns, 3)
         The figure, RGB.
     figures : tuple of Figure
-        The slabs of both scans.
+        The slabs of both scans, then close-ups of nodules that are new, grown, shrunk or no longer seen.
     """
     grid = found.registered_grid
     baseline = resample_volume(found.baseline.scan.voxels_hu, found.baseline.scan.grid, grid)
@@ -75,7 +76,10 @@ def render_comparison(found: Comparison) -> tuple[npt.NDArray[np.uint8], tuple[F
         _make_level("axial", 0, _find_fullest_level(found.tracks, grid, 0), baseline, after, grid),
     ]
     every = list(_make_levels(baseline, after, grid))
-    figures = tuple(figure for level in every for figure in _make_figures(level, found))
+    figures = (
+        *(figure for level in every for figure in _make_figures(level, found)),
+        *render_followed(found.tracks, baseline, after, grid),
+    )
     return _compose(found, levels), label_simulated(figures) if found.is_simulated else figures
 
 
@@ -128,7 +132,11 @@ def _make_level(
 
 
 def _place_marks(level: _Level, tracks: Tracks, grid: Grid, *, is_followup: bool) -> list[tuple[Fate, Mark]]:
-    """Fate and position [pixels] of each nodule that the slab shows."""
+    """Fate and position [pixels] of each nodule that the slab shows.
+
+    What is no longer seen is marked on the baseline only: a square over a place where the follow-up shows
+    nothing would be read as disease that is there.
+    """
     if not len(tracks):
         return []
     spacing = grid.spacing_zyx_mm
@@ -140,8 +148,7 @@ def _place_marks(level: _Level, tracks: Tracks, grid: Grid, *, is_followup: bool
     )
     off_mm = np.abs(index[:, level.axis] - level.center) * spacing[level.axis]
     shown = off_mm <= 0.5 * level.thickness_mm + radius_mm
-    if not is_followup:
-        shown &= tracks["fate"] != Fate.NEW.value
+    shown &= tracks["fate"] != (Fate.NO_LONGER_SEEN if is_followup else Fate.NEW).value
     row_axis = 1 if level.axis == 0 else 0
     columns = (index[:, 2] + 0.5) * spacing[2] / level.pixel_mm
     rows = (index[:, row_axis] + 0.5) * spacing[row_axis] / level.pixel_mm
@@ -162,10 +169,17 @@ def _place_marks(level: _Level, tracks: Tracks, grid: Grid, *, is_followup: bool
     ]
 
 
+def _count_unseen(level: _Level, found: Comparison) -> int:
+    """How many nodules of a level the follow-up no longer shows."""
+    marks = _place_marks(level, found.tracks, found.registered_grid, is_followup=False)
+    return sum(fate is Fate.NO_LONGER_SEEN for fate, _ in marks)
+
+
 def _make_figures(level: _Level, found: Comparison) -> list[Figure]:
     figures = []
     for word, pixels, is_followup in (("baseline", level.before, False), ("followup", level.after, True)):
         marks = _place_marks(level, found.tracks, found.registered_grid, is_followup=is_followup)
+        n_unseen = _count_unseen(level, found)
         title = f"{word}, {level.name} slab of {level.thickness_mm:g} mm"
         figures.append(
             Figure(
@@ -182,6 +196,7 @@ def _make_figures(level: _Level, found: Comparison) -> list[Figure]:
                     "window_hu": list(WINDOW_HU),
                     "scan": word,
                     "frame": "baseline",
+                    "n_no_longer_seen": n_unseen,
                 },
             )
         )
@@ -239,11 +254,15 @@ def _draw_slab(
 ) -> None:
     draw = ImageDraw.Draw(canvas)
     x, y = corner
-    word = "follow-up, registered" if is_followup else "baseline"
-    draw.text((x, y + 3), f"{word}: {level.name}, {SLAB_MM:g} mm MIP", fill=_TEXT, font=_font(15))
+    marks = _place_marks(level, found.tracks, found.registered_grid, is_followup=is_followup)
+    word = f"baseline: {level.name}, {SLAB_MM:g} mm MIP, {len(marks)} marked"
+    if is_followup:
+        gone = _count_unseen(level, found)
+        word = f"follow-up (resampled, softer): {len(marks)} present, {gone} no longer seen"
+    draw.text((x, y + 3), word, fill=_TEXT, font=_font(15))
     picture = Image.fromarray(level.after if is_followup else level.before).convert("RGB")
     pen = ImageDraw.Draw(picture)
-    for fate, mark in _place_marks(level, found.tracks, found.registered_grid, is_followup=is_followup):
+    for fate, mark in marks:
         draw_fate(pen, fate, (mark.column_px, mark.row_px), max(mark.radius_px, 4.0))
     for text, column in (("R", 6), ("L", picture.width - 16)):
         pen.text((column, 4), text, fill=_TEXT, font=_font(15), stroke_width=2, stroke_fill=(0, 0, 0))

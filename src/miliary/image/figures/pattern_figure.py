@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from miliary.model.figure import Figure
-from miliary.model.pattern import CLASSES, Curve, Evidence, Pattern
+from miliary.model.pattern import CLASSES, Curve, Evidence, Pattern, PatternLabel
 
 Rgb = tuple[int, int, int]
 Box = tuple[int, int, int, int]
@@ -68,8 +68,15 @@ def _panel_box(k: int, columns: int) -> Box:
 def _subtitle(pattern: Pattern) -> str:
     text = f"{pattern.reason}; {pattern.n_used} of {pattern.n_nodules} nodules used"
     if pattern.randomness_p is not None:
-        word = "rejected" if pattern.is_random_rejected else "not rejected"
-        text += f"; random placement {word} at 5 % (joint p = {pattern.randomness_p:.3f})"
+        if not pattern.is_random_rejected:
+            text += f"; random placement is not rejected at 5 % (joint p = {pattern.randomness_p:.3f})"
+        elif pattern.label is PatternLabel.RANDOM:
+            text += (
+                "; it fits best of the patterns known here, but placement wholly at random is rejected "
+                f"at 5 % (joint p = {pattern.randomness_p:.3f})"
+            )
+        else:
+            text += f"; random placement is rejected at 5 % (joint p = {pattern.randomness_p:.3f})"
     return text
 
 

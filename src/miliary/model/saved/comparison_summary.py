@@ -128,6 +128,15 @@ class UnseenSummary(SavedRecord):
 
 
 @dataclass(frozen=True)
+class SmallestChangeSummary(SavedRecord):
+    """Change in volume, as a share, from which a nodule of one diameter [mm] is called grown or shrunk."""
+
+    diameter_mm: float
+    growth: float | None = None
+    shrinkage: float | None = None
+
+
+@dataclass(frozen=True)
 class ZoneMatchingSummary:
     """How well nodules of one third of a lung can be told from each other; `identities` given or refused."""
 
@@ -189,6 +198,7 @@ class ComparisonSummary(SavedRecord):
     recist: RecistSummary = field(default_factory=RecistSummary)
     tracks: Mapping[Fate, int] = field(default_factory=dict)
     no_longer_seen: UnseenSummary | None = saved(default=None, omit_default=True)
+    smallest_changes: tuple[SmallestChangeSummary, ...] = saved(default=(), omit_default=True)
     matching: MatchingSummary = field(default_factory=MatchingSummary)
     new_opacities: tuple[OpacitySummary, ...] = ()
     registration: RegistrationSummary = field(default_factory=RegistrationSummary)

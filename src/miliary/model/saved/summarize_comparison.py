@@ -21,6 +21,7 @@ from miliary.model.comparison import (
     LesionChange,
     Opacity,
     RegionResponse,
+    SmallestChange,
     UnseenNodules,
     ZoneMatching,
 )
@@ -38,6 +39,7 @@ from miliary.model.saved.comparison_summary import (
     RegistrationSummary,
     ResponseSummary,
     SeriesSummary,
+    SmallestChangeSummary,
     TimePointSummary,
     UnseenSummary,
     ZoneMatchingSummary,
@@ -76,6 +78,7 @@ def summarize_comparison(found: Comparison) -> ComparisonSummary:
         recist=found.recist,
         tracks={} if found.doubt else {fate: found.tracks.count(fate) for fate in Fate},
         no_longer_seen=None if found.unseen is None else _summarize_unseen(found.unseen),
+        smallest_changes=tuple(_summarize_change(change) for change in found.smallest_changes),
         matching=MatchingSummary(
             error_mm=error_mm,
             by_zone=tuple(_summarize_matching(zone) for zone in found.matching),
@@ -266,6 +269,16 @@ def _difference(before: LesionSummary | None, after: LesionSummary | None, name:
     """Follow-up less baseline of one of the lesion's numbers."""
     first, second = getattr(before, name, None), getattr(after, name, None)
     return None if first is None or second is None else float(second - first)
+
+
+def _summarize_change(change: SmallestChange) -> SmallestChangeSummary:
+    growth = _known(change.growth)
+    return SmallestChangeSummary(
+        diameter_mm=change.diameter_mm,
+        growth=growth,
+        shrinkage=_known(change.shrinkage),
+        missing_reasons=_why("the errors are as large as the volume", growth=growth),
+    )
 
 
 def _summarize_unseen(unseen: UnseenNodules) -> UnseenSummary:

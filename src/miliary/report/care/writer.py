@@ -15,20 +15,20 @@ from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.saved.case_summary import EthicsSummary, EventSummary, LabSummary, RecordSummary
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
 from miliary.model.vocabulary import Presence
+from miliary.report.answer_lines import write_answer
 from miliary.report.assessments import select_assessments, select_queries, sort_by_edition
 from miliary.report.care.draft import Draft, DraftFigure, DraftSection, DraftTable
 from miliary.report.catalog import Catalog, load_catalog
+from miliary.report.diagnosis_ranking import rank_diagnoses
 from miliary.report.formatting import spell
 from miliary.report.measures import is_simulated
 from miliary.report.paths import follow
 from miliary.report.pictures import caption_radiograph, find_entry
-from miliary.report.sections.answer import write_answer
-from miliary.report.sections.diagnoses import rank_diagnoses
 from miliary.report.sections.methods import describe_methods
 from miliary.report.sections.references import list_citations
 from miliary.report.sources import Sources
 
-_TAGS = re.compile(r"<sup.*?</sup>|<[^>]+>")
+_TAGS = re.compile(r'\s*<a class="note".*?</a>|<[^>]+>')
 _MAX_FIGURES = 12
 _MAX_CITATIONS = 3
 _MAX_DIAGNOSES = 3

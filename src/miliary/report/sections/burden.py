@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,12 +11,14 @@ from miliary.model.saved.figure_index import FigureEntry
 from miliary.model.saved.scan_summary import ScanSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
+from miliary.report.board.burden_table import explain_volume
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
 from miliary.report.measures import (
     SIDES,
     ZONES,
     find_common_totals,
+    find_compared_size,
     find_measured,
     format_interval,
     locate,
@@ -113,13 +115,9 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Bur
         scan_names=tuple(catalog.word(scan.label) for scan in scans),
         measures=(
             *_list_measures(scans, catalog, sources),
-            *_list_common(find_measured(study), catalog, sources),
+            *_list_common(find_measured(study), catalog, sources, find_compared_size(study)),
         ),
-        explanations=tuple(
-            f"{title_scan(scan, catalog)}: {summary.corrected.explanation}"
-            for scan, summary in find_measured(study)
-            if summary.corrected.explanation
-        ),
+        explanations=tuple(_explain(study, catalog)),
         disagreements=tuple(
             title_scan(scan, catalog)
             for scan, summary in find_measured(study)
@@ -129,6 +127,16 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Bur
         maps=_draw_maps(study, catalog),
     )
     return Section("burden", catalog("section.burden"), "sections/burden.html", content)
+
+
+def _explain(study: StudyResult, catalog: Catalog) -> Iterator[str]:
+    """Why a corrected number or volume lies below the one that was found."""
+    for scan, summary in find_measured(study):
+        name = title_scan(scan, catalog)
+        if summary.corrected.explanation:
+            yield catalog("board.below", scan=name, why=summary.corrected.explanation)
+        elif explain_volume(summary):
+            yield catalog("board.volume_below", scan=name)
 
 
 def _list_measures(scans: list[SavedScan], catalog: Catalog, sources: Sources) -> tuple[MeasureRow, ...]:
@@ -143,11 +151,14 @@ def _list_measures(scans: list[SavedScan], catalog: Catalog, sources: Sources) -
 
 
 def _list_common(
-    scans: Sequence[tuple[SavedScan, ScanSummary]], catalog: Catalog, sources: Sources
+    scans: Sequence[tuple[SavedScan, ScanSummary]], catalog: Catalog, sources: Sources, size: float | None
 ) -> tuple[MeasureRow, ...]:
-    """Corrected number and volume of all scans from one diameter on; none where they share no diameter."""
+    """Corrected number and volume of all scans from one diameter on; none where they share no diameter.
+
+    `size` is taken where all of them state it.
+    """
     shown = [(scan, summary) for scan, summary in scans if summary.corrected.at_least]
-    rows = find_common_totals(shown)
+    rows = find_common_totals(shown, prefer=size)
     if rows is None:
         return ()
     at = dict(zip([scan.label for scan, _ in shown], rows, strict=True))
@@ -162,9 +173,9 @@ def _list_common(
         number = sources.number(format_number(value, ",.0f"), locate(scan), path, note=False)
         return number + format_interval(limits, ",.0f")
 
-    size = format_number(rows[0][1].diameter_mm, ".2f")
+    least = format_number(rows[0][1].diameter_mm, ".2f")
     return tuple(
-        MeasureRow(catalog(f"facts.common_{name}", size=size), tuple(cell(scan, name) for scan, _ in scans))
+        MeasureRow(catalog(f"facts.common_{name}", size=least), tuple(cell(scan, name) for scan, _ in scans))
         for name in ("count", "total_volume_mm3")
     )
 

@@ -33,7 +33,6 @@ MEASURES = (
     ("unseen", "no_longer_seen.may_remain", ",.0f", "no_longer_seen.may_remain_ci95"),
     ("count_before", "response.baseline.count", ",.0f", ""),
     ("count_after", "response.followup.count", ",.0f", ""),
-    ("count_size", "response.count_diameter_mm", ".2f", ""),
     ("lesion_before", "lesion.baseline_mm", ".1f", ""),
     ("lesion_after", "lesion.followup_mm", ".1f", ""),
     ("days", "days_between", ".0f", ""),
@@ -81,6 +80,10 @@ class Gate:
     regions : tuple of RegionRow
     opacities : tuple of str
         New shadows, each in words.
+    warnings : tuple of str
+        What the comparison warns of.
+    ratio_basis : str
+        What the ratios rest on; empty where it was not saved.
     is_simulated : bool
     note : Markup
         Footnote of the verdict.
@@ -95,6 +98,8 @@ class Gate:
     category_reason: str
     regions: tuple[RegionRow, ...]
     opacities: tuple[str, ...]
+    warnings: tuple[str, ...]
+    ratio_basis: str
     is_simulated: bool
     note: Markup
 
@@ -153,6 +158,8 @@ def _make_gate(
         category_reason=summary.response.category_reason,
         regions=regions,
         opacities=tuple(_describe_opacity(one, catalog) for one in summary.new_opacities),
+        warnings=tuple(warning.message for warning in summary.warnings),
+        ratio_basis=summary.response.ratio_basis,
         is_simulated=is_simulated(compared),
         note=sources.footnote(locate(compared), "comparability"),
     )
@@ -175,9 +182,16 @@ def _list_facts(
 def _list_measures(
     compared: SavedComparison, summary: ComparisonSummary, catalog: Catalog, sources: Sources
 ) -> tuple[NamedCell, ...]:
+    sizes = {
+        name: catalog("answer.unknown") if size is None else format_number(size, ".2f")
+        for name, size in (
+            ("volume_size", summary.response.min_diameter_mm),
+            ("count_size", summary.response.count_diameter_mm),
+        )
+    }
     return tuple(
         NamedCell(
-            catalog(f"gate.{key}"),
+            catalog(f"gate.{key}", **sizes),
             make_interval_cell(compared, path, sources, style=style, interval=interval),
         )
         for key, path, style, interval in MEASURES

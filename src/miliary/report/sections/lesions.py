@@ -9,6 +9,7 @@ from markupsafe import Markup
 from miliary.model.lesion import LOBE_NOT_DETERMINED
 from miliary.model.saved.scan_summary import LesionSummary
 from miliary.model.study import SavedScan, StudyResult
+from miliary.model.vocabulary import Origin
 from miliary.report.catalog import Catalog
 from miliary.report.formatting import format_number
 from miliary.report.measures import find_measured, locate, title_scan
@@ -77,6 +78,8 @@ def _make_table(scan: SavedScan, lesion: LesionSummary, catalog: Catalog, source
             path = f"lesions[{lesion.id}].{name}"
             cell = sources.number(format_number(value, style), locate(scan), path, note=False)
             measures.append(LesionMeasure(catalog(f"lesion.{name}"), cell))
+    if lesion.origin is Origin.CORRECTED:
+        measures.insert(1, LesionMeasure(catalog("lesion.drawn"), Markup.escape(catalog("lesion.by_reader"))))
     lobe = lesion.lobe or LOBE_NOT_DETERMINED
     where = [catalog.word(word) for word in (lesion.side, lesion.zone, lobe) if word]
     if where:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from miliary.model.pattern import PatternLabel
 from miliary.model.saved.scan_summary import DefinitionVerdict, PatternMeasure, ScanSummary
 from miliary.model.study import SavedScan, StudyResult
 from miliary.report import charts
@@ -16,6 +17,9 @@ from miliary.report.measures import find_measured, make_cell, title_scan
 from miliary.report.pictures import PagePicture, PictureRenderer
 from miliary.report.section import Section
 from miliary.report.sources import Sources
+
+# How a reason begins where a condition of a definition is open; of a scan it could not be measured.
+_NOT_STATED, _NOT_TOLD = "not stated: ", "not told by this scan: "
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,12 @@ class PatternShare:
 
 @dataclass(frozen=True)
 class PatternLine:
-    """Probabilities of one scan, and the reason for its label (else empty)."""
+    """Probabilities of one scan, the reason for its label, and the test of random placement (else empty)."""
 
     scan: str
     shares: tuple[PatternShare, ...]
     reason: str
+    placement: Markup
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,16 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Pat
     """The section on pattern and definitions."""
     scans = find_measured(study)
     lines = [_make_line(scan, summary, catalog, sources) for scan, summary in scans]
+    evidence = tuple(
+        _draw_evidence(title_scan(scan, catalog), measures, catalog)
+        for scan, summary in scans
+        if (measures := (*summary.pattern.evidence, *summary.pattern.gradients))
+    )
     content = PatternContent(
         lines=tuple(line for line in lines if line.shares or line.reason),
-        evidence=tuple(
-            _draw_evidence(title_scan(scan, catalog), measures, catalog)
-            for scan, summary in scans
-            if (measures := (*summary.pattern.evidence, *summary.pattern.gradients))
-        ),
-        pictures=PictureRenderer(study, catalog).render_kind("pattern"),
+        evidence=evidence,
+        # A saved figure repeats the drawing, in small print that no other language reaches.
+        pictures=() if evidence else PictureRenderer(study, catalog).render_kind("pattern"),
         definitions=tuple(
             DefinitionTable(title_scan(scan, catalog), tuple(map(_make_definition, summary.definitions)))
             for scan, summary in scans
@@ -101,7 +108,15 @@ def _make_line(scan: SavedScan, summary: ScanSummary, catalog: Catalog, sources:
         )
         for label in summary.pattern.probabilities
     )
-    return PatternLine(title_scan(scan, catalog), shares, summary.pattern.reason)
+    placement = Markup("")
+    randomness = summary.pattern.randomness
+    if randomness.p_value is not None:
+        p_value = make_cell(scan, "pattern.randomness.p_value", sources, style=".2g")
+        is_best = summary.pattern.label == PatternLabel.RANDOM
+        rejected = "pattern.rejected_although" if is_best else "pattern.rejected"
+        text = catalog(rejected if randomness.is_rejected else "pattern.not_rejected")
+        placement = Markup(text).format(p=p_value, n=randomness.n_placements or "?")  # noqa: S704  our own words
+    return PatternLine(title_scan(scan, catalog), shares, summary.pattern.reason, placement)
 
 
 def _draw_evidence(name: str, measures: Iterable[PatternMeasure], catalog: Catalog) -> EvidenceDrawing:
@@ -116,10 +131,15 @@ def _draw_evidence(name: str, measures: Iterable[PatternMeasure], catalog: Catal
     )
 
 
+def _say_open(reason: str) -> str:
+    """Why a definition cannot be told of a scan: a measured limit is not one that nobody stated."""
+    return _NOT_TOLD + reason.removeprefix(_NOT_STATED) if reason.startswith(_NOT_STATED) else reason
+
+
 def _make_definition(definition: DefinitionVerdict) -> DefinitionRow:
     return DefinitionRow(
         title=definition.title,
         sign=SIGNS[definition.verdict],
         verdict=definition.verdict,
-        why=definition.reason or definition.statement.replace(f"{definition.title}: ", "", 1),
+        why=_say_open(definition.reason) or definition.statement.replace(f"{definition.title}: ", "", 1),
     )

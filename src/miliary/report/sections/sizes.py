@@ -29,10 +29,12 @@ class SizesContent:
 
 def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[SizesContent]:
     """The section on sizes and completeness."""
+    curve = _draw_completeness(study, catalog)
     content = SizesContent(
         histogram=_draw_histogram(study, catalog),
-        completeness=_draw_completeness(study, catalog),
-        pictures=PictureRenderer(study, catalog).render_kind("completeness"),
+        completeness=curve,
+        # A saved figure repeats the drawing.
+        pictures=() if curve else PictureRenderer(study, catalog).render_kind("completeness"),
         uncorrected=_list_uncorrected(study, catalog),
     )
     return Section("sizes", catalog("section.sizes"), "sections/sizes.html", content)

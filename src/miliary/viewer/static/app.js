@@ -1,6 +1,6 @@
 // The viewer's page: what is shown, what was picked, what the reader changed.
 
-import { NoduleList, filterNodules } from "./list.js";
+import { NoduleList, fateWords, filterNodules } from "./list.js";
 import { Pane } from "./pane.js";
 
 const byId = (id) => document.getElementById(id);
@@ -237,7 +237,15 @@ const list = new NoduleList(byId("list"), {
 async function loadNodules(pane) {
   const columns = await getJson(`nodules?${new URLSearchParams({ scan: pane.scan.label })}`);
   pane.setNodules(columns);
+  showFates();
   if (pane === state.active) showList();
+}
+
+// What became of nodules is offered only where a comparison tells it.
+function showFates() {
+  const known = state.panes.some((pane) => pane.columns?.fate.some(Boolean));
+  byId("fate-box").hidden = byId("by-fate-box").hidden = !known;
+  if (!known) byId("fate").value = "";
 }
 
 function showList() {
@@ -251,6 +259,7 @@ function showList() {
   const rows = filterNodules(columns, {
     text: byId("find").value,
     kind: byId("class").value,
+    fate: byId("fate").value,
     smallest: Number(byId("smallest").value) || 0,
     order: byId("order").value,
   });
@@ -275,7 +284,7 @@ function pick(pane, row) {
   showButtons();
   const diameter = c.diameter_mm[row] == null ? "size not measured" : `${c.diameter_mm[row].toFixed(2)} mm`;
   const flags = c.flags[row] ? `, ${c.flags[row].replaceAll(";", ", ").replaceAll("_", " ")}` : "";
-  say(`Nodule ${c.id[row]}: ${diameter}, ${c.attenuation[row]}, ${c.side[row]} ${c.zone[row]}${flags}${pairText(pane, c.id[row])}`);
+  say(`Nodule ${c.id[row]}: ${diameter}, ${c.attenuation[row]}, ${c.side[row]} ${c.zone[row]}${flags}${c.fate[row] ? `, ${fateWords(c.fate[row])}` : ""}${pairText(pane, c.id[row])}`);
 }
 
 function pairText(pane, id) {
@@ -504,7 +513,9 @@ const handlers = {
   onTrouble: complain,
   markOf: (pane, row) => {
     const id = pane.columns.id[row];
-    const kind = rejectionOf(pane, id) ? "rejected" : pane.columns.attenuation[row] === "calcified" ? "calcified" : "nodule";
+    const fate = byId("by-fate").checked ? pane.columns.fate[row] : "";
+    const plain = pane.columns.attenuation[row] === "calcified" ? "calcified" : "nodule";
+    const kind = rejectionOf(pane, id) ? "rejected" : fate || plain;
     return { kind, selected: pane === state.active && id === state.selected };
   },
   // Those that were applied are rows of the table by now.
@@ -626,7 +637,8 @@ async function loadVolume(pane, step) {
 
 for (const id of ["plane", "slab", "window", "marks"]) byId(id).addEventListener("change", applyView);
 for (const id of ["find", "smallest"]) byId(id).addEventListener("input", showList);
-for (const id of ["class", "order"]) byId(id).addEventListener("change", showList);
+byId("by-fate").addEventListener("change", () => state.panes.forEach((pane) => pane.draw()));
+for (const id of ["class", "fate", "order"]) byId(id).addEventListener("change", showList);
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
 byId("linked").addEventListener("change", placeSecond);
 byId("webgl").addEventListener("change", () => {

@@ -8,6 +8,7 @@ export function filterNodules(columns, wanted) {
   const rows = [];
   for (let row = 0; row < columns.id.length; row++) {
     if (wanted.kind && columns.attenuation[row] !== wanted.kind) continue;
+    if (wanted.fate && columns.fate[row] !== wanted.fate) continue;
     if (wanted.smallest > 0 && !(columns.diameter_mm[row] >= wanted.smallest)) continue;
     if (words.length && !words.every((word) => matches(columns, row, word))) continue;
     rows.push(row);
@@ -25,8 +26,13 @@ function matches(columns, row, word) {
     columns.side[row] === word ||
     columns.zone[row].startsWith(word) ||
     columns.attenuation[row].startsWith(word) ||
-    columns.flags[row].includes(word)
+    columns.flags[row].includes(word) ||
+    fateWords(columns.fate[row]).startsWith(word)
   );
+}
+
+export function fateWords(fate) {
+  return (fate ?? "").replaceAll("_", " ");
 }
 
 export class NoduleList {
@@ -126,7 +132,7 @@ export class NoduleList {
       c.diameter_mm[row] == null ? "?" : `${c.diameter_mm[row].toFixed(2)} mm`,
       c.probability[row] == null ? "" : c.probability[row].toFixed(2),
       `${c.side[row]} ${c.zone[row]}`,
-      rejected ? "rejected" : c.attenuation[row],
+      rejected ? "rejected" : fateWords(c.fate[row]) || c.attenuation[row],
     ];
     for (const text of texts) {
       const cell = document.createElement("span");

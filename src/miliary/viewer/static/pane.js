@@ -481,22 +481,34 @@ export class Pane {
 
 // Shape and line tell the kinds apart as well as color does.
 function paintMark(context, x, y, radius, { kind, selected }) {
-  const colors = { nodule: "#ffb000", calcified: "#9ad0ff", rejected: "#c3cbd0", added: "#56b4e9" };
+  const colors = {
+    ...{ nodule: "#ffb000", calcified: "#9ad0ff", rejected: "#c3cbd0", added: "#56b4e9" },
+    ...{ kept: "#f0e442", shrunk: "#56b4e9", grown: "#ff8c42", no_longer_seen: "#ff9ad5", new: "#e69f00" },
+  };
   context.strokeStyle = selected ? "#ffffff" : colors[kind];
   context.lineWidth = selected ? 3 : 1.5;
   context.setLineDash(kind === "rejected" ? [3, 3] : []);
   context.beginPath();
-  if (kind === "added") {
+  const triangles = { shrunk: 1, grown: -1 };
+  if (kind in triangles) {
+    const tip = 1.3 * radius * triangles[kind];
+    const base = -0.7 * radius * triangles[kind];
+    context.moveTo(x, y + tip);
+    context.lineTo(x - 1.15 * radius, y + base);
+    context.lineTo(x + 1.15 * radius, y + base);
+    context.closePath();
+  } else if (kind === "added" || kind === "new") {
     context.moveTo(x, y - radius);
     context.lineTo(x + radius, y);
     context.lineTo(x, y + radius);
     context.lineTo(x - radius, y);
     context.closePath();
-  } else if (kind === "calcified") {
+  } else if (kind === "calcified" || kind === "no_longer_seen") {
     context.rect(x - radius, y - radius, 2 * radius, 2 * radius);
   } else {
     context.arc(x, y, radius, 0, 2 * Math.PI);
   }
+  if (kind === "new") context.rect(x - 0.5, y - 0.5, 1, 1);
   context.stroke();
   context.setLineDash([]);
   if (kind === "rejected") {

@@ -1,0 +1,1 @@
+"""The board page: patient, answer, pictures, burden, open points, on one sheet."""
