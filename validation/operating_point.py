@@ -2,8 +2,8 @@
 
 Development scans only: simulated ones of both simulators by name (`SIMULATED`), and ``PATIENT:WAY:N``, a
 development lung with N spheres inserted as `validation.real_lungs` places them. Each is searched once;
-printed are marks, false marks and the shares found of solid nodules at the threshold of the weights, at the one
-chosen, and at others.
+printed are marks, false marks and the shares found of solid nodules at the threshold of the weights, at
+the one chosen, and at others.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def read_site(text: str, *, book: RuleBook | None = None) -> SiteReading:
     stations = _read_listed_stations(text, words)
     if stations:
         return SiteReading(stations)
-    found = []
+    found: list[NamedSite] = []
     for part in _AND.split(text):
         if found and _says_nothing_more(part):
             continue
