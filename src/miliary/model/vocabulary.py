@@ -238,6 +238,7 @@ class History(StrEnum):
     RECENT_SURGERY = "recent_surgery"
     PREGNANCY = "pregnancy"
     CONTRACEPTION = "contraception"
+    BREASTFEEDING = "breastfeeding"
     HEMOLYSIS = "hemolysis"
     CHOLESTASIS = "cholestasis"
     DIABETES = "diabetes"

@@ -47,6 +47,7 @@ def check_safety(
     """
     for drug in drugs:
         yield from check_pregnancy(drug, case, book)
+        yield from _check_breastfeeding(drug, case)
         yield from _check_age(drug, case, book)
         yield from _check_driver(drug, genes, book)
         yield from _check_organs(drug, case, book)
@@ -101,6 +102,22 @@ def _report_pregnancy(drug: Treatment, rows: list[RuleRow], case: Case, book: Ru
         origin=drug.origin,
         **book.credit(*rows),
     )
+
+
+def _check_breastfeeding(drug: Treatment, case: Case) -> Iterator[Assessment]:
+    """Breastfeeding recorded beside a drug: to be looked up, no label text on it is held."""
+    state = case.past(History.BREASTFEEDING)
+    if state is Presence.PRESENT:
+        yield Assessment(
+            f"therapy.breastfeeding.{drug.id}",
+            f"Breastfeeding and {drug.name}",
+            Verdict.NOT_ASSESSABLE,
+            Severity.QUERY,
+            f"Breastfeeding and {describe_drug(drug)} are both recorded; its label has to be looked up.",
+            "no label text on breastfeeding is held here",
+            inputs=(Input("history.breastfeeding", state.value), _name(drug)),
+            origin=drug.origin,
+        )
 
 
 def _may_conceive(case: Case, rows: Iterable[RuleRow], book: RuleBook) -> bool:

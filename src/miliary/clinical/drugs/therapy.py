@@ -69,7 +69,9 @@ def _list_options(
 ) -> Iterator[Assessment]:
     """What is on record for the driver, the region and the line of treatment."""
     region = find_label_region(case.patient.region, book)
-    line = "later" if any(drug.line is not None and drug.line > 1 for drug in drugs) else "first"
+    lines = [drug for drug in drugs if drug.line is not None]
+    is_over = bool(lines) and all(drug.stop.is_known or drug.stop.text for drug in lines)
+    line = "later" if is_over or any(drug.line > 1 for drug in lines if drug.line) else "first"
     for finding in positive:
         fitting = [row for row in book.rows("option") if _fits(row, finding, region, line)]
         rows = [row for row in fitting if row.is_verified]

@@ -482,6 +482,6 @@ def suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     )
     if close:
         return f"did you mean '{close[0]}'?"
-    if len(known) <= 12:
+    if len(known) <= 20:
         return f"known are {', '.join(known)}"
     return f"known are {', '.join(known[:8])} and {len(known) - 8} more"

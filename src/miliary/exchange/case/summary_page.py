@@ -19,7 +19,13 @@ _ONE = {"errors": "error", "queries": "query", "notes": "note"}
 _DISCLAIMER = "States and cites for a reader who decides; no medical device, no advice."
 # What touches the patient first, then what decides the case, then what only its report needs.
 _ORDER = (
-    *("therapy.pregnancy", "therapy.interaction", "therapy.age", "therapy.no_contraception"),
+    *(
+        "therapy.pregnancy",
+        "therapy.breastfeeding",
+        "therapy.interaction",
+        "therapy.age",
+        "therapy.no_contraception",
+    ),
     *("therapy.hold", "therapy.event", "therapy.same_target", "therapy.driver", "therapy.", "ctcae."),
     *("differential.", "words.", "tnm.", "drivers.", "recist.", "labs.", "consistency.", "definition."),
     *("literature.", "rules.", "care."),
