@@ -303,6 +303,24 @@ def _add(place: Path, i: int, dataset: Dataset) -> None:
     dataset.save_as(place / f"ct/added{i}.dcm", enforce_file_format=True)
 
 
+def nothing_of_each_slice_is_shared(i: int, dataset: Dataset) -> None:
+    """An anonymizer that gave every file new identifiers."""
+    for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        setattr(dataset, keyword, f"1.2.{len(keyword)}.{i}")
+    dataset.SeriesNumber = i
+
+
+def told_apart_by_description(place: Path) -> Path:
+    write_phantom(place / "ct")
+    for i, path in enumerate(files_by_position(place / "ct")):
+        one = pydicom.dcmread(path)
+        one.SeriesDescription, one.ConvolutionKernel = "CHEST 1.0 LUNG", ""
+        one.PixelData = (_hu(one) + 1030).astype("<i2").tobytes()
+        edit(path, lambda dataset: setattr(dataset, "ConvolutionKernel", ""))
+        _add(place, i, one)
+    return place / "ct"
+
+
 def scout_in_the_series(place: Path) -> Path:
     write_phantom(place / "ct")
     scout = pydicom.dcmread(files_by_position(place / "ct")[0])
@@ -472,6 +490,22 @@ def no_groups_of_frames(dataset: Dataset) -> None:
     del dataset.PerFrameFunctionalGroupsSequence
 
 
+def phases_by_index_alone(place: Path) -> Path:
+    """Two phases that only the index of their dimensions tells apart."""
+    n = SHAPE[0]
+    path = _enhanced(lambda _: None, frames=[*range(n), *range(n)])(place)
+    dataset = pydicom.dcmread(path)
+    for i, item in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        content = Dataset()
+        content.DimensionIndexValues = [1, 1 + i % n, 1 + i // n]
+        item.FrameContentSequence = Sequence([content])
+    stored = np.frombuffer(dataset.PixelData, "<i2").copy()
+    stored[stored.size // 2 :] += 60
+    dataset.PixelData = stored.tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
 def in_two_files(place: Path) -> Path:
     """A concatenation: the scanner cut one object in two."""
     (place / "ct").mkdir()
@@ -619,5 +653,19 @@ SITUATIONS = (
     Situation("an enhanced CT in two files", in_two_files),
     Situation(
         "an enhanced CT that does not call its values HU", _enhanced(units_of_frames), warns="unit_unknown"
+    ),
+    Situation(
+        "identifiers of its own for each slice", _some(nothing_of_each_slice_is_shared), warns="joined_series"
+    ),
+    Situation(
+        "two reconstructions told apart by their description alone",
+        told_apart_by_description,
+        warns="interleaved_acquisitions",
+        same=False,
+    ),
+    Situation(
+        "an enhanced CT of two phases told apart by an index alone",
+        phases_by_index_alone,
+        warns="interleaved_acquisitions",
     ),
 )

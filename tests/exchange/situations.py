@@ -325,6 +325,20 @@ def _passes(place: Path, *, shift_mm: float) -> Path:
     return place / "ct"
 
 
+def three_passes(place: Path) -> Path:
+    """Each overlaps the next."""
+    write_phantom(place / "ct", voxels=phantom_hu((48, 40, 48)))
+    for i, path in enumerate(files_by_position(place / "ct")):
+        for number, (first, last) in enumerate(((0, 21), (16, 35), (30, 48))):
+            if first <= i < last:
+                one = pydicom.dcmread(path)
+                one.AcquisitionNumber = number + 1
+                one.PixelData = (np.frombuffer(one.PixelData, "<i2") + np.int16(number)).tobytes()
+                one.save_as(place / f"ct/pass{number}-{i}.dcm", enforce_file_format=True)
+        path.unlink()
+    return place / "ct"
+
+
 def repeated_slice_under_a_name(place: Path) -> Path:
     write_phantom(place / "ct")
     first = files_by_position(place / "ct")[3]
@@ -578,6 +592,9 @@ SITUATIONS = (
         lambda place: _passes(place, shift_mm=0.0),
         warns="overlapping_passes",
         same=False,
+    ),
+    Situation(
+        "three passes, each overlapping the next", three_passes, warns="overlapping_passes", same=False
     ),
     Situation(
         "overlapping passes half a step apart",

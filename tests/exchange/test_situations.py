@@ -15,6 +15,7 @@ from tests.exchange.situations import (
     render_table,
     thin_chest_beside_thick_trunk,
     thin_chest_beside_thin_belly,
+    three_passes,
 )
 
 
@@ -51,6 +52,10 @@ def test_the_thin_chest_is_chosen_and_the_other_named(tmp_path):
     assert scan.grid.spacing_zyx_mm[0] == 1.0
     said = next(warning.message for warning in scan.warnings if warning.code == "several_series")
     assert "32 slices of 4 mm" in said
+
+
+def test_three_passes_are_read_from_end_to_end(tmp_path):
+    assert read_ct(three_passes(tmp_path)).grid.shape_zyx[0] == 48
 
 
 def test_an_earlier_examination_in_the_folder_is_called_one(tmp_path):

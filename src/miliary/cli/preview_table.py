@@ -45,7 +45,7 @@ def show_preview(scan: Path, *, series: str | None, n_threads: int | None, as_js
     )
     print(
         f"{'voxels':<16}{' x '.join(f'{s:.4g}' for s in step)} mm (z, y, x), "
-        f"{math.prod(shape) / 1e6:.0f} million"
+        f"{math.prod(shape) / 1e6:.3g} million"
     )
     print(f"{'length':<16}{shape[0] * step[0]:.0f} mm")
     if acquisition.series_choice:

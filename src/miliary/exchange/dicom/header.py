@@ -78,6 +78,10 @@ _TAGS = [
     "NominalPercentageOfCardiacPhase",
     "TriggerTime",
     "ContrastBolusAgent",
+    "FrameOfReferenceUID",
+    "SeriesDescription",
+    "FilterType",
+    "ImageComments",
     "SamplesPerPixel",
     "BitsAllocated",
     "BitsStored",
@@ -124,7 +128,13 @@ _SPLIT_TAGS = (
     ("SliceThickness",),
     ("KVP", "XRayTubeCurrent", "ExposureTime"),
     ("ImageType",),
+    ("FrameOfReferenceUID",),
+    ("SeriesDescription",),
+    ("FilterType",),
+    ("ImageComments",),
 )
+# Parts of DimensionIndexValues, which count phases, stacks and places of the frames of one file.
+_N_DIMENSIONS = 4
 
 
 # The largest matrix of a clinical scanner is 2,048; more frames than this is no chest.
@@ -459,7 +469,8 @@ def _slice(dataset: Dataset, groups: list[Dataset], *, name: str, frame: int, la
     spacing = read_numbers(get("PixelSpacing"), 2)
     _check_units(get, name)
     image_type = get("FrameType") or get_value(dataset, "ImageType") or ()
-    keys = tuple("|".join(shorten(get(tag)) for tag in tags) for tags in _SPLIT_TAGS)
+    indices = [*read_words(get("DimensionIndexValues") or ()), *[""] * _N_DIMENSIONS][:_N_DIMENSIONS]
+    keys = (*("|".join(shorten(get(tag)) for tag in tags) for tags in _SPLIT_TAGS), *indices)
     return CtSlice(
         name=name,
         frame=frame,

@@ -236,21 +236,27 @@ def _lies_across(one: CtSlice, other: CtSlice) -> bool:
 
 
 def _join_small(groups: Sequence[list[CtSlice]]) -> list[list[list[CtSlice]]]:
-    """Series of a few slices each, joined where together they are one stack: some exports give each a UID."""
-    alike: dict[tuple[object, ...], list[list[CtSlice]]] = defaultdict(list)
-    for members in groups:
-        one = members[0]
-        axes = (one.row_axis_lps or ()) + (one.column_axis_lps or ())
-        key = (
-            *(one.study_key, one.series_number, one.shape, one.kernel, one.thickness_mm),
-            *(tuple(round(v, 3) for v in axes), one.spacing_mm),
-        )
-        alike[key].append(members)
+    """Series of a few slices each, joined where together they are one stack: some exports give each a UID.
+
+    Some give each slice a series number of its own as well, and some a study.
+    """
     joined: list[list[list[CtSlice]]] = []
-    for parts in alike.values():
-        n = sum(map(len, parts))
-        joined += [parts] if n >= MIN_SLICES else [[part] for part in parts]
-    return joined
+    rest = list(groups)
+    for keep in (2, 1, 0):
+        alike: dict[tuple[object, ...], list[list[CtSlice]]] = defaultdict(list)
+        for members in rest:
+            one = members[0]
+            axes = (one.row_axis_lps or ()) + (one.column_axis_lps or ())
+            key = (
+                *(one.study_key, one.series_number)[:keep],
+                *(one.shape, one.kernel, one.thickness_mm, one.spacing_mm),
+                *(round(v, 3) for v in axes),
+            )
+            alike[key].append(members)
+        whole = [parts for parts in alike.values() if sum(map(len, parts)) >= MIN_SLICES]
+        joined += whole
+        rest = [members for parts in alike.values() if parts not in whole for members in parts]
+    return joined + [[members] for members in rest]
 
 
 def _list_others(candidates: Sequence[Series], chosen: int, others: Sequence[int]) -> str:

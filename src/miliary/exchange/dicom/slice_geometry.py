@@ -285,7 +285,7 @@ def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | Non
         if not np.any((others > along[0] - 1e-3) & (others < along[-1] + 1e-3)):
             continue
         beyond = [s for s, z in zip(rest, others, strict=True) if not along[0] - 0.5 < z < along[-1] + 0.5]
-        if joined := _join_passes(best, beyond, same_pixels):
+        if joined := _join_passes(best, _go_on(best, list(parts.values())), same_pixels):
             return joined
         text = (
             f"the series interleaves {len(parts)} acquisitions ({len(slices)} slices); the best regular "
@@ -298,6 +298,21 @@ def _untangle(slices: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | Non
 
 def _thickness_class(stack: Stack) -> int:
     return thickness_class(max(stack.slices[0].thickness_mm or 0.0, stack.spacing_mm[0]))
+
+
+def _go_on(best: Stack, parts: Sequence[Sequence[CtSlice]]) -> list[CtSlice]:
+    """Of passes that overlap, one after the other, the slices with which each goes on where the last ends."""
+    along = _along(best.slices, best.axes_lps)
+    low, high = float(along[0]), float(along[-1])
+    added: list[CtSlice] = []
+    left = [(part, _along(part, best.axes_lps)) for part in parts if part[0] not in best.slices]
+    while left:
+        # The one that overlaps most of what there is comes next.
+        left.sort(key=lambda item: min(high, float(item[1].max())) - max(low, float(item[1].min())))
+        part, places = left.pop()
+        added += [one for one, z in zip(part, places, strict=True) if not low - 0.5 < z < high + 0.5]
+        low, high = min(low, float(places.min())), max(high, float(places.max()))
+    return added
 
 
 def _join_passes(best: Stack, beyond: Sequence[CtSlice], same_pixels: SamePixels) -> Stack | None:
