@@ -26,7 +26,7 @@ F64 = npt.NDArray[np.float64]
 # share may be false in such a lung, or this many per liter.
 WORST_PER_LITRE, WORST_SHARE, LEAST_PER_LITRE = 13.0, 0.3, 4.5
 # Of what is reported this share may be expected to be false where the threshold is lowered.
-FALSE_SHARE = 0.07
+FALSE_SHARE = 0.05
 # Scores (log-odds at the share of nodules of training) between which the false candidates are counted; the
 # threshold is not lowered into that range.
 TAIL = (-4.0, -2.0)
