@@ -33,6 +33,15 @@ def test_an_output_that_takes_nothing_is_told_in_one_line():
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["ct", "nowhere", "--out", "x"], 2)])
+def test_streams_that_were_closed_before_the_start_are_no_defect(monkeypatch, arguments, code):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(arguments) == code
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 @pytest.fixture
 def measured(make_result, small_scan, monkeypatch):
     """Replace reading and measuring by something instant; what is returned can be changed."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import random
@@ -56,11 +57,12 @@ class Trial:
     is_whole: Callable[[], bool]
 
 
-def prepare(folder: Path) -> list[Trial]:
-    """A patient of two small scans, measured, compared and reported once."""
+def prepare(folder: Path, wanted: Sequence[str] = COMMANDS) -> list[Trial]:
+    """A patient of two small scans, or of one where that is enough, measured, compared and reported once."""
     scans = folder / "scans"
     # One seed is one patient; the follow-up has other nodules.
-    for number, name in ((60, "baseline"), (40, "followup")):
+    names = ("baseline", "followup") if {"compare", "study"} & set(wanted) else ("baseline",)
+    for number, name in zip((60, 40), names, strict=False):
         _must_run(
             *("simulate", "--out", str(scans / name), "--seed", "3", "--nodules", str(number), "--quiet"),
             *("--grid", "48", "96", "96", "--pixel", "3.6", "--slice-thickness", "5", "--dicom"),
@@ -68,9 +70,10 @@ def prepare(folder: Path) -> list[Trial]:
         _must_run("ct", str(scans / name / "dicom"), "--out", str(folder / "ct" / name), "--fast", "--quiet")
     first, second = str(folder / "ct/baseline"), str(folder / "ct/followup")
     compare = ("compare", first, second, "--out", str(folder / "compared/pair"), "--fast", "--quiet")
-    _must_run(*compare)
+    if "compare" in wanted:
+        _must_run(*compare)
     source = folder / "patient"
-    for name in ("baseline", "followup"):
+    for name in names:
         shutil.copytree(scans / name / "dicom", source / name)
     study = ("study", str(source), "--out", str(folder / "studied/study"), "--fast", "--quiet")
     page = folder / "reported/ct"
@@ -181,7 +184,7 @@ def _finish(run: Callable[[], object]) -> int:
 
 def _must_run(*arguments: str) -> None:
     # In this process: what it loads is shared with every run that is killed.
-    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         code = _command(*arguments)()
     if code:
         raise SystemExit(f"{' '.join(arguments[:1])} ended with {code}")
@@ -286,7 +289,7 @@ def main() -> int:
     until = time.monotonic() + 60 * given.minutes
     done = given.state.read_text().splitlines() if given.state.exists() else []
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        made = (prepare_writes if given.writes else prepare)(Path(name))
+        made = prepare_writes(Path(name)) if given.writes else prepare(Path(name), given.only or COMMANDS)
         trials = [t for t in made if not given.only or t.name in given.only]
         seconds = {}
         for trial in trials:

@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 2 bad input or usage, 130 interrupted, 1 a defect of ours.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         code = cli.main(args=arguments, prog_name="miliary", standalone_mode=False)
         sys.stdout.flush()
@@ -85,6 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(_give_up_output(error), EXIT_INPUT, arguments)
         return _fail(_describe_defect(error), EXIT_DEFECT, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Let what is printed go nowhere where a stream was closed before the start (`>&-`, no console)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  open to the end
 
 
 def _is_of_output(error: OSError) -> bool:

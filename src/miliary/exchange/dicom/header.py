@@ -260,7 +260,7 @@ def read_dicom_file(files: DicomFiles, name: str) -> DicomFile | None:
 
 def _with_problem(dataset: Dataset, name: str, error: ScanReadError) -> DicomFile:
     """A file that matters only if its series is the one to be read; of no known series it always does."""
-    key = str(get_value(dataset, "SeriesInstanceUID") or "")
+    key = _identity(dataset, "SeriesInstanceUID")
     if not key:
         raise error
     patient = (_identity(dataset, "PatientID"), _identity(dataset, "PatientBirthDate"))
@@ -268,7 +268,10 @@ def _with_problem(dataset: Dataset, name: str, error: ScanReadError) -> DicomFil
 
 
 def _identity(dataset: Dataset, keyword: str) -> str:
-    return str(get_value(dataset, keyword) or "").strip()
+    try:
+        return shorten(get_value(dataset, keyword) or "").strip()
+    except Exception:  # noqa: BLE001  a sequence where a text should be is parsed only when it is shown
+        return ""
 
 
 def read_acquisition(files: DicomFiles, name: str, *, source_format: str) -> Acquisition:
@@ -474,8 +477,8 @@ def _slice(dataset: Dataset, groups: list[Dataset], *, name: str, frame: int, la
     return CtSlice(
         name=name,
         frame=frame,
-        series_key=str(get_value(dataset, "SeriesInstanceUID") or ""),
-        study_key=str(get_value(dataset, "StudyInstanceUID") or ""),
+        series_key=_identity(dataset, "SeriesInstanceUID"),
+        study_key=_identity(dataset, "StudyInstanceUID"),
         series_number=read_integer(get_value(dataset, "SeriesNumber")),
         image_type=read_words(image_type),
         shape=(int(dataset.Rows), int(dataset.Columns)),
