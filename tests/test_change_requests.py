@@ -223,8 +223,8 @@ assert "<p>0 scans, counted</p>" in render_report(StudyResult("toys"))
 """,
         {
             "report/sections/__init__.py": (
-                "    words.build,\n)",
-                "    words.build,\n    __import__(f'{__name__}.toy_count', fromlist=['build']).build,\n)",
+                "references.build, words.build)",
+                "references.build, words.build, __import__(__name__ + '.toy_count', fromlist=['_']).build)",
             ),
             "report/strings.toml": ("\n[section]\n", '\n[section]\ntoy_count = {en = "Toys", ja = "玩具"}\n'),
         },

@@ -147,7 +147,10 @@ def test_a_pair_from_end_to_end(register, make_pair):
     assert summary["tracks"]["shrunk"] == pytest.approx(250, abs=5)
     assert [w["code"] for w in summary["warnings"]] == ["uncorrected"]
     assert found.figure_rgb.ndim == 3
-    assert len(found.figures) == 32
+    assert sum(figure.kind == "compared_slab" for figure in found.figures) == 32
+    shown = [figure.facts["fate"] for figure in found.figures if figure.kind == "followed_nodule"]
+    assert 0 < len(shown) == len(found.figures) - 32
+    assert found.smallest_changes
 
 
 def test_tracks_name_the_nodules_of_both_scans(register, make_pair):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numba as nb
+import numpy as np
 
 from miliary import __version__, pair_rules
 from miliary.clinical import comparability as rules
@@ -171,11 +172,23 @@ def _compare(
         registered_hu=registered,
         registered_grid=grid,
         warnings=(
-            *((ScanWarning("lungs_disagree", f"the scans {doubt}"),) if doubt else ()),
+            *_warn_pair(baseline, followup, doubt),
             *list_warnings(exams, (first, second), measured, n_opacities=len(opacities)),
         ),
         provenance={"miliary_version": __version__, "rules": book.label},
     )
+
+
+def _warn_pair(baseline: Exam, followup: Exam, doubt: str) -> tuple[ScanWarning, ...]:
+    """Warnings where both scans are one, which must show no change, or where their lungs disagree."""
+    warnings = []
+    places = (exam.nodules.position_lps_mm for exam in (baseline, followup))
+    if np.array_equal(*places) and np.array_equal(baseline.scan.voxels_hu, followup.scan.voxels_hu):
+        message = f"{baseline.name} and {followup.name} are one scan: it is compared with itself"
+        warnings.append(ScanWarning("same_scan", message))
+    if doubt:
+        warnings.append(ScanWarning("lungs_disagree", f"the scans {doubt}"))
+    return tuple(warnings)
 
 
 def _register(

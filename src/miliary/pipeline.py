@@ -90,7 +90,12 @@ def find_nodules(
     ------
     NoLungsError
         The scan shows no lungs, or the mask does not lie on them.
+    TypeError
+        Something else than a scan is given, such as what `simulate_scan` returns: its scan is ``.scan``.
     """
+    if not isinstance(scan, Scan):
+        hint = "; give its .scan" if isinstance(getattr(scan, "scan", None), Scan) else ""
+        raise TypeError(f"find_nodules takes a Scan, found a {type(scan).__name__}{hint}")
     before = nb.get_num_threads()
     nb.set_num_threads(min(n_threads or before, nb.config.NUMBA_NUM_THREADS))
     try:

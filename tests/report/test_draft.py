@@ -71,14 +71,50 @@ def test_figures_are_numbered_captioned_and_embedded(draft):
     assert document.core_properties.author == ""
 
 
-def test_simulated_figures_say_so(study, draft):
-    for path in study.glob("ct/*/scan.json"):
+def make_simulated(study):
+    """Mark every result of a study as simulated."""
+    for path in (*study.glob("ct/*/scan.json"), *study.glob("compare/*/response.json")):
         add_to(path, origin="simulated")
+
+
+def test_simulated_figures_say_so(study):
+    make_simulated(study)
+    (study / "case/case.json").unlink()
     simulated = write_draft(read_study(study))
     captions = [f.caption for f in part(simulated, "Figures").figures]
     assert captions
     # A radiograph is put there by a person and never made.
     assert all("(simulated)" in caption for caption in captions if "Radiograph" not in caption)
+
+
+def test_nothing_simulated_is_in_the_draft_of_a_real_case(study):
+    make_simulated(study)
+    text = render_markdown(write_draft(read_study(study)))
+    assert "4,812" not in text
+    assert "0.123" not in text
+    assert "simulated]" not in text
+    assert "Simulated scans lie beside this case" in text
+    assert "ALK is positive" in text
+
+
+def test_only_cited_references_are_listed_and_they_are_numbered(draft):
+    references = part(draft, "References").paragraphs
+    assert [one.partition(" ")[0] for one in references] == [f"[{n + 1}]" for n in range(len(references))]
+    body = " ".join(p for s in draft.sections if s.heading != "References" for p in s.paragraphs)
+    assert len(references) > 2
+    assert all(f"[{n + 1}]" in body for n in range(len(references)))
+
+
+def test_that_dates_are_missing_is_said_once_and_ranges_are_words(draft):
+    timeline = part(draft, "7. Timeline")
+    assert not any("not stated in the record" in cell for row in timeline.tables[0].rows for cell in row)
+    rows = part(draft, "8. Diagnostic assessment").tables[0].rows
+    assert any("0 to 5" in row[2] for row in rows)
+
+
+def test_markdown_holds_its_pictures(draft):
+    text = render_markdown(draft)
+    assert text.count("![](data:image/") == len(part(draft, "Figures").figures) >= 4
 
 
 def test_the_draft_speaks_japanese(study):
@@ -101,27 +137,14 @@ def test_text_of_the_record_is_no_markup_in_markdown(study):
     assert render_docx(draft).startswith(b"PK")
 
 
-def test_simulated_and_published_sentences_never_share_a_paragraph(study):
-    for path in study.glob("ct/*/scan.json"):
-        add_to(path, origin="simulated")
-    abstract = part(write_draft(read_study(study)), "3. Abstract").paragraphs
-    simulated = [paragraph for paragraph in abstract if "[simulated]" in paragraph]
-    assert any("4,812" in paragraph for paragraph in simulated)
-    assert not any("[recorded]" in paragraph or "[measured]" in paragraph for paragraph in simulated)
-    (driver,) = [
-        paragraph for paragraph in abstract if paragraph.startswith("Driver and therapy: ALK is positive")
-    ]
-    assert driver.endswith("[recorded]")
-
-
 def test_radiographs_are_the_first_figures(draft):
     captions = [f.caption for f in part(draft, "Figures").figures]
     assert captions[0] == "Figure 1. Radiograph 1."
 
 
 def test_a_caption_says_simulated_once(study):
-    for path in (*study.glob("ct/*/scan.json"), *study.glob("compare/*/response.json")):
-        add_to(path, origin="simulated")
+    make_simulated(study)
+    (study / "case/case.json").unlink()
     figures = study / "ct/baseline/figures/figures.json"
     content = json.loads(figures.read_text())
     for about in content["figures"]:

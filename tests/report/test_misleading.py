@@ -262,7 +262,9 @@ def test_new_nodules_have_a_place_a_picture_and_a_size(study, draw):
     assert "Nodule 17 left lower at 41, -12, 89 mm (LPS, baseline) – → 4.2 mm³" in review
     assert "one of 2 mm has to grow by 130 % in volume (to 2.6 mm) or shrink by 36 %" in review
     assert html[html.index('<section id="review"') :].partition("</section>")[0].count("<img") == 1
-    assert "3 nodules are new and 0 have grown" in section(html, "answer")
+    assert "3 marks of the follow-up are new (or were missed before) and 0 nodules have grown" in section(
+        html, "answer"
+    )
 
 
 def test_a_comparison_without_close_ups_says_how_to_get_them(draw):

@@ -16,7 +16,7 @@ import pytest
 
 from miliary.exchange.folders.ct_store import write_ct_result
 from miliary.model.ct_result import CtResult
-from miliary.model.nodules import Nodules
+from miliary.model.nodules import TRACK_COLUMNS, Nodules
 from miliary.model.scan import Scan
 from miliary.model.transform import Transform
 from miliary.viewer.server import ViewerServer
@@ -44,6 +44,16 @@ def study(
     compared.mkdir(parents=True)
     np.savez(compared / "transform.npz", **Transform.affine(np.eye(3), [0, 0, SHIFT_MM]).to_arrays())
     return tmp_path / "study"
+
+
+def write_fates(compared: Path) -> None:
+    """What became of the five nodules of the baseline, and a new one with number 5 of the follow-up."""
+    fates = ("kept", "shrunk", "grown", "no_longer_seen", "no_longer_seen", "new")
+    lines = [",".join(column.name for column in TRACK_COLUMNS)]
+    for number, fate in enumerate(fates, start=1):
+        first, second = (0, 5) if fate == "new" else (number, 0 if fate == "no_longer_seen" else number)
+        lines.append(f"{number},{fate},{first},{second},0.9,0,0,120,right,upper,4.0,4.0,0.0,0.1")
+    (compared / "tracks.csv").write_text("\n".join(lines) + "\n")
 
 
 @dataclass

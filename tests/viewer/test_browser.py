@@ -16,6 +16,7 @@ from miliary.model.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import has_bundle
 from tests.chromium import Chromium
+from tests.viewer.conftest import write_fates
 
 LESION = {
     "id": 1,
@@ -372,6 +373,24 @@ def test_marks_lie_on_their_places_from_the_first_paint(study, show):
         ".observe(document, { subtree: true, childList: true, attributes: true });",
     )
     assert page.evaluate("window.widths.size") == 1
+
+
+def test_the_fates_of_a_comparison_filter_the_list_and_color_the_marks(study, show):
+    write_fates(study / "compare/baseline__followup")
+    page = show(study)
+    assert page.evaluate("!document.getElementById('fate-box').hidden")
+    page.evaluate(
+        "document.getElementById('fate').value = 'no_longer_seen';"
+        "document.getElementById('fate').dispatchEvent(new Event('change'))"
+    )
+    assert page.evaluate("document.getElementById('count').textContent") == "2 of 5 nodules"
+    assert page.evaluate("document.querySelector('#list .row').lastChild.textContent") == "no longer seen"
+    _focus(page, "#list")
+    page.press("Home")
+    assert ", no longer seen" in page.evaluate("document.getElementById('status').textContent")
+    assert page.evaluate("!document.getElementById('by-fate-box').hidden")
+    page.evaluate("document.getElementById('by-fate').click()")
+    assert page.errors == []
 
 
 def test_ten_thousand_nodules_are_a_handful_of_rows(study, show):

@@ -19,6 +19,7 @@ from miliary.model.transform import Transform
 from miliary.viewer import server
 from miliary.viewer.server import count_slices
 from miliary.viewer.viewed_study import list_lesions, read_shown_study
+from tests.viewer.conftest import write_fates
 
 ADDED = {"reader": "AB", "scan": "baseline", "kind": "add_nodule", "position_lps_mm": [1.0, 2.0, 120.0]}
 
@@ -76,6 +77,19 @@ def test_a_slab_at_the_end_of_the_scan_is_thinner(client, study, index):
     part = voxels[max(0, index - 1) : index + 2]
     picture = _picture(client.ask(f"slice?scan=baseline&index={index}&slab=6&low=-1000&high=200"))
     assert np.array_equal(picture, _windowed(part.max(axis=0), -1000, 200))
+
+
+def test_nodules_carry_what_became_of_them(study, serve):
+    write_fates(study / "compare/baseline__followup")
+    client = serve(study)
+    before = client.ask("nodules?scan=baseline").content["fate"]
+    assert before[:5] == ["kept", "shrunk", "grown", "no_longer_seen", "no_longer_seen"]
+    assert client.ask("nodules?scan=followup").content["fate"][:5] == ["kept", "shrunk", "grown", "", "new"]
+
+
+def test_without_a_comparison_no_nodule_has_a_fate(client):
+    columns = client.ask("nodules?scan=baseline").content
+    assert columns["fate"] == [""] * len(columns["id"])
 
 
 def test_a_slab_has_at_least_one_slice():

@@ -71,6 +71,7 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
             f"{_text(blur.fwhm_xy_mm, '.2f')} mm in plane, {_text(blur.fwhm_z_mm, '.2f')} mm along z",
         ),
     ]
+<<<<<<< HEAD
     return rows + [("warning", f"{w.message} [{w.code}]") for w in _by_gravity(summary)]
 
 
@@ -78,6 +79,10 @@ def _by_gravity(summary: ScanSummary) -> list[ScanWarning]:
     """Warnings, those that may change every number first; what stands at the head already is left out."""
     told = [w for w in summary.warnings if w.code != "outside_validity" or not summary.doubt]
     return sorted(told, key=lambda w: _GRAVE.index(w.code) if w.code in _GRAVE else len(_GRAVE))
+=======
+    rows += _describe_answer(summary)
+    return rows + [("warning", f"{w.message} [{w.code}]") for w in summary.warnings]
+>>>>>>> h-17
 
 
 def _describe_validity(summary: ScanSummary) -> list[tuple[str, str]]:
@@ -100,9 +105,51 @@ def _describe_corrected(
     least = f"{_text(corrected.min_diameter_mm, '.2f')} mm"
     number = f"{corrected.count:,.0f} ({count[0]:,.0f} to {count[1]:,.0f}) of {least} or more"
     size = f"{corrected.total_volume_mm3:,.0f} ({volume[0]:,.0f} to {volume[1]:,.0f}) mm3"
-    shares = f"half are found from {_text(half, '.2f')} mm, nine tenths from {_text(most, '.2f')} mm"
+    shares = _say_share("half", half, completeness.reason_of("diameter_50_mm"))
+    shares += "; " + _say_share("nine tenths", most, completeness.reason_of("diameter_90_mm"))
     why = [("", corrected.explanation)] if corrected.explanation else []
     return [("corrected", f"{number}, {size}"), *why, ("completeness", shares)]
+
+
+def _say_share(share: str, diameter_mm: float | None, reason: str) -> str:
+    """From which diameter on a share of the nodules is found, or why that is not known."""
+    if diameter_mm is None:
+        return f"{share}: not known" + (f" ({reason})" if reason else "")
+    return f"{share} are found from {diameter_mm:.2f} mm"
+
+
+def _describe_answer(summary: ScanSummary) -> list[tuple[str, str]]:
+    """What a reader wants to know in the end: false marks, pattern, definitions, share of the lung."""
+    rows = []
+    marks = summary.corrected.false_marks
+    if marks is not None and marks.expected is not None:
+        limits = marks.expected_ci95
+        span = f" ({limits[0]:,.0f} to {limits[1]:,.0f})" if limits else ""
+        rows.append(("false marks", f"{marks.expected:,.0f}{span} expected among those found"))
+    extent = summary.extent.lung_fraction_involved
+    if extent is not None:
+        rows.append(("share of lung", f"{extent:.0%} of the lungs lie near a nodule"))
+    if summary.pattern.label is not None:
+        rows.append(("pattern", _describe_pattern(summary)))
+    if summary.definitions:
+        met = [one.title for one in summary.definitions if one.verdict == "met"]
+        n_open = sum(one.verdict == "not_assessable" for one in summary.definitions)
+        names = f" ({', '.join(met)})" if met else ""
+        total = len(summary.definitions)
+        rows.append(("miliary", f"{len(met)} of {total} definitions met{names}, {n_open} cannot be told"))
+    return rows
+
+
+def _describe_pattern(summary: ScanSummary) -> str:
+    pattern = summary.pattern
+    label = pattern.label or ""
+    chance = pattern.probabilities.get(pattern.label) if pattern.label else None
+    text = label + (f", probability {chance:.0%} among the patterns known" if chance is not None else "")
+    test = pattern.randomness
+    if test.p_value is not None:
+        verdict = "rejected" if test.is_rejected else "not rejected"
+        text += f"; placement wholly at random is {verdict} (p = {test.p_value:.2g})"
+    return text
 
 
 def _describe_lesions(lesions: Sequence[LesionSummary]) -> list[tuple[str, str]]:

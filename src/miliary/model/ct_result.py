@@ -259,6 +259,33 @@ class CtResult:
     validity: Validity = field(default_factory=Validity)
     opaque: OpaqueLung | None = None
 
+    def __repr__(self) -> str:
+        thing = "marks outside validity" if self.validity.doubt else "nodules"
+        lungs = f"lungs {self.right_ml + self.left_ml:,.0f} mL"
+        return f"CtResult({len(self.burden):,} {thing}, {len(self.lesions)} lesions, {lungs})"
+
+    def _repr_html_(self) -> str:
+        """The preview and the main numbers, as a notebook shows them."""
+        from miliary.model.result_html import show_result
+
+        return show_result(self)
+
+    def paint(self) -> npt.NDArray[np.int32]:
+        """Paint the nodules on the grid of the scan: a model of them, not their outline.
+
+        A nodule of 1-3 mm is smaller than the blur of a CT and has no outline that could be drawn. What is
+        painted is the sphere of its solid-equivalent volume around its measured center.
+
+        Returns
+        -------
+        ndarray of int32, shape (z, y, x) of the grid
+            The number of the nodule (column ``id``), 0 elsewhere. At least the voxel of its center is
+            painted; where spheres meet the larger number stands.
+        """
+        from miliary.model.result_html import paint_spheres
+
+        return paint_spheres(self.grid, self.burden)
+
     @property
     def burden(self) -> Nodules:
         """The nodules that count as disease: calcified ones left out."""

@@ -95,6 +95,9 @@ class Nodules:
         if len(lengths) > 1:
             raise ValueError(f"columns differ in length: {sorted(lengths)}")
 
+    def __repr__(self) -> str:
+        return f"Nodules({len(self.columns['id']):,} rows of {len(COLUMNS)} columns)"
+
     @classmethod
     def empty(cls) -> Nodules:
         """A table of no rows."""
@@ -201,6 +204,10 @@ class Tracks:
         lengths = {len(values) for values in self.columns.values()}
         if len(lengths) > 1:
             raise ValueError(f"columns differ in length: {sorted(lengths)}")
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.count(fate):,} {fate.words}" for fate in Fate)
+        return f"Tracks({counts})"
 
     @classmethod
     def empty(cls) -> Tracks:

@@ -174,6 +174,12 @@ class Scan:
         if self.voxels_hu.shape != self.grid.shape_zyx:
             raise ValueError(f"voxels_hu has shape {self.voxels_hu.shape}, its grid {self.grid.shape_zyx}")
 
+    def __repr__(self) -> str:
+        z, y, x = self.grid.shape_zyx
+        size = " x ".join(f"{mm:.3g}" for mm in self.grid.spacing_zyx_mm)
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"Scan({z} x {y} x {x} voxels of {size} mm, {self.voxels_hu.dtype}{warned})"
+
     def with_warnings(self, *warnings: ScanWarning) -> Scan:
         """The same scan with `warnings` appended."""
         return replace(self, warnings=(*self.warnings, *warnings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
 
@@ -19,7 +20,7 @@ def render_markdown(draft: Draft) -> str:
     Returns
     -------
     str
-        Gaps are block quotes; pictures are named by their captions, not embedded. Text of the record is
+        Gaps are block quotes; pictures are embedded and stand above their captions. Text of the record is
         escaped, so that it is never read as markup.
     """
     catalog = load_catalog(draft.language)
@@ -39,7 +40,8 @@ def _render_section(section: DraftSection, catalog: Catalog) -> list[str]:
     for gap in section.gaps:
         lines += [f"> {_escape(catalog('draft.gap', what=gap))}", ""]
     for figure in section.figures:
-        lines += [_escape(figure.caption), ""]
+        data = base64.b64encode(figure.picture.data).decode("ascii")
+        lines += [f"![](data:{figure.picture.media_type};base64,{data})", "", _escape(figure.caption), ""]
     return lines
 
 

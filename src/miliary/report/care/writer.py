@@ -6,7 +6,8 @@ What the record does not state is left to the clinician and marked; nothing is i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -14,7 +15,7 @@ from miliary import __version__
 from miliary.model.assessment import Assessment, Severity, Verdict
 from miliary.model.saved.case_summary import EthicsSummary, EventSummary, LabSummary, RecordSummary
 from miliary.model.study import Picture, SavedComparison, SavedScan, StudyResult
-from miliary.model.vocabulary import Presence
+from miliary.model.vocabulary import Origin, Presence
 from miliary.report.answer_lines import write_answer
 from miliary.report.assessments import select_assessments, select_queries, sort_by_edition
 from miliary.report.care.draft import Draft, DraftFigure, DraftSection, DraftTable
@@ -29,6 +30,7 @@ from miliary.report.sections.references import list_citations
 from miliary.report.sources import Sources
 
 _TAGS = re.compile(r'\s*<a class="note".*?</a>|<[^>]+>')
+_CITED = re.compile(r"\[([a-z][\w.-]*)\]")
 _MAX_FIGURES = 12
 _MAX_CITATIONS = 3
 _MAX_DIAGNOSES = 3
@@ -67,12 +69,28 @@ class DraftWriter:
     """Writes the sections of a draft from one study."""
 
     def __init__(self, study: StudyResult, catalog: Catalog) -> None:
-        self.study, self.t = study, catalog
+        self.study, self.t = _leave_simulated(study), catalog
+        self.has_left_out = self.study is not study
         self.record = study.case.record if study.case else RecordSummary()
-        self.answer = {line.name: line for line in write_answer(study, catalog, Sources())}
+        self.answer = {line.name: line for line in write_answer(self.study, catalog, Sources())}
 
     def write_sections(self) -> Iterator[DraftSection]:
-        """Every heading in the order of CARE, then methods, figures and references."""
+        """Every heading in the order of CARE, then methods, figures and the references that were cited."""
+        known = self.study.case.citations if self.study.case else {}
+        # The sources of the record come first in the list and take the first numbers.
+        first = len(self.record.sources) + 1
+        numbers: dict[str, int] = {}
+
+        def cite(match: re.Match[str]) -> str:
+            name = match[1]
+            return f"[{numbers.setdefault(name, first + len(numbers))}]" if name in known else match[0]
+
+        for section in self._write_body():
+            paragraphs = tuple(_CITED.sub(cite, paragraph) for paragraph in section.paragraphs)
+            yield replace(section, paragraphs=paragraphs)
+        yield self._section("references", self._references(numbers))
+
+    def _write_body(self) -> Iterator[DraftSection]:
         title = self.record.title
         yield self._section("title", (title,) if title else (), gaps=("title",))
         yield self._section("key_words", gaps=("key_words",))
@@ -89,9 +107,9 @@ class DraftWriter:
         yield self._section("discussion", self._statements(literature), gaps=("discussion", "limits"))
         yield self._section("perspective", gaps=("perspective",))
         yield self._write_consent()
-        yield self._section("methods", describe_methods(self.study, self.t))
+        left_out = (self.t("draft.left_out"),) if self.has_left_out else ()
+        yield self._section("methods", (*describe_methods(self.study, self.t), *left_out))
         yield self._write_figures()
-        yield self._section("references", self._references())
 
     def _section(
         self,
@@ -137,7 +155,8 @@ class DraftWriter:
                 label = spell(event.label)
                 what = f"{label}: {event.detail}" if event.detail else label
                 origin = self.t.word(event.origin or "")
-                sentences.append(f"{what} ({self._when(event)}) [{origin}].")
+                when = f" ({self._when(event)})" if event.day is not None or event.when else ""
+                sentences.append(f"{what}{when} [{origin}].")
         return tuple(sentences)
 
     def _when(self, item: EventSummary | LabSummary) -> str:
@@ -164,9 +183,10 @@ class DraftWriter:
         return f"{value:g}" if isinstance(value, int | float) else self.t.word(str(value))
 
     def _write_timeline(self) -> DraftSection:
+        # That a day is missing is said once, as a gap.
         rows = [
             (
-                self._when(event),
+                self._when(event) if event.day is not None or event.when else "\u2013",
                 self.t.texts.get(f"timeline.{event.kind}", event.kind),
                 spell(event.label),
                 event.detail,
@@ -215,8 +235,9 @@ class DraftWriter:
     def _lab_range(self, lab: LabSummary) -> str:
         if lab.low is None and lab.high is None:
             return self.t("draft.not_reported")
-        low, high = ("" if end is None else f"{end:g}" for end in (lab.low, lab.high))
-        return f"{low}\u2013{high} ({lab.range})"
+        low, high = (None if end is None else f"{end:g}" for end in (lab.low, lab.high))
+        key = "between" if low and high else "from" if low else "up_to"
+        return self.t(f"draft.range_{key}", low=low, high=high, range=lab.range)
 
     def _write_therapy(self) -> DraftSection:
         queries = tuple(a.statement for a in select_queries(self.study.case, "therapy."))
@@ -279,11 +300,27 @@ class DraftWriter:
         # A saved title may hold the word already.
         return f"{title.replace(simulated, '')}: {scans}{simulated if is_simulated(saved) else ''}."
 
-    def _references(self) -> Iterator[str]:
-        yield from self.record.sources
-        for cited in list_citations(self.study):
-            basis = "" if cited.basis == "read" else f" ({self.t.word(cited.basis)})"
-            yield f"[{cited.id}] {cited.text}" + (f", doi {cited.doi}" if cited.doi else "") + basis
+    def _references(self, numbers: Mapping[str, int]) -> Iterator[str]:
+        """The sources of the record, then what the draft cites, in the order of their numbers."""
+        for number, source in enumerate(self.record.sources, start=1):
+            yield f"[{number}] {source}"
+        cited = {one.id: one for one in list_citations(self.study)}
+        for name, number in numbers.items():
+            one = cited[name]
+            basis = "" if one.basis == "read" else f" ({self.t.word(one.basis)})"
+            yield f"[{number}] {one.text}" + (f", doi {one.doi}" if one.doi else "") + basis
+
+
+def _leave_simulated(study: StudyResult) -> StudyResult:
+    """A study without its simulated scans where it holds a real case: they say nothing of the patient."""
+    if study.case is None or study.case.origin is Origin.SIMULATED:
+        return study
+    scans = tuple(scan for scan in study.scans if not is_simulated(scan))
+    compared = tuple(one for one in study.comparisons if not is_simulated(one))
+    if len(scans) == len(study.scans) and len(compared) == len(study.comparisons):
+        return study
+    series = study.series if compared else None
+    return replace(study, scans=scans, comparisons=compared, series=series)
 
 
 def _strip_markup(markup: str) -> str:

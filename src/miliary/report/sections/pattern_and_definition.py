@@ -121,7 +121,9 @@ def _make_line(scan: SavedScan, summary: ScanSummary, catalog: Catalog, sources:
 
 def _draw_evidence(name: str, measures: Iterable[PatternMeasure], catalog: Catalog) -> EvidenceDrawing:
     effects = [
-        charts.Effect(one.meaning or one.name, one.ratio, *one.ratio_ci95)
+        charts.Effect(
+            catalog.texts.get(f"evidence.{one.name}") or one.meaning or one.name, one.ratio, *one.ratio_ci95
+        )
         for one in measures
         if one.ratio is not None and one.ratio > 0
     ]
