@@ -71,7 +71,7 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
             f"{_text(blur.fwhm_xy_mm, '.2f')} mm in plane, {_text(blur.fwhm_z_mm, '.2f')} mm along z",
         ),
     ]
-<<<<<<< HEAD
+    rows += _describe_answer(summary)
     return rows + [("warning", f"{w.message} [{w.code}]") for w in _by_gravity(summary)]
 
 
@@ -79,10 +79,6 @@ def _by_gravity(summary: ScanSummary) -> list[ScanWarning]:
     """Warnings, those that may change every number first; what stands at the head already is left out."""
     told = [w for w in summary.warnings if w.code != "outside_validity" or not summary.doubt]
     return sorted(told, key=lambda w: _GRAVE.index(w.code) if w.code in _GRAVE else len(_GRAVE))
-=======
-    rows += _describe_answer(summary)
-    return rows + [("warning", f"{w.message} [{w.code}]") for w in summary.warnings]
->>>>>>> h-17
 
 
 def _describe_validity(summary: ScanSummary) -> list[tuple[str, str]]:
