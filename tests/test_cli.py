@@ -153,7 +153,7 @@ def test_an_unusable_folder_is_said_before_anything_is_read(measured, tmp_path, 
 
 def test_a_reading_error_is_shown_as_it_is(tmp_path, capsys, monkeypatch):
     def read_ct(*_, **__):
-        raise ScanReadError("slice 7.dcm: is truncated;\n copy it again")
+        raise ScanReadError("slice 7.dcm: is truncated;  copy it again")
 
     monkeypatch.setattr(ct_read, "read_ct", read_ct)
     assert main(["ct", "scan", "--out", str(tmp_path / "out")]) == 2

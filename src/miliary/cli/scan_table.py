@@ -71,7 +71,7 @@ def _summary_rows(summary: ScanSummary) -> list[tuple[str, str]]:
             f"{_text(blur.fwhm_xy_mm, '.2f')} mm in plane, {_text(blur.fwhm_z_mm, '.2f')} mm along z",
         ),
     ]
-    rows += _describe_answer(summary)
+    rows += [] if summary.doubt else _describe_answer(summary)
     return rows + [("warning", f"{w.message} [{w.code}]") for w in _by_gravity(summary)]
 
 
