@@ -338,6 +338,7 @@ def fuzz(
     until: float,
     keep: Path | None,
     progress: Progress | None = None,
+    state: Path | None = None,
 ) -> Counter[str]:
     """Try inputs of all doors in turn; every finding of a new sign is printed and kept."""
     progress = progress or Progress()
@@ -350,8 +351,11 @@ def fuzz(
         ):
             for door in doors:
                 mine = [number for number in batch if len(doors) == 1 or number % door.rarely == 0]
-                _fuzz_batch(arena, door, mine, progress, keep)
+                if time.monotonic() < until:
+                    _fuzz_batch(arena, door, mine, progress, keep)
             progress.next_number = batch[-1] + 1
+            if state is not None:
+                progress.save(state)
     return progress.counts
 
 
@@ -435,10 +439,13 @@ def main() -> int:
     first = max(given.first, progress.next_number)
     until = time.monotonic() + 60 * given.minutes
     counts = fuzz(
-        doors, iter(range(first, first + given.count)), until=until, keep=given.keep, progress=progress
+        doors,
+        iter(range(first, first + given.count)),
+        until=until,
+        keep=given.keep,
+        progress=progress,
+        state=given.state,
     )
-    if given.state:
-        progress.save(given.state)
     print(f"{sum(count for name, count in counts.items() if ':' not in name)} inputs")
     for name, count in sorted(counts.items()):
         print(f"{count:8d} {name}")

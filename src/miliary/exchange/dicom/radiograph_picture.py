@@ -96,10 +96,10 @@ def _read(path: Path, name: str) -> Radiograph:
         raise ScanReadError(f"{name}: cannot be read as DICOM; export it again, or as PNG") from None
     _check(dataset, name)
     try:
-        gray = _render(dataset)
+        found = Radiograph(_encode(_render(dataset)), _describe(dataset))
     except Exception:  # noqa: BLE001  decoders too
         raise ScanReadError(f"{name}: its pixels cannot be decoded; export it again, or as PNG") from None
-    return Radiograph(_encode(gray), _describe(dataset))
+    return found
 
 
 def _check(dataset: Dataset, name: str) -> None:
