@@ -182,8 +182,8 @@ def _compare(
 def _warn_pair(baseline: Exam, followup: Exam, doubt: str) -> tuple[ScanWarning, ...]:
     """Warnings where both scans are one, which must show no change, or where their lungs disagree."""
     warnings = []
-    places = (exam.nodules.position_lps_mm for exam in (baseline, followup))
-    if np.array_equal(*places) and np.array_equal(baseline.scan.voxels_hu, followup.scan.voxels_hu):
+    before, after = (exam.nodules.position_lps_mm for exam in (baseline, followup))
+    if np.array_equal(before, after) and np.array_equal(baseline.scan.voxels_hu, followup.scan.voxels_hu):
         message = f"{baseline.name} and {followup.name} are one scan: it is compared with itself"
         warnings.append(ScanWarning("same_scan", message))
     if doubt:

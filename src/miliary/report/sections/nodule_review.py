@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from miliary.model.nodules import Fate
 from miliary.model.saved.comparison_summary import ComparisonSummary
 from miliary.model.study import Picture, SavedComparison, StudyResult
 from miliary.report.catalog import Catalog
-from miliary.report.measures import find_compared, make_cell, name_pair
+from miliary.report.measures import find_compared, name_pair
 from miliary.report.pictures import FOLLOWED_KIND, PagePicture, PictureRenderer, find_entry, find_pictures
 from miliary.report.section import Section
 from miliary.report.sources import Sources
@@ -36,7 +34,7 @@ class FateGroup:
     """All nodules of one fate: how many there are, and those that have a picture."""
 
     fate: str
-    count: Markup
+    count: str
     shown: str
     nodules: tuple[ReviewedNodule, ...]
     is_open: bool
@@ -64,18 +62,14 @@ def build(study: StudyResult, catalog: Catalog, sources: Sources) -> Section[Rev
     """The section on single nodules of the follow-up."""
     renderer = PictureRenderer(study, catalog)
     pairs = tuple(
-        _review(compared, summary, renderer, sources)
-        for compared, summary in find_compared(study)
-        if summary.tracks
+        _review(compared, summary, renderer) for compared, summary in find_compared(study) if summary.tracks
     )
     return Section("review", catalog("section.review"), "sections/nodule_review.html", ReviewContent(pairs))
 
 
-def _review(
-    compared: SavedComparison, summary: ComparisonSummary, renderer: PictureRenderer, sources: Sources
-) -> PairReview:
+def _review(compared: SavedComparison, summary: ComparisonSummary, renderer: PictureRenderer) -> PairReview:
     pictures = find_pictures(compared.pictures, (FOLLOWED_KIND,))
-    groups = tuple(_make_groups(compared, summary, pictures, renderer, sources))
+    groups = tuple(_make_groups(compared, summary, pictures, renderer))
     return PairReview(
         title=name_pair(compared, renderer.t),
         limits=tuple(_say_limits(summary, renderer.t)),
@@ -90,7 +84,6 @@ def _make_groups(
     summary: ComparisonSummary,
     pictures: Iterable[Picture],
     renderer: PictureRenderer,
-    sources: Sources,
 ) -> Iterator[FateGroup]:
     by_fate: dict[str, list[Picture]] = {}
     for picture in pictures:
@@ -102,7 +95,8 @@ def _make_groups(
         is_part = len(shown) < summary.tracks[fate]
         yield FateGroup(
             fate=renderer.t.word(fate),
-            count=make_cell(compared, f"tracks.{fate}", sources),
+            # No link: it would stand within what folds and unfolds; the table of the gate has it.
+            count=f"{summary.tracks[fate]:,}",
             shown=renderer.t("review.largest", n=len(shown)) if shown and is_part else "",
             nodules=tuple(_show_nodule(one, compared, renderer) for one in shown),
             is_open=fate in _OPEN,
