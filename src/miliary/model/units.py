@@ -10,8 +10,6 @@ import re
 from functools import cache
 from typing import Any
 
-import pint
-
 _DEFINITIONS = (
     "gram = [mass] = g",
     "liter = [volume] = L",
@@ -55,6 +53,9 @@ _SPELLINGS = (
 
 @cache
 def _registry() -> Any:
+    # Imported here: a record whose values are in the units asked for does without it.
+    import pint
+
     registry: Any = pint.UnitRegistry(None)
     for definition in _DEFINITIONS:
         registry.define(definition)
@@ -67,6 +68,8 @@ def _parse(text: str, *, is_enzyme: bool) -> Any:
         text = pattern.sub(spelling, text)
     if is_enzyme:
         text = re.sub(r"([kmun]?)(arb|intl)", r"\1eU", text)
+    import pint
+
     try:
         return _registry().parse_expression(text or "1") * _registry().Quantity(1.0)
     except (
