@@ -18,7 +18,7 @@ from miliary.clinical.genes.variant_names import read_variants
 from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
-from miliary.model.case import Case, GeneResult, MolecularReport, path_of
+from miliary.model.case import Case, GeneResult, Immunostain, MolecularReport, path_of
 from miliary.model.vocabulary import Origin, Result
 
 
@@ -415,12 +415,17 @@ def _assess_pd_l1(case: Case, book: RuleBook) -> Iterator[Assessment]:
             "PD-L1 level",
             Verdict.MET,
             Severity.INFO,
-            f"PD-L1 tumor proportion score {score:g} %: {row['level']}.",
+            f"PD-L1 tumor proportion score {_name_score(stain)}: {row['level']}.",
             value=str(row["level"]),
             inputs=(Input(path_of("immunostains", stain.id, "tps_percent"), score),),
             origin=stain.origin,
             **book.credit(row),
         )
+
+
+def _name_score(stain: Immunostain) -> str:
+    """The score as recorded: below 1 % is written as 0 with a note."""
+    return "below 1 %" if stain.note == "TPS below 1 %" else f"{stain.tps_percent:g} %"
 
 
 def _assess_single_method(case: Case, genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator[Assessment]:
