@@ -64,6 +64,11 @@ ACCEPTED = [
         lambda c: (c.patient.height_cm, c.patient.weight_kg),
         (162, 58),
     ),
+    (
+        'patient: {smoking: "ex-smoker, 30 PY"}',
+        lambda c: (c.patient.smoking, c.patient.pack_years),
+        (Smoking.FORMER, 30),
+    ),
     ("staging: {size_mm: 2.5 cm}", lambda c: c.staging.size_mm, 25),
     (
         "treatments: [{name: a, dose: 600mg}]",
@@ -127,6 +132,11 @@ ACCEPTED = [
     ("molecular: [{genes: [{gene: NTRK2}]}]", gene_and_partner, ("NTRK2", "", "")),
     ("molecular: [{genes: [{gene: K-ras}]}]", gene_and_partner, ("KRAS", "", "")),
     ("molecular: [{genes: [{gene: NKX2-1}]}]", gene_and_partner, ("NKX2-1", "", "")),
+    (
+        "studies: [{id: a, when: 2025-03-13}, {id: b, when: 2025-05-13, compared_with: 2025-03-13}]",
+        lambda c: c.studies[1].compared_with,
+        "a",
+    ),
     ("labs: [{analyte: hCG, value: 12, unit: mIU/ml}]", lambda c: c.labs[0].unit, "mIU/mL"),
 ]
 REFUSED = [
@@ -158,6 +168,7 @@ REFUSED = [
     ("studies: [{findings: {miliary: yes}}]", "nodules"),
     ("studies: [{findings: {qqqqqq: yes}}]", "tree_in_bud"),
     ("studies: [{findings: {no lymphadenopathy: yes}}]", "absent"),
+    ("staging: {metastases: [{site: adrenal, side: left}]}", "left adrenal"),
     ("lesions: [{site: lung}]", "'organ'"),
     ("lesions: [{target: yes}]", "'role'"),
     ("responses: [{response: PR}]", "'category'"),

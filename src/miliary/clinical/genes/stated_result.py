@@ -48,7 +48,7 @@ def settle_result(gene: GeneResult, symbol: str) -> tuple[Result, str]:
         result = gene.result.value.replace("_", " ")
         return Result.NOT_STATED, f"the result is {result}, and an alteration is named: {what}"
     if gene.result is Result.NOT_STATED and (named or has_denial or gene.partner):
-        return Result.NOT_STATED, f"an alteration is written ({what}), but no result; positive or negative?"
+        return Result.NOT_STATED, f"an alteration is written ({what}), but no result: positive or negative"
     return gene.result, ""
 
 

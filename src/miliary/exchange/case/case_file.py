@@ -321,7 +321,7 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 def _normalize(case: Case) -> Case:
     """One spelling for units, gene symbols and the words of fields that have a list."""
-    case = spell_words(case)
+    case = _name_studies(spell_words(case))
     return replace(
         case,
         labs=tuple(
@@ -334,6 +334,26 @@ def _normalize(case: Case) -> Case:
             for report in case.molecular
         ),
         immunostains=tuple(replace(s, target=_stain_word(s.target)) for s in case.immunostains),
+    )
+
+
+def _name_studies(case: Case) -> Case:
+    """Studies that are referred to by their date, by their id; only where one study has the date."""
+    dates = [str(study.when.date) for study in case.studies if study.when.date is not None]
+    ids = {str(study.when.date): study.id for study in case.studies if dates.count(str(study.when.date)) == 1}
+
+    def name(item: Any, field: str) -> Any:
+        given = getattr(item, field)
+        return replace(item, **{field: ids[given]}) if given in ids else item
+
+    return replace(
+        case,
+        studies=tuple(name(study, "compared_with") for study in case.studies),
+        responses=tuple(name(response, "study") for response in case.responses),
+        lesions=tuple(
+            replace(lesion, measurements=tuple(name(m, "study") for m in lesion.measurements))
+            for lesion in case.lesions
+        ),
     )
 
 

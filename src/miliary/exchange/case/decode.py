@@ -132,6 +132,8 @@ class Decoder:
         for name, child in given.items():
             if name not in hints:
                 meant = find_place(name) if kind is nouns.Case else ""
+                if name == "side" and "site" in hints:
+                    meant = "site, as in left adrenal"
                 advice = f"did you mean '{meant}'?" if meant else suggest_field(name, hints)
                 self._fault(child, _join(path, name), f"no such field; {advice}")
             elif name != "origin":
@@ -253,7 +255,7 @@ class Decoder:
             if _NEGATED.match(text):
                 advice = "leave out the 'no' and write absent"
             elif word_list == "finding" and re.match(r"miliary|nodul|粟粒|結節", text.casefold()):
-                advice = "write them in 'nodules' of the study, as in nodules: {distribution: random}"
+                advice = "nodules have their own place in a study, as in nodules: {distribution: random}"
             elif word_list == "result" and "%" in text:
                 advice += "; a percentage is written in note, that of PD-L1 in tps_percent"
             self._fault(node, path, f"{_quote(text)} is not known here; {advice}{more}")

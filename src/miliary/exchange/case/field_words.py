@@ -25,6 +25,7 @@ _CYCLE = re.compile(
 _CLONE = re.compile(r"(.+?)\s*[(\[（]\s*(?:clone\s*)?([A-Za-z0-9-]*\d[A-Za-z0-9-]*)\s*[)\]）]\Z")
 _FUSED = re.compile(r"([A-Z][A-Z0-9]+?)\s?(?:::|-|/)\s?([A-Z][A-Z0-9]+)\Z")
 _DRIVERS = ("ALK", "ROS1", "RET", "NTRK1", "NTRK2", "NTRK3", "NRG1", "MET", "FGFR1", "FGFR2", "FGFR3", "BRAF")
+_PACK_YEARS = re.compile(r"(.+?)(\d+(?:\.\d+)?)\s*(?:py|pack[- ]?years?)\s*\)?\Z", re.IGNORECASE)
 _COUNTLESS = ("innumerable", "countless", "uncountable", "too many to count", "tntc", "無数", "多数無数")
 _NTRK = re.compile(r"(PAN[- ]?)?N?TRK( ?1)?([-/, ]+(NTRK ?)?2)?([-/, ]+(NTRK ?)?3)\Z|(PAN[- ]?)?NTRK[S]?\Z")
 # By the end of a field's name: the unit it is in and what others are of it.
@@ -151,12 +152,20 @@ def _split_gene(given: Fields) -> None:
         _put(given, "gene", gene=driver, **more)
 
 
+def _split_patient(given: Fields) -> None:
+    found = _PACK_YEARS.match(_text(given, "smoking"))
+    status = find_word("smoking", found[1].strip(" ,;(")) if found else None
+    if found and status:
+        _put(given, "smoking", smoking=status, pack_years=found[2])
+
+
 def _split_pattern(given: Fields) -> None:
     if fold_word(_text(given, "count")) in _COUNTLESS and _put(given, "count", is_innumerable="yes"):
         del given["count"]
 
 
 _RULES: Mapping[type, Callable[[Fields], None]] = {
+    nouns.Patient: _split_patient,
     nouns.Treatment: _split_treatment,
     nouns.Immunostain: _split_stain,
     nouns.GeneResult: _split_gene,
