@@ -9,6 +9,7 @@ from miliary.clinical.genes.drivers import (
     find_method_row,
     normalize_alteration,
 )
+from miliary.clinical.genes.variant_names import read_variants
 from miliary.clinical.rulebook import load_rules
 from miliary.model.assessment import Basis, Severity, Verdict
 from miliary.model.case import Case, GeneResult
@@ -217,3 +218,44 @@ def test_a_driver_known_by_a_stain_alone_is_said_to_be_so():
     facts = {"immunostains": [stain], "molecular": [panel]}
     by_both = next(a for a in assess(make_case(facts)) if a.rule_id == "drivers.gene.alk")
     assert by_both.statement == "ALK: positive (fusion)."
+
+
+# Gene, result, alteration; then the status of the gene, and whether the record is asked.
+STATED = [
+    ("BRAF", "positive", "no V600E", "not_stated", True),
+    ("EGFR", "positive", "T790M not detected", "not_stated", True),
+    ("KRAS", "positive", "not G12C", "not_stated", True),
+    ("EGFR", "positive", "wild type", "not_stated", True),
+    ("ROS1", "positive", "no rearrangement", "not_stated", True),
+    ("ALK", "positive", "none", "not_stated", True),
+    ("EGFR", "positive", "変異なし", "not_stated", True),
+    ("EGFR", "not_stated", "p.L858R", "not_stated", True),
+    ("KRAS", "not_stated", "wild type", "not_stated", True),
+    ("RET", "negative", "KIF5B-RET", "not_stated", True),
+    ("BRAF", "negative", "V600E", "not_stated", True),
+    ("BRAF", "failed", "V600E", "not_stated", True),
+    ("EGFR", "positive", "L858R, no T790M", "positive", False),
+    ("EGFR", "positive", "not specified", "positive", False),
+    ("BRAF", "positive", "non-V600E", "positive", False),
+    ("ROS1", "negative", "rearrangement", "negative_method_insufficient", False),
+    ("EGFR", "negative", "no mutation", "negative_method_insufficient", False),
+]
+
+
+@pytest.mark.parametrize(("gene", "result", "alteration", "status", "is_asked"), STATED)
+def test_an_alteration_that_speaks_against_its_result_is_asked_back(
+    gene, result, alteration, status, is_asked
+):
+    report = {"id": "m", "genes": [{"gene": gene, "result": result, "alteration": alteration}]}
+    case = make_case({"molecular": [report]})
+    assert find(case, f"drivers.gene.{gene.lower()}").value == status
+    asked = [a for a in assess(case) if a.rule_id == f"drivers.result.{gene.lower()}"]
+    assert [a.severity.value for a in asked] == (["query"] if is_asked else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("L858R, no T790M", ("L858R",)), ("non-V600E", ("non-V600E",)), ("no E13;A20", ()), ("unknown", ())],
+)
+def test_what_a_text_denies_is_no_variant(text, named):
+    assert read_variants(text, "ALK" if "A20" in text else "EGFR") == named

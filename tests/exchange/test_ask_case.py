@@ -8,7 +8,7 @@ from miliary.exchange.case.case_file import read_case
 from miliary.model.vocabulary import Finding, Presence, Symptom
 
 ANSWERS = {
-    "Age in years": ["62 years", "62"],  # the first is asked again
+    "Age in years": ["sixty", "62"],  # the first is asked again
     "Sex": ["女性"],
     "Country of care": ["Japan"],
     "Symptoms that are present, with commas": ["coughh", "咳嗽, SOB"],

@@ -9,6 +9,13 @@ import pytest
 from miliary.exchange.case.case_file import inspect_case
 from miliary.model.vocabulary import Finding, History, Modality, Presence, Result, Smoking, Symptom
 
+
+def gene_and_partner(case):
+    """The first gene of the first report with what is said of it."""
+    gene = case.molecular[0].genes[0]
+    return gene.gene, gene.partner, gene.alteration
+
+
 # A guess as YAML, where its value lands, and the value; or, for a refusal, the word that has to be in it.
 ACCEPTED = [
     ("patient: {sex: F}", lambda c: c.patient.sex, "female"),
@@ -51,29 +58,157 @@ ACCEPTED = [
     ("treatments: [{name: SBRT, kind: radiotherapy}]", lambda c: c.treatments[0].kind, "radiation"),
     ("responses: [{category: partial response}]", lambda c: c.responses[0].category, "PR"),
     ("labs: [{analyte: CEA, value: <5}]", lambda c: (c.labs[0].value, c.labs[0].comparator), (5.0, "<")),
+    ("patient: {age_years: 62 years}", lambda c: c.patient.age_years, 62),
+    (
+        "patient: {height_cm: 1.62 m, weight_kg: 58 kg}",
+        lambda c: (c.patient.height_cm, c.patient.weight_kg),
+        (162, 58),
+    ),
+    (
+        'patient: {smoking: "ex-smoker, 30 PY"}',
+        lambda c: (c.patient.smoking, c.patient.pack_years),
+        (Smoking.FORMER, 30),
+    ),
+    ("staging: {size_mm: 2.5 cm}", lambda c: c.staging.size_mm, 25),
+    (
+        "treatments: [{name: a, dose: 600mg}]",
+        lambda c: (c.treatments[0].dose, c.treatments[0].unit),
+        (600, "mg"),
+    ),
+    (
+        "treatments: [{name: a, dose: 80 mg OD}]",
+        lambda c: (c.treatments[0].dose, c.treatments[0].unit, c.treatments[0].times_per_day),
+        (80, "mg", 1),
+    ),
+    (
+        "treatments: [{name: a, dose: AUC 5}]",
+        lambda c: (c.treatments[0].dose, c.treatments[0].dose_text),
+        (None, "AUC 5"),
+    ),
+    ("treatments: [{name: a, cycle_days: q3w}]", lambda c: c.treatments[0].cycle_days, 21),
+    (
+        "treatments: [{name: a, kind: RT, dose: 30 Gy/10 fx}]",
+        lambda c: (c.treatments[0].total_gy, c.treatments[0].fractions, c.treatments[0].dose),
+        (30, 10, None),
+    ),
+    ("studies: [{when: 14.03.2025}]", lambda c: c.studies[0].when.date, dt.date(2025, 3, 14)),
+    ("studies: [{when: 03/25/2025}]", lambda c: c.studies[0].when.date, dt.date(2025, 3, 25)),
+    ("studies: [{when: 14-Mar-25}]", lambda c: c.studies[0].when.date, dt.date(2025, 3, 14)),
+    ("studies: [{when: Mar 2025}]", lambda c: c.studies[0].when.text, "2025-03"),
+    ("studies: [{when: 2025年3月}]", lambda c: c.studies[0].when.text, "2025-03"),
+    (
+        "studies: [{nodules: {count: innumerable}}]",
+        lambda c: c.studies[0].nodules.is_innumerable,
+        Presence.PRESENT,
+    ),
+    (
+        "studies: [{findings: {hepatic metastases: yes}}]",
+        lambda c: c.studies[0].finding(Finding.LIVER_LESIONS),
+        "present",
+    ),
+    ("immunostains: [{target: HER2, result: 2+}]", lambda c: c.immunostains[0].result, Result.INDETERMINATE),
+    ("immunostains: [{target: HER2, result: 1+}]", lambda c: c.immunostains[0].result, Result.NEGATIVE),
+    ("immunostains: [{target: HER2, result: 3+}]", lambda c: c.immunostains[0].result, Result.POSITIVE),
+    (
+        "immunostains: [{target: PD-L1 (SP263), tps_percent: 60％}]",
+        lambda c: (c.immunostains[0].target, c.immunostains[0].clone, c.immunostains[0].tps_percent),
+        ("PD-L1", "SP263", 60),
+    ),
+    (
+        "immunostains: [{target: ALK (D5F3)}]",
+        lambda c: (c.immunostains[0].target, c.immunostains[0].clone),
+        ("ALK", "D5F3"),
+    ),
+    (
+        "immunostains: [{target: PD-L1, tps_percent: <1}]",
+        lambda c: (c.immunostains[0].tps_percent, c.immunostains[0].note),
+        (0, "TPS below 1 %"),
+    ),
+    ("molecular: [{genes: [{gene: EML4-ALK, result: +}]}]", gene_and_partner, ("ALK", "EML4", "")),
+    ("molecular: [{genes: [{gene: RET::KIF5B, result: positive}]}]", gene_and_partner, ("RET", "KIF5B", "")),
+    ("molecular: [{genes: [{gene: CD74-ROS1, result: negative}]}]", gene_and_partner, ("ROS1", "", "fusion")),
+    ("molecular: [{genes: [{gene: NTRK1/2/3}]}]", gene_and_partner, ("NTRK", "", "")),
+    ("molecular: [{genes: [{gene: NTRK}]}]", gene_and_partner, ("NTRK", "", "")),
+    ("molecular: [{genes: [{gene: NTRK2}]}]", gene_and_partner, ("NTRK2", "", "")),
+    ("molecular: [{genes: [{gene: K-ras}]}]", gene_and_partner, ("KRAS", "", "")),
+    ("molecular: [{genes: [{gene: NKX2-1}]}]", gene_and_partner, ("NKX2-1", "", "")),
+    (
+        "studies: [{id: a, when: 2025-03-13}, {id: b, when: 2025-05-13, compared_with: 2025-03-13}]",
+        lambda c: c.studies[1].compared_with,
+        "a",
+    ),
     ("labs: [{analyte: hCG, value: 12, unit: mIU/ml}]", lambda c: c.labs[0].unit, "mIU/mL"),
 ]
 REFUSED = [
     ("patient: {age: 62}", "'age_years'"),
     ("patient: {gender: f}", "'sex'"),
     ("patient: {weight: 60}", "'weight_kg'"),
-    ("patient: {age_years: 62 years}", "leave out the unit"),
     ("treatments: [{drug: alectinib, dose: 600mg}]", "'name'"),
-    ("treatments: [{name: alectinib, dose: 600mg}]", "leave out the unit"),
     ("studies: [{when: 3/9/2021}]", "two ways"),
     ("symptoms: {coughh: yes}", "'cough'"),
     ("history: {diabetus: yes}", "diabet"),
     ("labs: [{analyte: TG, value: 310}]", "triglycerides or thyroglobulin"),
     ("labs: [{analyte: ferittin_alt, value: 310, unit: gg}]", "unit"),
-    ("immunostains: [{target: PD-L1, tps_percent: 50%}]", "leave out the unit"),
     ("staging: {lobe: upper}", "LUL"),
-    ("staging: {size_mm: 2.5 cm}", "write 25"),
     ("staging: {stage: IVB}", "'asserted'"),
     ("symptoms: {cough: 3 weeks}", "absent, not_stated, present"),
     ("molecular: [{gene: EGFR, mutation: L858R}]", "'genes'"),
     ("follow_up: {status: alive, date: 2021-05-01}", "'when'"),
     ("labratory: []", "'labs'"),
+    ("studies: [{when: 03/04/2025}]", "two ways"),
+    ("treatments: [{name: a, dose: '0,15'}]", "decimal point"),
+    ("immunostains: [{target: Ki-67, result: 30%}]", "note"),
+    ("adverse_events: [{term: rash, grade: 0}]", "leave it out"),
+    ("pregnancy: yes", "'history'"),
+    ("comorbidities: [hypertension]", "'history'"),
+    ("stage: IVB", "'staging.asserted'"),
+    ("pd_l1: 50", "'immunostains'"),
+    ("findings: [consolidation]", "'studies'"),
+    ("xqzvw: 1", "known are adverse_events"),
+    ("studies: [{findings: {miliary: yes}}]", "nodules"),
+    ("studies: [{findings: {qqqqqq: yes}}]", "tree_in_bud"),
+    ("studies: [{findings: {no lymphadenopathy: yes}}]", "absent"),
+    ("staging: {metastases: [{site: adrenal, side: left}]}", "left adrenal"),
+    ("lesions: [{site: lung}]", "'organ'"),
+    ("lesions: [{target: yes}]", "'role'"),
+    ("responses: [{response: PR}]", "'category'"),
+    ("staging: {metastases: [{organ: adrenal}]}", "'site'"),
+    ("treatments: [{foo: 1}]", "known are"),
+    ("history: {pregnancy: 20 weeks}", "write present"),
+    ("history: {previous tuberculosis: 2010}", "write present"),
 ]
+
+# Two words of one key: what is there wins over a narrower word that is not; the last word does not.
+PAST = [
+    ("{atrial fibrillation: yes, long QT: absent}", History.ARRHYTHMIA, Presence.PRESENT),
+    ("{asthma: absent, COPD: present}", History.RESPIRATORY_DISEASE, Presence.PRESENT),
+    ("{COPD: present, asthma: absent}", History.RESPIRATORY_DISEASE, Presence.PRESENT),
+    ("{type 2 diabetes: present, type 1 diabetes: absent}", History.DIABETES, Presence.PRESENT),
+    ("{asthma: absent}", History.RESPIRATORY_DISEASE, Presence.NOT_STATED),
+    ("{lung disease: absent}", History.RESPIRATORY_DISEASE, Presence.ABSENT),
+    ("{diabetes mellitus: absent, DM: unknown}", History.DIABETES, Presence.ABSENT),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "expected"), PAST)
+def test_an_absent_narrower_illness_says_nothing_of_the_broader(tmp_path, text, key, expected):
+    case, problems = read(tmp_path, f"history: {text}")
+    assert problems == ()
+    assert case.past(key) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{COPD: present, lung disease: absent}",
+        "{pregnant: yes, pregnancy: no}",
+        "{HTN: no, hypertension: yes}",
+    ],
+)
+def test_two_words_of_one_illness_that_disagree_are_refused(tmp_path, text):
+    _, problems = read(tmp_path, f"history: {text}")
+    assert len(problems) == 1
+    assert "another word" in problems[0]
 
 
 def read(tmp_path, text, labs=""):

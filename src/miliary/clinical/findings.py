@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from miliary.clinical.genes.stated_result import settle_result
 from miliary.clinical.record.diagnosis_words import DiagnosisStatus, find_status, is_from_chest
 from miliary.clinical.record.microbiology_words import find_test
 from miliary.clinical.rulebook import RuleRow
@@ -184,7 +185,7 @@ def _read_invasion(row: RuleRow, case: Case) -> FindingFacts:
 def _read_molecular(row: RuleRow, case: Case) -> FindingFacts:
     for report in case.molecular:
         for number, gene in enumerate(report.genes):
-            if gene.gene.upper() in row["genes"] and gene.result is Result.POSITIVE:
+            if gene.gene.upper() in row["genes"] and settle_result(gene, gene.gene)[0] is Result.POSITIVE:
                 path = f"{path_of('molecular', report.id)}.genes[{number}].result"
                 yield Presence.PRESENT, Input(path, gene.result.value)
     for stain in case.immunostains:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from miliary.clinical.drugs.drug_names import find_drug
+from miliary.clinical.events.event_words import is_denied, match_term
 from miliary.clinical.labs.lab_ranges import convert_lab
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
@@ -281,9 +282,19 @@ def _check_event_holds(drug: Treatment, case: Case, book: RuleBook) -> Iterator[
         for event in case.adverse_events:
             since = days_between(drug.start, event.when)
             is_before = since is not None and since < 0  # what began before a drug is no effect of it
-            is_named = event.term.strip().lower() in row["terms"] or row["terms"] == ["any"]
-            if is_named and not is_before:
+            if _is_named(event, row) and not is_before:
                 yield _judge_event(row, event, drug, book)
+
+
+def _is_named(event: AdverseEvent, row: RuleRow) -> bool:
+    """Whether an event is one that a rule names, in the same words or as the same CTCAE term."""
+    if is_denied(event.term):
+        return False
+    if event.term.strip().lower() in row["terms"] or list(row["terms"]) == ["any"]:
+        return True
+    book = find_rules("ctcae")
+    term, _ = match_term(book, event.term)
+    return term is not None and any(match_term(book, name)[0] == term for name in row["terms"])
 
 
 def _judge_event(row: RuleRow, event: AdverseEvent, drug: Treatment, book: RuleBook) -> Assessment:
@@ -319,7 +330,7 @@ def _list_event_rates(drug: Treatment, case: Case, book: RuleBook) -> Iterator[A
     for row in _rows_for(drug, "reaction_rate", book):
         for event in case.adverse_events:
             since = days_between(drug.start, event.when)
-            if since is not None and since < 0:
+            if (since is not None and since < 0) or is_denied(event.term):
                 continue
             for name, share in row["percent"].items():
                 if name.removesuffix("_increased").replace("_", " ") not in event.term.lower().split():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from miliary.clinical.events.ctcae import SEVERITIES, ObservedEvent, PossibleGrades, find_grades
+from miliary.clinical.events.event_words import fold_event, is_denied, list_names, match_term
 from miliary.clinical.labs.lab_ranges import (
     convert_lab,
     drugs,
@@ -25,6 +24,7 @@ from miliary.model.units import convert_value
 from miliary.model.vocabulary import Presence
 
 _N_NEAREST = 3
+_LIKE = 0.5  # names less alike than this are no help
 _SINGLE_CHARGE = ("potassium", "sodium")
 _NO_RANGE = "the laboratory's range"
 _NOT_READ = "its thresholds were not read in a source"
@@ -61,42 +61,6 @@ def _edition_of_labs(case: Case) -> str:
     return stated.pop() if len(stated) == 1 else ""
 
 
-def match_term(book: RuleBook, words: str) -> tuple[RuleRow | None, tuple[RuleRow, ...]]:
-    """The CTCAE term that the words of a record name.
-
-    Parameters
-    ----------
-    book : RuleBook
-        The rules ``ctcae`` of one edition.
-    words : str
-        The adverse event as recorded; upper and lower case and underscores do not matter.
-
-    Returns
-    -------
-    term : RuleRow or None
-        None where the words are the name of no term.
-    candidates : tuple of RuleRow
-        Terms that imprecise words may mean; empty where a term was found or nothing is known.
-    """
-    wanted = _fold(words)
-    for row in book.rows("term"):
-        if wanted in _list_names(row):
-            return row, ()
-    for loose in book.rows("loose"):
-        if wanted in map(_fold, loose["words"]):
-            return None, tuple(book.row(name) for name in loose["candidates"])
-    return None, ()
-
-
-def _fold(words: str) -> str:
-    """In lower case and narrow letters, with single spaces for underscores and hyphens."""
-    return " ".join(re.sub(r"[_\-]", " ", unicodedata.normalize("NFKC", words)).casefold().split())
-
-
-def _list_names(row: RuleRow) -> set[str]:
-    return {_fold(name) for name in (row["name"], row.id, *row.get("aliases", ()))}
-
-
 def list_term_names(book: RuleBook) -> tuple[str, ...]:
     """Every name of a term, folded.
 
@@ -109,7 +73,7 @@ def list_term_names(book: RuleBook) -> tuple[str, ...]:
     -------
     tuple of str
     """
-    return tuple(dict.fromkeys(name for row in book.rows("term") for name in sorted(_list_names(row))))
+    return tuple(dict.fromkeys(name for row in book.rows("term") for name in sorted(list_names(row))))
 
 
 # --- recorded events ------------------------------------------------------------------------------------
@@ -164,11 +128,16 @@ def _assess_unmatched(event: AdverseEvent, book: RuleBook, candidates: Sequence[
         return _no_grade(
             event, f"CTCAE {book.edition}: clinical terms are not encoded", Severity.NOTE, book.edition
         )
+    if is_denied(event.term):
+        denied = _no_grade(event, "the words say that there was no such event", Severity.QUERY, book.edition)
+        statement = f"{event.term!r} is listed as an adverse event and says that there was none."
+        return replace(denied, statement=statement, **book.credit(*book.rows("term")[:1]))
     if not candidates:
-        near = difflib.get_close_matches(_fold(event.term), list_term_names(book), n=12, cutoff=0.0)
+        near = difflib.get_close_matches(fold_event(event.term), list_term_names(book), n=12, cutoff=_LIKE)
         terms = dict.fromkeys(row["name"] for name in near for row in [match_term(book, name)[0]] if row)
         nearest = tuple(terms)[:_N_NEAREST]
-        words = f"this is no term that is encoded; nearest are {', '.join(nearest)}"
+        words = "this is no term that is encoded"
+        words += f"; nearest are {', '.join(nearest)}" if nearest else ""
         unknown = _no_grade(event, words, Severity.QUERY, book.edition)
         return replace(unknown, values=nearest, **book.credit(*book.rows("term")[:1]))
     names = " or ".join(row["name"] for row in candidates)

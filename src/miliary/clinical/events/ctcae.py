@@ -247,14 +247,22 @@ def _list_reference_completions(
     rows: Sequence[RuleRow], observed: ObservedEvent, asked: set[str]
 ) -> Iterator[ObservedEvent]:
     """Limits and baseline that are not stated, tried on either side of where they change a criterion."""
-    value = observed.value if observed.value is not None else 1.0
+    # A value that is not stated may lie at any number of the criteria: references are tried around each.
+    values = [observed.value] if observed.value is not None else [1.0, *_absolute_numbers(rows, observed)]
     for name in _REFERENCES:
         is_needed = name in asked and not (name == "baseline" and observed.is_baseline)
         if is_needed and getattr(observed, name) is None:
-            for trial in _sample_around(_find_turning_points(rows, name, value, observed)):
+            turns = {turn for value in values for turn in _find_turning_points(rows, name, value, observed)}
+            for trial in _sample_around(turns):
                 yield from _list_reference_completions(rows, _with_reference(observed, name, trial), asked)
             return
     yield observed
+
+
+def _absolute_numbers(rows: Sequence[RuleRow], observed: ObservedEvent) -> set[float]:
+    """The numbers that criteria compare with no reference."""
+    numbers = [found for row in rows for found in _numbers(row, is_alt=observed.is_alt)]
+    return {number for _, reference, number in numbers if not reference}
 
 
 def _with_reference(observed: ObservedEvent, name: str, trial: float) -> ObservedEvent:

@@ -13,11 +13,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from miliary.clinical.genes.driver_context import describe_dissemination, list_frequencies
+from miliary.clinical.genes.stated_result import ask_results, settle_result
 from miliary.clinical.genes.variant_names import read_variants
 from miliary.clinical.record.diagnosis_words import list_specimens
 from miliary.clinical.rulebook import RuleBook, RuleRow, find_rules
 from miliary.model.assessment import Assessment, Input, Severity, Verdict
-from miliary.model.case import Case, GeneResult, MolecularReport, path_of
+from miliary.model.case import Case, GeneResult, Immunostain, MolecularReport, path_of
 from miliary.model.vocabulary import Origin, Result
 
 
@@ -101,6 +102,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     if not _is_applicable(case):
         return ()
     genes = find_gene_status(case, book)
+    symbols = {gene.gene: find_symbol(gene.gene, book) for report in case.molecular for gene in report.genes}
     positive = {
         finding.gene: tuple(item.fact for item in finding.evidence)
         for finding in genes
@@ -108,6 +110,7 @@ def assess(case: Case, rules: RuleBook | None = None) -> tuple[Assessment, ...]:
     }
     return (
         *(_assess_gene(finding, case, book) for finding in genes),
+        *ask_results(case, symbols, book),
         *_assess_completeness(case, genes, book),
         *_assess_pd_l1(case, book),
         *_assess_single_method(case, genes, book),
@@ -149,8 +152,9 @@ def _list_evidence(case: Case, book: RuleBook) -> Iterator[GeneTestResult]:
         for number, gene in enumerate(report.genes):
             fact = Input(f"{path_of('molecular', report.id)}.genes[{number}].result", gene.result.value)
             symbol = find_symbol(gene.gene, book)
+            result, _ = settle_result(gene, symbol)
             yield GeneTestResult(
-                symbol, gene.result, method, "", normalize_alteration(gene, symbol), fact, report.origin
+                symbol, result, method, "", normalize_alteration(gene, symbol), fact, report.origin
             )
     for stain in case.immunostains:
         symbol = find_symbol(stain.target, book)
@@ -411,12 +415,17 @@ def _assess_pd_l1(case: Case, book: RuleBook) -> Iterator[Assessment]:
             "PD-L1 level",
             Verdict.MET,
             Severity.INFO,
-            f"PD-L1 tumor proportion score {score:g} %: {row['level']}.",
+            f"PD-L1 tumor proportion score {_name_score(stain)}: {row['level']}.",
             value=str(row["level"]),
             inputs=(Input(path_of("immunostains", stain.id, "tps_percent"), score),),
             origin=stain.origin,
             **book.credit(row),
         )
+
+
+def _name_score(stain: Immunostain) -> str:
+    """The score as recorded: below 1 % is written as 0 with a note."""
+    return "below 1 %" if stain.note == "TPS below 1 %" else f"{stain.tps_percent:g} %"
 
 
 def _assess_single_method(case: Case, genes: tuple[GeneFinding, ...], book: RuleBook) -> Iterator[Assessment]:

@@ -7,6 +7,7 @@ splice sites, which only a pattern can name; the exon is that of NM_000245, ende
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from miliary.clinical.rulebook import find_rules
@@ -32,6 +33,23 @@ _DNA = re.compile(r"C\.(\d+)(?:_(\d+))?(?:[ACGT]+)?(DELINS|DEL|INS|DUP)([ACGT]*)
 # Of MET in both transcripts in use: exon 14 is c.2888-3028 in NM_000245 and c.2942-3082 in NM_001127500.
 _SPLICE_MET = re.compile(r"C\.((?:3028|3082)[+ACGT]|(?:2888|2942)-|(?:3028|3082)_|(?:28|29)\d\d(-\d+)?_)")
 _EXON_14_ENDS = (1010, 1028)
+_AND = re.compile(r"&|\band\b|\s\+\s|(?<=[A-Za-z])\+(?=[A-Z]\d)")
+# "no V600E", "T790M not detected", "wild type", "none": what was looked for and is not there.
+_DENIED = re.compile(
+    r"\b(no|not|non[- ]?detect\w*|none|nil|without|absent|absence|lacks?|lacking|neither|nor|never|neg"
+    r"|negative|undetect\w*|excluded|wild[- ]?type|wt|unmutated|normal)\b"
+    r"(?! (specified|stated|reported|given|otherwise|known))"
+    r"|\A\s*[-\u2013\u2212]\s*\Z"
+    r"|なし|無し|認めず|認めない|陰性|検出せず|検出されず|検出限界未満|野生型|ない\Z",
+    re.IGNORECASE,
+)
+_NAMES_NOTHING = re.compile(
+    r"(unknown|unspecified|not (otherwise )?(specified|stated|reported|given|known)|n/?a|nos|\?|pending"
+    r"|positive|detected|yes|present|不明|陽性|あり|検出)\Z",
+    re.IGNORECASE,
+)
+# "non-V600E" is a class of its own: every other change of that gene.
+_OTHER_THAN = re.compile(r"\bnon[-\s]?(?=[A-Z]\d+[A-Z])", re.IGNORECASE)
 # Exons joined, as in "E13;A20" of EML4 and ALK; a variant by its number is one of the fusion EML4-ALK.
 _JOINED = re.compile(r"\b[A-Z]{1,6}\d{1,2}[a-z]?\s?[;:]\s?(?:ALK|ROS1|RET|A|R)\d{1,2}\b")
 _EML4_VARIANT = re.compile(r"v(?:ariant)?\.?\d[abc]?(?:/[abc])?\Z")
@@ -54,18 +72,43 @@ def read_variants(text: str, gene: str) -> tuple[str, ...]:
     -------
     tuple of str
         In the words of the rule file where they have one, as in ``ex19del``, ``G719X``, ``fusion``,
-        ``amplification``; otherwise the recorded words in upper case without spaces. Empty for empty text.
+        ``amplification``; otherwise the recorded words in upper case without spaces. Without what the text
+        denies, as in ``no T790M``; empty for empty text.
     """
-    if gene in _FUSED and _JOINED.search(text):
+    if gene in _FUSED and _JOINED.search(text) and not any(denied for _, denied in list_parts(text)):
         return ("fusion",)
+    parts = [part for part, is_denied in list_parts(text) if not is_denied]
+    return tuple(dict.fromkeys(_read_variant(part, gene) for part in parts if not _NAMES_NOTHING.match(part)))
+
+
+def list_parts(text: str) -> tuple[tuple[str, bool], ...]:
+    """The alterations that a text lists, and which of them it denies.
+
+    Parameters
+    ----------
+    text : str
+        As in ``L858R, no T790M``; a denial holds to the next comma or semicolon, or to "but".
+
+    Returns
+    -------
+    tuple of (str, bool)
+        Words and True where they are denied, as in ``no T790M``, ``wild type``, ``not detected``.
+    """
     text = re.sub(r"([A-Z]\d{1,4}[A-Z])/(?=[A-Z]\d)", r"\1;", text)
-    parts = re.split(r"[,;&]|\band\b|\s\+\s|(?<=[A-Za-z])\+(?=[A-Z]\d)", text)
-    return tuple(dict.fromkeys(_read_variant(part, gene) for part in parts if part.strip()))
+    text = re.sub(r"(?<=\d)\s?;\s?(?=(?:ALK|ROS1|RET|A|R)\d)", ":", text)  # two exons joined are one part
+    found = []
+    for clause in re.split(r"[,;、，；]|\bbut\b", text):
+        is_denied = bool(_DENIED.search(unicodedata.normalize("NFKC", clause)))
+        parts = (clause,) if is_denied else _AND.split(clause)
+        found += [(part.strip(), is_denied) for part in parts if part.strip()]
+    return tuple(found)
 
 
 def _read_variant(text: str, gene: str) -> str:
     for japanese, english in _JAPANESE.items():
         text = text.replace(japanese, english)
+    if _OTHER_THAN.search(text):
+        return " ".join(text.split())
     plain = text.lower().replace(" ", "")
     if re.search(rf"[\w)]\s?[-/]\s?{gene.lower()}\d*(?![a-z0-9])", text.lower()):
         return "fusion"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from miliary.clinical.genes.stated_result import settle_result
 from miliary.clinical.record.diagnosis_words import find_status, is_from_chest
 from miliary.clinical.record.microbiology_words import find_test
 from miliary.clinical.rulebook import RuleBook, RuleRow
@@ -39,7 +40,8 @@ def _is_done(row: RuleRow, case: Case) -> bool:
     """Whether everything that a row asks for is on record."""
     answered = {find_test(test.test) for test in case.microbiology if test.result in _ANSWERS}
     measured = {lab.analyte for lab in case.labs if lab.value is not None}
-    reported = {gene.gene for report in case.molecular for gene in report.genes if gene.result in _ANSWERS}
+    genes = [gene for report in case.molecular for gene in report.genes]
+    reported = {gene.gene for gene in genes if settle_result(gene, gene.gene)[0] in _ANSWERS}
     read = [specimen for specimen in case.specimens if specimen.histology]
     named = row.get("tissue_of")
     return (

@@ -14,6 +14,12 @@ from miliary.model.assessment import Assessment, Input, Severity, Verdict
 from miliary.model.case import Case, NodulePattern, Treatment, When, days_between, path_of
 from miliary.model.vocabulary import Finding, History, Origin, Presence, Sex, Smoking
 
+_EVENTS = ("treatments", "adverse_events", "responses")
+_MONTH = re.compile(r"(\d{4})(?:-(\d{2}))?\Z")
+_LIKE_DATE = re.compile(
+    r"\d\s*[./-]\s*\d|\d\s*[年月]|\b(19|20)\d\d\b|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*[\s-]+'?\d",
+    re.IGNORECASE,
+)
 _GRAY_TOLERANCE = 0.02  # of a total dose: fractions are recorded as rounded numbers
 
 
@@ -40,6 +46,7 @@ def assess_plausibility(case: Case, rules: RuleBook) -> tuple[Assessment, ...]:
             _check_fatal_event,
             _check_nodule_sizes,
             _check_spans,
+            _check_unread_dates,
             _check_event_after_drug,
             _check_treatment_parts,
             _check_lines,
@@ -185,8 +192,38 @@ def _list_sizes(pattern: NodulePattern | None) -> list[float]:
 
 
 def _is_before(first: When, second: When) -> bool:
+    """Whether one time lies before another, a month or a year as a whole."""
     gap = days_between(second, first)
-    return gap is not None and gap < 0
+    if gap is None:
+        one, other = _list_digits(first), _list_digits(second)
+        length = min(len(one), len(other))
+        return length > 0 and one[:length] < other[:length]
+    return gap < 0
+
+
+def _list_digits(when: When) -> tuple[int, ...]:
+    """Year, month and day as far as stated."""
+    if when.date is not None:
+        return (when.date.year, when.date.month, when.date.day)
+    found = _MONTH.match(when.text)
+    return tuple(int(part) for part in found.groups() if part) if found else ()
+
+
+def _check_unread_dates(case: Case, book: RuleBook) -> Iterator[Assessment]:
+    """A time that looks like a date and was not understood as one."""
+    for section in ("studies", "specimens", "immunostains", "molecular", "microbiology", "labs", *_EVENTS):
+        for item in getattr(case, section):
+            for name in ("when", "start", "stop", "end"):
+                when = getattr(item, name, None)
+                if isinstance(when, When) and not _MONTH.match(when.text) and _LIKE_DATE.search(when.text):
+                    yield raise_finding(
+                        book.row("unread_date"),
+                        f"{when.text!r} was not understood as a date, and nothing is ordered by it; write "
+                        "year-month-day as in 2021-03-09.",
+                        [(path_of(section, item.id, name), when.text)],
+                        book,
+                        item_id=item.id,
+                    )
 
 
 def _check_spans(case: Case, book: RuleBook) -> Iterator[Assessment]:

@@ -38,6 +38,10 @@ _STAGE_ZERO = re.compile(r"\b(?:stage|group)\s+(?:0|occult)\b", re.IGNORECASE)
 _ROMAN_GROUP = re.compile(r"(?<![A-Za-z0-9])(?:IV|I{1,3})(?:[ABC]\d?)?(?![A-Za-z0-9+-])", re.IGNORECASE)
 _GROUP = re.compile(r"(?<![A-Za-z0-9])(?:occult|0|(?:IV|I{1,3})(?:[ABC]\d?)?)(?![A-Za-z0-9])", re.IGNORECASE)
 
+_ROMANS = ("I", "II", "III", "IV")
+_ARABIC = re.compile(r"(?:(?<=^)|(?<=stage\s))([1-4])\s?([abc]\d?)?(?![\w.])", re.IGNORECASE)
+_APART = re.compile(r"\b(IV|I{1,3})\s+([ABC]\d?)\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class WrittenStage:
@@ -194,7 +198,9 @@ def written_group(stage: AssertedStage) -> str:
     str
         As in IVA for ``Stage IVA (8th edition)``; the group as written where none is found, empty without.
     """
-    for text in (stage.group, stage.tnm if _STAGE.search(stage.tnm) else ""):
+    group = _ARABIC.sub(lambda m: _ROMANS[int(m[1]) - 1] + (m[2] or ""), stage.group)
+    group = _APART.sub(r"\1\2", group)  # "IV B", "4 b"
+    for text in (group, stage.tnm if _STAGE.search(stage.tnm) else ""):
         found = _GROUP.findall(_EDITION.sub(" ", text.translate(_ROMAN)))
         if len(found) == 1:
             return str(found[0]) if found[0].lower() == "occult" else str(found[0]).upper()

@@ -34,7 +34,7 @@ CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
 _MAX_BYTES = 2_000_000
 # A case has lists within records within lists; brackets deeper than this are none.
 _DEEPEST = 40
-_LONGEST_LINE = 400
+_LONGEST_LINE = 2000  # the longest list of known words is printed whole
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _SECTIONS = ("studies", "lesions", "specimens", "immunostains", "molecular", "microbiology", "labs")
 _MORE_SECTIONS = ("treatments", "adverse_events", "responses", "claims")
@@ -321,7 +321,7 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 def _normalize(case: Case) -> Case:
     """One spelling for units, gene symbols and the words of fields that have a list."""
-    case = spell_words(case)
+    case = _name_studies(spell_words(case))
     return replace(
         case,
         labs=tuple(
@@ -334,6 +334,26 @@ def _normalize(case: Case) -> Case:
             for report in case.molecular
         ),
         immunostains=tuple(replace(s, target=_stain_word(s.target)) for s in case.immunostains),
+    )
+
+
+def _name_studies(case: Case) -> Case:
+    """Studies that are referred to by their date, by their id; only where one study has the date."""
+    dates = [str(study.when.date) for study in case.studies if study.when.date is not None]
+    ids = {str(study.when.date): study.id for study in case.studies if dates.count(str(study.when.date)) == 1}
+
+    def name(item: Any, field: str) -> Any:
+        given = getattr(item, field)
+        return replace(item, **{field: ids[given]}) if given in ids else item
+
+    return replace(
+        case,
+        studies=tuple(name(study, "compared_with") for study in case.studies),
+        responses=tuple(name(response, "study") for response in case.responses),
+        lesions=tuple(
+            replace(lesion, measurements=tuple(name(m, "study") for m in lesion.measurements))
+            for lesion in case.lesions
+        ),
     )
 
 
@@ -431,7 +451,7 @@ def _check_genes(case: Case, decoder: Decoder) -> None:
 
 
 def _check_gene(symbol: str, path: str, decoder: Decoder) -> None:
-    if symbol in GENES or not symbol or symbol.startswith("other:"):
+    if symbol in GENES or symbol in ("", "NTRK") or symbol.startswith("other:"):
         return
     known = sorted(GENES | GENE_ALIASES.keys())
     _note(

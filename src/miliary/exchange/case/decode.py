@@ -10,7 +10,6 @@ import math
 import re
 import types
 import typing
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,26 +18,22 @@ from typing import Any
 
 import yaml
 
-from miliary.exchange.case.record_words import find_field, find_nearest_words, find_word
+from miliary.exchange.case.date_words import read_date_words, read_month_words
+from miliary.exchange.case.field_words import read_number, split_fields
+from miliary.exchange.case.record_words import (
+    find_field,
+    find_nearest_words,
+    find_place,
+    find_word,
+    is_narrower,
+)
 from miliary.model import case as nouns
 from miliary.model.case import When
 from miliary.model.vocabulary import Presence
 
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})\Z")
 _DAY = re.compile(r"(?:day\s*|d\+?(?=\d))([-+]?\d{1,6})\Z", re.IGNORECASE)
-# Dates in other spellings that can be read in one way only: the year or the month's name says which is which.
-_YEAR_FIRST = re.compile(
-    r"(\d{4})\s*[/.年]\s*(\d{1,2})\s*[/.月]\s*(\d{1,2})\s*日?(?:\s+\d{1,2}:\d{2}(?::\d{2})?)?\Z"
-)
-_WITH_TIME = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})[T ]\d{1,2}:\d{2}\S*\Z")
-_COMPACT = re.compile(r"((?:19|20)\d{2})(\d{2})(\d{2})\Z")
-_ERA = re.compile(
-    r"(令和|平成|昭和|[RHSrhs])\s*(\d{1,2}|元)\s*[年./-]\s*(\d{1,2})\s*[月./-]\s*(\d{1,2})\s*日?\Z"
-)
-_ERA_STARTS = {"令和": 2018, "r": 2018, "平成": 1988, "h": 1988, "昭和": 1925, "s": 1925}
-_DAY_MONTH = re.compile(r"(\d{1,2})[\s-]+([A-Za-z]{3,9})\.?,?[\s-]+(\d{4})\Z")
-_MONTH_DAY = re.compile(r"([A-Za-z]{3,9})\.?\s+(\d{1,2}),?\s+(\d{4})\Z")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NEGATED = re.compile(r"(no|without)\s+\w{3}", re.IGNORECASE)
 _BOOLS = {"yes": True, "true": True, "no": False, "false": False}
 _STR = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
@@ -128,6 +123,7 @@ class Decoder:
             return None
         hints = _hints(kind)
         given = self._pairs(node, path)
+        split_fields(kind, given)
         if "origin" in given and "origin" in hints:
             origin = self._value(given["origin"], hints["origin"], _join(path, "origin"), origin)
         values: dict[str, Any] = {"origin": origin} if "origin" in hints else {}
@@ -135,7 +131,11 @@ class Decoder:
             _split_sign(given)
         for name, child in given.items():
             if name not in hints:
-                self._fault(child, _join(path, name), f"no such field; {suggest_field(name, hints)}")
+                meant = find_place(name) if kind is nouns.Case else ""
+                if name == "side" and "site" in hints:
+                    meant = "site, as in left adrenal"
+                advice = f"did you mean '{meant}'?" if meant else suggest_field(name, hints)
+                self._fault(child, _join(path, name), f"no such field; {advice}")
             elif name != "origin":
                 value = self._value(child, hints[name], _join(path, name), origin)
                 if value is not None:
@@ -204,13 +204,19 @@ class Decoder:
         if not isinstance(node, yaml.MappingNode):
             self._fault(node, path, f"expected fields of the form 'name: value', found {_show(node)}")
             return None
-        found = {}
+        found: dict[Any, Any] = {}
         for name, child in self._pairs(node, path).items():
             here = _join(path, name)
             key = self._enum(child, key_hint, name, here) if _is_enum(key_hint) else name
             value = self._value(child, value_hint, here, None)
-            if key is not None and value is not None:
+            if value is Presence.ABSENT and key is not None and is_narrower(str(key), name):
+                continue  # no asthma says nothing of other diseases of the lung
+            if key is None or value is None or value is found.get(key):
+                continue
+            if key not in found or found[key] is Presence.NOT_STATED:
                 found[key] = value
+            elif value is not Presence.NOT_STATED:
+                self._fault(child, here, f"another word for '{key}' says {found[key]}, and this says {value}")
         return MappingProxyType(found)
 
     def _scalar(self, node: yaml.Node, hint: Any, path: str) -> Any:
@@ -233,10 +239,10 @@ class Decoder:
         return self._number(node, text, hint, path)
 
     def _presence(self, node: yaml.Node, text: str, path: str) -> Presence | None:
-        presence: Presence | None = self._enum(node, Presence, text, path)
+        presence: Presence | None = self._enum(node, Presence, text, path, "; if it is there, write present")
         return presence
 
-    def _enum(self, node: yaml.Node, kind: Any, text: str, path: str) -> Any:
+    def _enum(self, node: yaml.Node, kind: Any, text: str, path: str, more: str = "") -> Any:
         by_word = {_word(member.value): member for member in kind}
         word_list = _list_name(kind)
         member = by_word.get(_word(text)) or by_word.get(_word(find_word(word_list, text) or ""))
@@ -246,12 +252,18 @@ class Decoder:
             near = () if len(known) <= _SHORT_LIST else find_nearest_words(word_list, text, known)
             if near and not advice.startswith("did you mean"):
                 advice = f"did you mean {_join_or(near)}?"
-            self._fault(node, path, f"{_quote(text)} is not known here; {advice}")
+            if _NEGATED.match(text):
+                advice = "leave out the 'no' and write absent"
+            elif word_list == "finding" and re.match(r"miliary|nodul|粟粒|結節", text.casefold()):
+                advice = "nodules have their own place in a study, as in nodules: {distribution: random}"
+            elif word_list == "result" and "%" in text:
+                advice += "; a percentage is written in note, that of PD-L1 in tps_percent"
+            self._fault(node, path, f"{_quote(text)} is not known here; {advice}{more}")
         return member
 
     def _number(self, node: yaml.Node, text: str, hint: Any, path: str) -> float | int | None:
         name = path.rsplit(".", 1)[-1].split("[", maxsplit=1)[0]
-        text = (find_word(name, text) if name in _WORDED_NUMBERS else None) or text
+        text = (find_word(name, text) if name in _WORDED_NUMBERS else None) or read_number(text, name)
         try:
             value = int(text) if hint is int else float(text)
         except ValueError:
@@ -260,7 +272,8 @@ class Decoder:
             return None
         low, high = LIMITS.get(name, _ANY_AMOUNT)
         if not (math.isfinite(value) and low <= value <= high):
-            self._fault(node, path, f"{_quote(text)} is outside {low:g} to {high:g}")
+            more = "; what was not there is no event, leave it out" if name == "grade" and value == 0 else ""
+            self._fault(node, path, f"{_quote(text)} is outside {low:g} to {high:g}{more}")
             return None
         return value
 
@@ -298,7 +311,7 @@ class Decoder:
                 line, path, f"{_quote(text)} can be read in two ways; write year-month-day as in 2021-03-09"
             )
             return None
-        return When(text=text) if text else When()
+        return When(text=read_month_words(text) or text) if text else When()
 
     def _date(self, node: yaml.Node, text: str, path: str) -> dt.date | None:
         if not _DATE.match(text):
@@ -375,34 +388,6 @@ def suggest_field(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(_word(name), fields, n=1, cutoff=_FIELD_CUTOFF)
     meant = next(iter(filter(None, (find_field(name, fields), *close, *near))), "")
     return f"did you mean '{meant}'?" if meant else suggest(name, fields, cutoff=_FIELD_CUTOFF)
-
-
-def read_date_words(text: str) -> str:
-    """A date in another spelling as year-month-day.
-
-    Parameters
-    ----------
-    text : str
-        As in ``2021/3/9``, ``2021年3月9日``, ``令和3年3月9日``, ``9 Mar 2021``, ``20210309``.
-
-    Returns
-    -------
-    str
-        Empty where it is no such date, or could be read in two ways.
-    """
-    text = unicodedata.normalize("NFKC", text)
-    for pattern in (_YEAR_FIRST, _WITH_TIME, _COMPACT):
-        if found := pattern.match(text):
-            return f"{found[1]}-{found[2]}-{found[3]}"
-    if era := _ERA.match(text):
-        year = _ERA_STARTS[era[1].lower()] + (1 if era[2] == "元" else int(era[2]))
-        return f"{year}-{era[3]}-{era[4]}"
-    for pattern, (day, month, year_group) in ((_DAY_MONTH, (1, 2, 3)), (_MONTH_DAY, (2, 1, 3))):
-        found = pattern.match(text)
-        name = found[month][:3].lower() if found else ""
-        if found and name in _MONTHS:
-            return f"{found[year_group]}-{_MONTHS.index(name) + 1}-{found[day]}"
-    return ""
 
 
 def _give_id(node: yaml.MappingNode, name: str) -> None:
@@ -482,6 +467,4 @@ def suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     )
     if close:
         return f"did you mean '{close[0]}'?"
-    if len(known) <= 20:
-        return f"known are {', '.join(known)}"
-    return f"known are {', '.join(known[:8])} and {len(known) - 8} more"
+    return f"known are {', '.join(known)}"

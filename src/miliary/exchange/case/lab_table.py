@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import yaml
 
-from miliary.exchange.case.decode import Decoder, read_date_words, suggest
+from miliary.exchange.case.date_words import read_date_words
+from miliary.exchange.case.decode import Decoder, suggest
 from miliary.exchange.case.record_words import (
     find_analyte_word,
     find_nearest_words,

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from miliary.model.case import AdverseEvent, Case, LabResult, RecordedLesion, Treatment, When
+from miliary.model.case import AdverseEvent, Case, Immunostain, LabResult, RecordedLesion, Treatment, When
 from miliary.model.saved.case_summary import (
     EthicsSummary,
     EventSummary,
@@ -181,7 +181,7 @@ def _list_tests(case: Case, zero: dt.date | None) -> Iterator[EventSummary]:
             "molecular", report, report.assay or report.id, "; ".join(found), when=report.when, zero=zero
         )
     for stain in case.immunostains:
-        share = f"TPS {stain.tps_percent:g} %" if stain.tps_percent is not None else ""
+        share = _name_score(stain)
         result = "" if stain.result.value == "not_stated" else stain.result.value
         detail = " ".join(filter(None, (result, share, stain.clone)))
         yield _event("molecular", stain, f"{stain.target} IHC", detail, when=stain.when, zero=zero)
@@ -192,13 +192,19 @@ def _list_tests(case: Case, zero: dt.date | None) -> Iterator[EventSummary]:
         )
 
 
+def _name_score(stain: Immunostain) -> str:
+    if stain.note == "TPS below 1 %":  # written with a score of 0
+        return stain.note
+    return f"TPS {stain.tps_percent:g} %" if stain.tps_percent is not None else ""
+
+
 def _summarize_tests(case: Case) -> Iterator[MolecularSummary]:
     """What each molecular test and stain says of each gene."""
     for report in case.molecular:
         genes = tuple(GeneSummary(g.gene, g.result, g.alteration, g.partner) for g in report.genes)
         yield MolecularSummary(report.id, report.assay or report.id, report.specimen, genes)
     for stain in case.immunostains:
-        share = f"TPS {stain.tps_percent:g} %" if stain.tps_percent is not None else ""
+        share = _name_score(stain)
         label = " ".join(filter(None, (f"{stain.target} IHC", stain.clone)))
         gene = GeneSummary(stain.target, stain.result, share, "")
         yield MolecularSummary(stain.id, label, stain.specimen, (gene,))

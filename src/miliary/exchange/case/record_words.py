@@ -21,6 +21,7 @@ from miliary.model.vocabulary import UNIT_SPELLINGS, UNITS
 
 _BETWEEN = re.compile(r"(?<=\w)[\s_\-\u2010-\u2015\u2212/]+(?=\w)")
 _N_NEAREST = 3
+_LIKE = 0.6  # words less alike than this are no help
 
 
 @cache
@@ -78,6 +79,24 @@ def find_word(name: str, text: str) -> str | None:
         None where the list does not know the spelling.
     """
     return _index(name).get(fold_word(text))
+
+
+def is_narrower(word: str, text: str) -> bool:
+    """Whether a spelling is one kind of what its word stands for: asthma of respiratory disease.
+
+    Parameters
+    ----------
+    word : str
+        The word of the case.
+    text : str
+        As recorded.
+
+    Returns
+    -------
+    bool
+        True where its absence says nothing of the word.
+    """
+    return fold_word(text) in {fold_word(kind) for kind in load_record_words()["narrower"].get(word, ())}
 
 
 def find_analyte_word(text: str, known: Iterable[str]) -> str:
@@ -143,6 +162,23 @@ def find_field(text: str, known: Iterable[str]) -> str:
     return next((field for field in named if field in fields), "")
 
 
+def find_place(text: str) -> str:
+    """Where in a case something is written that people give a section of its own.
+
+    Parameters
+    ----------
+    text : str
+        As in ``pregnancy``, ``stage``.
+
+    Returns
+    -------
+    str
+        As in ``history``, ``staging.asserted``; empty where it is not known.
+    """
+    table = load_record_words()["elsewhere"]
+    return next((p for p, names in table.items() if fold_word(text) in {fold_word(n) for n in names}), "")
+
+
 def find_nearest_words(name: str, text: str, known: Iterable[str]) -> tuple[str, ...]:
     """The words of a whole list that are most like one it does not hold.
 
@@ -161,7 +197,7 @@ def find_nearest_words(name: str, text: str, known: Iterable[str]) -> tuple[str,
     """
     spellings = {fold_word(word): word for word in known} | _index(name)
     folded = fold_word(text)
-    close = difflib.get_close_matches(folded, spellings, n=4 * _N_NEAREST, cutoff=0.45)
+    close = difflib.get_close_matches(folded, spellings, n=4 * _N_NEAREST, cutoff=_LIKE)
     within = [word for word in spellings if len(folded) > 3 and folded in word]
     return tuple(dict.fromkeys(spellings[word] for word in (*close, *within)))[:_N_NEAREST]
 
