@@ -26,9 +26,17 @@ from miliary.exchange.case.record_words import (
     load_record_words,
     spell_words,
 )
-from miliary.model.case import Case, LabResult
+from miliary.model.case import Case, LabResult, MicrobiologyResult
 from miliary.model.saved.scan_summary import ScanSummary
-from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
+from miliary.model.vocabulary import (
+    ANALYTES,
+    CLAIM_KINDS,
+    GENE_ALIASES,
+    GENES,
+    UNIT_SPELLINGS,
+    UNITS,
+    Result,
+)
 
 CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
 _MAX_BYTES = 2_000_000
@@ -82,7 +90,13 @@ def inspect_case(path: str | Path) -> tuple[Case | None, tuple[str, ...]]:
         labs = _decode_labs(_read_lab_text(labs_file), labs_decoder)
         problems += [_describe(LABS_NAME, problem) for problem in sorted(labs_decoder.problems)]
         if case is not None:
-            case = replace(case, labs=(*case.labs, *(replace(lab, origin=case.origin) for lab in labs)))
+            tests = tuple(test for lab in labs if (test := _read_infection_test(lab)) is not None)
+            moved = {test.id for test in tests}
+            case = replace(
+                case,
+                labs=(*case.labs, *(replace(lab, origin=case.origin) for lab in labs if lab.id not in moved)),
+                microbiology=(*case.microbiology, *(replace(test, origin=case.origin) for test in tests)),
+            )
     elif file.name == CASE_NAME:
         problems += [
             f"{name}: a spreadsheet is not read; save its sheet as {LABS_NAME} (CSV UTF-8)"
@@ -325,8 +339,9 @@ def _normalize(case: Case) -> Case:
     return replace(
         case,
         labs=tuple(
-            replace(lab, unit=find_unit(lab.unit), analyte=find_analyte_word(lab.analyte, ANALYTES))
+            replace(lab, unit=find_unit(lab.unit, analyte), analyte=analyte)
             for lab in case.labs
+            for analyte in (find_analyte_word(lab.analyte, ANALYTES),)
         ),
         treatments=tuple(replace(t, unit=find_unit(t.unit)) for t in case.treatments),
         molecular=tuple(
@@ -344,6 +359,14 @@ def _gene_word(symbol: str) -> str:
 def _stain_word(target: str) -> str:
     stain = find_word("stain", target)
     return stain if stain and target not in GENES else _gene_word(target)
+
+
+def _read_infection_test(lab: LabResult) -> MicrobiologyResult | None:
+    """A row of `labs.csv` that is a test for an infection with an answer in words; None for any other."""
+    test, result = find_word("infection_test", lab.analyte), find_word("result", lab.words)
+    if not test or not result:
+        return None
+    return MicrobiologyResult(lab.id, test, material=lab.material, result=Result(result), when=lab.when)
 
 
 def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
@@ -451,14 +474,15 @@ def _check_labs(labs: Iterable[LabResult], decoder: Decoder) -> None:
         if meanings := list_meanings(lab.analyte):
             both = " or ".join(meanings)
             _note(decoder, f"{path}.analyte", f"{lab.analyte!r} may be {both}; write which")
-        elif lab.analyte not in ANALYTES:
+        elif lab.analyte not in ANALYTES and not lab.words:
             advice = _advise_analyte(lab.analyte)
             if advice.startswith("did you mean") or not re.match(r"[^\W\d_]\w*\Z", lab.analyte):
                 _note(decoder, f"{path}.analyte", f"{lab.analyte!r} is not known here; {advice}")
         if lab.low is not None and lab.high is not None and lab.low > lab.high:
             _note(decoder, f"{path}.low", f"the range {lab.low:g} to {lab.high:g} is upside down")
-        if lab.comparator not in ("", "<", ">"):
-            _note(decoder, f"{path}.comparator", f"{lab.comparator!r}: write < or >, or leave it out")
+        if lab.comparator not in ("", "<", ">", "\u2248"):
+            advice = "write <, > or ≈ (about), or leave it out"
+            _note(decoder, f"{path}.comparator", f"{lab.comparator!r}: {advice}")
 
 
 def _advise_analyte(name: str) -> str:

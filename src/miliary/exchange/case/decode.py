@@ -36,9 +36,19 @@ _ERA = re.compile(
     r"(令和|平成|昭和|[RHSrhs])\s*(\d{1,2}|元)\s*[年./-]\s*(\d{1,2})\s*[月./-]\s*(\d{1,2})\s*日?\Z"
 )
 _ERA_STARTS = {"令和": 2018, "r": 2018, "平成": 1988, "h": 1988, "昭和": 1925, "s": 1925}
-_DAY_MONTH = re.compile(r"(\d{1,2})[\s-]+([A-Za-z]{3,9})\.?,?[\s-]+(\d{4})\Z")
-_MONTH_DAY = re.compile(r"([A-Za-z]{3,9})\.?\s+(\d{1,2}),?\s+(\d{4})\Z")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK = r"(?:[T\s]+\d{1,2}:\d{2}\S*)?\Z"
+_DAY_MONTH = re.compile(
+    rf"(\d{{1,2}})[.\s/-]*(?:de\s+)?([^\W\d_]{{3,10}})\.?,?[\s/-]*(?:de\s+)?(\d{{4}}|\d{{2}}){_CLOCK}"
+)
+_MONTH_DAY = re.compile(rf"([^\W\d_]{{3,10}})\.?[\s-]+(\d{{1,2}})(?:,\s*|[\s-]+)(\d{{4}}){_CLOCK}")
+_YEAR_MONTH_DAY = re.compile(rf"(\d{{4}})[\s/-]+([^\W\d_]{{3,10}})\.?[\s/-]+(\d{{1,2}}){_CLOCK}")
+# The beginnings of the months' names in English, German, French, Spanish, Italian and Portuguese.
+_MONTHS: tuple[tuple[str, ...], ...] = (
+    *(("jan", "jän", "ene", "gen"), ("feb", "fév", "fev"), ("mar", "mär", "mrz"), ("apr", "avr", "abr")),
+    *(("may", "mai", "mag"), ("jun", "juin", "giu"), ("jul", "juil", "lug"), ("aug", "aoû", "ago")),
+    *(("sep", "set"), ("oct", "okt", "ott", "out"), ("nov",), ("dec", "dez", "déc", "dic")),
+)
+_CENTURY_TURNS = 70  # of a year in two digits: 69 is 2069, 70 is 1970, as in POSIX
 _BOOLS = {"yes": True, "true": True, "no": False, "false": False}
 _STR = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
@@ -383,7 +393,8 @@ def read_date_words(text: str) -> str:
     Parameters
     ----------
     text : str
-        As in ``2021/3/9``, ``2021年3月9日``, ``令和3年3月9日``, ``9 Mar 2021``, ``20210309``.
+        As in ``2021/3/9``, ``2021年3月9日``, ``令和3年3月9日``, ``9 Mar 2021``,
+        ``14-Mar-25``, ``20210309``.
 
     Returns
     -------
@@ -397,12 +408,28 @@ def read_date_words(text: str) -> str:
     if era := _ERA.match(text):
         year = _ERA_STARTS[era[1].lower()] + (1 if era[2] == "元" else int(era[2]))
         return f"{year}-{era[3]}-{era[4]}"
-    for pattern, (day, month, year_group) in ((_DAY_MONTH, (1, 2, 3)), (_MONTH_DAY, (2, 1, 3))):
+    for pattern, (day, month, year_group) in (
+        *((_DAY_MONTH, (1, 2, 3)), (_MONTH_DAY, (2, 1, 3))),
+        (_YEAR_MONTH_DAY, (3, 2, 1)),
+    ):
         found = pattern.match(text)
-        name = found[month][:3].lower() if found else ""
-        if found and name in _MONTHS:
-            return f"{found[year_group]}-{_MONTHS.index(name) + 1}-{found[day]}"
+        place = _find_month(found[month]) if found else 0
+        if found and place:
+            return f"{_write_year(found[year_group])}-{place}-{found[day]}"
     return ""
+
+
+def _find_month(name: str) -> int:
+    """Number of a month by its name, 0 where it is none."""
+    plain = name.lower()
+    found = {n for n, starts in enumerate(_MONTHS, start=1) if plain.startswith(starts)}
+    return found.pop() if len(found) == 1 else 0
+
+
+def _write_year(text: str) -> str:
+    if len(text) == 4:
+        return text
+    return f"{'20' if int(text) < _CENTURY_TURNS else '19'}{text}"
 
 
 def _give_id(node: yaml.MappingNode, name: str) -> None:
