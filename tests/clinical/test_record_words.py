@@ -46,7 +46,7 @@ def test_a_record_that_states_otherwise_is_noticed():
         ({"microbiology": [{"test": "igra", "material": "sputm"}]}, "material", "sputum"),
         ({"lesions": [{"organ": "livr"}]}, "organ", "liver"),
         ({"lesions": [{"kind": "masss"}]}, "lesion kind", "mass"),
-        ({"labs": [{"analyte": "procalcitonin"}]}, "analyte", None),
+        ({"labs": [{"analyte": "zonulin"}]}, "analyte", None),
         (
             {"molecular": [{"genes": [{"gene": "EGFR", "result": "positive", "alteration": "L8585R"}]}]},
             "alteration",

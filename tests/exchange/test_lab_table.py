@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from miliary.clinical.registry import assess_case
+from miliary.errors import CaseError
 from miliary.exchange.case.case_file import inspect_case
 from miliary.exchange.case.lab_numbers import find_decimal_sign, read_written, split_sign
 from miliary.exchange.case.record_words import find_unit
@@ -68,6 +69,7 @@ def test_what_is_no_number_is_none(text):
         ("5.0以下", ("<", "5.0")),
         ("5.0超", (">", "5.0")),
         ("bis 35", ("<", "35")),
+        ("até 35", ("<", "35")),
         ("12", ("", "12")),
     ],
 )
@@ -176,6 +178,30 @@ def test_a_table_of_a_country_is_read(tmp_path, name):
     assert {lab.when.date for lab in case.labs} <= {DAY, None}
 
 
+FOREIGN = {
+    "cp1252": ("Datum;Analyse;Ergebnis;Einheit\n14.03.2025;Hämoglobin;9,8;g/dl\n", "hemoglobin"),
+    "cp932": ("採取日,検査項目,結果,単位\n2025/03/14,血小板数,4.5,10*4/μL\n", "platelets"),
+    "utf-16": ("Дата\tПоказатель\tРезультат\tЕд. изм.\n14.03.2025\tГемоглобин\t98\tг/л\n", "hemoglobin"),
+}
+
+
+@pytest.mark.parametrize("encoding", FOREIGN)
+def test_the_encoding_of_a_table_is_told_by_its_words(tmp_path, encoding):
+    table, analyte = FOREIGN[encoding]
+    (tmp_path / "case.yaml").write_text("id: x\n", "utf-8")
+    (tmp_path / "labs.csv").write_bytes(table.encode(encoding))
+    case, problems = inspect_case(tmp_path)
+    assert problems == ()
+    assert (case.labs[0].analyte, case.labs[0].when.date) == (analyte, DAY)
+
+
+def test_an_encoding_that_no_word_tells_is_asked(tmp_path):
+    (tmp_path / "case.yaml").write_text("id: x\n", "utf-8")
+    (tmp_path / "labs.csv").write_bytes("test,value\nBlübb,1\n".encode("cp1252"))
+    with pytest.raises(CaseError, match="UTF-8"):
+        inspect_case(tmp_path)
+
+
 def test_a_limit_with_two_readings_is_asked_back(tmp_path):
     _, problems = read(tmp_path, TABLES["Spanish"][0])
     assert len(problems) == 2
@@ -195,6 +221,8 @@ def test_a_limit_with_two_readings_is_asked_back(tmp_path):
         ("14 mars 2025", DAY),
         ("2025-Mar-14", DAY),
         ("Mar 14, 2025 08:15", DAY),
+        ("3/14/2025 8:15 AM", DAY),
+        ("14-Mar-2025 09:12 PM", DAY),
         ("14.03.2025 08:15", DAY),
         ("05.05.2025", dt.date(2025, 5, 5)),
         ("1-Dec-95", dt.date(1995, 12, 1)),

@@ -439,6 +439,7 @@ UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
     | dict.fromkeys(("mL/min/1,73m²", "ml/mn/1.73m2", "ml/mn/1,73m2", "mL/min/1.73"), "mL/min/{1.73_m2}")
     | {"UI/L": "IU/L", "UI/mL": "IU/mL", "mUI/L": "mIU/L", "mUI/mL": "mIU/mL", "mval/L": "mEq/L"}
     | {"Gpt/L": "10*9/L", "Mrd/L": "10*9/L", "Tpt/L": "10*12/L", "T/L": "10*12/L", "tera/L": "10*12/L"}
+    | {"г/л": "g/L", "ммоль/л": "mmol/L", "мкмоль/л": "umol/L", "ед/л": "U/L"}
     | {"/nL": "10*9/L", "/pL": "10*12/L", "Mio/uL": "10*6/uL", "mill/mm3": "10*6/uL"}
     | dict.fromkeys(("Tsd/uL", "tsd./uL", "thou/uL", "thousand/uL", "K/cumm", "千/uL"), "10*3/uL")
     | {"百/uL": "10*2/uL", "lakh/cumm": "10*5/uL", "lakhs/cumm": "10*5/uL", "lakh/uL": "10*5/uL"}

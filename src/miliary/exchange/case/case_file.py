@@ -15,7 +15,7 @@ import yaml
 
 from miliary.errors import CaseError, OutputError
 from miliary.exchange.case.decode import Decoder, Problem, TooManyProblemsError, suggest
-from miliary.exchange.case.lab_table import LAB_COLUMNS, decode_lab_table
+from miliary.exchange.case.lab_table import LAB_COLUMNS, count_known_words, decode_lab_table
 from miliary.exchange.case.record_words import (
     find_analyte_word,
     find_nearest_words,
@@ -245,18 +245,25 @@ def _read_text(file: Path) -> str:
 
 
 def _read_lab_text(file: Path) -> str:
-    """A table in UTF-8, or in what spreadsheets and Japanese hospitals write: UTF-16, Shift_JIS."""
+    """A table in UTF-8, or in what spreadsheets of Japan and Europe write: UTF-16, Shift_JIS, cp1252."""
     try:
         return _read_text(file)
     except CaseError:
         content = file.read_bytes()[:_MAX_BYTES]
-        for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("cp932",):
+        found = []
+        for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("cp932", "cp1252"):
             try:
                 text = content.decode(encoding)
             except UnicodeDecodeError:
-                break
-            if encoding == "utf-16" or re.search("[\u3040-\u30ff\u4e00-\u9fff]", text):
+                continue
+            if encoding == "utf-16":
                 return text
+            if count := count_known_words(text):
+                found.append((count, text))
+        # Bytes say nothing of their language: the reading whose words are known, if there is one such.
+        best = sorted(found, reverse=True)
+        if best and (len(best) == 1 or best[0][0] > best[1][0]):
+            return best[0][1]
         raise
 
 

@@ -16,7 +16,10 @@ _GROUPED = (
     re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+\Z|[-+]?\d{1,3}(?:\.\d{3}){2,}\Z"),
     re.compile(r"[-+]?\d{1,3}(?:,\d{3})+\.\d+\Z|[-+]?\d{1,3}(?:,\d{3}){2,}\Z"),
 )
-_LESS = r"<=?|(?:less than|below|up to|kleiner(?: als)?|unter|bis|inf[eé]rieur [aà]|menor (?:de|que))\b"
+_LESS = (
+    r"<=?|(?:less than|below|up to|kleiner(?: als)?|unter|bis|até|hasta|jusqu'à|fino a|inf[eé]rieur [aà]|"
+    r"menor (?:de|que))\b"
+)
 _MORE = r">=?|(?:more than|greater than|above|größer(?: als)?|über|sup[eé]rieur [aà]|mayor (?:de|que))\b"
 _ABOUT = (
     "[~\u2248\u2243\u223c]|(?:ca|circa|approx|approximately|about|around|etwa|env|environ|約)"

@@ -39,7 +39,9 @@ _RANGE = re.compile(
 )
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?\Z")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*\Z', re.IGNORECASE)
-_NUMERIC_DATE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T]+\d{1,2}:\d{2}\S*)?\Z")
+_NUMERIC_DATE = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T]+\d{1,2}:\d{2}\S*(?:\s*[AP]M)?)?\Z", re.IGNORECASE
+)
 _NO_WORDS_OF_TIME = re.compile(r"\d\s*[./\-年月]\s*\w|\d{5,}")
 _ANSWERS = ("positive", "negative", "indeterminate")
 _DEGREE = re.compile(r"\(?(?:[1-5]\+|\+{1,5}|\+[1-5]|trace|traces|tr\.?|spuren?|\+-|\u00b1)\)?\Z")
@@ -48,6 +50,7 @@ _SHARES = frozenset({"neutrophils", "lymphocytes", "monocytes", "eosinophils"})
 _UNIT_IN_HEADING = re.compile(r"(.*?)\s*[(\[]([^()\[\]]+)[)\]]\s*\Z")
 _TIME = re.compile(r"(?:day\s*|d\+?(?=\d))[-+]?\d{1,6}\Z|\d{4}-\d{1,2}-\d{1,2}\Z", re.IGNORECASE)
 _FLAGS = {"h": "increased", "hh": "increased", "l": "decreased", "ll": "decreased"}
+_FLAGS |= {"high": "increased", "low": "decreased", "hoch": "increased", "niedrig": "decreased"}
 
 
 class _Line(NamedTuple):
@@ -99,6 +102,26 @@ def decode_lab_table(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
         for count, line in enumerate(found, start=1)
     ]
     return tuple(lab for lab in labs if lab is not None)
+
+
+def count_known_words(text: str) -> int:
+    """How many different cells with letters beyond ASCII are known headings, analytes or units.
+
+    Parameters
+    ----------
+    text : str
+        A table, in one of the encodings it may have been written in.
+
+    Returns
+    -------
+    int
+    """
+    cells = {cell.strip(' "') for line in text.splitlines()[:200] for cell in re.split("[,;\t]", line)}
+    foreign = {cell for cell in cells if 0 < len(cell) < 60 and not cell.isascii()}
+    return sum(
+        bool(_find_column(cell)) or find_analyte_word(cell, ANALYTES) in ANALYTES or find_unit(cell) in UNITS
+        for cell in foreign
+    )
 
 
 # --- layouts --------------------------------------------------------------------------------------------

@@ -176,8 +176,8 @@ def _units_by_fold() -> dict[str, str]:
 
 
 _POWERS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", "0123456789")
-_COUNT = re.compile(r"(?:x|\*)?10(?:\*{1,2}|e)?(\d{1,2})/(l|dl|ml|ul|mm3|cmm|cumm|nl|mcl)\Z")
-_PER_LITER = {"l": 0, "dl": 1, "ml": 3, "ul": 6, "mm3": 6, "cmm": 6, "cumm": 6, "mcl": 6, "nl": 9}
+_COUNT = re.compile(r"(?:x|\*)?10(?:\*{1,2}|e)?(\d{1,2})/(l|л|dl|ml|ul|mm3|cmm|cumm|nl|mcl)\Z")
+_PER_LITER = {"l": 0, "л": 0, "dl": 1, "ml": 3, "ul": 6, "mm3": 6, "cmm": 6, "cumm": 6, "mcl": 6, "nl": 9}
 _COUNTS_PER_LITER = {
     6: "/uL",
     7: "10*7/L",
