@@ -225,10 +225,14 @@ def _lab_cases() -> Iterator[Case]:
     book = load_rules("labs", "2026-11")
     units = {row.id: row["unit"] for row in book.rows("analyte")}
     for row in book.rows("range"):
-        value = 2 * row["high"] if row.get("high") else 0.5 * row["low"]
+        value = 1.5 * row["high"] if row.get("high") else 0.5 * row["low"]
         lab = {"id": "a", "analyte": row["analyte"], "value": value, "unit": units[row["analyte"]]}
         patient = {"region": row["setting"]} | ({"sex": row["sex"]} if row.get("sex") else {})
         yield make_case({"labs": [lab], "patient": patient})
+    for row in book.rows("bounds"):
+        lab = {"id": "a", "analyte": row["analyte"], "value": 3 * row["high"], "unit": row["unit"]}
+        yield make_case({"labs": [lab]})
+    yield make_case({"labs": [{"id": "a", "analyte": "alt", "value": 120, "unit": "U/L", "comparator": "≈"}]})
 
 
 def _option_case(row: RuleRow) -> Case:

@@ -33,11 +33,13 @@ RULES: tuple[str, ...] = (
         "recist.response",
         "recist.local_treatment",
         "events.adverse_events",
+        "labs.lab_doubts",
         "labs.lab_values",
     ),
     *("record.read_words", "record.consistency", "record.care", "record.literature"),
 )
-
+# Rules on the record itself, which see values in doubt too.
+_OF_THE_RECORD = frozenset({"labs.lab_doubts", "record.read_words", "record.consistency"})
 _ID = re.compile(r"\[([^\]]+)\]")
 _DISTANCE = (Origin.PUBLISHED, Origin.RECORDED, Origin.CORRECTED, Origin.MEASURED, Origin.SIMULATED)
 _ORDER = (Severity.ERROR, Severity.QUERY, Severity.NOTE, Severity.INFO)
@@ -69,21 +71,26 @@ def assess_case(
         By falling severity, then in the order of `RULES`.
     """
     from miliary.clinical.labs.course import assess_course  # slow to import for its units
+    from miliary.clinical.labs.lab_doubts import set_aside_doubted
 
     # Where no lung cancer is on record, or tissue or culture proves another cause, there is none to stage.
     is_staged = may_have_lung_cancer(case) and not list_other_proof(case)
     rules = [name for name in RULES if name != "tnm.staging" or is_staged]
 
+    # What is asked about a value is asked of the record; no other rule weighs a value in doubt.
+    sound = set_aside_doubted(case)
     options: dict[str, dict[str, Any]] = {"recist.response": {"options": response}}
     found = [
         assessment
         for name in rules
-        for assessment in import_module(f"miliary.clinical.{name}").assess(case, **options.get(name, {}))
+        for assessment in import_module(f"miliary.clinical.{name}").assess(
+            case if name in _OF_THE_RECORD else sound, **options.get(name, {})
+        )
     ]
     origins = _find_origins(case)
     found = [replace(a, origin=_origin_of(a, origins, case.origin)) for a in found]
     found += assess_scans(case, scans or {})
-    found += assess_course(case, scans or {})
+    found += assess_course(sound, scans or {})
     found += () if on is None else list_due_rules(found, on)
     return tuple(sorted(found, key=lambda assessment: _ORDER.index(assessment.severity)))
 

@@ -258,7 +258,8 @@ class LabResult:
     `analyte` is lower_snake as in amylase_total, amylase_pancreatic, lipase, cea, cyfra_21_1, progrp,
     scc, ca_19_9, nse, ldh, ast, alt, alp, ggt, bilirubin_total, ck, creatinine, hemoglobin, neutrophils,
     platelets, heart_rate, qtc. `low`, `high` are the reporting lab's range in the same unit;
-    `comparator` is "", "<" or ">". A result without a value (only "decreased") has `change` and no value.
+    `comparator` is "", "<", ">" or "≈" (about). A result without a value (only "decreased") has
+    `change` and no value; a qualitative one (negative, 2+, trace) has `words` and no value.
     """
 
     id: str
@@ -274,6 +275,7 @@ class LabResult:
     method: str = ""
     is_baseline: bool = False
     is_symptomatic: Presence = Presence.NOT_STATED
+    words: str = ""
     origin: Origin = Origin.RECORDED
 
 

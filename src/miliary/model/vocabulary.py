@@ -391,7 +391,7 @@ _UNITS = """
 % /min /uL 1 10*12/L 10*3/uL 10*6/uL 10*9/L Cel Gy IU/L IU/mL L U/L U/mL [IU]/L [IU]/mL [iU]/L [iU]/mL cm
 d fL g g/L g/dL h kU/L kg kg/m2 m2 mEq/L mL mL/min mL/min/{1.73_m2} mU/L mg mg/L mg/dL mg/kg mg/m2 min mm
 mm[Hg] mmol/L ms ng/L ng/dL ng/mL nkat/L nmol/L pg pg/mL pmol/L s u[iU]/mL ug ug/L ug/dL ug/mL ukat/L
-umol/L 10*4/uL mIU/L mIU/mL uIU/mL {copies}/mL {score} {spots} [pH]
+umol/L 10*2/uL 10*4/uL 10*5/uL 10*7/L mIU/L mIU/mL uIU/mL {copies}/mL {score} {spots} [pH]
 """
 UNITS = frozenset(_UNITS.split())
 UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
@@ -430,6 +430,20 @@ UNIT_SPELLINGS: Mapping[str, str] = MappingProxyType(
         ("10^4/uL", "10^4/µL", "10^4/μL", "x10^4/uL", "10*4/mm3", "10^4/mm3", "万/μL", "万/uL"), "10*4/uL"
     )
     | dict.fromkeys(("10^6/mm3", "10*6/mm3", "x10^6/uL", "10^6/µL", "10^6/μL", "M/uL"), "10*6/uL")
+    | dict.fromkeys(("mg%", "mgs%", "mg percent", "mgs/dL"), "mg/dL")
+    | dict.fromkeys(("g%", "gm%", "gms%", "gm/dL", "gms/dL"), "g/dL")
+    | dict.fromkeys(
+        ("mL/min/1.73m2", "mL/min/1,73m2", "mL/min/1.73 m²", "mL/min/1.73m^2", "mL/min/1.73sqm"),
+        "mL/min/{1.73_m2}",
+    )
+    | dict.fromkeys(("mL/min/1,73m²", "ml/mn/1.73m2", "ml/mn/1,73m2", "mL/min/1.73"), "mL/min/{1.73_m2}")
+    | {"UI/L": "IU/L", "UI/mL": "IU/mL", "mUI/L": "mIU/L", "mUI/mL": "mIU/mL", "mval/L": "mEq/L"}
+    | {"Gpt/L": "10*9/L", "Mrd/L": "10*9/L", "Tpt/L": "10*12/L", "T/L": "10*12/L", "tera/L": "10*12/L"}
+    | {"г/л": "g/L", "ммоль/л": "mmol/L", "мкмоль/л": "umol/L", "ед/л": "U/L"}
+    | {"/nL": "10*9/L", "/pL": "10*12/L", "Mio/uL": "10*6/uL", "mill/mm3": "10*6/uL"}
+    | dict.fromkeys(("Tsd/uL", "tsd./uL", "thou/uL", "thousand/uL", "K/cumm", "千/uL"), "10*3/uL")
+    | {"百/uL": "10*2/uL", "lakh/cumm": "10*5/uL", "lakhs/cumm": "10*5/uL", "lakh/uL": "10*5/uL"}
+    | {"lac/cumm": "10*5/uL", "lacs/cumm": "10*5/uL", "/cumm": "/uL", "cells/cumm": "/uL"}
     | dict.fromkeys(("G/L", "giga/L", "10⁹/L", "x10*9/L"), "10*9/L")
 )
 
@@ -440,11 +454,12 @@ amylase_salivary amylase_salivary_fraction amylase_total aptt ast beta_2_microgl
 bilirubin_total blood_ph blood_pressure_diastolic blood_pressure_systolic bnp ca_125 ca_15_3 ca_19_9
 ca_72_4 calcitonin calcium calcium_corrected calcium_ionized cd4 cea chloride cholesterol_hdl
 cholesterol_ldl cholesterol_total ck cortisol creatinine creatinine_clearance crp cyfra_21_1 d_dimer
-egfr_renal ejection_fraction elastase_1 eosinophils esr ferritin fibrinogen free_t3 free_t4 ggt glucose
-glucose_fasting haptoglobin hba1c hcg heart_rate hematocrit hemoglobin immunoglobulin_g inr iron kl_6
-lactate ldh lipase lymphocytes magnesium monocytes neutrophils nse nt_probnp oxygen_saturation pao2
-phosphate platelets potassium procalcitonin progrp psa qtc reticulocytes scc slx sodium
-soluble_il2_receptor sp_a sp_d temperature thyroglobulin total_protein triglycerides troponin_i
-troponin_t trypsin tsh urea urea_nitrogen uric_acid urine_protein vitamin_d weight white_cells
+egfr_renal ejection_fraction elastase_1 eosinophils eosinophils_percent esr ferritin fibrinogen free_t3
+free_t4 ggt glucose glucose_fasting haptoglobin hba1c hcg heart_rate hematocrit hemoglobin
+immunoglobulin_g inr iron kl_6 lactate ldh lipase lymphocytes lymphocytes_percent magnesium monocytes
+monocytes_percent neutrophils neutrophils_percent nse nt_probnp oxygen_saturation pao2 phosphate
+platelets potassium procalcitonin progrp psa qtc reticulocytes scc slx sodium soluble_il2_receptor sp_a
+sp_d temperature thyroglobulin total_protein triglycerides troponin_i troponin_t trypsin tsh urea
+urea_nitrogen uric_acid urine_protein vitamin_d weight white_cells
 """
 ANALYTES = frozenset(_ANALYTES.split())

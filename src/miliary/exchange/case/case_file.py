@@ -15,7 +15,7 @@ import yaml
 
 from miliary.errors import CaseError, OutputError
 from miliary.exchange.case.decode import Decoder, Problem, TooManyProblemsError, suggest
-from miliary.exchange.case.lab_table import LAB_COLUMNS, decode_lab_table
+from miliary.exchange.case.lab_table import LAB_COLUMNS, count_known_words, decode_lab_table
 from miliary.exchange.case.record_words import (
     find_analyte_word,
     find_nearest_words,
@@ -26,9 +26,17 @@ from miliary.exchange.case.record_words import (
     load_record_words,
     spell_words,
 )
-from miliary.model.case import Case, LabResult
+from miliary.model.case import Case, LabResult, MicrobiologyResult
 from miliary.model.saved.scan_summary import ScanSummary
-from miliary.model.vocabulary import ANALYTES, CLAIM_KINDS, GENE_ALIASES, GENES, UNIT_SPELLINGS, UNITS
+from miliary.model.vocabulary import (
+    ANALYTES,
+    CLAIM_KINDS,
+    GENE_ALIASES,
+    GENES,
+    UNIT_SPELLINGS,
+    UNITS,
+    Result,
+)
 
 CASE_NAME, LABS_NAME = "case.yaml", "labs.csv"
 _MAX_BYTES = 2_000_000
@@ -82,7 +90,13 @@ def inspect_case(path: str | Path) -> tuple[Case | None, tuple[str, ...]]:
         labs = _decode_labs(_read_lab_text(labs_file), labs_decoder)
         problems += [_describe(LABS_NAME, problem) for problem in sorted(labs_decoder.problems)]
         if case is not None:
-            case = replace(case, labs=(*case.labs, *(replace(lab, origin=case.origin) for lab in labs)))
+            tests = tuple(test for lab in labs if (test := _read_infection_test(lab)) is not None)
+            moved = {test.id for test in tests}
+            case = replace(
+                case,
+                labs=(*case.labs, *(replace(lab, origin=case.origin) for lab in labs if lab.id not in moved)),
+                microbiology=(*case.microbiology, *(replace(test, origin=case.origin) for test in tests)),
+            )
     elif file.name == CASE_NAME:
         problems += [
             f"{name}: a spreadsheet is not read; save its sheet as {LABS_NAME} (CSV UTF-8)"
@@ -231,18 +245,25 @@ def _read_text(file: Path) -> str:
 
 
 def _read_lab_text(file: Path) -> str:
-    """A table in UTF-8, or in what spreadsheets and Japanese hospitals write: UTF-16, Shift_JIS."""
+    """A table in UTF-8, or in what spreadsheets of Japan and Europe write: UTF-16, Shift_JIS, cp1252."""
     try:
         return _read_text(file)
     except CaseError:
         content = file.read_bytes()[:_MAX_BYTES]
-        for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("cp932",):
+        found = []
+        for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("cp932", "cp1252"):
             try:
                 text = content.decode(encoding)
             except UnicodeDecodeError:
-                break
-            if encoding == "utf-16" or re.search("[\u3040-\u30ff\u4e00-\u9fff]", text):
+                continue
+            if encoding == "utf-16":
                 return text
+            if count := count_known_words(text):
+                found.append((count, text))
+        # Bytes say nothing of their language: the reading whose words are known, if there is one such.
+        best = sorted(found, reverse=True)
+        if best and (len(best) == 1 or best[0][0] > best[1][0]):
+            return best[0][1]
         raise
 
 
@@ -325,8 +346,9 @@ def _normalize(case: Case) -> Case:
     return replace(
         case,
         labs=tuple(
-            replace(lab, unit=find_unit(lab.unit), analyte=find_analyte_word(lab.analyte, ANALYTES))
+            replace(lab, unit=find_unit(lab.unit, analyte), analyte=analyte)
             for lab in case.labs
+            for analyte in (find_analyte_word(lab.analyte, ANALYTES),)
         ),
         treatments=tuple(replace(t, unit=find_unit(t.unit)) for t in case.treatments),
         molecular=tuple(
@@ -364,6 +386,14 @@ def _gene_word(symbol: str) -> str:
 def _stain_word(target: str) -> str:
     stain = find_word("stain", target)
     return stain if stain and target not in GENES else _gene_word(target)
+
+
+def _read_infection_test(lab: LabResult) -> MicrobiologyResult | None:
+    """A row of `labs.csv` that is a test for an infection with an answer in words; None for any other."""
+    test, result = find_word("infection_test", lab.analyte), find_word("result", lab.words)
+    if not test or not result:
+        return None
+    return MicrobiologyResult(lab.id, test, material=lab.material, result=Result(result), when=lab.when)
 
 
 def _decode_labs(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
@@ -471,14 +501,15 @@ def _check_labs(labs: Iterable[LabResult], decoder: Decoder) -> None:
         if meanings := list_meanings(lab.analyte):
             both = " or ".join(meanings)
             _note(decoder, f"{path}.analyte", f"{lab.analyte!r} may be {both}; write which")
-        elif lab.analyte not in ANALYTES:
+        elif lab.analyte not in ANALYTES and not lab.words:
             advice = _advise_analyte(lab.analyte)
             if advice.startswith("did you mean") or not re.match(r"[^\W\d_]\w*\Z", lab.analyte):
                 _note(decoder, f"{path}.analyte", f"{lab.analyte!r} is not known here; {advice}")
         if lab.low is not None and lab.high is not None and lab.low > lab.high:
             _note(decoder, f"{path}.low", f"the range {lab.low:g} to {lab.high:g} is upside down")
-        if lab.comparator not in ("", "<", ">"):
-            _note(decoder, f"{path}.comparator", f"{lab.comparator!r}: write < or >, or leave it out")
+        if lab.comparator not in ("", "<", ">", "\u2248"):
+            advice = "write <, > or ≈ (about), or leave it out"
+            _note(decoder, f"{path}.comparator", f"{lab.comparator!r}: {advice}")
 
 
 def _advise_analyte(name: str) -> str:

@@ -15,11 +15,20 @@ _ERA = re.compile(
     r"(令和|平成|昭和|[RHSrhs])\s*(\d{1,2}|元)\s*[年./-]\s*(\d{1,2})\s*[月./-]\s*(\d{1,2})\s*日?\Z"
 )
 _ERA_STARTS = {"令和": 2018, "r": 2018, "平成": 1988, "h": 1988, "昭和": 1925, "s": 1925}
-_DAY_MONTH = re.compile(r"(\d{1,2})[\s-]*([A-Za-z]{3,9})\.?,?[\s-]*'?(\d{4}|\d{2})\Z")
-_MONTH_DAY = re.compile(r"([A-Za-z]{3,9})\.?\s+(\d{1,2}),?\s+(\d{4})\Z")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK = r"(?:[T\s]+\d{1,2}:\d{2}\S*(?:\s*[AaPp][Mm])?)?\Z"
+_DAY_MONTH = re.compile(
+    rf"(\d{{1,2}})[.\s/-]*(?:de\s+)?([^\W\d_]{{3,10}})\.?,?[\s/-]*(?:de\s+)?'?(\d{{4}}|\d{{2}}){_CLOCK}"
+)
+_MONTH_DAY = re.compile(rf"([^\W\d_]{{3,10}})\.?[\s-]+(\d{{1,2}})(?:,\s*|[\s-]+)(\d{{4}}){_CLOCK}")
+_YEAR_MONTH_DAY = re.compile(rf"(\d{{4}})[\s/-]+([^\W\d_]{{3,10}})\.?[\s/-]+(\d{{1,2}}){_CLOCK}")
+# The beginnings of the months' names in English, German, French, Spanish, Italian and Portuguese.
+_MONTHS: tuple[tuple[str, ...], ...] = (
+    *(("jan", "jän", "ene", "gen"), ("feb", "fév", "fev"), ("mar", "mär", "mrz"), ("apr", "avr", "abr")),
+    *(("may", "mai", "mag"), ("jun", "juin", "giu"), ("jul", "juil", "lug"), ("aug", "aoû", "ago")),
+    *(("sep", "set"), ("oct", "okt", "ott", "out"), ("nov",), ("dec", "dez", "déc", "dic")),
+)
 _NUMBERS = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})\Z")
-_MONTH_YEAR = re.compile(r"([A-Za-z]{3,9})\.?,?[\s-]*'?(\d{4}|\d{2})\Z")
+_MONTH_YEAR = re.compile(r"([^\W\d_]{3,10})\.?,?[\s-]*'?(\d{4}|\d{2})\Z")
 _YEAR_MONTH = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*月?\Z")
 _THIS_CENTURY = 50  # two digits up to this are of the century of 2000
 
@@ -45,7 +54,10 @@ def read_date_words(text: str) -> str:
     if era := _ERA.match(text):
         year = _ERA_STARTS[era[1].lower()] + (1 if era[2] == "元" else int(era[2]))
         return f"{year}-{era[3]}-{era[4]}"
-    for pattern, (day, month, year_group) in ((_DAY_MONTH, (1, 2, 3)), (_MONTH_DAY, (2, 1, 3))):
+    for pattern, (day, month, year_group) in (
+        *((_DAY_MONTH, (1, 2, 3)), (_MONTH_DAY, (2, 1, 3))),
+        (_YEAR_MONTH_DAY, (3, 2, 1)),
+    ):
         found = pattern.match(text)
         if found and (number := _month(found[month])):
             return f"{_year(found[year_group])}-{number}-{found[day]}"
@@ -81,7 +93,9 @@ def read_month_words(text: str) -> str:
 
 def _month(name: str) -> int:
     """Number of a month by its name; 0 where it is none."""
-    return _MONTHS.index(name[:3].lower()) + 1 if name[:3].lower() in _MONTHS else 0
+    plain = name.lower()
+    found = {number for number, starts in enumerate(_MONTHS, start=1) if plain.startswith(starts)}
+    return found.pop() if len(found) == 1 else 0
 
 
 def _year(digits: str) -> int:

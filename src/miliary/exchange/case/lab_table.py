@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import yaml
 
 from miliary.exchange.case.date_words import read_date_words
 from miliary.exchange.case.decode import Decoder, suggest
+from miliary.exchange.case.lab_numbers import find_decimal_sign, read_written, split_sign
 from miliary.exchange.case.record_words import (
     find_analyte_word,
     find_nearest_words,
@@ -32,15 +33,25 @@ LAB_COLUMNS = (
     *("analyte", "value", "unit", "when", "low", "high", "comparator", "change", "material", "method"),
     *("is_baseline", "is_symptomatic", "id"),
 )
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?\Z")
-_BEYOND = re.compile(r"(<=|>=|<|>)?\s*(.*?)\s*(未満|以下|以上|超)?\Z")
-_SIGNS = {"<=": "<", ">=": ">", "未満": "<", "以下": "<", "以上": ">", "超": ">"}
-_MARK = re.compile(r"(?<=[\d\s(])[\s(]*(?:HH?|LL?|[*#↑↓])[)\s]*\Z")
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+\Z")
-_RANGE = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(?:-|~|\u2013|\u2014|\u301c|to)\s*([-+]?\d+(?:\.\d+)?)\Z")
+_MARK = re.compile(r"(?<=[\d\s(])[\s(]*(?:HH?|LL?|[*#!↑↓])[)\s]*\Z")
+_NUMBER = r"[-+]?\d[\d.,'\u2019 ]*"
+_RANGE = re.compile(
+    rf"({_NUMBER}?)\s*(?:-|~|\u2013|\u2014|\u2212|\u301c|\.\.+|to|bis|à|a|hasta)\s*({_NUMBER})\Z"
+)
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?\Z")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*\Z', re.IGNORECASE)
+_NUMERIC_DATE = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T]+\d{1,2}:\d{2}\S*(?:\s*[AP]M)?)?\Z", re.IGNORECASE
+)
+_NO_WORDS_OF_TIME = re.compile(r"\d\s*[./\-年月]\s*\w|\d{5,}")
+_ANSWERS = ("positive", "negative", "indeterminate")
+_DEGREE = re.compile(r"\(?(?:[1-5]\+|\+{1,5}|\+[1-5]|trace|traces|tr\.?|spuren?|\+-|\u00b1)\)?\Z")
+_IN_WORDS = frozenset({"hcg", "urine_protein", "d_dimer", "procalcitonin", "troponin_i", "troponin_t"})
+_SHARES = frozenset({"neutrophils", "lymphocytes", "monocytes", "eosinophils"})
 _UNIT_IN_HEADING = re.compile(r"(.*?)\s*[(\[]([^()\[\]]+)[)\]]\s*\Z")
 _TIME = re.compile(r"(?:day\s*|d\+?(?=\d))[-+]?\d{1,6}\Z|\d{4}-\d{1,2}-\d{1,2}\Z", re.IGNORECASE)
 _FLAGS = {"h": "increased", "hh": "increased", "l": "decreased", "ll": "decreased"}
+_FLAGS |= {"high": "increased", "low": "decreased", "hoch": "increased", "niedrig": "decreased"}
 
 
 class _Line(NamedTuple):
@@ -65,9 +76,14 @@ def decode_lab_table(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
     tuple of LabResult
         Without the rows that have a problem; empty where the heading has one.
     """
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    sign = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=sign)
+    lines = text.splitlines(keepends=True)
+    start = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    stated = _SEPARATOR_LINE.match(lines[start].strip("\ufeff\r\n")) if lines else None
+    if stated:  # written by a spreadsheet for itself
+        lines[start] = "\n"
+    first = next((line for line in lines if line.strip()), "")
+    sign = stated[1] if stated else max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO("".join(lines)), delimiter=sign)
     try:
         rows = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
     except csv.Error as error:
@@ -77,10 +93,36 @@ def decode_lab_table(text: str, decoder: Decoder) -> tuple[LabResult, ...]:
     if not filled:
         decoder.note(1, "analyte", "this column is needed")
         return ()
-    labs = []
-    for count, line in enumerate(_split_lines(filled, decoder), start=1):
-        labs.append(_decode_line(line, count, decoder, has_decimal_comma=sign != ","))
+    found = list(_split_lines(filled, decoder))
+    numbers = [line.cells[name] for line in found for name in ("value", "low", "high") if name in line.cells]
+    limits = [part for line in found for part in _split_range(line.cells.get("range", "")) if part]
+    decimal_sign = find_decimal_sign([*numbers, *limits], has_comma_locale=sign == ";")
+    order = _find_day_order(line.cells.get("when", "") for line in found)
+    labs = [
+        _decode_line(line, count, decoder, decimal_sign=decimal_sign, day_order=order)
+        for count, line in enumerate(found, start=1)
+    ]
     return tuple(lab for lab in labs if lab is not None)
+
+
+def count_known_words(text: str) -> int:
+    """How many different cells with letters beyond ASCII are known headings, analytes or units.
+
+    Parameters
+    ----------
+    text : str
+        A table, in one of the encodings it may have been written in.
+
+    Returns
+    -------
+    int
+    """
+    cells = {cell.strip(' "') for line in text.splitlines()[:200] for cell in re.split("[,;\t]", line)}
+    foreign = {cell for cell in cells if 0 < len(cell) < 60 and not cell.isascii()}
+    return sum(
+        bool(_find_column(cell)) or find_analyte_word(cell, ANALYTES) in ANALYTES or find_unit(cell) in UNITS
+        for cell in foreign
+    )
 
 
 # --- layouts --------------------------------------------------------------------------------------------
@@ -122,12 +164,19 @@ def _read_layout(heading: list[str], at: int, decoder: Decoder) -> _Layout | Non
             decoder.note(at, heading[n][:40], f"no such column; {advice}")
     if "analyte" not in names and not is_by_time:
         decoder.note(at, "analyte", "this column is needed")
+    for name in sorted({name for name in names if name and name != "when" and names.count(name) > 1}):
+        both = " and ".join(repr(heading[n][:40]) for n, other in enumerate(names) if other == name)
+        decoder.note(at, name, f"given by several columns ({both}); keep the one that is meant")
     return _Layout(names, analytes, times) if len(decoder.problems) == before else None
 
 
 def _split_row(row: list[str], layout: _Layout) -> Iterator[dict[str, str]]:
     """The cells of each value of a row."""
-    cells = {name: cell for name, cell in zip(layout.names, row, strict=True) if name and cell}
+    cells: dict[str, str] = {}
+    for name, cell in zip(layout.names, row, strict=True):
+        # A time of day in a column of its own says nothing that days do not.
+        if name and cell and not (name == "when" and _CLOCK.match(cell)):
+            cells.setdefault(name, cell)
     if not layout.analytes and not layout.times:
         yield cells
     for place, (analyte, unit) in layout.analytes.items():
@@ -144,7 +193,7 @@ def _find_column(name: str) -> str:
 
 
 def _is_time(name: str) -> bool:
-    return bool(_TIME.match(name) or read_date_words(name))
+    return bool(_TIME.match(name) or read_date_words(name) or _NUMERIC_DATE.match(name))
 
 
 def _read_heading(name: str) -> tuple[str, str]:
@@ -167,60 +216,142 @@ def _advise_column(name: str, *, is_wide: bool) -> str:
 # --- one value ------------------------------------------------------------------------------------------
 
 
-def _decode_line(line: _Line, count: int, decoder: Decoder, *, has_decimal_comma: bool) -> LabResult | None:
+def _find_day_order(texts: Iterable[str]) -> Mapping[str, str]:
+    """Whether numeric dates have the day or the month first, by their separator, where the table tells."""
+    seen: dict[str, set[str]] = {}
+    for text in texts:
+        found = _NUMERIC_DATE.match(text)
+        if found and max(int(found[1]), int(found[3])) > 12:
+            seen.setdefault(found[2], set()).add("day" if int(found[1]) > 12 else "month")
+    return {sign: orders.pop() for sign, orders in seen.items() if len(orders) == 1}
+
+
+def _read_when(text: str, number: int, decoder: Decoder, day_order: Mapping[str, str]) -> str | None:
+    """A date as year-month-day, or a text as it is; None where it was noted as a problem."""
+    plain = unicodedata.normalize("NFKC", text)
+    found = _NUMERIC_DATE.match(plain)
+    if found:
+        first, second = int(found[1]), int(found[3])
+        order = "day" if first > 12 else "month" if second > 12 else day_order.get(found[2], "")
+        if order or first == second:
+            day, month = (second, first) if order == "month" else (first, second)
+            return f"{found[4]}-{month:02}-{day:02}"
+        both = f"{found[4]}-{second:02}-{first:02} or {found[4]}-{first:02}-{second:02}"
+        decoder.note(number, "when", f"{text[:40]!r} can be read in two ways; write {both}")
+        return None
+    if not _is_time(plain) and _NO_WORDS_OF_TIME.search(plain):
+        decoder.note(number, "when", f"{text[:40]!r} is not a date known here; write it as in 2021-03-09")
+        return None
+    return text
+
+
+def _decode_line(
+    line: _Line, count: int, decoder: Decoder, *, decimal_sign: str, day_order: Mapping[str, str]
+) -> LabResult | None:
     cells = dict(line.cells)
     before = len(decoder.problems)
     flag = cells.pop("flag", "").lower()
     if flag in _FLAGS:
         cells.setdefault("change", _FLAGS[flag])
+    if "when" in cells:
+        cells["when"] = _read_when(cells["when"], line.number, decoder, day_order) or ""
     if "range" in cells:
-        _read_range(cells, cells.pop("range"), line.number, decoder)
+        _read_range(cells, cells.pop("range"), line.number, decoder, decimal_sign)
     if "value" in cells:
-        _read_value(cells, line.number, decoder, has_decimal_comma=has_decimal_comma)
+        _read_value(cells, line.number, decoder, decimal_sign)
     for name in ("low", "high"):
-        if has_decimal_comma and name in cells:
-            cells[name] = cells[name].replace(",", ".")
+        if name in cells and (number := _read_number(cells[name], name, line.number, decoder, decimal_sign)):
+            cells[name] = number
+    comparator = cells.pop("comparator", "")
     cells.setdefault("id", f"labs-csv-{count}")
-    start = yaml.Mark("", 0, line.number - 1, 0, None, 0)
+    lab = _decode_cells(cells, line.number, decoder)
+    if lab is None or len(decoder.problems) > before:
+        return None
+    analyte = find_analyte_word(lab.analyte, ANALYTES)
+    unit = find_unit(lab.unit, analyte)
+    analyte = name_share(analyte, lab.analyte, unit)
+    return replace(lab, unit=unit, analyte=analyte, comparator=split_sign(comparator)[0] or comparator)
+
+
+def _decode_cells(cells: Mapping[str, str], number: int, decoder: Decoder) -> LabResult | None:
+    start = yaml.Mark("", 0, number - 1, 0, None, 0)
     tag = "tag:yaml.org,2002:str"
     pairs = [
         (yaml.ScalarNode(tag, name, start), yaml.ScalarNode(tag, cell, start)) for name, cell in cells.items()
     ]
-    path = f"labs[{cells['id']}]"
-    lab: LabResult | None = decoder.decode(
-        yaml.MappingNode("tag:yaml.org,2002:map", pairs, start), LabResult, path=path
-    )
-    if lab is None or len(decoder.problems) > before:
-        return None
-    return replace(lab, unit=find_unit(lab.unit), analyte=find_analyte_word(lab.analyte, ANALYTES))
+    node = yaml.MappingNode("tag:yaml.org,2002:map", pairs, start)
+    lab: LabResult | None = decoder.decode(node, LabResult, path=f"labs[{cells['id']}]")
+    return lab
 
 
-def _read_value(cells: dict[str, str], number: int, decoder: Decoder, *, has_decimal_comma: bool) -> None:
+def name_share(analyte: str, name: str, unit: str) -> str:
+    """A share of the white cells under a name of its own, so that it is not taken for their number.
+
+    Parameters
+    ----------
+    analyte : str
+        The analyte that the name was found to be.
+    name : str
+        As it was written, as in ``Neut%``.
+    unit : str
+
+    Returns
+    -------
+    str
+        ``neutrophils_percent`` and the like; other analytes as they are.
+    """
+    if "%" in name or "％" in name:
+        analyte = find_analyte_word(re.sub(r"[%％()\[\]]", " ", name).strip(), ANALYTES)
+        return f"{analyte}_percent" if analyte in _SHARES else find_analyte_word(name, ANALYTES)
+    return f"{analyte}_percent" if analyte in _SHARES and unit == "%" else analyte
+
+
+def _read_number(text: str, name: str, number: int, decoder: Decoder, decimal_sign: str) -> str | None:
+    """A number with a decimal point; None and a problem where it is none, or can be read in two ways."""
+    written = read_written(text, decimal_sign)
+    if written is not None and written.digits:
+        return written.digits
+    if written is not None:
+        grouped, decimal = written.readings
+        decoder.note(
+            number,
+            name,
+            f"{text[:40]!r} can be read in two ways, as {grouped} or as {decimal}; write the one "
+            "that is meant, with a point before decimals and nothing between thousands",
+        )
+    else:
+        decoder.note(number, name, f"expected a number, found {text[:40]!r}{_advise_value(text)}")
+    return None
+
+
+def _read_value(cells: dict[str, str], number: int, decoder: Decoder, decimal_sign: str) -> None:
     """Number, sign and mark of a value; a problem where it is none."""
     found = cells.pop("value")
-    text = unicodedata.normalize("NFKC", found).replace("\u2264", "<=").replace("\u2266", "<=")
-    text = text.replace("\u2265", ">=").replace("\u2267", ">=").strip()
-    before, rest, after = (part or "" for part in _BEYOND.match(text).groups())  # type: ignore[union-attr]
-    rest = _MARK.sub("", rest)
-    sign = before or after
-    if _THOUSANDS.match(rest) and not has_decimal_comma:
-        decoder.note(number, "value", f"{found[:40]!r} can be read in two ways; write it without a comma")
-        return
-    if has_decimal_comma:
-        rest = rest.replace(",", ".")
-    rest = _take_unit(rest, cells)
-    if not _NUMBER.match(rest):
-        decoder.note(number, "value", f"expected a number, found {found[:40]!r}{_advise_value(text)}")
-        return
-    cells["value"] = rest
-    if sign:
-        cells["comparator"] = _SIGNS.get(sign, sign)
+    sign, rest = split_sign(found)
+    rest = _take_unit(_MARK.sub("", rest).strip(), cells, decimal_sign)
+    if read_written(rest, decimal_sign) is None:
+        rest = found
+        if _is_qualitative(found, cells):
+            cells["words"] = found
+            return
+    if digits := _read_number(rest, "value", number, decoder, decimal_sign):
+        cells["value"] = digits
+        if sign:
+            cells["comparator"] = sign
 
 
-def _take_unit(text: str, cells: dict[str, str]) -> str:
+def _is_qualitative(text: str, cells: Mapping[str, str]) -> bool:
+    """Whether a word is a result, of a test that is known for words or not known at all."""
+    plain = unicodedata.normalize("NFKC", text).strip()
+    is_word = find_word("result", plain) in _ANSWERS or bool(_DEGREE.match(plain.lower()))
+    analyte = find_analyte_word(cells.get("analyte", ""), ANALYTES)
+    return is_word and (analyte in _IN_WORDS or analyte not in ANALYTES) and not list_meanings(analyte)
+
+
+def _take_unit(text: str, cells: dict[str, str], decimal_sign: str) -> str:
     """The number of a text such as ``45 U/L``, whose unit is taken where the row has none, or the same."""
-    found = re.match(r"([-+]?\d+(?:\.\d+)?)\s*([^\d\s].*)\Z", text)
-    if not found:
+    found = re.match(r"([-+]?\d[\d.,]*)\s*([^\d\s].*)\Z", text)
+    if not found or read_written(text, decimal_sign) is not None:
         return text
     unit = find_unit(found[2])
     own = find_unit(cells.get("unit", ""))
@@ -231,26 +362,41 @@ def _take_unit(text: str, cells: dict[str, str]) -> str:
 
 
 def _advise_value(text: str) -> str:
-    if find_word("result", text):
+    plain = unicodedata.normalize("NFKC", text).strip()
+    if find_word("result", plain) and plain != "-":
         return "; a qualitative result stands in case.yaml, under microbiology or immunostains"
-    if re.match(r"-?\d+,\d+\Z", text):
-        return "; write a decimal point"
-    if re.match(r"[-+]?[\d.]+\s*[a-zA-Z%/]+", text):
-        return "; leave out the unit"
-    return "; leave the row out where there is no value"
+    if re.match(r"[A-Z]\d{1,4}(?:[A-Z*]|fs|del|_)", plain):
+        return "; the change of a gene stands in case.yaml, under molecular"
+    if re.match(r"[-+]?[\d.]+\s*[a-zA-Z%/]+", plain):
+        return "; its unit stands in the column unit"
+    return (
+        "; 12.5, <0.5, >1000 and ~120 are read; where the sample gave no value, leave the cell empty: the "
+        "row is kept as a test without one"
+    )
 
 
-def _read_range(cells: dict[str, str], text: str, number: int, decoder: Decoder) -> None:
-    """The limits of a text such as ``7-23``, ``< 5.0`` or ``5.0以下``."""
-    plain = unicodedata.normalize("NFKC", text).replace("\u2264", "<=").replace("\u2265", ">=").strip()
-    plain = plain.replace("\u2266", "<=").replace("\u2267", ">=").strip("()[]")
+def _split_range(text: str) -> tuple[str, ...]:
+    """The numbers of a range."""
+    both = _RANGE.match(_fold_range(text))
+    return both.groups() if both else (split_sign(_fold_range(text))[1],)
+
+
+def _fold_range(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().strip("()[]").strip()
+
+
+def _read_range(cells: dict[str, str], text: str, number: int, decoder: Decoder, decimal_sign: str) -> None:
+    """The limits of a text such as ``7-23``, ``12,0–16,0``, ``< 5.0`` or ``5.0以下``."""
+    plain = _fold_range(text)
+    if (unit := cells.get("unit", "")) and plain.lower().endswith(unit.lower()):
+        plain = plain[: -len(unit)].strip()  # the unit again
     if both := _RANGE.match(plain):
-        cells.setdefault("low", both[1])
-        cells.setdefault("high", both[2])
-        return
-    before, rest, after = (part or "" for part in _BEYOND.match(plain).groups())  # type: ignore[union-attr]
-    sign = _SIGNS.get(before or after, before or after)
-    if sign and _NUMBER.match(rest):
-        cells.setdefault("high" if sign == "<" else "low", rest)
+        sides = tuple(zip(("low", "high"), both.groups(), strict=True))
     else:
+        sign, rest = split_sign(plain)
+        sides = (("high" if sign == "<" else "low", rest),) if sign in ("<", ">") else ()
+    if not sides or any(read_written(limit, decimal_sign) is None for _, limit in sides):
         decoder.note(number, "range", f"{text[:40]!r} is no range; write it as 7-23, or give low and high")
+        return
+    for name, limit in sides:
+        cells.setdefault(name, limit)

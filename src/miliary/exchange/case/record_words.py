@@ -211,28 +211,67 @@ def _units_by_fold() -> dict[str, str]:
     return {spelling: min(units) for spelling, units in found.items() if len(units) == 1}
 
 
+_POWERS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", "0123456789")
+_COUNT = re.compile(r"(?:x|\*)?10(?:\*{1,2}|e)?(\d{1,2})/(l|л|dl|ml|ul|mm3|cmm|cumm|nl|mcl)\Z")
+_PER_LITER = {"l": 0, "л": 0, "dl": 1, "ml": 3, "ul": 6, "mm3": 6, "cmm": 6, "cumm": 6, "mcl": 6, "nl": 9}
+_COUNTS_PER_LITER = {
+    6: "/uL",
+    7: "10*7/L",
+    8: "10*2/uL",
+    9: "10*9/L",
+    10: "10*4/uL",
+    11: "10*5/uL",
+    12: "10*12/L",
+}
+
+
+def _read_count_unit(unit: str) -> str:
+    """A power of ten in a volume, as in ``10*2/μL`` or ``×10⁹/l``; empty where it is none."""
+    plain = re.sub(
+        "10([\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+)", lambda m: f"10*{m[1].translate(_POWERS)}", unit
+    )
+    found = _COUNT.match(re.sub(r"cells|cellules", "", _fold_unit(plain.replace("\u00b3", "3"))))
+    if not found:
+        return ""
+    power, volume = int(found[1]), found[2]
+    if _PER_LITER[volume] == 6 and power in (3, 6):
+        return f"10*{power}/uL"
+    return _COUNTS_PER_LITER.get(power + _PER_LITER[volume], "")
+
+
 def _fold_unit(unit: str) -> str:
     plain = unicodedata.normalize("NFKC", unit).replace("\u03bc", "u").replace("\u00b5", "u")
     plain = plain.replace("\u00d7", "x").replace("^", "*").lower()
-    return re.sub(r"^x(?=10)|[\s]+", "", plain)
+    return re.sub(r"\s+", "", re.sub(r"^[x*\u00b7]\s*(?=10)", "", plain.strip()))
 
 
-def find_unit(unit: str) -> str:
+_CELLS = frozenset(
+    {"white_cells", "platelets", "reticulocytes", "cd4"}
+    | {"neutrophils", "lymphocytes", "monocytes", "eosinophils"}
+)
+
+
+def find_unit(unit: str, analyte: str = "") -> str:
     """A unit as UCUM writes it.
 
     Parameters
     ----------
     unit : str
         In any usual spelling, as in ``U/l``, ``mIU/ml``, ``x10^4/μL``, ``/mm3``.
+    analyte : str
+        What it is the unit of: ``G/l`` is giga per liter of cells, and grams per liter of anything else.
 
     Returns
     -------
     str
         The unit itself where no list knows it, or its spelling stands for two units.
     """
+    if analyte and _fold_unit(unit) == "g/l":
+        return "10*9/L" if analyte in _CELLS else "g/L"
     if unit in UNITS:
         return unit
-    return UNIT_SPELLINGS.get(unit) or _units_by_fold().get(_fold_unit(unit), unit)
+    known = UNIT_SPELLINGS.get(unit) or _units_by_fold().get(_fold_unit(unit))
+    return known or _read_count_unit(unit) or unit
 
 
 # Fields of words that have a list of their own, by section and field.
