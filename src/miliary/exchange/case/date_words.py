@@ -21,11 +21,20 @@ _DAY_MONTH = re.compile(
 )
 _MONTH_DAY = re.compile(rf"([^\W\d_]{{3,10}})\.?[\s-]+(\d{{1,2}})(?:,\s*|[\s-]+)(\d{{4}}){_CLOCK}")
 _YEAR_MONTH_DAY = re.compile(rf"(\d{{4}})[\s/-]+([^\W\d_]{{3,10}})\.?[\s/-]+(\d{{1,2}}){_CLOCK}")
-# The beginnings of the months' names in English, German, French, Spanish, Italian and Portuguese.
+# The months in English, German, French, Spanish, Italian and Portuguese; three letters and more of one name it.
 _MONTHS: tuple[tuple[str, ...], ...] = (
-    *(("jan", "jän", "ene", "gen"), ("feb", "fév", "fev"), ("mar", "mär", "mrz"), ("apr", "avr", "abr")),
-    *(("may", "mai", "mag"), ("jun", "juin", "giu"), ("jul", "juil", "lug"), ("aug", "aoû", "ago")),
-    *(("sep", "set"), ("oct", "okt", "ott", "out"), ("nov",), ("dec", "dez", "déc", "dic")),
+    ("january", "januar", "jänner", "janvier", "enero", "gennaio", "janeiro"),
+    ("february", "februar", "février", "febrero", "febbraio", "fevereiro", "fevrier"),
+    ("march", "märz", "mrz", "mars", "marzo", "março", "marco"),
+    ("april", "avril", "abril", "aprile"),
+    ("may", "mai", "mayo", "maggio", "maio"),
+    ("june", "juni", "juin", "junio", "giugno", "junho"),
+    ("july", "juli", "juillet", "julio", "luglio", "julho"),
+    ("august", "août", "aout", "agosto"),
+    ("september", "sept", "septembre", "septiembre", "settembre", "setembro"),
+    ("october", "oktober", "octobre", "octubre", "ottobre", "outubro"),
+    ("november", "novembre", "noviembre", "novembro"),
+    ("december", "dezember", "décembre", "decembre", "diciembre", "dicembre", "dezembro"),
 )
 _NUMBERS = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})\Z")
 _MONTH_YEAR = re.compile(r"([^\W\d_]{3,10})\.?,?[\s-]*'?(\d{4}|\d{2})\Z")
@@ -94,7 +103,7 @@ def read_month_words(text: str) -> str:
 def _month(name: str) -> int:
     """Number of a month by its name; 0 where it is none."""
     plain = name.lower()
-    found = {number for number, starts in enumerate(_MONTHS, start=1) if plain.startswith(starts)}
+    found = {n for n, names in enumerate(_MONTHS, start=1) if any(one.startswith(plain) for one in names)}
     return found.pop() if len(found) == 1 else 0
 
 
