@@ -256,6 +256,12 @@ def test_the_other_dates_of_a_table_tell_the_order_of_day_and_month(tmp_path):
     assert case.labs[0].when.date == dt.date(2025, 4, 3)
 
 
+def test_a_column_of_codes_is_said_to_be_one(tmp_path):
+    _, problems = read(tmp_path, "lab_code,test,value,unit\n718-7,Hb,12.1,g/dL\n")
+    assert len(problems) == 1
+    assert "codes" in problems[0]
+
+
 def test_words_of_time_are_a_query(tmp_path):
     case, problems = read(tmp_path, "date,test,value,unit\nC2D1,K,6.1,mmol/L\n")
     assert problems == ()

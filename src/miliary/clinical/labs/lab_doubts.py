@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -48,10 +49,11 @@ def _say_unread(lab: LabResult) -> str:
             f"{name} is {lab.words}: no rule reads a laboratory result in words. A test for an infection is "
             "read under microbiology, a stain under immunostains."
         )
-    if lab.value is not None and lab.when.text and not lab.when.is_known:
+    # "At presentation" is as precise as it is meant; words with a number are a time not understood.
+    if lab.value is not None and not lab.when.is_known and re.search(r"\d", lab.when.text):
         return (
-            f"The time '{lab.when.text}' of {name} {lab.value:g} {lab.unit} is neither a date nor a day: the "
-            "value stands in no course and is compared with nothing. When was it?"
+            f"The time '{lab.when.text}' of {name} {lab.value:g} {lab.unit} is neither a date nor a day that "
+            "is understood: the value stands in no course. When was it?"
         )
     return ""
 

@@ -205,6 +205,8 @@ def _read_heading(name: str) -> tuple[str, str]:
 
 
 def _advise_column(name: str, *, is_wide: bool) -> str:
+    if re.search(r"code|loinc|barcode|コード|(?:\b|_)(?:id|no|nr)\b", name, re.IGNORECASE):
+        return "codes and numbers of samples are not read; take the column out"
     near = find_nearest_words("column", name, LAB_COLUMNS)
     if meanings := list_meanings(name):
         return f"it may be {' or '.join(meanings)}; write which"
