@@ -21,7 +21,7 @@ _DAY_MONTH = re.compile(
 )
 _MONTH_DAY = re.compile(rf"([^\W\d_]{{3,10}})\.?[\s-]+(\d{{1,2}})(?:,\s*|[\s-]+)(\d{{4}}){_CLOCK}")
 _YEAR_MONTH_DAY = re.compile(rf"(\d{{4}})[\s/-]+([^\W\d_]{{3,10}})\.?[\s/-]+(\d{{1,2}}){_CLOCK}")
-# The months in English, German, French, Spanish, Italian and Portuguese; three letters and more of one name it.
+# Names of the months in six languages; three letters and more of one name it.
 _MONTHS: tuple[tuple[str, ...], ...] = (
     ("january", "januar", "jänner", "janvier", "enero", "gennaio", "janeiro"),
     ("february", "februar", "février", "febrero", "febbraio", "fevereiro", "fevrier"),
