@@ -80,7 +80,7 @@ check: lint types contracts licenses viewer
 # loops, browsers and whole commands, which a tracer would slow down or not see (pyproject.toml says what is measured).
 COVERED := tests/clinical tests/exchange tests/report
 # After those, without the tracer: so that both runs take about as long.
-AFTER := tests/image/simulate tests/model tests/training tests/validation
+AFTER := tests/model tests/training tests/validation
 coverage: all
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -q $(COVERED)
