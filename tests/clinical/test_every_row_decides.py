@@ -156,14 +156,16 @@ def _toxicity_cases() -> Iterator[Case]:
     for row in book.rows("hold"):
         drug = {"id": "t", "name": row["drug"], "start": "day 0"}
         limit = row.get("above", row.get("above_uln", 1.0))
-        value = row["below"] / 2 if "below" in row.data else 2 * limit
+        # Not so far that the value itself would be doubted.
+        value = row["below"] / 2 if "below" in row.data else 1.5 * limit
         lab = {
             "analyte": row["analytes"][0],
             "value": value,
             "unit": row.get("unit", "U/L"),
-            "high": 1,
             "when": "day 9",
         }
+        if "above_uln" in row.data:
+            lab["high"] = 1
         partner = {
             "id": "b",
             "analyte": "bilirubin_total",

@@ -52,7 +52,7 @@ EDGE_CASES = {
     "dicom-test-files/data/WG04/JLSL": (ScanReadError, TWO_PATIENTS),
     "dicom-test-files/data/WG04/JLSN": (ScanReadError, TWO_PATIENTS),
     "dicom-test-files/data/WG04/JPLL": (ScanReadError, TWO_PATIENTS),
-    "dicom-test-files/data/WG04/REF": (ScanReadError, "none of 2 files is DICOM"),
+    "dicom-test-files/data/WG04/REF": (ScanReadError, "an archive; unpack it"),
     "dicom-test-files/data/WG04/RLE": (ScanReadError, TWO_PATIENTS),
     "dicom2nifti/tests/data/failing/gantrytilting/001": (ScanGeometryError, r"14\.0 degrees \(gantry tilt\)"),
     "dicom2nifti/tests/data/failing/notavolume/001": (
