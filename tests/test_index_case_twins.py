@@ -114,7 +114,9 @@ def with_specimen_dates(case):
 def with_follow_up_amylase(case):
     facts = {"value": 150.0, "unit": "IU/L", "when": LATER, "low": 44.0, "high": 132.0}
     labs = change(case.labs, "amylase-follow-up", **facts)
-    return replace(case, labs=tuple(replace(lab, low=0.0, high=600.0) for lab in labs))
+    # Limits that fit their units, or the values would be doubted.
+    high = {"amylase_total": 132.0, "amylase_pancreatic": 53.0, "cea": 5.0, "cyfra_21_1": 3.5, "progrp": 81.0}
+    return replace(case, labs=tuple(replace(lab, low=0.0, high=high[lab.analyte]) for lab in labs))
 
 
 def with_amylase_work_up(case):
