@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import yaml
 
-from miliary.exchange.case.record_words import find_unit, find_word, fold_word
+from miliary.exchange.case.record_words import find_unit, find_word
 from miliary.model import case as nouns
 from miliary.model.vocabulary import GENE_ALIASES, GENES, UNITS
 
@@ -26,7 +26,6 @@ _CLONE = re.compile(r"(.+?)\s*[(\[（]\s*(?:clone\s*)?([A-Za-z0-9-]*\d[A-Za-z0-9
 _FUSED = re.compile(r"([A-Z][A-Z0-9]+?)\s?(?:::|-|/)\s?([A-Z][A-Z0-9]+)\Z")
 _DRIVERS = ("ALK", "ROS1", "RET", "NTRK1", "NTRK2", "NTRK3", "NRG1", "MET", "FGFR1", "FGFR2", "FGFR3", "BRAF")
 _PACK_YEARS = re.compile(r"(.+?)(\d+(?:\.\d+)?)\s*(?:py|pack[- ]?years?)\s*\)?\Z", re.IGNORECASE)
-_COUNTLESS = ("innumerable", "countless", "uncountable", "too many to count", "tntc", "無数", "多数無数")
 _NTRK = re.compile(r"(PAN[- ]?)?N?TRK( ?1)?([-/, ]+(NTRK ?)?2)?([-/, ]+(NTRK ?)?3)\Z|(PAN[- ]?)?NTRK[S]?\Z")
 # By the end of a field's name: the unit it is in and what others are of it.
 _SCALES: Mapping[str, Mapping[str, float]] = {
@@ -120,10 +119,10 @@ def _split_stain(given: Fields) -> None:
     if clone and "clone" not in given:
         _put(given, "target", target=clone[1], clone=clone[2])
         target = clone[1]
-    if fold_word(target) in ("her2", "her 2", "erbb2", "c erbb2", "her2/neu", "her2 neu"):
+    if find_word("scored_stain", target) == "HER2":
         result = _text(given, "result").replace(" ", "").removeprefix("score")
-        word = {"0": "negative", "0+": "negative", "1+": "negative", "2+": "indeterminate"}.get(result, "")
-        if word:
+        word = find_word("her2_score", result)
+        if word and word != result.casefold():
             note = f"IHC {result}" if "note" not in given else _text(given, "note")
             _put(given, "result", result=word, note=note)
     if re.fullmatch(r"<\s*1(\.0)?\s*%?", _text(given, "tps_percent")) and "note" not in given:
@@ -160,7 +159,7 @@ def _split_patient(given: Fields) -> None:
 
 
 def _split_pattern(given: Fields) -> None:
-    if fold_word(_text(given, "count")) in _COUNTLESS and _put(given, "count", is_innumerable="yes"):
+    if find_word("countless", _text(given, "count")) and _put(given, "count", is_innumerable="yes"):
         del given["count"]
 
 

@@ -195,8 +195,8 @@ def group_series(slices: Sequence[CtSlice]) -> list[Series]:
 def _split_by_grid(members: list[CtSlice]) -> list[list[CtSlice]]:
     """Parts of one series that lie on grids of their own: reformats and targeted reconstructions.
 
-    A few slices of another matrix stay where they are, so that the series is refused and none goes missing
-    unseen; a few that lie across the others (a scout) do not.
+    A few slices of another matrix, or of another direction with the same matrix, stay where they are, so that
+    the series is refused and none goes missing unseen; a few that differ in both (a scout) do not.
     """
     parts: list[list[CtSlice]] = []
     for one in members:
@@ -211,7 +211,8 @@ def _split_by_grid(members: list[CtSlice]) -> list[list[CtSlice]]:
     rest, own = list(main), []
     for part in parts:
         if part is not main:
-            if len(part) >= MIN_SLICES or _lies_across(part[0], main[0]):
+            is_scout = _lies_across(part[0], main[0]) and not _has_same_pixels(part[0], main[0])
+            if len(part) >= MIN_SLICES or is_scout:
                 own.append(part)
             else:
                 rest += part
@@ -220,7 +221,11 @@ def _split_by_grid(members: list[CtSlice]) -> list[list[CtSlice]]:
 
 def _is_on_grid(one: CtSlice, other: CtSlice) -> bool:
     """Whether two slices have one matrix, pixel spacing and direction; what is not said may be the same."""
-    if one.shape != other.shape or _lies_across(one, other):
+    return not _lies_across(one, other) and _has_same_pixels(one, other)
+
+
+def _has_same_pixels(one: CtSlice, other: CtSlice) -> bool:
+    if one.shape != other.shape:
         return False
     if one.spacing_mm is None or other.spacing_mm is None or min(one.spacing_mm) <= 0.0:
         return True
